@@ -1,0 +1,67 @@
+# Every target sets up what it needs in .venv by itself, once.
+
+PY ?= python3
+TORCH ?= torch==2.13.0
+WERROR ?= OFF
+
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+# The [build-system] requirements of pyproject.toml less torch; pip checks them against it below.
+BUILD_REQUIRES := 'setuptools>=77' 'cmake>=3.25' 'ninja>=1.11' 'pybind11>=2.13,<4'
+# In place and with torch named again: no install may fetch another torch than $(TORCH).
+INSTALL := $(PIP) install --no-build-isolation --check-build-dependencies $(TORCH) --editable
+
+CPP_FILES := $(shell find csrc tests/cpp -name '*.h' -o -name '*.cpp')
+BENCH := $(BIN)/python -m ascend_prefetch bench mla_prolog --dtype bf16
+
+override export CMAKE_ARGS := -DASCEND_PREFETCH_WERROR=$(WERROR) $(CMAKE_ARGS)
+
+.PHONY: build run bench test lint format clean distclean extension
+
+build: extension
+	$(BIN)/cmake --build build
+
+run: extension
+	$(BENCH) --model deepseek-v3 --tp 1 --tokens 16
+
+bench: extension
+	$(BENCH) --model deepseek-v3 --tp 1 --tokens 16
+	$(BENCH) --model deepseek-v3 --tp 1 --tokens 16 --weights nz
+	$(BENCH) --model deepseek-v3 --tp 16 --tokens 1
+	$(BENCH) --model kimi-k2 --tp 1 --tokens 16
+
+test: lint build
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.installed-test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/clang-format --dry-run -Werror $(CPP_FILES)
+
+format: $(VENV)/.installed-test
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+	$(BIN)/clang-format -i $(CPP_FILES)
+
+clean:
+	rm -rf build dist python/*.egg-info python/ascend_prefetch/_C*.so
+
+distclean: clean
+	rm -rf $(VENV)
+
+# The Python module alone, into python/ascend_prefetch.
+extension: $(VENV)/.installed
+	$(BIN)/python setup.py --quiet build_ext --inplace
+
+$(VENV)/.installed: pyproject.toml
+	$(PY) -c 'import sys; sys.exit("make PY=...: Python >= 3.10 is needed" if sys.version_info < (3, 10) else 0)'
+	$(PY) -m venv $(VENV)
+	$(PIP) install $(TORCH)
+	$(PIP) install $(BUILD_REQUIRES)
+	$(INSTALL) .
+	touch $@
+
+$(VENV)/.installed-test: $(VENV)/.installed
+	$(INSTALL) '.[test,lint]'
+	touch $@

@@ -1,0 +1,55 @@
+// The chips this project knows, and every hardware constant with its class and source.
+//
+// Classes: published (a public document says so), derived (computed from published numbers),
+// assumed (nobody published it). Source keys: INI = platform_config of CANN 8.1.RC1; ADx =
+// asc-devkit examples/01_simd_cpp_api/05_best_practices; AD = asc-devkit docs/zh/guide; PL =
+// hw-native-sys/pypto-lib docs/debug-and-tune/l2-prefetch.md; CAT = hicann/catlass docs.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace arch {
+
+enum class Provenance : uint8_t { kPublished, kDerived, kAssumed };
+
+struct Constant {
+    double value;
+    Provenance provenance;
+    const char* source;
+};
+
+/// One SoC. Core counts, clocks and L2 sizes are published (INI).
+struct Chip {
+    const char* name;
+    uint32_t aic_count;
+    uint32_t aiv_count;
+    uint32_t clock_mhz;
+    uint32_t l2_mib;
+};
+
+/// Buffers of a core of architecture dav-c220 (NPU arch 2201), in bytes; published (INI, AD).
+constexpr uint32_t kUbBytes = 192 * 1024;
+constexpr uint32_t kL1Bytes = 512 * 1024;
+constexpr uint32_t kL0aBytes = 64 * 1024;
+constexpr uint32_t kL0bBytes = 64 * 1024;
+constexpr uint32_t kL0cBytes = 128 * 1024;
+constexpr uint32_t kBiasBytes = 1024;
+constexpr uint32_t kAivPerAic = 2;
+
+/// Best HBM read rate with all vector cores, TB/s: 302 MB in 202.7 us on 48 AIV.
+constexpr Constant kHbmReadVector = {1.49, Provenance::kPublished, "ADx data_copy"};
+/// HBM read rate of 24 cube cores loading ND weights with ND2NZ, TB/s: 302 MB in 214.5 us.
+constexpr Constant kHbmReadCube = {1.41, Provenance::kPublished, "ADx data_copy"};
+/// Share of L2 that can hold prefetched bytes: gain at 0.67 x capacity, loss at 1.33 x.
+constexpr Constant kUsableL2 = {0.7, Provenance::kDerived, "PL"};
+/// L2 line as seen by hit counters, bytes.
+constexpr Constant kL2LineBytes = {128, Provenance::kDerived, "PL, AD"};
+
+const std::vector<Chip>& Chips();
+
+/// The chip called `name`; throws std::invalid_argument that lists the known names.
+const Chip& FindChip(const std::string& name);
+
+}  // namespace arch

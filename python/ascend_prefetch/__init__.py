@@ -1,0 +1,8 @@
+"""Fused Ascend C decode kernels that prefetch the next weights into L2 while HBM idles."""
+
+import torch  # noqa: F401  loads the libraries that _C links against
+
+from ascend_prefetch import _C  # noqa: F401  registers torch.ops.ascend_prefetch
+from ascend_prefetch.version import __version__
+
+__all__ = ["__version__"]

@@ -1,0 +1,67 @@
+"""Builds ascend_prefetch._C with CMake; everything else about the package is in pyproject.toml."""
+
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+import sysconfig
+from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
+
+from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
+
+ROOT = Path(__file__).resolve().parent
+BUILD = ROOT / "build"
+
+
+def find_tool(name):
+    # pip does not put the scripts of the environment it installs into on PATH.
+    path = os.pathsep.join([sysconfig.get_path("scripts"), os.environ.get("PATH", "")])
+    tool = shutil.which(name, path=path)
+    if tool is None:
+        raise SystemExit(f"{name} not found: pip install {name}")
+    return tool
+
+
+def run(*command):
+    if subprocess.call(command) != 0:
+        raise SystemExit(f"failed: {shlex.join(map(str, command))}")
+
+
+def configure(cmake):
+    ninja = find_tool("ninja")
+    # What a CMake cache remembers and does not notice when it changes.
+    toolchain = [
+        subprocess.run([cmake, "--version"], check=True, capture_output=True, text=True).stdout,
+        cmake,
+        ninja,
+        sys.executable,
+        *(f"{name} {version(name)} {find_spec(name).origin}" for name in ("torch", "pybind11")),
+    ]
+    text = "\n".join(toolchain)
+    stamp = BUILD / "toolchain.txt"
+    known = stamp.exists() and stamp.read_text() == text
+    arguments = [f"-DCMAKE_MAKE_PROGRAM={ninja}", f"-DPython_EXECUTABLE={sys.executable}"]
+    arguments += shlex.split(os.environ.get("CMAKE_ARGS", ""))
+    arguments += [] if known else ["--fresh"]
+    run(cmake, "-S", ROOT, "-B", BUILD, "-G", "Ninja", *arguments)
+    stamp.write_text(text)
+
+
+class CMakeBuild(build_ext):
+    def build_extension(self, ext):
+        cmake = find_tool("cmake")
+        configure(cmake)
+        run(cmake, "--build", BUILD, "--target", "_C")
+        target = Path(self.get_ext_fullpath(ext.name))
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(BUILD / "csrc" / "python" / target.name, target)
+
+
+setup(
+    ext_modules=[Extension("ascend_prefetch._C", sources=[])],
+    cmdclass={"build_ext": CMakeBuild},
+)

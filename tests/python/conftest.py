@@ -1,0 +1,24 @@
+"""Fixtures shared by the Python tests."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+
+@pytest.fixture(scope="session")
+def deepseek_v3_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Directory of a one-layer bf16 checkpoint with the attention dimensions of DeepSeek-V3.
+
+    Written by transformers with random weights; 375 MB, all but 1 MB of it attention.
+    """
+    transformers_mla = pytest.importorskip("transformers_mla")
+    directory = tmp_path_factory.mktemp("deepseek_v3")
+    transformers_mla.save_checkpoint(transformers_mla.one_layer_config(), directory, torch.bfloat16)
+    yield directory
+    # pytest would keep it for three more sessions.
+    shutil.rmtree(directory)
