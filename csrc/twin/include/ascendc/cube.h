@@ -1,0 +1,96 @@
+// LoadData, Mmad and Fixpipe.
+// Pages: 矩阵计算（ISASI）/矩阵计算的搬入/LoadData_2D, 矩阵计算（ISASI）/Mmad计算/Mmad,
+//        矩阵计算（ISASI）/矩阵计算的搬出/Fixpipe（L0C到GM数据搬运）.
+#pragma once
+
+#include "ascendc/tensor.h"
+
+namespace AscendC {
+
+/// Moves 512-byte fractals; strides and gaps count fractals.
+struct LoadData2DParams {
+    uint16_t startIndex = 0;
+    uint8_t repeatTimes = 0;
+    uint16_t srcStride = 0;
+    uint8_t sid = 0;
+    uint16_t dstGap = 0;
+    bool ifTranspose = false;
+    uint8_t addrMode = 0;
+};
+
+struct MmadParams {
+    uint16_t m = 0;
+    uint16_t n = 0;
+    uint16_t k = 0;
+    uint8_t unitFlag = 0;
+    bool kDirectionAlign = false;
+    bool cmatrixSource = false;
+    bool cmatrixInitVal = true;  ///< true: C = A x B; false: C += A x B
+};
+
+struct FixpipeParamsV220 {
+    uint16_t nSize = 0;
+    uint16_t mSize = 0;
+    uint16_t srcStride = 0;  ///< units of 16 elements of the source
+    uint32_t dstStride = 0;  ///< elements per destination row (row-major output)
+    QuantMode_t quantPre = QuantMode_t::NoQuant;
+    uint64_t deqScalar = 0;
+    uint16_t ndNum = 1;
+    uint16_t srcNdStride = 0;
+    uint16_t dstNdStride = 0;
+    bool reluEn = false;
+    uint8_t unitFlag = 0;
+    bool isChannelSplit = false;
+};
+
+enum class CO2Layout : uint8_t { NZ = 0, ROW_MAJOR };
+
+struct FixpipeConfig {
+    CO2Layout format;
+};
+
+constexpr FixpipeConfig CFG_NZ = {CO2Layout::NZ};
+constexpr FixpipeConfig CFG_ROW_MAJOR = {CO2Layout::ROW_MAJOR};
+
+}  // namespace AscendC
+
+namespace twin {
+
+void LoadFractals(const Local& dst, const Local& src, DType type,
+                  const AscendC::LoadData2DParams& params, Site site);
+void MatrixMultiply(const Local& c, DType c_type, const Local& a, const Local& b, DType ab_type,
+                    const AscendC::MmadParams& params, Site site);
+void FixpipeToGm(const Global& dst, DType dst_type, const Local& src, DType src_type,
+                 const AscendC::FixpipeParamsV220& params, bool row_major, Site site);
+
+}  // namespace twin
+
+namespace AscendC {
+
+template <typename T>
+void LoadData(const LocalTensor<T>& dst, const LocalTensor<T>& src, const LoadData2DParams& params,
+              twin::Site site = twin::Site::Here()) {
+    twin::LoadFractals(dst.local(), src.local(), internal::kDType<T>, params, site);
+}
+
+template <typename C, typename A, typename B>
+void Mmad(const LocalTensor<C>& dst, const LocalTensor<A>& fm, const LocalTensor<B>& filter,
+          const MmadParams& params, twin::Site site = twin::Site::Here()) {
+    constexpr bool kFloatInputs =
+        std::is_same_v<A, half> || std::is_same_v<A, bfloat16_t> || std::is_same_v<A, float>;
+    static_assert(std::is_same_v<A, B>, "Mmad: left and right matrix have the same type");
+    static_assert((kFloatInputs && std::is_same_v<C, float>) ||
+                      (std::is_same_v<A, int8_t> && std::is_same_v<C, int32_t>),
+                  "Mmad: float result for half, bfloat16_t and float, int32_t for int8_t");
+    twin::MatrixMultiply(dst.local(), internal::kDType<C>, fm.local(), filter.local(),
+                         internal::kDType<A>, params, site);
+}
+
+template <typename T, typename U, const FixpipeConfig& config = CFG_ROW_MAJOR>
+void Fixpipe(const GlobalTensor<T>& dst, const LocalTensor<U>& src, const FixpipeParamsV220& params,
+             twin::Site site = twin::Site::Here()) {
+    twin::FixpipeToGm(dst.global(), internal::kDType<T>, src.local(), internal::kDType<U>, params,
+                      config.format == CO2Layout::ROW_MAJOR, site);
+}
+
+}  // namespace AscendC

@@ -1,0 +1,74 @@
+// TPipe and TBuf (资源管理/TPipe, 资源管理/TBuf).
+#pragma once
+
+#include "ascendc/tensor.h"
+
+namespace AscendC {
+
+template <TPosition position = TPosition::VECCALC>
+class TBuf {
+public:
+    template <typename T>
+    LocalTensor<T> Get() {
+        return LocalTensor<T>(local_);
+    }
+    template <typename T>
+    LocalTensor<T> Get(uint32_t length) {
+        twin::Local local = local_;
+        const uint64_t end = local.begin + static_cast<uint64_t>(length) * sizeof(T);
+        if (end < local.end) local.end = static_cast<uint32_t>(end);
+        return LocalTensor<T>(local);
+    }
+    template <typename T>
+    LocalTensor<T> GetWithOffset(uint32_t size, uint32_t byte_offset) {
+        twin::Local local = local_;
+        local.data += byte_offset;
+        local.offset += byte_offset;
+        local.begin = local.offset;
+        const uint64_t end = local.begin + static_cast<uint64_t>(size) * sizeof(T);
+        if (end < local.end) local.end = static_cast<uint32_t>(end);
+        return LocalTensor<T>(local);
+    }
+
+private:
+    friend class TPipe;
+    twin::Local local_;
+};
+
+/// Hands out the core's buffers and event ids. Its destructor waits for all pipes.
+class TPipe {
+public:
+    explicit TPipe(twin::Site site = twin::Site::Here());
+    ~TPipe();
+    TPipe(const TPipe&) = delete;
+    TPipe& operator=(const TPipe&) = delete;
+
+    /// `bytes` is rounded up to 32, as the documentation of InitBuffer says.
+    template <TPosition position>
+    bool InitBuffer(TBuf<position>& buffer, uint32_t bytes, twin::Site site = twin::Site::Here()) {
+        buffer.local_ =
+            twin::AllocateLocal(internal::BufferOf(position), (bytes + 31) / 32 * 32, site);
+        return true;
+    }
+
+    template <HardEvent event>
+    TEventID AllocEventID(twin::Site site = twin::Site::Here()) {
+        return static_cast<TEventID>(twin::AllocateEvent(static_cast<int>(event), site));
+    }
+    template <HardEvent event>
+    void ReleaseEventID(TEventID id, twin::Site site = twin::Site::Here()) {
+        twin::ReleaseEvent(static_cast<int>(event), id, site);
+    }
+    template <HardEvent event>
+    TEventID FetchEventID(twin::Site site = twin::Site::Here()) {
+        return static_cast<TEventID>(twin::FetchEvent(static_cast<int>(event), site));
+    }
+    TEventID FetchEventID(HardEvent event, twin::Site site = twin::Site::Here()) {
+        return static_cast<TEventID>(twin::FetchEvent(static_cast<int>(event), site));
+    }
+};
+
+/// The TPipe of the running core.
+TPipe* GetTPipePtr(twin::Site site = twin::Site::Here());
+
+}  // namespace AscendC

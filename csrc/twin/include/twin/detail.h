@@ -1,0 +1,65 @@
+// What the Ascend C headers of the twin need from the runtime. Not for kernels or hosts to include.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "twin/trace_format.h"
+
+namespace twin {
+
+/// Where in the kernel source an instruction was issued; taken as a default argument by every
+/// instruction.
+struct Site {
+    const char* file;
+    int line;
+    static constexpr Site Here(const char* file = __builtin_FILE(), int line = __builtin_LINE()) {
+        return Site{file, line};
+    }
+};
+
+enum class DType : uint8_t { kI8, kU8, kI16, kU16, kF16, kBF16, kI32, kU32, kF32, kI64, kU64 };
+
+/// A local operand: `offset` bytes into `buffer`, allowed to touch [begin, end) of that buffer
+/// only.
+struct Local {
+    uint8_t* data = nullptr;
+    TraceBuffer buffer = TraceBuffer::kNone;
+    uint32_t offset = 0;
+    uint32_t begin = 0;
+    uint32_t end = 0;
+};
+
+/// A GM operand. `end` is null unless SetGlobalBuffer was told a size.
+struct Global {
+    uint8_t* data = nullptr;
+    uint8_t* end = nullptr;
+};
+
+bool IsAic();
+uint32_t BlockIndex();  ///< AIC: block; AIV of a mixed kernel: 2 * block + sub-block
+uint32_t SubBlockIndex();
+uint32_t BlockCount();
+
+/// Buffer memory of the running core; throws on overflow of the buffer's capacity.
+Local AllocateLocal(TraceBuffer buffer, uint32_t bytes, Site site);
+/// Scalar access to a local buffer: checks and traces it, returns the host address.
+uint8_t* ScalarAccess(const Local& operand, uint32_t bytes, bool write, Site site);
+
+/// Events between two pipes of a core. `event` numbers HardEvent.
+int AllocateEvent(int event, Site site);
+int FetchEvent(int event, Site site);
+void ReleaseEvent(int event, int id, Site site);
+void SetEvent(int event, TracePipe source, TracePipe destination, int id, Site site);
+void WaitEvent(int event, TracePipe source, TracePipe destination, int id, Site site);
+void Barrier(TracePipe pipe, Site site);
+void CrossSet(int mode, TracePipe pipe, int id, Site site);
+void CrossWait(int id, Site site);
+
+/// The kernel declares its type; a launch of another type is an error.
+void DeclareKernelType(const char* type, Site site);
+
+[[noreturn]] void Fail(const char* code, Site site, const char* format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+}  // namespace twin

@@ -1,0 +1,55 @@
+// Host side of the twin: launch a kernel over all cores of a chip.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "arch/chip.h"
+#include "twin/error.h"
+#include "twin/trace_format.h"
+
+namespace twin {
+
+/// A GM tensor that the kernel may touch. Any access outside all registered tensors is an error, as
+/// is a write to one that is not writable.
+struct GmTensor {
+    std::string name;
+    void* data = nullptr;
+    size_t bytes = 0;
+    bool writable = false;
+};
+
+/// A finished trace; see trace_format.h for the records.
+struct Trace {
+    std::string kernel;
+    std::string chip;
+    uint32_t aic_count = 0;
+    std::vector<std::vector<TraceRecord>> cores;  ///< AIC cores first, then AIV
+    std::vector<GmTensor> tensors;
+    std::vector<std::string> sites;  ///< "file:line"
+
+    /// The serialised form described in trace_format.h.
+    std::string Serialise() const;
+};
+
+/// Core types a kernel starts (subset of Ascend C's KernelMetaType that launches here understand).
+enum class KernelKind : uint8_t { kMixAic1Aiv2, kAicOnly, kAivOnly, kMixAiv1Aic0, kMixAic1Aiv0 };
+
+struct LaunchConfig {
+    std::string name;  ///< kernel name for reports
+    const arch::Chip* chip = nullptr;
+    KernelKind kind = KernelKind::kMixAic1Aiv2;
+    uint32_t block_count =
+        0;  ///< 0: one block per AIC (or AIV for vector-only kernels) of the chip
+    std::vector<GmTensor> tensors;
+    Trace* trace = nullptr;  ///< filled when not null
+};
+
+/// Runs `kernel` once on every core, interleaved deterministically on the calling thread.
+/// Throws twin::Error when the kernel breaks a rule, std::invalid_argument for a bad configuration.
+void Launch(const LaunchConfig& config, const std::function<void()>& kernel);
+
+}  // namespace twin

@@ -1,0 +1,141 @@
+// The rules that all instructions share.
+#include "core.h"
+
+namespace twin {
+
+uint32_t DTypeBytes(DType type) {
+    switch (type) {
+        case DType::kI8:
+        case DType::kU8:
+            return 1;
+        case DType::kI16:
+        case DType::kU16:
+        case DType::kF16:
+        case DType::kBF16:
+            return 2;
+        case DType::kI32:
+        case DType::kU32:
+        case DType::kF32:
+            return 4;
+        case DType::kI64:
+        case DType::kU64:
+            return 8;
+    }
+    return 0;
+}
+
+const char* DTypeName(DType type) {
+    constexpr const char* kNames[] = {"int8_t", "uint8_t",    "int16_t", "uint16_t",
+                                      "half",   "bfloat16_t", "int32_t", "uint32_t",
+                                      "float",  "int64_t",    "uint64_t"};
+    return kNames[static_cast<int>(type)];
+}
+
+const char* BufferName(TraceBuffer buffer) {
+    constexpr const char* kNames[] = {"UB", "L1", "L0A", "L0B", "L0C", "the bias table"};
+    return buffer == TraceBuffer::kNone ? "no buffer" : kNames[static_cast<int>(buffer)];
+}
+
+const char* PipeName(TracePipe pipe) {
+    constexpr const char* kNames[] = {"S", "V", "M", "MTE1", "MTE2", "MTE3", "FIX", "ALL"};
+    return kNames[static_cast<int>(pipe)];
+}
+
+void RequireAic(const char* instruction, const Site& site) {
+    if (!IsAic())
+        Fail("wrong-core", site, "%s is a cube instruction, issued on an AIV", instruction);
+}
+
+void RequireAiv(const char* instruction, const Site& site) {
+    if (IsAic())
+        Fail("wrong-core", site, "%s is a vector instruction, issued on an AIC", instruction);
+}
+
+void RequireBuffer(const char* instruction, const char* operand, const Local& local,
+                   TraceBuffer buffer, const Site& site) {
+    if (local.buffer != buffer) {
+        Fail("wrong-buffer", site, "%s: %s must be in %s, is in %s", instruction, operand,
+             BufferName(buffer), BufferName(local.buffer));
+    }
+}
+
+void RequireRange(const char* instruction, const char* parameter, int64_t value, int64_t low,
+                  int64_t high, const Site& site) {
+    if (value < low || value > high) {
+        Fail("parameter-range", site, "%s: %s is %lld, allowed are %lld to %lld", instruction,
+             parameter, static_cast<long long>(value), static_cast<long long>(low),
+             static_cast<long long>(high));
+    }
+}
+
+void RequireAligned(const char* instruction, const char* operand, const Local& local,
+                    uint32_t alignment, const Site& site) {
+    if (local.offset % alignment != 0) {
+        Fail("misaligned", site, "%s: %s starts at byte %u of %s, must be a multiple of %u",
+             instruction, operand, local.offset, BufferName(local.buffer), alignment);
+    }
+}
+
+void RequireInside(const char* instruction, const char* operand, const Local& local, int64_t first,
+                   int64_t last, const Site& site) {
+    const int64_t start = static_cast<int64_t>(local.offset) + first;
+    const int64_t end = static_cast<int64_t>(local.offset) + last;
+    if (start < local.begin || end > local.end) {
+        Fail("out-of-bounds", site,
+             "%s: %s touches bytes [%lld, %lld) of %s, its allocation is [%u, %u)", instruction,
+             operand, static_cast<long long>(start), static_cast<long long>(end),
+             BufferName(local.buffer), local.begin, local.end);
+    }
+}
+
+int RequireGm(const char* instruction, const Global& global, uint64_t bytes, uint64_t count,
+              uint64_t stride, bool write, const Site& site) {
+    const uint64_t extent = (count - 1) * stride + bytes;
+    const Machine& machine = *Current().machine;
+    const int tensor = machine.FindTensor(global.data, extent);
+    if (tensor < 0) {
+        const int start = machine.FindTensor(global.data, 1);
+        if (start < 0) {
+            Fail("out-of-bounds", site,
+                 "%s: the GM address is outside of every tensor of the launch", instruction);
+        }
+        const GmTensor& near = machine.config().tensors[start];
+        const auto offset =
+            static_cast<uint64_t>(global.data - static_cast<const uint8_t*>(near.data));
+        Fail("out-of-bounds", site,
+             "%s: touches bytes [%llu, %llu) of GM tensor '%s', which has %llu", instruction,
+             static_cast<unsigned long long>(offset),
+             static_cast<unsigned long long>(offset + extent), near.name.c_str(),
+             static_cast<unsigned long long>(near.bytes));
+    }
+    const GmTensor& found = machine.config().tensors[tensor];
+    if (global.end != nullptr && global.data + extent > global.end) {
+        Fail("out-of-bounds", site,
+             "%s: runs %llu bytes past the size given to SetGlobalBuffer (GM tensor '%s')",
+             instruction, static_cast<unsigned long long>(global.data + extent - global.end),
+             found.name.c_str());
+    }
+    if (write && !found.writable) {
+        Fail("write-to-input", site, "%s: writes GM tensor '%s', which is an input", instruction,
+             found.name.c_str());
+    }
+    return tensor;
+}
+
+void FillGm(TraceRecord& record, int tensor, const Global& global, uint64_t bytes, uint64_t count,
+            uint64_t stride) {
+    const GmTensor& found = Current().machine->config().tensors[tensor];
+    record.tensor = static_cast<uint16_t>(tensor);
+    record.gm_offset = static_cast<uint64_t>(global.data - static_cast<const uint8_t*>(found.data));
+    record.block_bytes = static_cast<uint32_t>(bytes);
+    record.block_count = static_cast<uint32_t>(count);
+    record.block_stride = count > 1 ? stride : bytes;
+}
+
+void FillLocal(TraceRecord& record, const Local& local, uint32_t bytes) {
+    record.buffer = local.buffer;
+    record.local_offset = local.offset;
+    record.local_bytes = bytes;
+}
+
+}  // namespace twin

@@ -1,0 +1,233 @@
+// Transfers between GM and the local buffers of a core.
+#include "ascendc/copy.h"
+
+#include <cstring>
+
+#include "core.h"
+
+namespace twin {
+
+namespace {
+
+/// UB on an AIV, L1 on an AIC: where a plain DataCopy may land or start.
+void RequireCopyBuffer(const char* instruction, const char* operand, const Local& local, bool store,
+                       const Site& site) {
+    if (IsAic() && store)
+        Fail("wrong-core", site, "%s: an AIC stores through the fixpipe", instruction);
+    RequireBuffer(instruction, operand, local, IsAic() ? TraceBuffer::kL1 : TraceBuffer::kUb, site);
+}
+
+struct Blocks {
+    uint64_t count;
+    uint64_t bytes;
+    uint64_t gm_stride;     ///< between starts
+    uint64_t local_stride;  ///< between starts
+};
+
+/// Bytes from the first to the last local byte of a transfer.
+int64_t LocalExtent(const Blocks& blocks) {
+    const uint64_t padded = (blocks.bytes + kBlockBytes - 1) / kBlockBytes * kBlockBytes;
+    return static_cast<int64_t>((blocks.count - 1) * blocks.local_stride + padded);
+}
+
+int CheckTransfer(const char* instruction, const Global& global, const Local& local,
+                  const Blocks& blocks, bool store, const Site& site) {
+    RequireCopyBuffer(instruction, store ? "src" : "dst", local, store, site);
+    RequireAligned(instruction, store ? "src" : "dst", local, kBlockBytes, site);
+    RequireInside(instruction, store ? "src" : "dst", local, 0, LocalExtent(blocks), site);
+    return RequireGm(instruction, global, blocks.bytes, blocks.count, blocks.gm_stride, store,
+                     site);
+}
+
+void RecordTransfer(int tensor, const Global& global, const Local& local, const Blocks& blocks,
+                    bool store, const Site& site) {
+    Record(store ? TraceOp::kStore : TraceOp::kLoad, store ? TracePipe::kMte3 : TracePipe::kMte2,
+           site, [&](TraceRecord& record) {
+               FillGm(record, tensor, global, blocks.bytes, blocks.count, blocks.gm_stride);
+               FillLocal(record, local, static_cast<uint32_t>(LocalExtent(blocks)));
+           });
+}
+
+void Transfer(const char* instruction, const Global& global, const Local& local,
+              const Blocks& blocks, bool store, const Site& site) {
+    const int tensor = CheckTransfer(instruction, global, local, blocks, store, site);
+    for (uint64_t i = 0; i < blocks.count; ++i) {
+        uint8_t* gm = global.data + i * blocks.gm_stride;
+        uint8_t* ub = local.data + i * blocks.local_stride;
+        std::memcpy(store ? gm : ub, store ? ub : gm, blocks.bytes);
+    }
+    RecordTransfer(tensor, global, local, blocks, store, site);
+}
+
+// DataCopyParams counts 32-byte blocks; its gaps run from the end of a block to the start of the
+// next.
+void TransferBlocks(const Global& global, const Local& local, const AscendC::DataCopyParams& params,
+                    bool store, const Site& site) {
+    RequireRange("DataCopy", "blockCount", params.blockCount, 1, 4095, site);
+    RequireRange("DataCopy", "blockLen", params.blockLen, 1, 65535, site);
+    const uint64_t length = params.blockLen;
+    const uint64_t gm_gap = store ? params.dstStride : params.srcStride;
+    const uint64_t local_gap = store ? params.srcStride : params.dstStride;
+    Transfer("DataCopy", global, local,
+             {params.blockCount, length * kBlockBytes, (length + gm_gap) * kBlockBytes,
+              (length + local_gap) * kBlockBytes},
+             store, site);
+}
+
+void TransferCount(const Global& global, const Local& local, DType type, uint32_t count, bool store,
+                   const Site& site) {
+    const uint64_t bytes = static_cast<uint64_t>(count) * DTypeBytes(type);
+    if (bytes == 0 || bytes % kBlockBytes != 0) {
+        Fail("misaligned", site,
+             "DataCopy: %u elements of %s are %llu bytes, must be a positive multiple of %u", count,
+             DTypeName(type), static_cast<unsigned long long>(bytes), kBlockBytes);
+    }
+    RequireRange("DataCopy", "length in 32-byte blocks", static_cast<int64_t>(bytes / kBlockBytes),
+                 1, 65535, site);
+    Transfer("DataCopy", global, local, {1, bytes, bytes, bytes}, store, site);
+}
+
+void CheckPadParams(DType type, const AscendC::DataCopyExtParams& params, const Site& site) {
+    RequireAiv("DataCopyPad", site);
+    RequireRange("DataCopyPad", "blockCount", params.blockCount, 0, 4095, site);
+    RequireRange("DataCopyPad", "blockLen", params.blockLen, 0, 2097151, site);
+    if (params.blockLen % DTypeBytes(type) != 0) {
+        Fail("parameter-range", site,
+             "DataCopyPad: blockLen is %u bytes, must be a multiple of the %u of %s",
+             params.blockLen, DTypeBytes(type), DTypeName(type));
+    }
+}
+
+}  // namespace
+
+void CopyGmToLocal(const Local& dst, const Global& src, DType,
+                   const AscendC::DataCopyParams& params, Site site) {
+    TransferBlocks(src, dst, params, false, site);
+}
+
+void CopyLocalToGm(const Global& dst, const Local& src, DType,
+                   const AscendC::DataCopyParams& params, Site site) {
+    TransferBlocks(dst, src, params, true, site);
+}
+
+void CopyGmToLocal(const Local& dst, const Global& src, DType type, uint32_t count, Site site) {
+    TransferCount(src, dst, type, count, false, site);
+}
+
+void CopyLocalToGm(const Global& dst, const Local& src, DType type, uint32_t count, Site site) {
+    TransferCount(dst, src, type, count, true, site);
+}
+
+// Each block is filled up to 32 bytes: left padding, data, right padding, dummy. Without isPad the
+// documentation promises the block's first element as dummy only when both paddings are 0, random
+// values otherwise; random is modelled as the poison byte.
+void CopyPadGmToLocal(const Local& dst, const Global& src, DType type,
+                      const AscendC::DataCopyExtParams& params, bool pad, uint8_t left,
+                      uint8_t right, const void* value, Site site) {
+    CheckPadParams(type, params, site);
+    if (params.blockCount == 0 || params.blockLen == 0) return;  // documented as no operation
+    const uint32_t element = DTypeBytes(type);
+    RequireRange("DataCopyPad", "leftPadding in bytes", left * element, 0, kBlockBytes, site);
+    RequireRange("DataCopyPad", "rightPadding in bytes", right * element, 0, kBlockBytes, site);
+    const uint64_t filled = left * element + params.blockLen + right * element;
+    const uint64_t padded = (filled + kBlockBytes - 1) / kBlockBytes * kBlockBytes;
+    const Blocks blocks = {params.blockCount, params.blockLen,
+                           uint64_t{params.blockLen} + params.srcStride,
+                           padded + uint64_t{params.dstStride} * kBlockBytes};
+    RequireBuffer("DataCopyPad", "dst", dst, TraceBuffer::kUb, site);
+    RequireAligned("DataCopyPad", "dst", dst, kBlockBytes, site);
+    const auto extent = static_cast<int64_t>((blocks.count - 1) * blocks.local_stride + padded);
+    RequireInside("DataCopyPad", "dst", dst, 0, extent, site);
+    const int tensor =
+        RequireGm("DataCopyPad", src, blocks.bytes, blocks.count, blocks.gm_stride, false, site);
+    for (uint64_t i = 0; i < blocks.count; ++i) {
+        uint8_t* to = dst.data + i * blocks.local_stride;
+        const uint8_t* from = src.data + i * blocks.gm_stride;
+        const bool repeat_first = !pad && left == 0 && right == 0;
+        if (pad || repeat_first) {
+            const auto* fill = pad ? static_cast<const uint8_t*>(value) : from;
+            for (uint64_t byte = 0; byte < padded; byte += element)
+                std::memcpy(to + byte, fill, element);
+        } else {
+            std::memset(to, 0xFF, padded);
+        }
+        std::memcpy(to + left * element, from, params.blockLen);
+    }
+    Record(TraceOp::kLoad, TracePipe::kMte2, site, [&](TraceRecord& record) {
+        FillGm(record, tensor, src, blocks.bytes, blocks.count, blocks.gm_stride);
+        FillLocal(record, dst, static_cast<uint32_t>(extent));
+    });
+}
+
+void CopyPadLocalToGm(const Global& dst, const Local& src, DType type,
+                      const AscendC::DataCopyExtParams& params, Site site) {
+    CheckPadParams(type, params, site);
+    if (params.blockCount == 0 || params.blockLen == 0) return;  // documented as no operation
+    const uint64_t padded = (params.blockLen + kBlockBytes - 1) / kBlockBytes * kBlockBytes;
+    Transfer("DataCopyPad", dst, src,
+             {params.blockCount, params.blockLen, uint64_t{params.blockLen} + params.dstStride,
+              padded + uint64_t{params.srcStride} * kBlockBytes},
+             true, site);
+}
+
+// Row r, column block b of the ND matrix lands at b * dstNzC0Stride + r * dstNzNStride, in units of
+// 32 bytes; a last column block that is not full is filled with zeros.
+void CopyNd2Nz(const Local& dst, const Global& src, DType type, const AscendC::Nd2NzParams& params,
+               Site site) {
+    RequireAic("DataCopy (ND2NZ)", site);
+    RequireBuffer("DataCopy (ND2NZ)", "dst", dst, TraceBuffer::kL1, site);
+    RequireAligned("DataCopy (ND2NZ)", "dst", dst, kBlockBytes, site);
+    RequireRange("DataCopy (ND2NZ)", "ndNum", params.ndNum, 0, 4095, site);
+    RequireRange("DataCopy (ND2NZ)", "nValue", params.nValue, 0, 16384, site);
+    RequireRange("DataCopy (ND2NZ)", "srcDValue", params.srcDValue, 1, 65535, site);
+    RequireRange("DataCopy (ND2NZ)", "dstNzC0Stride", params.dstNzC0Stride, 1, 16384, site);
+    RequireRange("DataCopy (ND2NZ)", "dstNzNStride", params.dstNzNStride, 1, 16384, site);
+    RequireRange("DataCopy (ND2NZ)", "dstNzMatrixStride", params.dstNzMatrixStride, 0, 16384, site);
+    if (params.ndNum == 0 || params.nValue == 0 || params.dValue == 0)
+        return;  // documented as no operation
+    if (params.nValue > 1 && params.srcDValue < params.dValue) {
+        Fail("parameter-range", site,
+             "DataCopy (ND2NZ): srcDValue is %u, a row has dValue = %u elements", params.srcDValue,
+             params.dValue);
+    }
+
+    const uint32_t element = DTypeBytes(type);
+    const uint64_t row_bytes = uint64_t{params.dValue} * element;
+    const uint64_t row_stride = uint64_t{params.srcDValue} * element;
+    const uint64_t matrix_stride = uint64_t{params.srcNdMatrixStride} * element;
+    const uint64_t full = row_bytes / kBlockBytes;
+    const uint64_t tail = row_bytes % kBlockBytes;
+    const uint64_t c0_stride = uint64_t{params.dstNzC0Stride} * kBlockBytes;
+    const uint64_t n_stride = uint64_t{params.dstNzNStride} * kBlockBytes;
+    const uint64_t nz_stride = uint64_t{params.dstNzMatrixStride} * element;
+    const uint64_t column_blocks = full + (tail != 0 ? 1 : 0);
+    const auto extent =
+        static_cast<int64_t>((params.ndNum - 1) * nz_stride + (column_blocks - 1) * c0_stride +
+                             (params.nValue - 1) * n_stride + kBlockBytes);
+    RequireInside("DataCopy (ND2NZ)", "dst", dst, 0, extent, site);
+
+    for (uint64_t matrix = 0; matrix < params.ndNum; ++matrix) {
+        const Global from = {src.data + matrix * matrix_stride, src.end};
+        const int tensor =
+            RequireGm("DataCopy (ND2NZ)", from, row_bytes, params.nValue, row_stride, false, site);
+        uint8_t* to = dst.data + matrix * nz_stride;
+        for (uint64_t row = 0; row < params.nValue; ++row) {
+            const uint8_t* source = from.data + row * row_stride;
+            uint8_t* target = to + row * n_stride;
+            for (uint64_t block = 0; block < full; ++block) {
+                std::memcpy(target + block * c0_stride, source + block * kBlockBytes, kBlockBytes);
+            }
+            if (tail != 0) {
+                std::memcpy(target + full * c0_stride, source + full * kBlockBytes, tail);
+                std::memset(target + full * c0_stride + tail, 0, kBlockBytes - tail);
+            }
+        }
+        Record(TraceOp::kLoad, TracePipe::kMte2, site, [&](TraceRecord& record) {
+            FillGm(record, tensor, from, row_bytes, params.nValue, row_stride);
+            FillLocal(record, dst, static_cast<uint32_t>(extent));
+            record.args[0] = 1;  // ND2NZ
+        });
+    }
+}
+
+}  // namespace twin

@@ -1,0 +1,160 @@
+// A core of the twin while a launch runs: its buffers, events, flags and trace. Private to the
+// twin.
+#pragma once
+
+#include <ucontext.h>
+
+#include <array>
+#include <bitset>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "ascendc/types.h"
+#include "twin/detail.h"
+#include "twin/launch.h"
+
+namespace twin {
+
+constexpr int kEventIds = 8;
+constexpr int kUserEventIds =
+    6;  ///< 6 and 7 belong to the framework (SetFlag-WaitFlag(ISASI), constraints)
+constexpr int kCrossFlags = 16;
+constexpr int kCrossCounterMax = 15;
+constexpr int kHardEvents = static_cast<int>(AscendC::HardEvent::MAX);
+constexpr int kLocalBuffers = 6;
+constexpr uint32_t kBlockBytes = 32;     ///< data block of UB and L1
+constexpr uint32_t kFractalBytes = 512;  ///< 16 rows of 32 bytes
+
+class Machine;
+
+/// Thrown into the cores that are still waiting when another one has failed.
+struct Cancelled {};
+
+enum class CoreState : uint8_t { kReady, kWaiting, kFinished };
+
+struct Core {
+    Machine* machine = nullptr;
+    bool is_aic = false;
+    uint32_t index = 0;  ///< among the cores of its type
+    uint32_t block = 0;
+    uint32_t sub_block = 0;
+
+    std::array<uint8_t*, kLocalBuffers> memory{};
+    std::array<uint32_t, kLocalBuffers> allocated{};
+    std::array<std::bitset<kEventIds>, kHardEvents> event_set{};
+    std::array<std::bitset<kEventIds>, kHardEvents> event_taken{};
+    std::array<std::array<Site, kEventIds>, kHardEvents> event_site{};
+    std::array<uint8_t, kCrossFlags> cross_counter{};
+    void* pipe_object = nullptr;  ///< the live TPipe
+
+    CoreState state = CoreState::kReady;
+    int waiting_flag = -1;
+    Site waiting_site{"", 0};
+    ucontext_t context{};
+    std::unique_ptr<char[]> stack;
+    std::vector<TraceRecord>* trace = nullptr;
+
+    std::string Name() const;
+    uint32_t Capacity(TraceBuffer buffer) const;
+};
+
+/// One launch: all cores, the GM map and the cross-core flags.
+class Machine {
+public:
+    Machine(const LaunchConfig& config, const std::function<void()>& kernel);
+    ~Machine();
+    void Run();
+
+    const LaunchConfig& config() const { return config_; }
+    uint32_t block_count() const { return block_count_; }
+    /// The registered tensor that holds [address, address + bytes), or -1.
+    int FindTensor(const uint8_t* address, uint64_t bytes) const;
+    uint32_t SiteIndex(const Site& site);
+    void CrossSet(Core& core, int mode, int id, const Site& site);
+    void CrossWait(Core& core, int id, const Site& site);
+
+private:
+    static void Entry(unsigned machine_high, unsigned machine_low, unsigned index);
+    void Resume(Core& core);
+    uint32_t AicCount() const;
+    /// Index into cores_ and arrivals_.
+    size_t Position(const Core& core) const {
+        return core.is_aic ? core.index : AicCount() + core.index;
+    }
+    /// Positions of the cores that have to set a flag together with `core`.
+    std::vector<size_t> Group(const Core& core, int mode) const;
+    void CheckCoreEnd(const Core& core) const;
+    void CheckFlagsPaired() const;
+    [[noreturn]] void ReportDeadlock() const;
+
+    /// Sets of one flag by one core that have not yet become a signal.
+    struct Arrivals {
+        int mode = -1;
+        uint32_t pending = 0;
+        Site site{"", 0};
+    };
+
+    LaunchConfig config_;
+    const std::function<void()>& kernel_;
+    uint32_t block_count_ = 0;
+    std::vector<std::unique_ptr<Core>> cores_;
+    std::unique_ptr<uint8_t[], void (*)(void*)> memory_;
+    std::vector<std::array<Arrivals, kCrossFlags>> arrivals_;  ///< per core
+    std::vector<uint32_t> tensors_by_address_;
+    std::unordered_map<std::string, uint32_t> site_index_;
+    std::unordered_map<const char*, std::unordered_map<int, uint32_t>> site_cache_;
+    ucontext_t scheduler_{};
+    bool cancelling_ = false;
+    std::exception_ptr failure_;
+};
+
+/// The core whose fiber is running.
+Core& Current();
+
+const char* EventName(int event);
+const char* DTypeName(DType type);
+uint32_t DTypeBytes(DType type);
+const char* BufferName(TraceBuffer buffer);
+const char* PipeName(TracePipe pipe);
+
+/// Rules every instruction applies; all of them end in Fail with the instruction's name and the
+/// values.
+void RequireAic(const char* instruction, const Site& site);
+void RequireAiv(const char* instruction, const Site& site);
+void RequireBuffer(const char* instruction, const char* operand, const Local& local,
+                   TraceBuffer buffer, const Site& site);
+void RequireRange(const char* instruction, const char* parameter, int64_t value, int64_t low,
+                  int64_t high, const Site& site);
+void RequireAligned(const char* instruction, const char* operand, const Local& local,
+                    uint32_t alignment, const Site& site);
+/// [offset + first, offset + last) lies inside the operand's allocation.
+void RequireInside(const char* instruction, const char* operand, const Local& local, int64_t first,
+                   int64_t last, const Site& site);
+/// `count` blocks of `bytes`, `stride` apart, lie inside one registered tensor (writable if asked);
+/// its index.
+int RequireGm(const char* instruction, const Global& global, uint64_t bytes, uint64_t count,
+              uint64_t stride, bool write, const Site& site);
+
+/// Appends a record when the launch is traced; `fill` sees a zeroed record with op, pipe and site
+/// set.
+template <typename Fill>
+void Record(TraceOp op, TracePipe pipe, const Site& site, Fill&& fill) {
+    Core& core = Current();
+    if (core.trace == nullptr) return;
+    TraceRecord record{};
+    record.op = op;
+    record.pipe = pipe;
+    record.tensor = kNoTensor;
+    record.buffer = TraceBuffer::kNone;
+    record.site = core.machine->SiteIndex(site);
+    fill(record);
+    core.trace->push_back(record);
+}
+void FillGm(TraceRecord& record, int tensor, const Global& global, uint64_t bytes, uint64_t count,
+            uint64_t stride);
+void FillLocal(TraceRecord& record, const Local& local, uint32_t bytes);
+
+}  // namespace twin

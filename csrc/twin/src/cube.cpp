@@ -1,0 +1,369 @@
+// L1 -> L0 loads, the matrix unit and the fixpipe.
+#include "ascendc/cube.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "convert.h"
+#include "core.h"
+#include "simd.h"
+
+namespace twin {
+
+namespace {
+
+constexpr uint32_t kFractalRows = 16;
+
+void TransposeFractal16(uint8_t* dst, const uint8_t* src) {
+    uint16_t in[16][16];
+    uint16_t out[16][16];
+    std::memcpy(in, src, kFractalBytes);
+    for (int row = 0; row < 16; ++row) {
+        for (int column = 0; column < 16; ++column) out[column][row] = in[row][column];
+    }
+    std::memcpy(dst, out, kFractalBytes);
+}
+
+using Vec8 = float __attribute__((vector_size(32)));
+using Mask8 = int32_t __attribute__((vector_size(32)));
+
+// 8 x 8 floats, read with `stride` floats between rows and written likewise.
+__attribute__((always_inline)) inline void Transpose8x8(float* out, size_t out_stride,
+                                                        const float* in, size_t in_stride) {
+    Vec8 r[8];
+    for (int i = 0; i < 8; ++i) std::memcpy(&r[i], in + i * in_stride, sizeof(Vec8));
+    constexpr Mask8 kLow1 = {0, 8, 1, 9, 4, 12, 5, 13};
+    constexpr Mask8 kHigh1 = {2, 10, 3, 11, 6, 14, 7, 15};
+    constexpr Mask8 kLow2 = {0, 1, 8, 9, 4, 5, 12, 13};
+    constexpr Mask8 kHigh2 = {2, 3, 10, 11, 6, 7, 14, 15};
+    constexpr Mask8 kLow4 = {0, 1, 2, 3, 8, 9, 10, 11};
+    constexpr Mask8 kHigh4 = {4, 5, 6, 7, 12, 13, 14, 15};
+    Vec8 a[8];
+    for (int i = 0; i < 8; i += 2) {
+        a[i] = __builtin_shuffle(r[i], r[i + 1], kLow1);
+        a[i + 1] = __builtin_shuffle(r[i], r[i + 1], kHigh1);
+    }
+    Vec8 b[8];
+    for (int i = 0; i < 8; i += 4) {
+        b[i] = __builtin_shuffle(a[i], a[i + 2], kLow2);
+        b[i + 1] = __builtin_shuffle(a[i], a[i + 2], kHigh2);
+        b[i + 2] = __builtin_shuffle(a[i + 1], a[i + 3], kLow2);
+        b[i + 3] = __builtin_shuffle(a[i + 1], a[i + 3], kHigh2);
+    }
+    for (int i = 0; i < 4; ++i) {
+        const Vec8 low = __builtin_shuffle(b[i], b[i + 4], kLow4);
+        const Vec8 high = __builtin_shuffle(b[i], b[i + 4], kHigh4);
+        std::memcpy(out + i * out_stride, &low, sizeof(Vec8));
+        std::memcpy(out + (i + 4) * out_stride, &high, sizeof(Vec8));
+    }
+}
+
+__attribute__((always_inline)) inline void FractalToFloat(DType type, const uint8_t* fractal,
+                                                          float* out) {
+    uint16_t bits[256];
+    std::memcpy(bits, fractal, kFractalBytes);
+    if (type == DType::kBF16) {
+        ConvertBf16ToF32(bits, out, 256);
+    } else {
+        ConvertF16ToF32(bits, out, 256);
+    }
+}
+
+// Rows x 32 columns of C += A x B for all of k; `b` holds k rows of 32 floats, `a` is row-major.
+template <int kRows>
+__attribute__((always_inline)) inline void MultiplyRows(float* c, size_t c_stride, size_t c_half,
+                                                        const float* a, size_t a_stride,
+                                                        const float* b, uint32_t k) {
+    using Vec16 = float __attribute__((vector_size(64)));
+    Vec16 low[kRows];
+    Vec16 high[kRows];
+    for (int row = 0; row < kRows; ++row) {
+        std::memcpy(&low[row], c + row * c_stride, sizeof(Vec16));
+        std::memcpy(&high[row], c + row * c_stride + c_half, sizeof(Vec16));
+    }
+    for (uint32_t i = 0; i < k; ++i) {
+        Vec16 b_low;
+        Vec16 b_high;
+        std::memcpy(&b_low, b + i * 32, sizeof(Vec16));
+        std::memcpy(&b_high, b + i * 32 + 16, sizeof(Vec16));
+        for (int row = 0; row < kRows; ++row) {
+            const float value = a[row * a_stride + i];
+            low[row] += value * b_low;
+            high[row] += value * b_high;
+        }
+    }
+    for (int row = 0; row < kRows; ++row) {
+        std::memcpy(c + row * c_stride, &low[row], sizeof(Vec16));
+        std::memcpy(c + row * c_stride + c_half, &high[row], sizeof(Vec16));
+    }
+}
+
+// A is Zz, B is Zn, C is Nz (Mmad, table 2). Products are exact in fp32 for 16-bit inputs; they are
+// added in fp32 in the order of k. Rows beyond m and columns beyond n of C are left alone.
+TWIN_SIMD_CLONES void MultiplyFloat16(float* c, const uint8_t* a, const uint8_t* b, DType type,
+                                      uint32_t m, uint32_t n, uint32_t k, bool accumulate) {
+    const uint32_t m1 = (m + 15) / 16;
+    const uint32_t n1 = (n + 15) / 16;
+    const uint32_t k1 = (k + 15) / 16;
+    const size_t a_stride = size_t{k1} * 16;
+    alignas(64) static thread_local float a_rows[64 * 1024 / 2];
+    alignas(64) static thread_local float b_rows[64 * 1024 / 2 / 16 * 32];
+    alignas(64) float fractal[256];
+    for (uint32_t i = 0; i < m1; ++i) {
+        for (uint32_t j = 0; j < k1; ++j) {
+            FractalToFloat(type, a + (size_t{i} * k1 + j) * kFractalBytes, fractal);
+            for (uint32_t row = 0; row < 16; ++row) {
+                std::memcpy(a_rows + (i * 16 + row) * a_stride + j * 16, fractal + row * 16, 64);
+            }
+        }
+    }
+    alignas(64) float scratch[2 * 256];
+    const size_t c_column = size_t{m1} * 256;  // floats between column blocks of C
+    for (uint32_t column = 0; column < n1; column += 2) {
+        const bool pair = column + 1 < n1;
+        for (uint32_t j = 0; j < k1; ++j) {
+            for (uint32_t half_index = 0; half_index < (pair ? 2u : 1u); ++half_index) {
+                FractalToFloat(type, b + (size_t{j} * n1 + column + half_index) * kFractalBytes,
+                               fractal);
+                float* out = b_rows + size_t{j} * 16 * 32 + half_index * 16;
+                for (int x = 0; x < 16; x += 8) {
+                    for (int y = 0; y < 16; y += 8)
+                        Transpose8x8(out + x * 32 + y, 32, fractal + y * 16 + x, 16);
+                }
+            }
+        }
+        for (uint32_t i = 0; i < m1; ++i) {
+            const uint32_t rows = std::min(m - i * 16, 16u);
+            float* const c_low = c + column * c_column + size_t{i} * 256;
+            float* const c_high = c_low + c_column;
+            std::memset(scratch, 0, sizeof(scratch));
+            if (accumulate) {
+                std::memcpy(scratch, c_low, rows * 64);
+                if (pair) std::memcpy(scratch + 256, c_high, rows * 64);
+            }
+            const float* a_block = a_rows + size_t{i} * 16 * a_stride;
+            uint32_t row = 0;
+            for (; row + 8 <= rows; row += 8) {
+                MultiplyRows<8>(scratch + row * 16, 16, 256, a_block + row * a_stride, a_stride,
+                                b_rows, k);
+            }
+            for (; row < rows; ++row) {
+                MultiplyRows<1>(scratch + row * 16, 16, 256, a_block + row * a_stride, a_stride,
+                                b_rows, k);
+            }
+            for (uint32_t half_index = 0; half_index < (pair ? 2u : 1u); ++half_index) {
+                const uint32_t width = std::min(n - (column + half_index) * 16, 16u);
+                float* target = half_index == 0 ? c_low : c_high;
+                for (uint32_t r = 0; r < rows; ++r) {
+                    std::memcpy(target + r * 16, scratch + half_index * 256 + r * 16, width * 4);
+                }
+            }
+        }
+    }
+}
+
+// int8: fractals of A are 16 x 32, of B 32 x 16 stored column by column; exact in int32.
+TWIN_SIMD_CLONES void MultiplyInt8(int32_t* c, const int8_t* a, const int8_t* b, uint32_t m,
+                                   uint32_t n, uint32_t k, bool accumulate) {
+    const uint32_t m1 = (m + 15) / 16;
+    const uint32_t n1 = (n + 15) / 16;
+    const uint32_t k1 = (k + 31) / 32;
+    for (uint32_t row = 0; row < m; ++row) {
+        for (uint32_t column = 0; column < n; ++column) {
+            int32_t* target =
+                c + (size_t{column / 16} * m1 + row / 16) * 256 + row % 16 * 16 + column % 16;
+            int32_t sum = accumulate ? *target : 0;
+            for (uint32_t j = 0; j < k1; ++j) {
+                const int8_t* left =
+                    a + (size_t{row / 16} * k1 + j) * kFractalBytes + row % 16 * 32;
+                const int8_t* right =
+                    b + (size_t{j} * n1 + column / 16) * kFractalBytes + column % 16 * 32;
+                const uint32_t depth = std::min(k - j * 32, 32u);
+                for (uint32_t i = 0; i < depth; ++i)
+                    sum += static_cast<int32_t>(left[i]) * right[i];
+            }
+            *target = sum;
+        }
+    }
+}
+
+}  // namespace
+
+void LoadFractals(const Local& dst, const Local& src, DType type,
+                  const AscendC::LoadData2DParams& params, Site site) {
+    RequireAic("LoadData", site);
+    RequireBuffer("LoadData", "src", src, TraceBuffer::kL1, site);
+    if (dst.buffer != TraceBuffer::kL0a && dst.buffer != TraceBuffer::kL0b) {
+        Fail("wrong-buffer", site, "LoadData: dst must be in L0A or L0B, is in %s",
+             BufferName(dst.buffer));
+    }
+    RequireAligned("LoadData", "src", src, kBlockBytes, site);
+    RequireAligned("LoadData", "dst", dst, kFractalBytes, site);
+    if (params.addrMode != 0)
+        Fail("parameter-range", site, "LoadData: addrMode is %u, only 0 is documented for L1 -> L0",
+             params.addrMode);
+    if (params.sid != 0)
+        Fail("parameter-range", site, "LoadData: sid is %u, must be 0", params.sid);
+    if (params.ifTranspose && DTypeBytes(type) != 2) {
+        Fail("parameter-range", site, "LoadData: ifTranspose needs a 16-bit type, got %s",
+             DTypeName(type));
+    }
+    if (params.repeatTimes == 0) return;  // documented as no operation
+    const int64_t repeats = params.repeatTimes;
+    const int64_t source_step = int64_t{params.srcStride} * kFractalBytes;
+    const int64_t target_step = (int64_t{params.dstGap} + 1) * kFractalBytes;
+    const int64_t start = int64_t{params.startIndex} * kFractalBytes;
+    RequireInside("LoadData", "src", src, start,
+                  start + (repeats - 1) * source_step + kFractalBytes, site);
+    RequireInside("LoadData", "dst", dst, 0, (repeats - 1) * target_step + kFractalBytes, site);
+    for (int64_t i = 0; i < repeats; ++i) {
+        const uint8_t* from = src.data + start + i * source_step;
+        uint8_t* to = dst.data + i * target_step;
+        if (params.ifTranspose) {
+            TransposeFractal16(to, from);
+        } else {
+            std::memcpy(to, from, kFractalBytes);
+        }
+    }
+    Record(TraceOp::kMove, TracePipe::kMte1, site, [&](TraceRecord& record) {
+        FillLocal(record, dst, static_cast<uint32_t>((repeats - 1) * target_step + kFractalBytes));
+        record.args[0] = static_cast<uint32_t>(repeats);
+        record.args[1] = params.ifTranspose ? 1 : 0;
+    });
+}
+
+void MatrixMultiply(const Local& c, DType c_type, const Local& a, const Local& b, DType ab_type,
+                    const AscendC::MmadParams& params, Site site) {
+    RequireAic("Mmad", site);
+    RequireBuffer("Mmad", "dst", c, TraceBuffer::kL0c, site);
+    RequireBuffer("Mmad", "fm", a, TraceBuffer::kL0a, site);
+    RequireBuffer("Mmad", "filter", b, TraceBuffer::kL0b, site);
+    RequireAligned("Mmad", "dst", c, 1024, site);
+    RequireAligned("Mmad", "fm", a, kFractalBytes, site);
+    RequireAligned("Mmad", "filter", b, kFractalBytes, site);
+    RequireRange("Mmad", "m", params.m, 0, 4095, site);
+    RequireRange("Mmad", "n", params.n, 0, 4095, site);
+    RequireRange("Mmad", "k", params.k, 0, 4095, site);
+    if (params.m == 1) {
+        Fail("unsupported", site,
+             "Mmad: m = 1 turns on GEMV mode, which reads the left matrix as ND; the twin does not "
+             "have it");
+    }
+    if (params.unitFlag != 0 || params.kDirectionAlign || params.cmatrixSource) {
+        Fail("unsupported", site,
+             "Mmad: unitFlag = %u, kDirectionAlign = %d, cmatrixSource = %d; the twin has 0, 0, 0 "
+             "only",
+             params.unitFlag, params.kDirectionAlign, params.cmatrixSource);
+    }
+    if (params.m == 0 || params.n == 0 || params.k == 0) return;  // documented as no operation
+    const uint32_t element = DTypeBytes(ab_type);
+    const uint32_t k0 = kBlockBytes / element;
+    const int64_t m1 = (params.m + 15) / 16;
+    const int64_t n1 = (params.n + 15) / 16;
+    const int64_t k1 = (params.k + k0 - 1) / k0;
+    RequireInside("Mmad", "fm", a, 0, m1 * k1 * kFractalBytes, site);
+    RequireInside("Mmad", "filter", b, 0, k1 * n1 * kFractalBytes, site);
+    RequireInside("Mmad", "dst", c, 0, m1 * n1 * 256 * DTypeBytes(c_type), site);
+    switch (ab_type) {
+        case DType::kF16:
+        case DType::kBF16:
+            MultiplyFloat16(reinterpret_cast<float*>(c.data), a.data, b.data, ab_type, params.m,
+                            params.n, params.k, !params.cmatrixInitVal);
+            break;
+        case DType::kI8:
+            MultiplyInt8(reinterpret_cast<int32_t*>(c.data),
+                         reinterpret_cast<const int8_t*>(a.data),
+                         reinterpret_cast<const int8_t*>(b.data), params.m, params.n, params.k,
+                         !params.cmatrixInitVal);
+            break;
+        default:
+            Fail("unsupported", site, "Mmad: the twin has no %s matrices", DTypeName(ab_type));
+    }
+    Record(TraceOp::kMmad, TracePipe::kM, site, [&](TraceRecord& record) {
+        FillLocal(record, c, static_cast<uint32_t>(m1 * n1 * 256 * DTypeBytes(c_type)));
+        record.args[0] = params.m;
+        record.args[1] = params.n;
+        record.args[2] = params.k;
+        record.args[3] = element;
+        record.args[4] = params.cmatrixInitVal ? 0 : 1;
+    });
+}
+
+void FixpipeToGm(const Global& dst, DType dst_type, const Local& src, DType src_type,
+                 const AscendC::FixpipeParamsV220& params, bool row_major, Site site) {
+    RequireAic("Fixpipe", site);
+    RequireBuffer("Fixpipe", "src", src, TraceBuffer::kL0c, site);
+    RequireAligned("Fixpipe", "src", src, 64, site);
+    RequireRange("Fixpipe", "nSize", params.nSize, 0, 4095, site);
+    if (params.nSize % 16 != 0)
+        Fail("parameter-range", site, "Fixpipe: nSize is %u, must be a multiple of 16",
+             params.nSize);
+    if (!row_major || params.ndNum > 1 || params.reluEn || params.unitFlag != 0 ||
+        params.isChannelSplit) {
+        Fail("unsupported", site,
+             "Fixpipe: the twin has row-major output of one matrix without ReLU, unitFlag and "
+             "channel split");
+    }
+    RequireRange("Fixpipe", "mSize", params.mSize, 0, 8192, site);
+    const bool to_half =
+        params.quantPre == F322F16 && dst_type == DType::kF16 && src_type == DType::kF32;
+    const bool to_bf16 =
+        params.quantPre == F322BF16 && dst_type == DType::kBF16 && src_type == DType::kF32;
+    const bool plain = params.quantPre == NoQuant && dst_type == src_type &&
+                       (dst_type == DType::kF32 || dst_type == DType::kI32);
+    if (!to_half && !to_bf16 && !plain) {
+        Fail("unsupported", site, "Fixpipe: quantPre %d from %s to %s",
+             static_cast<int>(params.quantPre), DTypeName(src_type), DTypeName(dst_type));
+    }
+    if (params.mSize == 0 || params.nSize == 0 || params.ndNum == 0)
+        return;  // documented as no operation
+    RequireRange("Fixpipe", "dstStride", params.dstStride, 1, UINT32_MAX, site);
+    if (params.srcStride < params.mSize) {
+        Fail("parameter-range", site,
+             "Fixpipe: srcStride is %u, must be mSize = %u rounded up to 16", params.srcStride,
+             params.mSize);
+    }
+    if (params.mSize > 1 && params.dstStride < params.nSize) {
+        Fail("parameter-range", site,
+             "Fixpipe: dstStride is %u, rows of nSize = %u elements would overlap",
+             params.dstStride, params.nSize);
+    }
+    const uint32_t element = DTypeBytes(dst_type);
+    const int64_t column_stride =
+        int64_t{params.srcStride} * 64;  // bytes between column blocks of 16
+    RequireInside("Fixpipe", "src", src, 0,
+                  (params.nSize / 16 - 1) * column_stride + int64_t{params.mSize} * 64, site);
+    const uint64_t row_stride = uint64_t{params.dstStride} * element;
+    const uint64_t row_bytes = uint64_t{params.nSize} * element;
+    const int tensor = RequireGm("Fixpipe", dst, row_bytes, params.mSize, row_stride, true, site);
+    for (uint32_t row = 0; row < params.mSize; ++row) {
+        for (uint32_t column = 0; column < params.nSize; column += 16) {
+            const uint8_t* from = src.data + column / 16 * column_stride + row * 64;
+            uint8_t* to = dst.data + row * row_stride + column * element;
+            if (plain) {
+                std::memcpy(to, from, 64);
+                continue;
+            }
+            // CTRL[48] decides whether infinities saturate (Fixpipe, special values); the toolkit's
+            // default keeps them.
+            float values[16];
+            uint16_t bits[16];
+            std::memcpy(values, from, sizeof(values));
+            for (int i = 0; i < 16; ++i)
+                bits[i] = to_half ? FloatToHalf(values[i]) : FloatToBf16(values[i]);
+            std::memcpy(to, bits, sizeof(bits));
+        }
+    }
+    Record(TraceOp::kFixpipe, TracePipe::kFix, site, [&](TraceRecord& record) {
+        FillGm(record, tensor, dst, row_bytes, params.mSize, row_stride);
+        FillLocal(
+            record, src,
+            static_cast<uint32_t>((params.nSize / 16 - 1) * column_stride + params.mSize * 64));
+        record.args[0] = params.mSize;
+        record.args[1] = params.nSize;
+        record.args[2] = DTypeBytes(src_type);
+        record.args[3] = element;
+    });
+}
+
+}  // namespace twin

@@ -1,0 +1,472 @@
+// The machine of one launch: cores as fibers, GM map, cross-core flags, deadlock report.
+#include <algorithm>
+#include <cstdarg>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+
+#include "core.h"
+
+namespace twin {
+
+namespace {
+
+constexpr size_t kStackBytes = 256 * 1024;
+constexpr uint8_t kPoison = 0xFF;  // NaN in every floating-point type
+
+thread_local Core* g_current = nullptr;
+
+std::string Format(const char* format, va_list arguments) {
+    char text[1024];
+    std::vsnprintf(text, sizeof(text), format, arguments);
+    return text;
+}
+
+constexpr std::array<uint32_t, kLocalBuffers> kCapacity = {arch::kUbBytes,  arch::kL1Bytes,
+                                                           arch::kL0aBytes, arch::kL0bBytes,
+                                                           arch::kL0cBytes, arch::kBiasBytes};
+
+bool Exists(bool is_aic, int buffer) {
+    return is_aic == (buffer != static_cast<int>(TraceBuffer::kUb));
+}
+
+uint32_t MemoryBytes(bool is_aic) {
+    uint32_t bytes = 0;
+    for (int buffer = 0; buffer < kLocalBuffers; ++buffer) {
+        if (Exists(is_aic, buffer)) bytes += kCapacity[buffer];
+    }
+    return bytes;
+}
+
+bool HasAic(KernelKind kind) {
+    return kind == KernelKind::kMixAic1Aiv2 || kind == KernelKind::kAicOnly ||
+           kind == KernelKind::kMixAic1Aiv0;
+}
+
+bool HasAiv(KernelKind kind) {
+    return kind == KernelKind::kMixAic1Aiv2 || kind == KernelKind::kAivOnly ||
+           kind == KernelKind::kMixAiv1Aic0;
+}
+
+bool HasCrossCore(KernelKind kind) {
+    return kind != KernelKind::kAicOnly && kind != KernelKind::kAivOnly;
+}
+
+const char* KindName(KernelKind kind) {
+    switch (kind) {
+        case KernelKind::kMixAic1Aiv2:
+            return "KERNEL_TYPE_MIX_AIC_1_2";
+        case KernelKind::kAicOnly:
+            return "KERNEL_TYPE_AIC_ONLY";
+        case KernelKind::kAivOnly:
+            return "KERNEL_TYPE_AIV_ONLY";
+        case KernelKind::kMixAiv1Aic0:
+            return "KERNEL_TYPE_MIX_AIV_1_0";
+        case KernelKind::kMixAic1Aiv0:
+            return "KERNEL_TYPE_MIX_AIC_1_0";
+    }
+    return "?";
+}
+
+std::string Where(const Site& site) {
+    return std::string(site.file) + ":" + std::to_string(site.line);
+}
+
+}  // namespace
+
+Error::Error(std::string code_in, std::string kernel_in, std::string core_in, std::string file_in,
+             int line_in, const std::string& message)
+    : std::runtime_error("twin: " + code_in + ": " + message + " [kernel " + kernel_in + ", " +
+                         core_in + ", " + file_in + ":" + std::to_string(line_in) + "]"),
+      code(std::move(code_in)),
+      kernel(std::move(kernel_in)),
+      core(std::move(core_in)),
+      file(std::move(file_in)),
+      line(line_in) {}
+
+Core& Current() {
+    if (g_current == nullptr)
+        throw std::logic_error("twin: an Ascend C call outside of a launched kernel");
+    return *g_current;
+}
+
+void Fail(const char* code, Site site, const char* format, ...) {
+    va_list arguments;
+    va_start(arguments, format);
+    const std::string message = Format(format, arguments);
+    va_end(arguments);
+    const Core& core = Current();
+    throw Error(code, core.machine->config().name, core.Name(), site.file, site.line, message);
+}
+
+std::string Core::Name() const {
+    return std::string(is_aic ? "AIC " : "AIV ") + std::to_string(index);
+}
+
+uint32_t Core::Capacity(TraceBuffer buffer) const {
+    const int i = static_cast<int>(buffer);
+    return i < kLocalBuffers && Exists(is_aic, i) ? kCapacity[i] : 0;
+}
+
+Machine::Machine(const LaunchConfig& config, const std::function<void()>& kernel)
+    : config_(config), kernel_(kernel), memory_(nullptr, std::free) {
+    if (config.chip == nullptr)
+        throw std::invalid_argument("twin: launch of '" + config.name + "' without a chip");
+    const bool aiv_blocks = !HasAic(config.kind);
+    const uint32_t most = aiv_blocks ? config.chip->aiv_count : config.chip->aic_count;
+    block_count_ = config.block_count == 0 ? most : config.block_count;
+    if (block_count_ > most) {
+        throw std::invalid_argument("twin: launch of '" + config.name + "' with " +
+                                    std::to_string(block_count_) + " blocks; " + config.chip->name +
+                                    " runs at most " + std::to_string(most) + " at once");
+    }
+
+    const uint32_t aic = HasAic(config.kind) ? block_count_ : 0;
+    const uint32_t aiv = !HasAiv(config.kind) ? 0
+                         : aiv_blocks         ? block_count_
+                                              : block_count_ * arch::kAivPerAic;
+    const size_t bytes = static_cast<size_t>(aic) * MemoryBytes(true) +
+                         static_cast<size_t>(aiv) * MemoryBytes(false);
+    memory_.reset(static_cast<uint8_t*>(std::aligned_alloc(4096, (bytes + 4095) / 4096 * 4096)));
+    uint8_t* next = memory_.get();
+    for (uint32_t i = 0; i < aic + aiv; ++i) {
+        auto core = std::make_unique<Core>();
+        core->machine = this;
+        core->is_aic = i < aic;
+        core->index = core->is_aic ? i : i - aic;
+        const bool paired = !core->is_aic && aic > 0;
+        core->block = paired ? core->index / arch::kAivPerAic : core->index;
+        core->sub_block = paired ? core->index % arch::kAivPerAic : 0;
+        for (int buffer = 0; buffer < kLocalBuffers; ++buffer) {
+            if (!Exists(core->is_aic, buffer)) continue;
+            core->memory[buffer] = next;
+            next += kCapacity[buffer];
+        }
+        cores_.push_back(std::move(core));
+    }
+    arrivals_.resize(cores_.size());
+
+    for (uint32_t i = 0; i < config_.tensors.size(); ++i) tensors_by_address_.push_back(i);
+    std::sort(tensors_by_address_.begin(), tensors_by_address_.end(),
+              [this](uint32_t a, uint32_t b) {
+                  return config_.tensors[a].data < config_.tensors[b].data;
+              });
+
+    if (config.trace != nullptr) {
+        *config.trace = Trace{};
+        config.trace->kernel = config.name;
+        config.trace->chip = config.chip->name;
+        config.trace->aic_count = aic;
+        config.trace->tensors = config.tensors;
+        config.trace->cores.resize(cores_.size());
+        for (size_t i = 0; i < cores_.size(); ++i) cores_[i]->trace = &config.trace->cores[i];
+    }
+}
+
+Machine::~Machine() = default;
+
+// makecontext passes ints only, so the pointer travels in two halves.
+void Machine::Entry(unsigned machine_high, unsigned machine_low, unsigned index) {
+    auto* machine =
+        reinterpret_cast<Machine*>((static_cast<uintptr_t>(machine_high) << 32) | machine_low);
+    Core& core = *machine->cores_[index];
+    try {
+        machine->kernel_();
+        machine->CheckCoreEnd(core);
+    } catch (const Cancelled&) {
+    } catch (...) {
+        if (!machine->failure_) machine->failure_ = std::current_exception();
+    }
+    core.state = CoreState::kFinished;
+    swapcontext(&core.context, &machine->scheduler_);
+}
+
+void Machine::Resume(Core& core) {
+    if (core.stack == nullptr) {
+        core.stack.reset(new char[kStackBytes]);
+        getcontext(&core.context);
+        core.context.uc_stack.ss_sp = core.stack.get();
+        core.context.uc_stack.ss_size = kStackBytes;
+        core.context.uc_link = nullptr;
+        const auto self = reinterpret_cast<uintptr_t>(this);
+        makecontext(&core.context, reinterpret_cast<void (*)()>(&Machine::Entry), 3,
+                    static_cast<unsigned>(self >> 32), static_cast<unsigned>(self & 0xFFFFFFFFu),
+                    static_cast<unsigned>(Position(core)));
+    }
+    Core* const outer = g_current;
+    g_current = &core;
+    swapcontext(&scheduler_, &core.context);
+    g_current = outer;
+}
+
+uint32_t Machine::AicCount() const { return HasAic(config_.kind) ? block_count_ : 0; }
+
+// Every core runs until it waits for a cross-core flag, in a fixed order: the interleaving is the
+// same every time.
+void Machine::Run() {
+    bool progress = true;
+    while (progress && !failure_) {
+        progress = false;
+        for (auto& core : cores_) {
+            if (core->state == CoreState::kWaiting && core->cross_counter[core->waiting_flag] > 0) {
+                core->state = CoreState::kReady;
+            }
+            if (core->state != CoreState::kReady) continue;
+            Resume(*core);
+            progress = true;
+            if (failure_) break;
+        }
+    }
+    if (!failure_) {
+        const bool finished = std::all_of(cores_.begin(), cores_.end(), [](const auto& core) {
+            return core->state == CoreState::kFinished;
+        });
+        try {
+            if (finished) {
+                CheckFlagsPaired();
+            } else {
+                ReportDeadlock();
+            }
+        } catch (...) {
+            failure_ = std::current_exception();
+        }
+    }
+    // Cores that are still inside the kernel unwind, so that nothing on their stacks leaks.
+    cancelling_ = true;
+    for (auto& core : cores_) {
+        if (core->state != CoreState::kFinished && core->stack != nullptr) Resume(*core);
+    }
+    if (failure_) std::rethrow_exception(failure_);
+}
+
+void Machine::CheckCoreEnd(const Core& core) const {
+    for (int event = 0; event < kHardEvents; ++event) {
+        for (int id = 0; id < kEventIds; ++id) {
+            if (!core.event_set[event][id]) continue;
+            Fail("unpaired-event", core.event_site[event][id],
+                 "SetFlag of event %s, id %d is never waited for", EventName(event), id);
+        }
+    }
+}
+
+void Machine::CheckFlagsPaired() const {
+    for (size_t i = 0; i < cores_.size(); ++i) {
+        for (int id = 0; id < kCrossFlags; ++id) {
+            const Core& core = *cores_[i];
+            const Arrivals& arrivals = arrivals_[i][id];
+            if (core.cross_counter[id] > 0) {
+                throw Error("unpaired-cross-core-flag", config_.name, core.Name(),
+                            arrivals.site.file, arrivals.site.line,
+                            "cross-core flag " + std::to_string(id) + " was signalled " +
+                                std::to_string(core.cross_counter[id]) +
+                                " time(s) more than waited for");
+            }
+            if (arrivals.pending > 0) {
+                throw Error("unpaired-cross-core-flag", config_.name, core.Name(),
+                            arrivals.site.file, arrivals.site.line,
+                            "CrossCoreSetFlag<" + std::to_string(arrivals.mode) + "> of flag " +
+                                std::to_string(id) +
+                                " was not matched by the other cores of its group");
+            }
+        }
+    }
+}
+
+void Machine::ReportDeadlock() const {
+    std::string text = "no core can go on:";
+    const Core* first = nullptr;
+    int listed = 0;
+    int waiting = 0;
+    for (const auto& core : cores_) {
+        if (core->state != CoreState::kWaiting) continue;
+        if (first == nullptr) first = core.get();
+        if (++waiting > 6) continue;
+        ++listed;
+        text += "\n  " + core->Name() + " waits for flag " + std::to_string(core->waiting_flag) +
+                " at " + Where(core->waiting_site) + ";";
+        std::string sets;
+        for (size_t i = 0; i < cores_.size(); ++i) {
+            const Arrivals& arrivals = arrivals_[i][core->waiting_flag];
+            if (arrivals.pending == 0) continue;
+            sets += " " + cores_[i]->Name() + " (mode " + std::to_string(arrivals.mode) + ", " +
+                    Where(arrivals.site) + ")";
+            if (sets.size() > 300) {
+                sets += " ...";
+                break;
+            }
+        }
+        text += sets.empty() ? " nobody has set it" : " set so far by" + sets;
+    }
+    if (waiting > listed) text += "\n  and " + std::to_string(waiting - listed) + " more cores";
+    throw Error("deadlock", config_.name, first->Name(), first->waiting_site.file,
+                first->waiting_site.line, text);
+}
+
+int Machine::FindTensor(const uint8_t* address, uint64_t bytes) const {
+    const auto& tensors = config_.tensors;
+    auto next = std::upper_bound(tensors_by_address_.begin(), tensors_by_address_.end(), address,
+                                 [&tensors](const uint8_t* a, uint32_t i) {
+                                     return a < static_cast<const uint8_t*>(tensors[i].data);
+                                 });
+    // Views of one storage may overlap: look back over every tensor that starts at or before the
+    // address.
+    while (next != tensors_by_address_.begin()) {
+        --next;
+        const GmTensor& tensor = tensors[*next];
+        const auto* start = static_cast<const uint8_t*>(tensor.data);
+        if (address >= start && address + bytes <= start + tensor.bytes)
+            return static_cast<int>(*next);
+    }
+    return -1;
+}
+
+uint32_t Machine::SiteIndex(const Site& site) {
+    auto& lines = site_cache_[site.file];
+    const auto found = lines.find(site.line);
+    if (found != lines.end()) return found->second;
+    // The same file can come in under several addresses, one per translation unit.
+    const auto inserted =
+        site_index_.emplace(Where(site), static_cast<uint32_t>(site_index_.size()));
+    if (inserted.second) config_.trace->sites.push_back(inserted.first->first);
+    return lines[site.line] = inserted.first->second;
+}
+
+std::vector<size_t> Machine::Group(const Core& core, int mode) const {
+    std::vector<size_t> members;
+    for (size_t i = 0; i < cores_.size(); ++i) {
+        const Core& other = *cores_[i];
+        const bool same_type = other.is_aic == core.is_aic;
+        const bool same_block = other.block == core.block;
+        if (mode == 0 ? same_type : same_type && same_block) members.push_back(i);
+    }
+    return members;
+}
+
+// A set becomes a signal once every core of the setting group has set the flag. Who is signalled
+// depends on the mode: 0 and 1 the group itself, 2 the cores of the other type in the same block.
+void Machine::CrossSet(Core& core, int mode, int id, const Site& site) {
+    if (!HasCrossCore(config_.kind)) {
+        Fail("cross-core-flag", site,
+             "CrossCoreSetFlag in a kernel launched as %s, which has no cross-core scheduling",
+             KindName(config_.kind));
+    }
+    if (mode != 0 && config_.kind != KernelKind::kMixAic1Aiv2) {
+        Fail("cross-core-flag", site,
+             "CrossCoreSetFlag mode %d needs KERNEL_TYPE_MIX_AIC_1_2, launched as %s", mode,
+             KindName(config_.kind));
+    }
+    if (mode == 1 && core.is_aic)
+        Fail("cross-core-flag", site, "CrossCoreSetFlag mode 1 is between AIVs, called on an AIC");
+    const std::vector<size_t> group = Group(core, mode);
+    for (const size_t member : group) {
+        Arrivals& arrivals = arrivals_[member][id];
+        if (arrivals.mode != mode && arrivals.mode >= 0 &&
+            (arrivals.pending > 0 || cores_[member]->cross_counter[id] > 0)) {
+            Fail("cross-core-flag", site,
+                 "flag %d is set with mode %d while its use with mode %d is not complete", id, mode,
+                 arrivals.mode);
+        }
+    }
+    Arrivals& mine = arrivals_[Position(core)][id];
+    mine.mode = mode;
+    mine.site = site;
+    if (++mine.pending > kCrossCounterMax) {
+        Fail("cross-core-counter", site,
+             "flag %d was set %u times without its group following; the counter ends at %d", id,
+             mine.pending, kCrossCounterMax);
+    }
+    for (const size_t member : group) {
+        if (arrivals_[member][id].pending == 0) return;
+    }
+    for (const size_t member : group) --arrivals_[member][id].pending;
+    for (size_t i = 0; i < cores_.size(); ++i) {
+        Core& other = *cores_[i];
+        const bool signalled = mode == 2 ? other.is_aic != core.is_aic && other.block == core.block
+                                         : std::find(group.begin(), group.end(), i) != group.end();
+        if (!signalled) continue;
+        if (++other.cross_counter[id] > kCrossCounterMax) {
+            Fail("cross-core-counter", site,
+                 "flag %d of %s was signalled more than %d times without a wait", id,
+                 other.Name().c_str(), kCrossCounterMax);
+        }
+        if (mode == 2) {
+            arrivals_[i][id].site = site;
+            if (arrivals_[i][id].pending == 0) arrivals_[i][id].mode = mode;
+        }
+    }
+}
+
+void Machine::CrossWait(Core& core, int id, const Site& site) {
+    if (!HasCrossCore(config_.kind)) {
+        Fail("cross-core-flag", site,
+             "CrossCoreWaitFlag in a kernel launched as %s, which has no cross-core scheduling",
+             KindName(config_.kind));
+    }
+    while (core.cross_counter[id] == 0) {
+        core.state = CoreState::kWaiting;
+        core.waiting_flag = id;
+        core.waiting_site = site;
+        swapcontext(&core.context, &scheduler_);
+        if (cancelling_) throw Cancelled{};
+    }
+    --core.cross_counter[id];
+}
+
+void Launch(const LaunchConfig& config, const std::function<void()>& kernel) {
+    Machine machine(config, kernel);
+    machine.Run();
+}
+
+bool IsAic() { return Current().is_aic; }
+
+uint32_t BlockIndex() {
+    // AIV of a mixed kernel: 2 x block + sub-block, which is how they are numbered here.
+    return Current().index;
+}
+
+uint32_t SubBlockIndex() { return Current().sub_block; }
+
+uint32_t BlockCount() { return Current().machine->block_count(); }
+
+Local AllocateLocal(TraceBuffer buffer, uint32_t bytes, Site site) {
+    Core& core = Current();
+    const uint32_t capacity = core.Capacity(buffer);
+    if (capacity == 0) {
+        Fail("wrong-core", site, "an %s has no %s", core.is_aic ? "AIC" : "AIV",
+             BufferName(buffer));
+    }
+    if (core.pipe_object == nullptr) Fail("no-pipe", site, "InitBuffer without a live TPipe");
+    uint32_t& used = core.allocated[static_cast<int>(buffer)];
+    if (bytes > capacity - used) {
+        Fail("capacity", site, "InitBuffer of %u bytes in %s: %u of %u bytes are taken", bytes,
+             BufferName(buffer), used, capacity);
+    }
+    Local local;
+    local.buffer = buffer;
+    local.offset = local.begin = used;
+    local.end = used + bytes;
+    local.data = core.memory[static_cast<int>(buffer)] + used;
+    std::memset(local.data, kPoison, bytes);
+    used += bytes;
+    return local;
+}
+
+uint8_t* ScalarAccess(const Local& operand, uint32_t bytes, bool write, Site site) {
+    const char* name = write ? "SetValue" : "GetValue";
+    RequireInside(name, "tensor", operand, 0, bytes, site);
+    RequireBuffer(name, "tensor", operand, TraceBuffer::kUb, site);
+    Record(TraceOp::kScalar, TracePipe::kS, site, [&](TraceRecord& record) {
+        FillLocal(record, operand, bytes);
+        record.args[0] = write ? 1 : 0;
+    });
+    return operand.data;
+}
+
+void DeclareKernelType(const char* type, Site site) {
+    const char* launched = KindName(Current().machine->config().kind);
+    if (std::strcmp(type, launched) != 0) {
+        Fail("kernel-type", site, "the kernel declares %s but was launched as %s", type, launched);
+    }
+}
+
+}  // namespace twin

@@ -1,0 +1,153 @@
+// Events, barriers and TPipe.
+#include "ascendc/pipe.h"
+#include "core.h"
+
+namespace twin {
+
+namespace {
+
+constexpr const char* kEventNames[kHardEvents] = {
+    "MTE2_MTE1", "MTE1_MTE2", "MTE1_M", "M_MTE1", "MTE2_V",    "V_MTE2",
+    "MTE3_V",    "V_MTE3",    "M_FIX",  "FIX_M",  "MTE3_MTE2", "MTE2_MTE3",
+    "S_V",       "V_S",       "S_MTE2", "MTE2_S", "S_MTE3",    "MTE3_S"};
+
+bool IsCubePipe(TracePipe pipe) {
+    return pipe == TracePipe::kM || pipe == TracePipe::kMte1 || pipe == TracePipe::kFix;
+}
+
+bool IsVectorPipe(TracePipe pipe) { return pipe == TracePipe::kV; }
+
+void RequirePipe(const char* instruction, TracePipe pipe, Site site) {
+    const Core& core = Current();
+    if (core.is_aic ? IsVectorPipe(pipe) : IsCubePipe(pipe)) {
+        Fail("wrong-core", site, "%s names pipe %s, which an %s does not have", instruction,
+             PipeName(pipe), core.is_aic ? "AIC" : "AIV");
+    }
+}
+
+void RequireEventId(const char* instruction, int event, int id, Site site) {
+    if (id < 0 || id >= kEventIds) {
+        Fail("event-id", site, "%s<%s> with event id %d; ids are 0 to %d", instruction,
+             EventName(event), id, kEventIds - 1);
+    }
+}
+
+}  // namespace
+
+const char* EventName(int event) { return kEventNames[event]; }
+
+int FetchEvent(int event, Site site) {
+    const Core& core = Current();
+    for (int id = 0; id < kUserEventIds; ++id) {
+        if (!core.event_taken[event][id]) return id;
+    }
+    Fail("event-id", site,
+         "no event id of %s is free: %d are taken, ids 6 and 7 belong to the framework",
+         EventName(event), kUserEventIds);
+}
+
+int AllocateEvent(int event, Site site) {
+    const int id = FetchEvent(event, site);
+    Current().event_taken[event][id] = true;
+    return id;
+}
+
+void ReleaseEvent(int event, int id, Site site) {
+    RequireEventId("ReleaseEventID", event, id, site);
+    Core& core = Current();
+    if (!core.event_taken[event][id]) {
+        Fail("event-id", site, "ReleaseEventID<%s>(%d) of an id that is not taken",
+             EventName(event), id);
+    }
+    core.event_taken[event][id] = false;
+}
+
+void SetEvent(int event, TracePipe source, TracePipe destination, int id, Site site) {
+    RequirePipe("SetFlag", source, site);
+    RequirePipe("SetFlag", destination, site);
+    RequireEventId("SetFlag", event, id, site);
+    Core& core = Current();
+    if (core.event_set[event][id]) {
+        Fail("event-set-twice", site,
+             "SetFlag<%s>(%d) while the one of %s:%d has not been waited for", EventName(event), id,
+             core.event_site[event][id].file, core.event_site[event][id].line);
+    }
+    core.event_set[event][id] = true;
+    core.event_site[event][id] = site;
+    Record(TraceOp::kSetFlag, source, site, [&](TraceRecord& record) {
+        record.args[0] = static_cast<uint32_t>(source);
+        record.args[1] = static_cast<uint32_t>(destination);
+        record.args[2] = static_cast<uint32_t>(id);
+    });
+}
+
+// On the device a wait may be issued before its set as long as the set comes from another pipe; the
+// twin runs a core in program order and asks for the set first. Kernels lose nothing by it.
+void WaitEvent(int event, TracePipe source, TracePipe destination, int id, Site site) {
+    RequirePipe("WaitFlag", source, site);
+    RequirePipe("WaitFlag", destination, site);
+    RequireEventId("WaitFlag", event, id, site);
+    Core& core = Current();
+    if (!core.event_set[event][id]) {
+        Fail("unpaired-event", site, "WaitFlag<%s>(%d) without a SetFlag before it",
+             EventName(event), id);
+    }
+    core.event_set[event][id] = false;
+    Record(TraceOp::kWaitFlag, destination, site, [&](TraceRecord& record) {
+        record.args[0] = static_cast<uint32_t>(source);
+        record.args[1] = static_cast<uint32_t>(destination);
+        record.args[2] = static_cast<uint32_t>(id);
+    });
+}
+
+void Barrier(TracePipe pipe, Site site) {
+    RequirePipe("PipeBarrier", pipe, site);
+    Record(TraceOp::kBarrier, pipe, site, [](TraceRecord&) {});
+}
+
+void CrossSet(int mode, TracePipe pipe, int id, Site site) {
+    RequirePipe("CrossCoreSetFlag", pipe, site);
+    RequireRange("CrossCoreSetFlag", "flagId", id, 0, kCrossFlags - 1, site);
+    Core& core = Current();
+    Record(TraceOp::kCrossSet, pipe, site, [&](TraceRecord& record) {
+        record.args[0] = static_cast<uint32_t>(mode);
+        record.args[1] = static_cast<uint32_t>(id);
+    });
+    core.machine->CrossSet(core, mode, id, site);
+}
+
+void CrossWait(int id, Site site) {
+    RequireRange("CrossCoreWaitFlag", "flagId", id, 0, kCrossFlags - 1, site);
+    Core& core = Current();
+    core.machine->CrossWait(core, id, site);
+    Record(TraceOp::kCrossWait, TracePipe::kAll, site,
+           [&](TraceRecord& record) { record.args[0] = static_cast<uint32_t>(id); });
+}
+
+}  // namespace twin
+
+namespace AscendC {
+
+// Only one TPipe may live on a core at a time (TPipe构造函数, constraints).
+TPipe::TPipe(twin::Site site) {
+    twin::Core& core = twin::Current();
+    if (core.pipe_object != nullptr)
+        twin::Fail("two-pipes", site, "a second TPipe while the first one lives");
+    core.pipe_object = this;
+}
+
+TPipe::~TPipe() {
+    twin::Core& core = twin::Current();
+    core.pipe_object = nullptr;
+    core.allocated.fill(0);
+    twin::Record(twin::TraceOp::kBarrier, twin::TracePipe::kAll, twin::Site{"~TPipe", 0},
+                 [](twin::TraceRecord&) {});
+}
+
+TPipe* GetTPipePtr(twin::Site site) {
+    auto* pipe = static_cast<TPipe*>(twin::Current().pipe_object);
+    if (pipe == nullptr) twin::Fail("no-pipe", site, "GetTPipePtr without a live TPipe");
+    return pipe;
+}
+
+}  // namespace AscendC
