@@ -1,0 +1,235 @@
+// The cube side of a GEMM: tiles of A through L1, steps of A and B through L0, results out by the
+// fixpipe.
+#pragma once
+
+#include "kernel_operator.h"
+#include "kernels/events.h"
+#include "kernels/gemm_tiles.h"
+#include "kernels/weight_stream.h"
+#include "plan/gemm_plan.h"
+
+namespace kernels {
+
+// How the fixpipe turns fp32 sums into the output type.
+template <typename C>
+struct FixpipeQuant {
+    static constexpr QuantMode_t kMode = QuantMode_t::NoQuant;
+};
+template <>
+struct FixpipeQuant<half> {
+    static constexpr QuantMode_t kMode = QuantMode_t::F322F16;
+};
+template <>
+struct FixpipeQuant<bfloat16_t> {
+    static constexpr QuantMode_t kMode = QuantMode_t::F322BF16;
+};
+
+template <typename T>
+class Gemm {
+public:
+    __aicore__ inline void Open(AscendC::TPipe* pipe, const GemmBuffers& buffers, uint32_t core,
+                                uint32_t cores) {
+        core_ = core;
+        cores_ = cores;
+        a_slot_elements_ = buffers.a_slot_bytes / sizeof(T);
+        l0c_slot_elements_ = buffers.l0c_slot_bytes / sizeof(float);
+        a_slot_ = 0;
+        l0_slot_ = 0;
+        l0c_slot_ = 0;
+        pipe->InitBuffer(a_buffer_, kSlots * buffers.a_slot_bytes);
+        pipe->InitBuffer(l0a_, kSlots * kL0SlotElements * sizeof(T));
+        pipe->InitBuffer(l0b_, kSlots * kL0SlotElements * sizeof(T));
+        pipe->InitBuffer(l0c_, kSlots * buffers.l0c_slot_bytes);
+        a_events_.Open(pipe, kSlots);
+        l0_events_.Open(pipe, kSlots);
+        l0c_events_.Open(pipe, kSlots);
+    }
+
+    // One GEMM; its weight is the next phase of `stream`.
+    template <typename C, typename Stream>
+    __aicore__ inline void Run(const GemmPlan& plan, GM_ADDR a, GM_ADDR c, Stream& stream) {
+        AscendC::GlobalTensor<T> a_gm;
+        AscendC::GlobalTensor<C> c_gm;
+        a_gm.SetGlobalBuffer(reinterpret_cast<__gm__ T*>(a));
+        c_gm.SetGlobalBuffer(reinterpret_cast<__gm__ C*>(c));
+        TileCursor ahead;  // the tile of A to load next, one before the tile to compute
+        TileCursor cursor;
+        ahead.Open(plan, core_, cores_);
+        cursor.Open(plan, core_, cores_);
+        if (cursor.Done(plan)) return;
+        uint32_t load_slot = a_slot_;
+        LoadA(plan, a_gm, ahead, load_slot);
+        while (!cursor.Done(plan)) {
+            if (!ahead.Done(plan)) LoadA(plan, a_gm, ahead, load_slot);
+            const Tile tile = cursor.Get(plan);
+            if (tile.depth == 0) l0c_events_.WaitFree(l0c_slot_);
+            a_events_.WaitFull(a_slot_);
+            Multiply(plan, tile, stream.Acquire());
+            a_events_.SetFree(a_slot_);
+            stream.Release();
+            a_slot_ = 1 - a_slot_;
+            if (tile.depth + tile.depths == plan.k) Store(plan, tile, c_gm);
+            cursor.Next(plan);
+        }
+    }
+
+    __aicore__ inline void Close(AscendC::TPipe* pipe) {
+        a_events_.Close(pipe);
+        l0_events_.Close(pipe);
+        l0c_events_.Close(pipe);
+    }
+
+private:
+    static constexpr uint32_t kSlots = 2;
+    static constexpr uint32_t kL0SlotElements = 32 * 1024 / sizeof(T);  // half of L0A and of L0B
+    static constexpr uint32_t kFractal = 256;  // elements of a 16-bit fractal
+
+    __aicore__ inline void LoadA(const GemmPlan& plan, const AscendC::GlobalTensor<T>& a,
+                                 TileCursor& ahead, uint32_t& slot) {
+        const Tile tile = ahead.Get(plan);
+        const uint64_t offset = static_cast<uint64_t>(tile.row) * plan.a_row_stride +
+                                static_cast<uint64_t>(tile.batch) * plan.a_batch_stride +
+                                tile.depth;
+        AscendC::Nd2NzParams params;
+        // Mmad with one row would switch to GEMV: a single row is loaded twice (matrix stride 0)
+        // instead.
+        params.ndNum = tile.rows == 1 ? 2 : 1;
+        params.nValue = tile.rows;
+        params.dValue = tile.depths;
+        params.srcNdMatrixStride = 0;
+        params.srcDValue = plan.a_row_stride;
+        params.dstNzC0Stride = RoundUp(tile.rows, kStrip);
+        params.dstNzNStride = 1;
+        params.dstNzMatrixStride = kStrip;
+        a_events_.WaitFree(slot);
+        AscendC::DataCopy(a_buffer_.template Get<T>()[slot * a_slot_elements_], a[offset], params);
+        a_events_.SetFull(slot);
+        slot = 1 - slot;
+        ahead.Next(plan);
+    }
+
+    __aicore__ inline void Multiply(const GemmPlan& plan, const Tile& tile,
+                                    const AscendC::LocalTensor<T>& b) {
+        const AscendC::LocalTensor<T> a = a_buffer_.template Get<T>()[a_slot_ * a_slot_elements_];
+        const AscendC::LocalTensor<float> c =
+            l0c_.template Get<float>()[l0c_slot_ * l0c_slot_elements_];
+        AscendC::MmadParams params;
+        params.m = tile.rows == 1 ? 2 : tile.rows;
+        params.n = tile.columns;
+        for (uint32_t depth = 0; depth < tile.depths; depth += plan.l0_k) {
+            const uint32_t depths = Min(plan.l0_k, tile.depths - depth);
+            const AscendC::LocalTensor<T> l0a = l0a_.template Get<T>()[l0_slot_ * kL0SlotElements];
+            const AscendC::LocalTensor<T> l0b = l0b_.template Get<T>()[l0_slot_ * kL0SlotElements];
+            l0_events_.WaitFree(l0_slot_);
+            MoveA(l0a, a, tile.rows, depth, depths);
+            if (plan.b_layout < 2) {
+                MoveB(l0b, b, tile, depth, depths);
+            } else {
+                MoveBTransposed(l0b, b, tile, depth, depths);
+            }
+            l0_events_.SetFull(l0_slot_);
+            l0_events_.WaitFull(l0_slot_);
+            params.k = depths;
+            params.cmatrixInitVal = tile.depth + depth == 0;
+            // Small products that add to the same L0C bytes need a barrier (Mmad, synchronisation
+            // note).
+            if (!params.cmatrixInitVal && (params.m / kStrip) * (params.n / kStrip) < 10) {
+                AscendC::PipeBarrier<PIPE_M>();
+            }
+            AscendC::Mmad(c, l0a, l0b, params);
+            l0_events_.SetFree(l0_slot_);
+            l0_slot_ = 1 - l0_slot_;
+        }
+    }
+
+    // Nz [depth/16][rows][16] in L1 to Zz in L0A.
+    __aicore__ inline void MoveA(const AscendC::LocalTensor<T>& l0a,
+                                 const AscendC::LocalTensor<T>& a, uint32_t rows, uint32_t depth,
+                                 uint32_t depths) {
+        const uint32_t row_fractals = RoundUp(rows, kStrip) / kStrip;
+        AscendC::LoadData2DParams params;
+        params.startIndex = 0;
+        params.repeatTimes = depths / kStrip;
+        params.srcStride = row_fractals;
+        params.dstGap = 0;
+        params.ifTranspose = false;
+        const uint32_t start = depth / kStrip * row_fractals;
+        for (uint32_t i = 0; i < row_fractals; ++i) {
+            AscendC::LoadData(l0a[i * depths / kStrip * kFractal], a[(start + i) * kFractal],
+                              params);
+        }
+    }
+
+    // [depth/16][columns][16] in L1 has the fractal order of L0B already.
+    __aicore__ inline void MoveB(const AscendC::LocalTensor<T>& l0b,
+                                 const AscendC::LocalTensor<T>& b, const Tile& tile, uint32_t depth,
+                                 uint32_t depths) {
+        const uint32_t column_fractals = tile.columns / kStrip;
+        AscendC::LoadData2DParams params;
+        params.startIndex = 0;
+        params.repeatTimes = depths / kStrip * column_fractals;
+        params.srcStride = 1;
+        params.dstGap = 0;
+        params.ifTranspose = false;
+        AscendC::LoadData(l0b, b[depth / kStrip * column_fractals * kFractal], params);
+    }
+
+    // [columns/16][depths][16] in L1: fractals are k-major inside and column-major outside, so
+    // transpose both.
+    __aicore__ inline void MoveBTransposed(const AscendC::LocalTensor<T>& l0b,
+                                           const AscendC::LocalTensor<T>& b, const Tile& tile,
+                                           uint32_t depth, uint32_t depths) {
+        const uint32_t column_fractals = tile.columns / kStrip;
+        AscendC::LoadData2DParams params;
+        params.startIndex = 0;
+        params.repeatTimes = column_fractals;
+        params.srcStride = tile.depths / kStrip;
+        params.dstGap = 0;
+        params.ifTranspose = true;
+        for (uint32_t i = 0; i < depths / kStrip; ++i) {
+            AscendC::LoadData(l0b[i * column_fractals * kFractal],
+                              b[(depth / kStrip + i) * kFractal], params);
+        }
+    }
+
+    template <typename C>
+    __aicore__ inline void Store(const GemmPlan& plan, const Tile& tile,
+                                 const AscendC::GlobalTensor<C>& c) {
+        const uint64_t offset = static_cast<uint64_t>(tile.row) * plan.c_row_stride +
+                                static_cast<uint64_t>(tile.batch) * plan.c_batch_stride +
+                                tile.column;
+        AscendC::FixpipeParamsV220 params;
+        params.nSize = tile.columns;
+        params.mSize = tile.rows;
+        params.srcStride = RoundUp(tile.rows, kStrip);
+        params.dstStride = plan.c_row_stride;
+        params.quantPre = FixpipeQuant<C>::kMode;
+        HandOverToFixpipe();
+        AscendC::Fixpipe<C, float, AscendC::CFG_ROW_MAJOR>(
+            c[offset], l0c_.template Get<float>()[l0c_slot_ * l0c_slot_elements_], params);
+        l0c_events_.SetFree(l0c_slot_);
+        l0c_slot_ = 1 - l0c_slot_;
+    }
+
+    __aicore__ inline void HandOverToFixpipe() {
+        l0c_events_.SetFull(l0c_slot_);
+        l0c_events_.WaitFull(l0c_slot_);
+    }
+
+    AscendC::TBuf<AscendC::TPosition::A1> a_buffer_;
+    AscendC::TBuf<AscendC::TPosition::A2> l0a_;
+    AscendC::TBuf<AscendC::TPosition::B2> l0b_;
+    AscendC::TBuf<AscendC::TPosition::CO1> l0c_;
+    RingEvents<AscendC::HardEvent::MTE2_MTE1, AscendC::HardEvent::MTE1_MTE2, kSlots> a_events_;
+    RingEvents<AscendC::HardEvent::MTE1_M, AscendC::HardEvent::M_MTE1, kSlots> l0_events_;
+    RingEvents<AscendC::HardEvent::M_FIX, AscendC::HardEvent::FIX_M, kSlots> l0c_events_;
+    uint32_t core_;
+    uint32_t cores_;
+    uint32_t a_slot_elements_;
+    uint32_t l0c_slot_elements_;
+    uint32_t a_slot_;
+    uint32_t l0_slot_;
+    uint32_t l0c_slot_;
+};
+
+}  // namespace kernels

@@ -1,0 +1,143 @@
+// The weights of a kernel's GEMMs as one stream through a ring in L1.
+//
+// Weights depend on nothing, so the stream runs ahead of the GEMM that consumes it, across the
+// border to the next GEMM: while a hand-over is pending the ring keeps filling.
+#pragma once
+
+#include "kernel_operator.h"
+#include "kernels/events.h"
+#include "kernels/gemm_tiles.h"
+#include "plan/gemm_plan.h"
+
+namespace kernels {
+
+constexpr uint16_t kNoFlag = 0xFFFF;
+
+template <typename T, uint32_t kMaxPhases>
+class WeightStream {
+public:
+    static constexpr uint32_t kMaxSlots = 4;
+
+    __aicore__ inline void Open(AscendC::TPipe* pipe, const GemmBuffers& buffers, uint32_t core,
+                                uint32_t cores) {
+        slots_ = buffers.b_slots;
+        slot_elements_ = buffers.b_slot_bytes / sizeof(T);
+        core_ = core;
+        cores_ = cores;
+        phases_ = 0;
+        phase_ = 0;
+        fill_ = 0;
+        drain_ = 0;
+        in_flight_ = 0;
+        pipe->InitBuffer(buffer_, buffers.b_slots * buffers.b_slot_bytes);
+        events_.Open(pipe, slots_);
+    }
+
+    // Appends the weight of a GEMM. `flag` is a cross-core flag to wait for before its first tile
+    // is loaded.
+    __aicore__ inline void AddPhase(const GemmPlan& plan, GM_ADDR weight, uint16_t flag = kNoFlag) {
+        plans_[phases_] = plan;
+        weights_[phases_].SetGlobalBuffer(reinterpret_cast<__gm__ T*>(weight));
+        flags_[phases_] = flag;
+        ++phases_;
+    }
+
+    __aicore__ inline void Start() {
+        EnterPhase();
+        while (in_flight_ < slots_ && phase_ < phases_) Load();
+    }
+
+    // The oldest tile, once it has arrived; Release it after the last read.
+    __aicore__ inline AscendC::LocalTensor<T> Acquire() {
+        events_.WaitFull(drain_);
+        return buffer_.template Get<T>()[drain_ * slot_elements_];
+    }
+
+    __aicore__ inline void Release() {
+        events_.SetFree(drain_);
+        drain_ = drain_ + 1 == slots_ ? 0 : drain_ + 1;
+        --in_flight_;
+        if (phase_ < phases_) Load();
+    }
+
+    __aicore__ inline void Close(AscendC::TPipe* pipe) { events_.Close(pipe); }
+
+private:
+    __aicore__ inline void EnterPhase() {
+        while (phase_ < phases_) {
+            cursor_.Open(plans_[phase_], core_, cores_);
+            if (flags_[phase_] != kNoFlag) AscendC::CrossCoreWaitFlag(flags_[phase_]);
+            if (!cursor_.Done(plans_[phase_])) return;
+            ++phase_;  // this core has no share of it
+        }
+    }
+
+    __aicore__ inline void Load() {
+        const GemmPlan& plan = plans_[phase_];
+        events_.WaitFree(fill_);
+        CopyTile(buffer_.template Get<T>()[fill_ * slot_elements_], weights_[phase_], plan,
+                 cursor_.Get(plan));
+        events_.SetFull(fill_);
+        fill_ = fill_ + 1 == slots_ ? 0 : fill_ + 1;
+        ++in_flight_;
+        cursor_.Next(plan);
+        if (cursor_.Done(plan)) {
+            ++phase_;
+            EnterPhase();
+        }
+    }
+
+    // Both [n, k] layouts arrive as [k/16][columns][16], both [k, n] layouts as
+    // [columns/16][depths][16].
+    __aicore__ inline void CopyTile(const AscendC::LocalTensor<T>& dst,
+                                    const AscendC::GlobalTensor<T>& weight, const GemmPlan& plan,
+                                    const Tile& tile) {
+        const bool column_major = plan.b_layout < 2;
+        const uint32_t rows = column_major ? plan.n : plan.k;  // of the stored matrix
+        const uint32_t row = column_major ? tile.column : tile.depth;
+        const uint32_t tile_rows = column_major ? tile.columns : tile.depths;
+        const uint32_t width = column_major ? plan.k : plan.n;
+        const uint32_t first = column_major ? tile.depth : tile.column;
+        const uint32_t tile_width = column_major ? tile.depths : tile.columns;
+        const uint64_t batch = static_cast<uint64_t>(tile.batch) * plan.n * plan.k;
+        if (plan.b_layout == 0 || plan.b_layout == 2) {
+            AscendC::Nd2NzParams params;
+            params.ndNum = 1;
+            params.nValue = tile_rows;
+            params.dValue = tile_width;
+            params.srcNdMatrixStride = 0;
+            params.srcDValue = width;
+            params.dstNzC0Stride = tile_rows;
+            params.dstNzNStride = 1;
+            params.dstNzMatrixStride = 0;
+            AscendC::DataCopy(dst, weight[batch + static_cast<uint64_t>(row) * width + first],
+                              params);
+        } else {
+            AscendC::DataCopyParams params;  // 32-byte units: one row of 16 elements each
+            params.blockCount = tile_width / kStrip;
+            params.blockLen = tile_rows;
+            params.srcStride = rows - tile_rows;
+            params.dstStride = 0;
+            AscendC::DataCopy(
+                dst, weight[batch + static_cast<uint64_t>(first) * rows + row * kStrip], params);
+        }
+    }
+
+    AscendC::TBuf<AscendC::TPosition::B1> buffer_;
+    RingEvents<AscendC::HardEvent::MTE2_MTE1, AscendC::HardEvent::MTE1_MTE2, kMaxSlots> events_;
+    GemmPlan plans_[kMaxPhases];
+    AscendC::GlobalTensor<T> weights_[kMaxPhases];
+    uint16_t flags_[kMaxPhases];
+    TileCursor cursor_;
+    uint32_t slots_;
+    uint32_t slot_elements_;
+    uint32_t core_;
+    uint32_t cores_;
+    uint32_t phases_;
+    uint32_t phase_;
+    uint32_t fill_;
+    uint32_t drain_;
+    uint32_t in_flight_;
+};
+
+}  // namespace kernels

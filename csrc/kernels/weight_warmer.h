@@ -1,0 +1,113 @@
+// Loads weights that nobody on this core reads, so that they are in L2 when their consumer asks.
+//
+// There is no L2 prefetch instruction on this architecture; a vector core loads into a landing pad
+// and discards. Loads are issued just before the core blocks on a flag and stay in flight
+// meanwhile. MTE2 works in order, so they delay the core's own next load: the plan bounds their
+// number.
+#pragma once
+
+#include "kernel_operator.h"
+#include "kernels/gemm_tiles.h"
+#include "plan/gemm_plan.h"
+#include "plan/warm_plan.h"
+
+namespace kernels {
+
+class WeightWarmer {
+public:
+    __aicore__ inline void Open(AscendC::TPipe* pipe, const WarmPlan& plan, uint32_t core) {
+        core_ = core;
+        slot_ = 0;
+        used_ = false;
+        if (plan.pad_slots > 0) pipe->InitBuffer(pad_, plan.pad_slots * plan.chunk_bytes);
+    }
+
+    // The share of a weight that this group's cube core will read, in the order it reads it;
+    // `sub_block` of two vector cores takes every other chunk. Its end is not warmed when it is
+    // less than the planned chunks.
+    __aicore__ inline void WarmGroupShare(const WarmPlan& plan, const GemmPlan& gemm,
+                                          GM_ADDR weight, uint32_t group, uint32_t groups,
+                                          uint32_t sub_block) {
+        if (plan.group_chunks == 0) return;
+        const uint32_t strips = gemm.n / kStrip;
+        const uint64_t row = ShareBegin(strips, groups, group) * kStrip;
+        const uint64_t rows = ShareBegin(strips, groups, group + 1) * kStrip - row;
+        const bool nz = gemm.b_layout == 1;
+        // NZ keeps 16 columns of every row together: a share is k/16 runs. ND keeps whole rows: one
+        // run.
+        const uint64_t run_bytes = nz ? rows * kBlock : rows * gemm.k * kWeightBytes;
+        const uint64_t run_stride = nz ? static_cast<uint64_t>(gemm.n) * kBlock : run_bytes;
+        const uint64_t start = nz ? row * kBlock : row * gemm.k * kWeightBytes;
+        const uint32_t runs = nz ? gemm.k / kStrip : 1;
+        const bool whole_runs = run_bytes <= plan.chunk_bytes;
+        const uint32_t runs_per_chunk =
+            whole_runs ? static_cast<uint32_t>(plan.chunk_bytes / run_bytes) : 1;
+        const uint32_t chunks_per_run =
+            whole_runs ? 1 : static_cast<uint32_t>(run_bytes / plan.chunk_bytes);
+        for (uint32_t chunk = sub_block; chunk < plan.group_chunks; chunk += 2) {
+            const uint32_t run = chunk / chunks_per_run * runs_per_chunk;
+            if (run >= runs) return;
+            const uint32_t count = Min(runs_per_chunk, runs - run);
+            const uint64_t within =
+                static_cast<uint64_t>(chunk % chunks_per_run) * plan.chunk_bytes;
+            const uint64_t bytes = whole_runs ? run_bytes : plan.chunk_bytes;
+            Load(plan, weight + start + run * run_stride + within, bytes, count, run_stride);
+        }
+    }
+
+    // This core's chunks of a window. `own_weight` stands in for a region without an address.
+    __aicore__ inline void WarmWindowChunks(const WarmPlan& plan, uint32_t window,
+                                            GM_ADDR own_weight) {
+        const WarmWindow& chunks = plan.windows[window];
+        if (core_ < chunks.first_core || core_ >= chunks.first_core + chunks.core_count) return;
+        for (uint32_t i = core_ - chunks.first_core; i < chunks.chunk_count;
+             i += chunks.core_count) {
+            LoadChunk(plan, chunks.first_chunk + i, own_weight);
+        }
+    }
+
+private:
+    static constexpr uint32_t kBlock = 32;
+    static constexpr uint32_t kWeightBytes = 2;
+
+    // The chunk sequence runs through the regions in order; a chunk never crosses from one to the
+    // next.
+    __aicore__ inline void LoadChunk(const WarmPlan& plan, uint32_t chunk, GM_ADDR own_weight) {
+        uint64_t offset = static_cast<uint64_t>(chunk) * plan.chunk_bytes;
+        for (uint32_t r = 0; r < plan.region_count; ++r) {
+            const uint64_t bytes = plan.regions[r].bytes;
+            if (offset < bytes) {
+                const uint64_t length =
+                    bytes - offset < plan.chunk_bytes ? bytes - offset : plan.chunk_bytes;
+                const uint64_t address = plan.regions[r].address;
+                GM_ADDR base = address == 0 ? own_weight : reinterpret_cast<GM_ADDR>(address);
+                Load(plan, base + offset, length, 1, length);
+                return;
+            }
+            offset -= (bytes + plan.chunk_bytes - 1) / plan.chunk_bytes * plan.chunk_bytes;
+        }
+    }
+
+    __aicore__ inline void Load(const WarmPlan& plan, GM_ADDR address, uint64_t bytes,
+                                uint32_t count, uint64_t stride) {
+        if (slot_ == 0 && used_)
+            AscendC::PipeBarrier<PIPE_MTE2>();  // the pad is about to be overwritten
+        used_ = true;
+        AscendC::GlobalTensor<uint8_t> gm;
+        gm.SetGlobalBuffer(address);
+        AscendC::DataCopyParams params;
+        params.blockCount = static_cast<uint16_t>(count);
+        params.blockLen = static_cast<uint16_t>(bytes / kBlock);
+        params.srcStride = static_cast<uint16_t>((stride - bytes) / kBlock);
+        params.dstStride = 0;
+        AscendC::DataCopy(pad_.Get<uint8_t>()[slot_ * plan.chunk_bytes], gm, params);
+        slot_ = slot_ + 1 == plan.pad_slots ? 0 : slot_ + 1;
+    }
+
+    AscendC::TBuf<AscendC::TPosition::VECIN> pad_;
+    uint32_t core_;
+    uint32_t slot_;
+    bool used_;
+};
+
+}  // namespace kernels

@@ -1,0 +1,35 @@
+// One GEMM of a kernel, tiled: C[b] = A[b] x B[b] for `batches` independent b.
+//
+// Read by host planners and by kernels. 8.1's stub generator parses the text of kernel signatures,
+// so plan structs stand at global scope with fixed-width members only: no enum, alias or constexpr
+// in them.
+#pragma once
+
+#include <cstdint>
+
+struct GemmPlan {
+    uint32_t m;        // rows of A and C
+    uint32_t n;        // columns of C in one batch, multiple of 16
+    uint32_t k;        // columns of A in one batch, multiple of 16
+    uint32_t batches;  // heads of a per-head product, else 1
+    // Elements from a row of A (C) to the next, and from a batch to the next within a row.
+    uint32_t a_row_stride;
+    uint32_t a_batch_stride;
+    uint32_t c_row_stride;
+    uint32_t c_batch_stride;
+    // 0: [n, k] row-major; 1: NZ of it, [k/16, n, 16]; 2: [k, n] row-major; 3: NZ of it, [n/16, k,
+    // 16].
+    uint32_t b_layout;
+    uint32_t tile_m;  // rows of a tile of A, at most 128
+    uint32_t tile_n;  // columns of a tile of C, multiple of 16
+    uint32_t tile_k;  // depth of a tile in L1, multiple of 16
+    uint32_t l0_k;    // depth of a step in L0, multiple of 16
+};
+
+// The L1 rings that the tiles of all GEMMs of a kernel pass through.
+struct GemmBuffers {
+    uint32_t b_slots;  // weight tiles in flight
+    uint32_t b_slot_bytes;
+    uint32_t a_slot_bytes;    // two of them
+    uint32_t l0c_slot_bytes;  // two of them
+};

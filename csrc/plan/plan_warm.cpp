@@ -1,0 +1,100 @@
+#include "plan/plan_warm.h"
+
+#include <algorithm>
+#include <stdexcept>
+
+namespace plan {
+
+namespace {
+
+constexpr uint64_t kElementBytes = 2;
+constexpr uint32_t kStrip = 16;
+constexpr uint32_t kBlock = 32;
+// At least 16 KB a load (AD: granularity); two of them in flight per core cover the start-up of
+// ~235 cycles.
+constexpr uint32_t kChunkBytes = 16 * 1024;
+constexpr uint32_t kPadSlots = 4;
+// Loads that a core with nothing to norm may have in flight when q_c is published: at 48 cores
+// and 1.49 TB/s one chunk each is half a microsecond, which the norm takes anyway.
+constexpr uint32_t kNormChunksPerCore = 1;
+
+uint64_t WeightBytes(const GemmPlan& gemm) {
+    return uint64_t{gemm.batches} * gemm.n * gemm.k * kElementBytes;
+}
+
+/// HBM bytes left over while the cube streams `bytes` of weights.
+uint64_t SlackBytes(uint64_t bytes) {
+    const double share = arch::kHbmReadVector.value / arch::kHbmReadCube.value - 1.0;
+    return static_cast<uint64_t>(static_cast<double>(bytes) * share);
+}
+
+uint64_t Chunks(uint64_t bytes) { return (bytes + kChunkBytes - 1) / kChunkBytes; }
+
+/// Chunks of a group's share of q_b that exist whatever the group; see
+/// WeightWarmer::WarmGroupShare.
+uint64_t GroupChunksAvailable(const GemmPlan& gemm, uint32_t groups) {
+    const uint64_t rows = uint64_t{gemm.n / kStrip / groups} * kStrip;  // of the smallest share
+    if (rows == 0) return 0;
+    if (gemm.b_layout == 0) return rows * gemm.k * kElementBytes / kChunkBytes;
+    const uint64_t run = rows * kBlock;
+    const uint64_t runs = gemm.k / kStrip;
+    return run <= kChunkBytes ? runs / (kChunkBytes / run) : runs * (run / kChunkBytes);
+}
+
+}  // namespace
+
+void PlanWarm(MlaPrologPlan& plan, const arch::Chip& chip,
+              const std::vector<PrefetchRegion>& regions, std::optional<uint64_t> budget_bytes) {
+    if (regions.size() > kMostPrefetchRegions) {
+        throw std::invalid_argument("prefetch: at most " + std::to_string(kMostPrefetchRegions) +
+                                    " regions, got " + std::to_string(regions.size()));
+    }
+    WarmPlan& warm = plan.warm;
+    warm = WarmPlan{};
+    warm.chunk_bytes = kChunkBytes;
+    uint64_t budget = budget_bytes.value_or(UINT64_MAX) / kChunkBytes;
+    if (budget == 0) return;
+    warm.pad_slots = kPadSlots;
+
+    // First window: this op's q_b, each group its own share, while qkv_a streams.
+    const uint32_t groups = chip.aic_count;
+    const uint64_t slack = SlackBytes(WeightBytes(plan.qkv_a)) / kChunkBytes;
+    const uint64_t group_chunks = std::min(
+        {GroupChunksAvailable(plan.q_b, groups), (slack + groups - 1) / groups, budget / groups});
+    warm.group_chunks = static_cast<uint32_t>(group_chunks);
+    budget -= group_chunks * groups;
+
+    // The chunk sequence: W_UK as far as the idle cores of the norm get, then the caller's regions.
+    const uint32_t busy = (plan.tokens + plan.rows_per_core - 1) / plan.rows_per_core;
+    const uint32_t idle = chip.aiv_count - busy;
+    const uint64_t own = std::min(
+        {WeightBytes(plan.absorb) / kChunkBytes, uint64_t{idle} * kNormChunksPerCore, budget});
+    budget -= own;
+    uint64_t next = 0;
+    if (own > 0) {
+        warm.regions[warm.region_count++] = {0, own * kChunkBytes};
+        warm.windows[1] = {0, static_cast<uint32_t>(own), busy, idle};
+        next = own;
+    }
+    uint64_t available = 0;
+    for (const PrefetchRegion& region : regions) {
+        const uint64_t bytes = region.bytes / kBlock * kBlock;
+        if (bytes == 0) continue;
+        warm.regions[warm.region_count++] = {region.address, bytes};
+        available += Chunks(bytes);
+    }
+
+    // The caller's regions: the windows behind q_b and W_UK, in proportion to what streams
+    // meanwhile.
+    const uint64_t q_b = WeightBytes(plan.q_b);
+    const uint64_t absorb = WeightBytes(plan.absorb);
+    const uint64_t wanted = budget_bytes ? budget : SlackBytes(q_b + absorb) / kChunkBytes;
+    const uint64_t later = std::min(available, wanted);
+    const uint64_t third = later * q_b / (q_b + absorb);
+    warm.windows[2] = {static_cast<uint32_t>(next), static_cast<uint32_t>(third), 0,
+                       chip.aiv_count};
+    warm.windows[3] = {static_cast<uint32_t>(next + third), static_cast<uint32_t>(later - third), 0,
+                       chip.aiv_count};
+}
+
+}  // namespace plan
