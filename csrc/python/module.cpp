@@ -1,0 +1,77 @@
+// The Python module ascend_prefetch._C. Loading it also registers torch.ops.ascend_prefetch.
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+
+#include "arch/chip.h"
+#include "model/prefetch_account.h"
+#include "ops/twin_settings.h"
+#include "twin/error.h"
+
+namespace py = pybind11;
+
+namespace {
+
+py::dict BuildInfo() {
+    py::dict info;
+    info["compiler"] = __VERSION__;
+    info["cplusplus"] = __cplusplus;
+#ifdef NDEBUG
+    info["assertions"] = false;
+#else
+    info["assertions"] = true;
+#endif
+    return info;
+}
+
+py::dict ChipInfo(const arch::Chip& chip) {
+    py::dict info;
+    info["name"] = chip.name;
+    info["aic_count"] = chip.aic_count;
+    info["aiv_count"] = chip.aiv_count;
+    info["clock_mhz"] = chip.clock_mhz;
+    info["l2_mib"] = chip.l2_mib;
+    return info;
+}
+
+py::list Chips() {
+    py::list chips;
+    for (const arch::Chip& chip : arch::Chips()) chips.append(ChipInfo(chip));
+    return chips;
+}
+
+py::list TakeTraces() {
+    py::list traces;
+    for (const std::string& trace : ops::TakeTraces()) traces.append(py::bytes(trace));
+    return traces;
+}
+
+py::dict AccountPrefetch(const py::bytes& trace, const std::vector<std::string>& weights) {
+    const model::PrefetchAccount account = model::AccountPrefetch(std::string(trace), weights);
+    py::dict result;
+    result["planned"] = account.planned;
+    result["landed"] = account.landed;
+    result["pending"] = account.pending;
+    result["unused"] = account.unused;
+    result["duplicated"] = account.duplicated;
+    return result;
+}
+
+}  // namespace
+
+PYBIND11_MODULE(_C, m) {
+    m.def("build_info", &BuildInfo,
+          "How this module was compiled: compiler, C++ standard, assertions.");
+    m.def("chips", &Chips, "Known chips: name, aic_count, aiv_count, clock_mhz, l2_mib each.");
+    m.def(
+        "twin_chip", [] { return std::string(ops::TwinChip().name); },
+        "SoC name that CPU launches play.");
+    m.def("set_twin_chip", &ops::SetTwinChip, py::arg("name"),
+          "Make CPU launches play this SoC. ValueError lists the known names.");
+    m.def("start_tracing", &ops::StartTracing, "Record a trace of every launch from here on.");
+    m.def("take_traces", &TakeTraces,
+          "Stop recording; the serialised traces (twin/trace_format.h), one per launch.");
+    m.def("account_prefetch", &AccountPrefetch, py::arg("trace"), py::arg("weights"),
+          "Bytes of the named weight tensors that vector cores prefetched in a trace: planned, "
+          "landed, pending, "
+          "unused, duplicated (model/prefetch_account.h).");
+}
