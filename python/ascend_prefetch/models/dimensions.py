@@ -1,0 +1,299 @@
+"""Attention dimensions of the models with multi-head latent attention (MLA)."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True)
+class IndexerDimensions:
+    """Dimensions of the indexer of a sparse-attention model.
+
+    Attributes:
+        num_heads: indexer query heads; replicated, not split, under tensor parallelism.
+        head_dim: elements per indexer query head and per cached indexer key.
+        top_k: cached tokens one query token attends to at most.
+        rope_interleaved: True where rope pairs neighbouring elements, False where it pairs the
+            two halves.
+
+    Raises:
+        ValueError: a size is not a positive integer.
+    """
+
+    num_heads: int
+    head_dim: int
+    top_k: int
+    rope_interleaved: bool
+
+    def __post_init__(self) -> None:
+        for field in ("num_heads", "head_dim", "top_k"):
+            _check_positive_int(f"indexer.{field}", getattr(self, field))
+
+
+@dataclass(frozen=True)
+class ModelDimensions:
+    """Attention dimensions of one model before tensor parallelism. Sizes count elements.
+
+    Attributes:
+        name: preset name, or the model type of the configuration it was read from.
+        hidden_size: elements per token between layers.
+        num_heads: query heads of the whole model.
+        q_lora_rank: width of the query latent; None where queries are projected straight from
+            the hidden states.
+        kv_lora_rank: width of the key-value latent: what the cache holds beside rope.
+        qk_nope_head_dim: query and key elements per head that rope leaves alone.
+        qk_rope_head_dim: query and key elements per head that rope rotates.
+        v_head_dim: value elements per head.
+        rms_norm_eps: epsilon of the latent norms.
+        rope_interleaved: True where rope pairs neighbouring elements, False where it pairs the
+            two halves.
+        source: where the numbers come from.
+        indexer: dimensions of the indexer; None for dense attention.
+
+    Raises:
+        ValueError: a size is not a positive integer, qk_rope_head_dim is odd, or rms_norm_eps
+            is not positive.
+    """
+
+    name: str
+    hidden_size: int
+    num_heads: int
+    q_lora_rank: int | None
+    kv_lora_rank: int
+    qk_nope_head_dim: int
+    qk_rope_head_dim: int
+    v_head_dim: int
+    rms_norm_eps: float
+    rope_interleaved: bool
+    source: str
+    indexer: IndexerDimensions | None = None
+
+    def __post_init__(self) -> None:
+        sizes = ["hidden_size", "num_heads", "kv_lora_rank"]
+        sizes += ["qk_nope_head_dim", "qk_rope_head_dim", "v_head_dim"]
+        if self.q_lora_rank is not None:
+            sizes.append("q_lora_rank")
+        for field in sizes:
+            _check_positive_int(field, getattr(self, field))
+        if self.qk_rope_head_dim % 2:
+            raise ValueError(
+                f"qk_rope_head_dim: expected an even number, got {self.qk_rope_head_dim}"
+            )
+        if not isinstance(self.rms_norm_eps, float) or not self.rms_norm_eps > 0:
+            raise ValueError(f"rms_norm_eps: expected a positive float, got {self.rms_norm_eps!r}")
+
+    @property
+    def qk_head_dim(self) -> int:
+        """Query and key elements per head, rope included."""
+        return self.qk_nope_head_dim + self.qk_rope_head_dim
+
+    def heads_per_rank(self, tp: int) -> int:
+        """Query heads of each rank under tensor parallelism of degree `tp`.
+
+        Raises:
+            ValueError: `tp` is not a positive divisor of the number of heads.
+        """
+        if tp < 1 or self.num_heads % tp:
+            raise ValueError(
+                f"tp: expected a positive divisor of the {self.num_heads} heads of {self.name}, "
+                f"got {tp}"
+            )
+        return self.num_heads // tp
+
+    @classmethod
+    def from_hf_config(cls, config: str | os.PathLike[str] | Mapping[str, Any]) -> ModelDimensions:
+        """Reads the dimensions from a Hugging Face configuration.
+
+        The keys are those of DeepseekV3Config in transformers. `rope_interleave` may be absent,
+        as it is from the original DeepSeek configurations, whose rope is interleaved. The
+        indexer's keys are those of DeepseekV32Config.
+
+        Args:
+            config: path of a config.json or of the directory that holds it, or its content.
+
+        Raises:
+            FileNotFoundError: there is no such file.
+            ValueError: the file is not a JSON object, or a key is missing or out of range.
+        """
+        if isinstance(config, Mapping):
+            source = "configuration"
+        else:
+            path = Path(config)
+            path = path / "config.json" if path.is_dir() else path
+            config, source = _read_json_object(path), str(path)
+
+        def read(key: str) -> Any:
+            if key not in config:
+                raise ValueError(f"{source}: key {key!r} is missing")
+            return config[key]
+
+        model_type = read("model_type")
+        indexer = None
+        if "index_topk" in config:
+            indexer = IndexerDimensions(
+                num_heads=read("index_n_heads"),
+                head_dim=read("index_head_dim"),
+                top_k=read("index_topk"),
+                # vLLM reads this key; transformers has none and interleaves for glm_moe_dsa only.
+                rope_interleaved=config.get("indexer_rope_interleave", model_type == "glm_moe_dsa"),
+            )
+        return cls(
+            name=model_type,
+            hidden_size=read("hidden_size"),
+            num_heads=read("num_attention_heads"),
+            q_lora_rank=read("q_lora_rank"),
+            kv_lora_rank=read("kv_lora_rank"),
+            qk_nope_head_dim=read("qk_nope_head_dim"),
+            qk_rope_head_dim=read("qk_rope_head_dim"),
+            v_head_dim=read("v_head_dim"),
+            rms_norm_eps=read("rms_norm_eps"),
+            rope_interleaved=config.get("rope_interleave", True),
+            source=source,
+            indexer=indexer,
+        )
+
+
+def _check_positive_int(name: str, value: Any) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise ValueError(f"{name}: expected a positive integer, got {value!r}")
+
+
+def _read_json_object(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path}: expected JSON, got: {error}") from None
+    if not isinstance(content, dict):
+        raise ValueError(f"{path}: expected a JSON object, got {type(content).__name__}")
+    return content
+
+
+_DEEPSEEK_V3 = ModelDimensions(
+    name="deepseek-v3",
+    hidden_size=7168,
+    num_heads=128,
+    q_lora_rank=1536,
+    kv_lora_rank=512,
+    qk_nope_head_dim=128,
+    qk_rope_head_dim=64,
+    v_head_dim=128,
+    rms_norm_eps=1e-6,
+    rope_interleaved=True,
+    source="https://huggingface.co/deepseek-ai/DeepSeek-V3/blob/main/config.json",
+)
+
+_DEEPSEEK_V3_2 = ModelDimensions(
+    name="deepseek-v3.2",
+    hidden_size=7168,
+    num_heads=128,
+    q_lora_rank=1536,
+    kv_lora_rank=512,
+    qk_nope_head_dim=128,
+    qk_rope_head_dim=64,
+    v_head_dim=128,
+    rms_norm_eps=1e-6,
+    rope_interleaved=True,
+    source="https://huggingface.co/deepseek-ai/DeepSeek-V3.2/blob/main/config.json",
+    indexer=IndexerDimensions(num_heads=64, head_dim=128, top_k=2048, rope_interleaved=False),
+)
+
+_GLM_5 = ModelDimensions(
+    name="glm-5",
+    hidden_size=6144,
+    num_heads=64,
+    q_lora_rank=2048,
+    kv_lora_rank=512,
+    qk_nope_head_dim=192,
+    qk_rope_head_dim=64,
+    v_head_dim=256,
+    rms_norm_eps=1e-5,
+    rope_interleaved=True,
+    source="https://huggingface.co/zai-org/GLM-5/blob/main/config.json",
+    indexer=IndexerDimensions(num_heads=32, head_dim=128, top_k=2048, rope_interleaved=True),
+)
+
+_KIMI_K2 = ModelDimensions(
+    name="kimi-k2",
+    hidden_size=7168,
+    num_heads=64,
+    q_lora_rank=1536,
+    kv_lora_rank=512,
+    qk_nope_head_dim=128,
+    qk_rope_head_dim=64,
+    v_head_dim=128,
+    rms_norm_eps=1e-6,
+    rope_interleaved=True,
+    source="https://huggingface.co/moonshotai/Kimi-K2-Instruct/blob/main/config.json",
+)
+
+_LONGCAT_FLASH = ModelDimensions(
+    name="longcat-flash",
+    hidden_size=6144,
+    num_heads=64,
+    q_lora_rank=1536,
+    kv_lora_rank=512,
+    qk_nope_head_dim=128,
+    qk_rope_head_dim=64,
+    v_head_dim=128,
+    rms_norm_eps=1e-5,
+    rope_interleaved=True,
+    source="https://huggingface.co/meituan-longcat/LongCat-Flash-Chat/blob/main/config.json",
+)
+
+_GLM_4_MOE_LITE = ModelDimensions(
+    name="glm-4-moe-lite",
+    hidden_size=2048,
+    num_heads=20,
+    q_lora_rank=768,
+    kv_lora_rank=512,
+    qk_nope_head_dim=192,
+    qk_rope_head_dim=64,
+    v_head_dim=256,
+    rms_norm_eps=1e-5,
+    rope_interleaved=True,
+    source="https://huggingface.co/zai-org/GLM-4.7-Flash/blob/main/config.json",
+)
+
+_DEEPSEEK_V2_LITE = ModelDimensions(
+    name="deepseek-v2-lite",
+    hidden_size=2048,
+    num_heads=16,
+    q_lora_rank=None,
+    kv_lora_rank=512,
+    qk_nope_head_dim=128,
+    qk_rope_head_dim=64,
+    v_head_dim=128,
+    rms_norm_eps=1e-6,
+    rope_interleaved=True,
+    source="https://huggingface.co/deepseek-ai/DeepSeek-V2-Lite/blob/main/config.json",
+)
+
+MODELS: dict[str, ModelDimensions] = {
+    model.name: model
+    for model in (
+        _DEEPSEEK_V3,
+        _DEEPSEEK_V3_2,
+        _GLM_5,
+        _KIMI_K2,
+        _LONGCAT_FLASH,
+        _GLM_4_MOE_LITE,
+        _DEEPSEEK_V2_LITE,
+    )
+}
+"""Presets by name."""
+
+
+def get_model(name: str) -> ModelDimensions:
+    """Returns the preset called `name`.
+
+    Raises:
+        ValueError: there is none of that name.
+    """
+    if name not in MODELS:
+        raise ValueError(f"model: expected one of {', '.join(MODELS)}, got {name!r}")
+    return MODELS[name]
