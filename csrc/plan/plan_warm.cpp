@@ -41,6 +41,15 @@ uint64_t GroupChunksAvailable(const GemmPlan& gemm, uint32_t groups) {
     return run <= kChunkBytes ? runs / (kChunkBytes / run) : runs * (run / kChunkBytes);
 }
 
+/// Weight tiles of the core with the smallest share.
+uint32_t FewestTiles(const GemmPlan& gemm, uint32_t cores) {
+    const uint32_t columns = gemm.batches * (gemm.n / kStrip) / cores * kStrip;
+    const uint32_t row_tiles = (gemm.m + gemm.tile_m - 1) / gemm.tile_m;
+    const uint32_t column_tiles = (columns + gemm.tile_n - 1) / gemm.tile_n;
+    const uint32_t depth_tiles = (gemm.k + gemm.tile_k - 1) / gemm.tile_k;
+    return row_tiles * column_tiles * depth_tiles;
+}
+
 }  // namespace
 
 void PlanWarm(MlaPrologPlan& plan, const arch::Chip& chip,
@@ -67,8 +76,12 @@ void PlanWarm(MlaPrologPlan& plan, const arch::Chip& chip,
     // The chunk sequence: W_UK as far as the idle cores of the norm get, then the caller's regions.
     const uint32_t busy = (plan.tokens + plan.rows_per_core - 1) / plan.rows_per_core;
     const uint32_t idle = chip.aiv_count - busy;
-    const uint64_t own = std::min(
-        {WeightBytes(plan.absorb) / kChunkBytes, uint64_t{idle} * kNormChunksPerCore, budget});
+    // Where q_b has fewer tiles than the ring has slots, the cube's weight stream is at W_UK
+    // already while the norm is pending: nothing could be ordered before it.
+    const bool stream_is_behind = FewestTiles(plan.q_b, chip.aic_count) >= plan.buffers.b_slots;
+    const uint64_t own_chunks = WeightBytes(plan.absorb) / kChunkBytes;
+    const uint64_t own =
+        stream_is_behind ? std::min({own_chunks, uint64_t{idle} * kNormChunksPerCore, budget}) : 0;
     budget -= own;
     uint64_t next = 0;
     if (own > 0) {

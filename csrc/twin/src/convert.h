@@ -1,11 +1,12 @@
-// Scalar conversions between the data types of the core (数据结构/precision_conversion, 数据结构/内置数据类型).
+// Scalar conversions between the data types of the core (数据结构/precision_conversion,
+// 数据结构/内置数据类型).
 //
-// half and bfloat16_t travel as their 16 bits. Results that do not fit half or bfloat16_t follow IEEE 754
-// (infinity, or the largest finite value where the mode rounds towards it) and NaN stays NaN: that is the
-// Inf/NaN mode, which the runtime of the Atlas A2/A3 series selects by default (aclrtFloatOverflowMode). The
-// reset value of CTRL[48] (特殊寄存器访问/SetCtrlSpr(ISASI)) would saturate instead; the twin has no SetCtrlSpr.
-// Results that do not fit an integer type saturate. NaN becomes 0 there: no page of the vector unit says
-// what it becomes.
+// half and bfloat16_t travel as their 16 bits. Results that do not fit half or bfloat16_t follow
+// IEEE 754 (infinity, or the largest finite value where the mode rounds towards it) and NaN stays
+// NaN: that is the Inf/NaN mode, which the runtime of the Atlas A2/A3 series selects by default
+// (aclrtFloatOverflowMode). The reset value of CTRL[48] (特殊寄存器访问/SetCtrlSpr(ISASI)) would
+// saturate instead; the twin has no SetCtrlSpr. Results that do not fit an integer type saturate.
+// NaN becomes 0 there: no page of the vector unit says what it becomes.
 #pragma once
 
 #include <cmath>
@@ -58,8 +59,8 @@ inline uint16_t FloatToBf16(float value) {
 /// To nearest, ties to even.
 inline uint16_t FloatToHalf(float value) {
     constexpr uint32_t kInfinity = 0x7F800000u;
-    constexpr uint32_t kTooLarge = (127u + 16u) << 23;     // 2^16
-    constexpr uint32_t kSmallestNormal = 113u << 23;       // 2^-14
+    constexpr uint32_t kTooLarge = (127u + 16u) << 23;       // 2^16
+    constexpr uint32_t kSmallestNormal = 113u << 23;         // 2^-14
     constexpr uint32_t kHalfUlp = (127u - 24u + 23u) << 23;  // 0.5: its last bit weighs 2^-24
     const uint32_t bits = FloatBits(value);
     const uint32_t magnitude = bits & 0x7FFFFFFFu;
@@ -69,7 +70,8 @@ inline uint16_t FloatToHalf(float value) {
     const uint32_t subnormal = FloatBits(small + FloatFromBits(kHalfUlp)) - kHalfUlp;
     const uint32_t normal = (magnitude - (112u << 23) + 0xFFFu + (magnitude >> 13 & 1u)) >> 13;
     const uint32_t finite = magnitude < kSmallestNormal ? subnormal : normal;
-    return static_cast<uint16_t>((magnitude >= kTooLarge ? special : finite) | (bits >> 16 & 0x8000u));
+    return static_cast<uint16_t>((magnitude >= kTooLarge ? special : finite) |
+                                 (bits >> 16 & 0x8000u));
 }
 
 inline void ConvertBf16ToF32(const uint16_t* source, float* destination, size_t count) {
@@ -85,8 +87,8 @@ inline void ConvertF32ToF16(const float* source, uint16_t* destination, size_t c
     for (size_t i = 0; i < count; ++i) destination[i] = FloatToHalf(source[i]);
 }
 
-/// magnitude / 2^shift, rounded; `negative` is the sign that goes with the magnitude (precision_conversion,
-/// table 1). The magnitude is below 2^40.
+/// magnitude / 2^shift, rounded; `negative` is the sign that goes with the magnitude
+/// (precision_conversion, table 1). The magnitude is below 2^40.
 inline uint64_t RoundShift(uint64_t magnitude, int shift, bool negative, AscendC::RoundMode mode) {
     using AscendC::RoundMode;
     if (shift <= 0) return magnitude << -shift;
@@ -98,17 +100,29 @@ inline uint64_t RoundShift(uint64_t magnitude, int shift, bool negative, AscendC
     bool up = false;
     switch (mode) {
         case RoundMode::CAST_NONE:
-        case RoundMode::CAST_RINT: up = rest > half || (rest == half && odd); break;
-        case RoundMode::CAST_FLOOR: up = negative && rest != 0; break;
-        case RoundMode::CAST_CEIL: up = !negative && rest != 0; break;
-        case RoundMode::CAST_ROUND: up = rest >= half; break;
-        case RoundMode::CAST_TRUNC: break;
-        case RoundMode::CAST_ODD: up = rest != 0 && !odd; break;
+        case RoundMode::CAST_RINT:
+            up = rest > half || (rest == half && odd);
+            break;
+        case RoundMode::CAST_FLOOR:
+            up = negative && rest != 0;
+            break;
+        case RoundMode::CAST_CEIL:
+            up = !negative && rest != 0;
+            break;
+        case RoundMode::CAST_ROUND:
+            up = rest >= half;
+            break;
+        case RoundMode::CAST_TRUNC:
+            break;
+        case RoundMode::CAST_ODD:
+            up = rest != 0 && !odd;
+            break;
     }
     return quotient + (up ? 1 : 0);
 }
 
-/// Whether a finite value beyond the range becomes infinity; otherwise it becomes the largest finite value.
+/// Whether a finite value beyond the range becomes infinity; otherwise it becomes the largest
+/// finite value.
 inline bool OverflowsToInfinity(bool negative, AscendC::RoundMode mode) {
     using AscendC::RoundMode;
     if (mode == RoundMode::CAST_FLOOR) return negative;
@@ -135,10 +149,12 @@ inline FloatParts Decompose(float value) {
 inline uint16_t FloatToHalf(float value, AscendC::RoundMode mode) {
     const FloatParts parts = Decompose(value);
     if (!parts.finite || parts.mantissa == 0) return FloatToHalf(value);
-    const int exponent = parts.exponent < -37 ? -37 : parts.exponent;  // of the float that has half's mantissa
+    const int exponent =
+        parts.exponent < -37 ? -37 : parts.exponent;  // of the float that has half's mantissa
     const uint64_t mantissa =
         RoundShift(parts.mantissa, exponent - parts.exponent + 13, parts.negative, mode);
-    // One more mantissa bit than half stores carries into the exponent field, which starts at 0 for 2^-24.
+    // One more mantissa bit than half stores carries into the exponent field, which starts at 0 for
+    // 2^-24.
     uint64_t bits = (static_cast<uint64_t>(exponent + 37) << 10) + mantissa;
     if (bits >= 0x7C00) bits = OverflowsToInfinity(parts.negative, mode) ? 0x7C00 : 0x7BFF;
     return static_cast<uint16_t>(bits | (parts.negative ? 0x8000 : 0));
@@ -176,10 +192,12 @@ Integer FloatToInteger(float value, AscendC::RoundMode mode) {
     return static_cast<Integer>(rounded);
 }
 
-/// To the nearest value with `bits` significant bits in the direction of the mode (24: float, 11: half).
+/// To the nearest value with `bits` significant bits in the direction of the mode (24: float, 11:
+/// half).
 inline float IntegerToFloat(int32_t value, int bits, AscendC::RoundMode mode) {
     const bool negative = value < 0;
-    const uint64_t magnitude = static_cast<uint64_t>(negative ? -static_cast<int64_t>(value) : value);
+    const uint64_t magnitude =
+        static_cast<uint64_t>(negative ? -static_cast<int64_t>(value) : value);
     int shift = 0;
     while (magnitude >> shift >> bits != 0) ++shift;
     const auto rounded = static_cast<float>(RoundShift(magnitude, shift, negative, mode) << shift);

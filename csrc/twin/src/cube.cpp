@@ -98,16 +98,23 @@ __attribute__((always_inline)) inline void MultiplyRows(float* c, size_t c_strid
     }
 }
 
+// Operands of one product in fp32: A row-major, two column blocks of B transposed to k rows of 32.
+struct FloatOperands {
+    alignas(64) float a_rows[arch::kL0aBytes / 2];
+    alignas(64) float b_rows[arch::kL0bBytes / 2 / 16 * 32];
+};
+
 // A is Zz, B is Zn, C is Nz (Mmad, table 2). Products are exact in fp32 for 16-bit inputs; they are
 // added in fp32 in the order of k. Rows beyond m and columns beyond n of C are left alone.
-TWIN_SIMD_CLONES void MultiplyFloat16(float* c, const uint8_t* a, const uint8_t* b, DType type,
-                                      uint32_t m, uint32_t n, uint32_t k, bool accumulate) {
+TWIN_SIMD_CLONES void MultiplyFloat16(FloatOperands& operands, float* c, const uint8_t* a,
+                                      const uint8_t* b, DType type, uint32_t m, uint32_t n,
+                                      uint32_t k, bool accumulate) {
     const uint32_t m1 = (m + 15) / 16;
     const uint32_t n1 = (n + 15) / 16;
     const uint32_t k1 = (k + 15) / 16;
     const size_t a_stride = size_t{k1} * 16;
-    alignas(64) static thread_local float a_rows[64 * 1024 / 2];
-    alignas(64) static thread_local float b_rows[64 * 1024 / 2 / 16 * 32];
+    float* const a_rows = operands.a_rows;
+    float* const b_rows = operands.b_rows;
     alignas(64) float fractal[256];
     for (uint32_t i = 0; i < m1; ++i) {
         for (uint32_t j = 0; j < k1; ++j) {
@@ -264,11 +271,14 @@ void MatrixMultiply(const Local& c, DType c_type, const Local& a, const Local& b
     RequireInside("Mmad", "fm", a, 0, m1 * k1 * kFractalBytes, site);
     RequireInside("Mmad", "filter", b, 0, k1 * n1 * kFractalBytes, site);
     RequireInside("Mmad", "dst", c, 0, m1 * n1 * 256 * DTypeBytes(c_type), site);
+    // Found once per product: a look-up of thread-local storage inside the loops would cost more
+    // than they do.
+    static thread_local FloatOperands operands;
     switch (ab_type) {
         case DType::kF16:
         case DType::kBF16:
-            MultiplyFloat16(reinterpret_cast<float*>(c.data), a.data, b.data, ab_type, params.m,
-                            params.n, params.k, !params.cmatrixInitVal);
+            MultiplyFloat16(operands, reinterpret_cast<float*>(c.data), a.data, b.data, ab_type,
+                            params.m, params.n, params.k, !params.cmatrixInitVal);
             break;
         case DType::kI8:
             MultiplyInt8(reinterpret_cast<int32_t*>(c.data),

@@ -1,9 +1,9 @@
 // Elementwise arithmetic (Memory矢量计算/基础算术/*).
 //
-// half computes in float and rounds once to nearest even, which is exact for one operation. The pages leave
-// open what an integer operation returns on this architecture when the result does not fit: that stops. They
-// also leave open what Max and Min make of NaN (here: NaN) and call the square root of a value that is not
-// positive unknown (here: the IEEE 754 result).
+// half computes in float and rounds once to nearest even, which is exact for one operation. The
+// pages leave open what an integer operation returns on this architecture when the result does not
+// fit: that stops. They also leave open what Max and Min make of NaN (here: NaN) and call the
+// square root of a value that is not positive unknown (here: the IEEE 754 result).
 #include <cmath>
 #include <limits>
 
@@ -94,9 +94,11 @@ template <typename Storage, typename Value>
 void RequireFits(const Task& task, const LaneMask& mask, const Value* values) {
     using Limits = std::numeric_limits<Storage>;
     for (uint32_t lane = 0; lane < task.walk.lanes; ++lane) {
-        if (!mask.Active(lane) || (values[lane] >= Limits::min() && values[lane] <= Limits::max())) continue;
+        if (!mask.Active(lane) || (values[lane] >= Limits::min() && values[lane] <= Limits::max()))
+            continue;
         Fail("integer-overflow", task.site,
-             "%s: a result is %lld, which %s cannot hold; what the hardware returns then is not documented",
+             "%s: a result is %lld, which %s cannot hold; what the hardware returns then is not "
+             "documented",
              task.instruction, static_cast<long long>(values[lane]), DTypeName(task.type));
     }
 }
@@ -123,7 +125,8 @@ void Run(const Task& task, Operation operation) {
             Lanes::Load(stored, b);
         }
         for (uint32_t lane = 0; lane < kLanes; ++lane) a[lane] = operation(a[lane], b[lane]);
-        if constexpr (std::is_integral_v<Value>) RequireFits<Storage>(task, task.walk.At(repeat), a);
+        if constexpr (std::is_integral_v<Value>)
+            RequireFits<Storage>(task, task.walk.At(repeat), a);
         Lanes::Store(a, stored);
         Scatter(task.walk, task.dst, repeat, stored);
     }
@@ -132,11 +135,16 @@ void Run(const Task& task, Operation operation) {
 template <typename Operation>
 void RunTyped(const Task& task, Operation operation) {
     switch (task.type) {
-        case DType::kF32: return Run<FloatLanes>(task, operation);
-        case DType::kF16: return Run<HalfLanes>(task, operation);
-        case DType::kI16: return Run<IntegerLanes<int16_t, int32_t>>(task, operation);
-        case DType::kI32: return Run<IntegerLanes<int32_t, int64_t>>(task, operation);
-        default: break;
+        case DType::kF32:
+            return Run<FloatLanes>(task, operation);
+        case DType::kF16:
+            return Run<HalfLanes>(task, operation);
+        case DType::kI16:
+            return Run<IntegerLanes<int16_t, int32_t>>(task, operation);
+        case DType::kI32:
+            return Run<IntegerLanes<int32_t, int64_t>>(task, operation);
+        default:
+            break;
     }
     Fail("unsupported", task.site, "%s does not take %s", task.instruction, DTypeName(task.type));
 }
@@ -144,30 +152,42 @@ void RunTyped(const Task& task, Operation operation) {
 template <typename Operation>
 void RunFloat(const Task& task, Operation operation) {
     switch (task.type) {
-        case DType::kF32: return Run<FloatLanes>(task, operation);
-        case DType::kF16: return Run<HalfLanes>(task, operation);
-        default: break;
+        case DType::kF32:
+            return Run<FloatLanes>(task, operation);
+        case DType::kF16:
+            return Run<HalfLanes>(task, operation);
+        default:
+            break;
     }
     Fail("unsupported", task.site, "%s does not take %s", task.instruction, DTypeName(task.type));
 }
 
 void Execute(VectorOp op, const Task& task) {
     switch (op) {
-        case VectorOp::kAdd: return RunTyped(task, AddLanes{});
-        case VectorOp::kSub: return RunTyped(task, SubLanes{});
-        case VectorOp::kMul: return RunTyped(task, MulLanes{});
-        case VectorOp::kMax: return RunTyped(task, MaxLanes{});
-        case VectorOp::kMin: return RunTyped(task, MinLanes{});
-        case VectorOp::kDiv: return RunFloat(task, DivLanes{});
-        case VectorOp::kAbs: return RunFloat(task, [](float a, float) { return std::fabs(a); });
-        case VectorOp::kSqrt: return RunFloat(task, [](float a, float) { return std::sqrt(a); });
+        case VectorOp::kAdd:
+            return RunTyped(task, AddLanes{});
+        case VectorOp::kSub:
+            return RunTyped(task, SubLanes{});
+        case VectorOp::kMul:
+            return RunTyped(task, MulLanes{});
+        case VectorOp::kMax:
+            return RunTyped(task, MaxLanes{});
+        case VectorOp::kMin:
+            return RunTyped(task, MinLanes{});
+        case VectorOp::kDiv:
+            return RunFloat(task, DivLanes{});
+        case VectorOp::kAbs:
+            return RunFloat(task, [](float a, float) { return std::fabs(a); });
+        case VectorOp::kSqrt:
+            return RunFloat(task, [](float a, float) { return std::sqrt(a); });
     }
 }
 
-/// 通用地址重叠约束 names these for dst that is read again as src1: the accumulator of a loop of iterations.
+/// 通用地址重叠约束 names these for dst that is read again as src1: the accumulator of a loop of
+/// iterations.
 bool MayAccumulate(VectorOp op, DType type) {
-    const bool named = op == VectorOp::kAdd || op == VectorOp::kSub || op == VectorOp::kMul || op == VectorOp::kMax ||
-                       op == VectorOp::kMin;
+    const bool named = op == VectorOp::kAdd || op == VectorOp::kSub || op == VectorOp::kMul ||
+                       op == VectorOp::kMax || op == VectorOp::kMin;
     return named && (type == DType::kF16 || type == DType::kI32 || type == DType::kF32);
 }
 
@@ -175,7 +195,8 @@ constexpr const char* kNames[] = {"Add", "Sub", "Mul", "Div", "Max", "Min", "Abs
 constexpr const char* kScalarNames[] = {"Adds", "Subs", "Muls", "Divs", "Maxs", "Mins"};
 
 void OneSource(VectorOp op, const char* instruction, DType type, const Local& dst, const Local& src,
-               const void* scalar, const VectorRange& range, const AscendC::UnaryRepeatParams& params, Site site) {
+               const void* scalar, const VectorRange& range,
+               const AscendC::UnaryRepeatParams& params, Site site) {
     RequireAiv(instruction, site);
     RequireReservedDefaults(instruction, params, site);
     RequireRange(instruction, "halfBlock", params.halfBlock ? 1 : 0, 0, 0, site);
@@ -183,8 +204,10 @@ void OneSource(VectorOp op, const char* instruction, DType type, const Local& ds
     const uint32_t bytes = DTypeBytes(type);
     const Walk walk = MakeWalk(instruction, range, bytes, site);
     if (walk.Empty()) return;
-    const Operand to = MakeOperand("dst", dst, bytes, walk, params.dstBlkStride, params.dstRepStride);
-    const Operand from = MakeOperand("src", src, bytes, walk, params.srcBlkStride, params.srcRepStride);
+    const Operand to =
+        MakeOperand("dst", dst, bytes, walk, params.dstBlkStride, params.dstRepStride);
+    const Operand from =
+        MakeOperand("src", src, bytes, walk, params.srcBlkStride, params.srcRepStride);
     RequireOperand(instruction, walk, to, site);
     RequireOperand(instruction, walk, from, site);
     RequireOverlap(instruction, walk, to, from, false, site);
@@ -203,9 +226,12 @@ void VectorBinary(VectorOp op, DType type, const Local& dst, const Local& src0, 
     const uint32_t bytes = DTypeBytes(type);
     const Walk walk = MakeWalk(instruction, range, bytes, site);
     if (walk.Empty()) return;
-    const Operand to = MakeOperand("dst", dst, bytes, walk, params.dstBlkStride, params.dstRepStride);
-    const Operand from0 = MakeOperand("src0", src0, bytes, walk, params.src0BlkStride, params.src0RepStride);
-    const Operand from1 = MakeOperand("src1", src1, bytes, walk, params.src1BlkStride, params.src1RepStride);
+    const Operand to =
+        MakeOperand("dst", dst, bytes, walk, params.dstBlkStride, params.dstRepStride);
+    const Operand from0 =
+        MakeOperand("src0", src0, bytes, walk, params.src0BlkStride, params.src0RepStride);
+    const Operand from1 =
+        MakeOperand("src1", src1, bytes, walk, params.src1BlkStride, params.src1RepStride);
     RequireOperand(instruction, walk, to, site);
     RequireOperand(instruction, walk, from0, site);
     RequireOperand(instruction, walk, from1, site);
@@ -221,8 +247,8 @@ void VectorScalar(VectorOp op, DType type, const Local& dst, const Local& src, c
     OneSource(op, kScalarNames[static_cast<int>(op)], type, dst, src, scalar, range, params, site);
 }
 
-void VectorUnary(VectorOp op, DType type, const Local& dst, const Local& src, const VectorRange& range,
-                 const AscendC::UnaryRepeatParams& params, Site site) {
+void VectorUnary(VectorOp op, DType type, const Local& dst, const Local& src,
+                 const VectorRange& range, const AscendC::UnaryRepeatParams& params, Site site) {
     OneSource(op, kNames[static_cast<int>(op)], type, dst, src, nullptr, range, params, site);
 }
 

@@ -10,8 +10,9 @@ using AscendC::RoundMode;
 
 constexpr uint32_t Bit(RoundMode mode) { return 1u << static_cast<int>(mode); }
 constexpr uint32_t kNone = Bit(RoundMode::CAST_NONE);
-constexpr uint32_t kRounding = Bit(RoundMode::CAST_RINT) | Bit(RoundMode::CAST_FLOOR) | Bit(RoundMode::CAST_CEIL) |
-                               Bit(RoundMode::CAST_ROUND) | Bit(RoundMode::CAST_TRUNC);
+constexpr uint32_t kRounding = Bit(RoundMode::CAST_RINT) | Bit(RoundMode::CAST_FLOOR) |
+                               Bit(RoundMode::CAST_CEIL) | Bit(RoundMode::CAST_ROUND) |
+                               Bit(RoundMode::CAST_TRUNC);
 
 struct Pair {
     DType from;
@@ -52,10 +53,11 @@ void RequireMode(DType to, DType from, RoundMode mode, const Site& site) {
     for (const Pair& pair : kPairs) {
         if (pair.from != from || pair.to != to) continue;
         if (static_cast<unsigned>(mode) < 32 && (pair.modes & Bit(mode)) != 0) return;
-        Fail("round-mode", site, "Cast: %s -> %s does not take %s on Atlas A2/A3", DTypeName(from), DTypeName(to),
-             ModeName(mode));
+        Fail("round-mode", site, "Cast: %s -> %s does not take %s on Atlas A2/A3", DTypeName(from),
+             DTypeName(to), ModeName(mode));
     }
-    Fail("unsupported", site, "Cast: %s -> %s does not exist on Atlas A2/A3", DTypeName(from), DTypeName(to));
+    Fail("unsupported", site, "Cast: %s -> %s does not exist on Atlas A2/A3", DTypeName(from),
+         DTypeName(to));
 }
 
 struct Task {
@@ -92,16 +94,21 @@ void FromFloat(const Task& task, DType to) {
     const bool nearest_even = mode == RoundMode::CAST_RINT || mode == RoundMode::CAST_NONE;
     switch (to) {
         case DType::kF16:
-            if (nearest_even) return RunLanes<float, uint16_t>(task, [](float x) { return FloatToHalf(x); });
+            if (nearest_even)
+                return RunLanes<float, uint16_t>(task, [](float x) { return FloatToHalf(x); });
             return RunLanes<float, uint16_t>(task, [=](float x) { return FloatToHalf(x, mode); });
         case DType::kBF16:
-            if (nearest_even) return RunLanes<float, uint16_t>(task, [](float x) { return FloatToBf16(x); });
+            if (nearest_even)
+                return RunLanes<float, uint16_t>(task, [](float x) { return FloatToBf16(x); });
             return RunLanes<float, uint16_t>(task, [=](float x) { return FloatToBf16(x, mode); });
         case DType::kI16:
-            return RunLanes<float, int16_t>(task, [=](float x) { return FloatToInteger<int16_t>(x, mode); });
+            return RunLanes<float, int16_t>(
+                task, [=](float x) { return FloatToInteger<int16_t>(x, mode); });
         case DType::kI32:
-            return RunLanes<float, int32_t>(task, [=](float x) { return FloatToInteger<int32_t>(x, mode); });
-        default: return RunLanes<float, float>(task, [=](float x) { return RoundToIntegral(x, mode); });
+            return RunLanes<float, int32_t>(
+                task, [=](float x) { return FloatToInteger<int32_t>(x, mode); });
+        default:
+            return RunLanes<float, float>(task, [=](float x) { return RoundToIntegral(x, mode); });
     }
 }
 
@@ -112,7 +119,8 @@ void HalfToUint8(const Task& task) {
             if (!mask.Active(lane)) continue;
             const float value = HalfToFloat(from[lane]);
             if (value < 0) {
-                Fail("negative-to-unsigned", task.site, "Cast: half -> uint8_t got %g", static_cast<double>(value));
+                Fail("negative-to-unsigned", task.site, "Cast: half -> uint8_t got %g",
+                     static_cast<double>(value));
             }
             to[lane] = FloatToInteger<uint8_t>(value, task.mode);
         }
@@ -125,21 +133,25 @@ void FromHalf(const Task& task, DType to) {
         case DType::kI8:
             return RunLanes<uint16_t, int8_t>(
                 task, [=](uint16_t x) { return FloatToInteger<int8_t>(HalfToFloat(x), mode); });
-        case DType::kU8: return HalfToUint8(task);
+        case DType::kU8:
+            return HalfToUint8(task);
         case DType::kI16:
             return RunLanes<uint16_t, int16_t>(
                 task, [=](uint16_t x) { return FloatToInteger<int16_t>(HalfToFloat(x), mode); });
         case DType::kI32:
             return RunLanes<uint16_t, int32_t>(
                 task, [=](uint16_t x) { return FloatToInteger<int32_t>(HalfToFloat(x), mode); });
-        default: return RunLanes<uint16_t, float>(task, [](uint16_t x) { return HalfToFloat(x); });
+        default:
+            return RunLanes<uint16_t, float>(task, [](uint16_t x) { return HalfToFloat(x); });
     }
 }
 
 void FromBf16(const Task& task, DType to) {
     const RoundMode mode = task.mode;
-    if (to == DType::kF32) return RunLanes<uint16_t, float>(task, [](uint16_t x) { return Bf16ToFloat(x); });
-    RunLanes<uint16_t, int32_t>(task, [=](uint16_t x) { return FloatToInteger<int32_t>(Bf16ToFloat(x), mode); });
+    if (to == DType::kF32)
+        return RunLanes<uint16_t, float>(task, [](uint16_t x) { return Bf16ToFloat(x); });
+    RunLanes<uint16_t, int32_t>(
+        task, [=](uint16_t x) { return FloatToInteger<int32_t>(Bf16ToFloat(x), mode); });
 }
 
 void FromInteger(const Task& task, DType from, DType to) {
@@ -147,18 +159,22 @@ void FromInteger(const Task& task, DType from, DType to) {
     constexpr int kFloatBits = 24;
     const RoundMode mode = task.mode;
     if (from == DType::kI8) {
-        return RunLanes<int8_t, uint16_t>(task, [](int8_t x) { return FloatToHalf(static_cast<float>(x)); });
+        return RunLanes<int8_t, uint16_t>(
+            task, [](int8_t x) { return FloatToHalf(static_cast<float>(x)); });
     }
     if (from == DType::kU8) {
-        return RunLanes<uint8_t, uint16_t>(task, [](uint8_t x) { return FloatToHalf(static_cast<float>(x)); });
+        return RunLanes<uint8_t, uint16_t>(
+            task, [](uint8_t x) { return FloatToHalf(static_cast<float>(x)); });
     }
     if (from == DType::kI16 && to == DType::kF16) {
         return RunLanes<int16_t, uint16_t>(
             task, [=](int16_t x) { return FloatToHalf(IntegerToFloat(x, kHalfBits, mode)); });
     }
-    if (from == DType::kI16) return RunLanes<int16_t, float>(task, [](int16_t x) { return static_cast<float>(x); });
+    if (from == DType::kI16)
+        return RunLanes<int16_t, float>(task, [](int16_t x) { return static_cast<float>(x); });
     if (to == DType::kF32) {
-        return RunLanes<int32_t, float>(task, [=](int32_t x) { return IntegerToFloat(x, kFloatBits, mode); });
+        return RunLanes<int32_t, float>(
+            task, [=](int32_t x) { return IntegerToFloat(x, kFloatBits, mode); });
     }
     RunLanes<int32_t, int16_t>(task, [](int32_t x) {
         return static_cast<int16_t>(x < INT16_MIN ? INT16_MIN : x > INT16_MAX ? INT16_MAX : x);
@@ -179,18 +195,25 @@ void VectorCast(const Local& dst, DType dst_type, const Local& src, DType src_ty
     const uint32_t widest = dst_bytes > src_bytes ? dst_bytes : src_bytes;
     const Walk walk = MakeWalk("Cast", range, widest, site);
     if (walk.Empty()) return;
-    const Operand to = MakeOperand("dst", dst, dst_bytes, walk, params.dstBlkStride, params.dstRepStride);
-    const Operand from = MakeOperand("src", src, src_bytes, walk, params.srcBlkStride, params.srcRepStride);
+    const Operand to =
+        MakeOperand("dst", dst, dst_bytes, walk, params.dstBlkStride, params.dstRepStride);
+    const Operand from =
+        MakeOperand("src", src, src_bytes, walk, params.srcBlkStride, params.srcRepStride);
     RequireOperand("Cast", walk, to, site);
     RequireOperand("Cast", walk, from, site);
     RequireOverlap("Cast", walk, to, from, false, site);
-    RecordVector(dst, ExtentOf(walk, to), walk.repeats, walk.ActiveLanes() * dst_bytes, widest, site);
+    RecordVector(dst, ExtentOf(walk, to), walk.repeats, walk.ActiveLanes() * dst_bytes, widest,
+                 site);
     const Task task{walk, to, from, mode, site};
     switch (src_type) {
-        case DType::kF32: return FromFloat(task, dst_type);
-        case DType::kF16: return FromHalf(task, dst_type);
-        case DType::kBF16: return FromBf16(task, dst_type);
-        default: return FromInteger(task, src_type, dst_type);
+        case DType::kF32:
+            return FromFloat(task, dst_type);
+        case DType::kF16:
+            return FromHalf(task, dst_type);
+        case DType::kBF16:
+            return FromBf16(task, dst_type);
+        default:
+            return FromInteger(task, src_type, dst_type);
     }
 }
 

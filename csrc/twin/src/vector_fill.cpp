@@ -19,7 +19,8 @@ void FillLanes(const Walk& walk, const Operand& dst, const void* scalar) {
 
 template <typename T>
 void FillBlock(uint8_t* block, const uint8_t* element) {
-    for (uint32_t byte = 0; byte < kBlockBytes; byte += sizeof(T)) std::memcpy(block + byte, element, sizeof(T));
+    for (uint32_t byte = 0; byte < kBlockBytes; byte += sizeof(T))
+        std::memcpy(block + byte, element, sizeof(T));
 }
 
 }  // namespace
@@ -57,7 +58,8 @@ void VectorBrcb(DType type, const Local& dst, const Local& src, int64_t repeats,
     const int64_t bytes = DTypeBytes(type);
     const int64_t block_step = static_cast<int64_t>(params.dstBlkStride) * kBlockBytes;
     const int64_t repeat_step = static_cast<int64_t>(params.dstRepStride) * kBlockBytes;
-    const int64_t dst_bytes = (repeats - 1) * repeat_step + (kBlocksPerRepeat - 1) * block_step + kBlockBytes;
+    const int64_t dst_bytes =
+        (repeats - 1) * repeat_step + (kBlocksPerRepeat - 1) * block_step + kBlockBytes;
     const int64_t src_bytes = repeats * kBlocksPerRepeat * bytes;
     RequireInside("Brcb", "dst", dst, 0, dst_bytes, site);
     RequireInside("Brcb", "src", src, 0, src_bytes, site);
@@ -71,8 +73,8 @@ void VectorBrcb(DType type, const Local& dst, const Local& src, int64_t repeats,
         }
     }
     RequireDisjoint("Brcb", writes, "src", reads, site);
-    RecordVector(dst, {0, dst_bytes}, static_cast<uint64_t>(repeats), static_cast<uint64_t>(repeats) * kRepeatBytes,
-                 static_cast<uint32_t>(bytes), site);
+    RecordVector(dst, {0, dst_bytes}, static_cast<uint64_t>(repeats),
+                 static_cast<uint64_t>(repeats) * kRepeatBytes, static_cast<uint32_t>(bytes), site);
     for (int64_t repeat = 0; repeat < repeats; ++repeat) {
         for (int64_t block = 0; block < kBlocksPerRepeat; ++block) {
             const uint8_t* element = src.data + (repeat * kBlocksPerRepeat + block) * bytes;

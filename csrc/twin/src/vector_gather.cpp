@@ -1,10 +1,10 @@
 // GatherMask (Memory矢量计算/比较与选择/GatherMask).
 //
-// Normal mode: every iteration offers 256 bytes of src0 to the pattern. Counter mode, in the only reading that
-// Atlas A2/A3 has: every iteration offers the first `mask` elements, which may be more than 256 bytes. The kept
-// elements of all iterations follow each other in dst.
-// A pattern tensor is read bit by bit within an iteration and starts anew src1RepeatStride blocks further for
-// the next: 256 bytes of elements use 8 or 16 bytes of it, so no stride continues a packed pattern.
+// Normal mode: every iteration offers 256 bytes of src0 to the pattern. Counter mode, in the only
+// reading that Atlas A2/A3 has: every iteration offers the first `mask` elements, which may be more
+// than 256 bytes. The kept elements of all iterations follow each other in dst. A pattern tensor is
+// read bit by bit within an iteration and starts anew src1RepeatStride blocks further for the next:
+// 256 bytes of elements use 8 or 16 bytes of it, so no stride continues a packed pattern.
 #include <cstring>
 #include <vector>
 
@@ -33,7 +33,8 @@ struct Request {
 
     int64_t ElementOffset(int64_t repeat, int64_t element) const {
         const int64_t per_block = kBlockBytes / bytes;
-        return repeat * repeat_step + element / per_block * block_step + element % per_block * bytes;
+        return repeat * repeat_step + element / per_block * block_step +
+               element % per_block * bytes;
     }
     bool Keeps(int64_t repeat, int64_t element) const {
         if (pattern == nullptr) return (kFixedPatterns[fixed_pattern] >> (element % 4) & 1) != 0;
@@ -45,8 +46,10 @@ int64_t SourceBytes(const Request& request) {
     const int64_t per_block = kBlockBytes / request.bytes;
     const int64_t blocks = (request.elements - 1) / per_block;
     // With a block stride of 0 every block is the first one, of which a whole block has been read.
-    const int64_t tail = request.block_step == 0 && blocks > 0 ? per_block : (request.elements - 1) % per_block + 1;
-    return (request.repeats - 1) * request.repeat_step + blocks * request.block_step + tail * request.bytes;
+    const int64_t tail =
+        request.block_step == 0 && blocks > 0 ? per_block : (request.elements - 1) % per_block + 1;
+    return (request.repeats - 1) * request.repeat_step + blocks * request.block_step +
+           tail * request.bytes;
 }
 
 int64_t PatternBytesPerRepeat(const Request& request) {
@@ -58,7 +61,8 @@ void RequirePattern(const Request& request, const Site& site) {
     const Local& pattern = *request.pattern;
     RequireBuffer(kInstruction, "src1Pattern", pattern, TraceBuffer::kUb, site);
     RequireAligned(kInstruction, "src1Pattern", pattern, kBlockBytes, site);
-    const int64_t bytes = (request.repeats - 1) * request.pattern_step + PatternBytesPerRepeat(request);
+    const int64_t bytes =
+        (request.repeats - 1) * request.pattern_step + PatternBytesPerRepeat(request);
     RequireInside(kInstruction, "src1Pattern", pattern, 0, bytes, site);
 }
 
@@ -68,13 +72,15 @@ std::vector<int64_t> KeptElements(const Request& request) {
     kept.reserve(static_cast<size_t>(request.repeats * request.elements));
     for (int64_t repeat = 0; repeat < request.repeats; ++repeat) {
         for (int64_t element = 0; element < request.elements; ++element) {
-            if (request.Keeps(repeat, element)) kept.push_back(request.ElementOffset(repeat, element));
+            if (request.Keeps(repeat, element))
+                kept.push_back(request.ElementOffset(repeat, element));
         }
     }
     return kept;
 }
 
-void RequireDisjointOperands(const Request& request, int64_t dst_bytes, bool in_place, const Site& site) {
+void RequireDisjointOperands(const Request& request, int64_t dst_bytes, bool in_place,
+                             const Site& site) {
     BlockSet writes;
     writes.Add(request.dst, 0, dst_bytes);
     BlockSet pattern_reads;
@@ -96,19 +102,22 @@ void RequireDisjointOperands(const Request& request, int64_t dst_bytes, bool in_
 
 /// dst may be src0 itself, as in the page's example, where writing stays behind reading.
 void RequireInPlace(const Request& request, const std::vector<int64_t>& kept, const Site& site) {
-    RequireRange(kInstruction, "src0BlockStride in place", request.block_step / kBlockBytes, 1, UINT8_MAX, site);
+    RequireRange(kInstruction, "src0BlockStride in place", request.block_step / kBlockBytes, 1,
+                 UINT8_MAX, site);
     for (size_t i = 0; i < kept.size(); ++i) {
         const int64_t written = static_cast<int64_t>(i) * request.bytes;
         if (written <= kept[i]) continue;
-        Fail("overlap", site, "GatherMask: in place, element %zu of dst is written before src0 is read at byte %lld",
+        Fail("overlap", site,
+             "GatherMask: in place, element %zu of dst is written before src0 is read at byte %lld",
              i, static_cast<long long>(kept[i]));
     }
 }
 
 }  // namespace
 
-uint64_t VectorGatherMask(DType type, const Local& dst, const Local& src, const Local* pattern, int fixed_pattern,
-                          bool counter_mode, uint32_t mask, const AscendC::GatherMaskParams& params, Site site) {
+uint64_t VectorGatherMask(DType type, const Local& dst, const Local& src, const Local* pattern,
+                          int fixed_pattern, bool counter_mode, uint32_t mask,
+                          const AscendC::GatherMaskParams& params, Site site) {
     RequireAiv(kInstruction, site);
     if (pattern == nullptr) RequireRange(kInstruction, "src1Pattern", fixed_pattern, 1, 7, site);
     RequireRange(kInstruction, "repeatTimes", params.repeatTimes, 1, kMaxRepeats, site);
@@ -137,11 +146,13 @@ uint64_t VectorGatherMask(DType type, const Local& dst, const Local& src, const 
     RequireDisjointOperands(request, dst_bytes, in_place, site);
     if (in_place) RequireInPlace(request, kept, site);
 
-    const int64_t iterations = request.repeats * ((request.elements * bytes + kRepeatBytes - 1) / kRepeatBytes);
-    RecordVector(dst, {0, dst_bytes}, static_cast<uint64_t>(iterations), static_cast<uint64_t>(dst_bytes),
-                 static_cast<uint32_t>(bytes), site);
+    const int64_t iterations =
+        request.repeats * ((request.elements * bytes + kRepeatBytes - 1) / kRepeatBytes);
+    RecordVector(dst, {0, dst_bytes}, static_cast<uint64_t>(iterations),
+                 static_cast<uint64_t>(dst_bytes), static_cast<uint32_t>(bytes), site);
     for (size_t i = 0; i < kept.size(); ++i) {
-        std::memmove(dst.data + static_cast<int64_t>(i) * bytes, src.data + kept[i], static_cast<size_t>(bytes));
+        std::memmove(dst.data + static_cast<int64_t>(i) * bytes, src.data + kept[i],
+                     static_cast<size_t>(bytes));
     }
     return kept.size();
 }

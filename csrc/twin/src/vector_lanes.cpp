@@ -35,10 +35,10 @@ bool Meet(int64_t a_first, int64_t a_last, int64_t b_first, int64_t b_last) {
     return a_first < b_last && b_first < a_last;
 }
 
-[[noreturn]] void FailOverlap(const char* instruction, const Operand& dst, const Operand& src, const char* how,
-                              const Site& site) {
-    Fail("overlap", site, "%s: dst (byte %u of UB) and %s (byte %u) overlap %s", instruction, dst.local.offset,
-         src.name, src.local.offset, how);
+[[noreturn]] void FailOverlap(const char* instruction, const Operand& dst, const Operand& src,
+                              const char* how, const Site& site) {
+    Fail("overlap", site, "%s: dst (byte %u of UB) and %s (byte %u) overlap %s", instruction,
+         dst.local.offset, src.name, src.local.offset, how);
 }
 
 }  // namespace
@@ -54,7 +54,8 @@ LaneMask LaneMask::First(uint32_t count) {
 
 uint32_t LaneMask::Count() const { return PopCount(words[0]) + PopCount(words[1]); }
 
-Walk MakeWalk(const char* instruction, const VectorRange& range, uint32_t widest_bytes, const Site& site) {
+Walk MakeWalk(const char* instruction, const VectorRange& range, uint32_t widest_bytes,
+              const Site& site) {
     Walk walk;
     walk.lanes = kRepeatBytes / widest_bytes;
     if (range.form == VectorRange::Form::kCount) {
@@ -63,13 +64,15 @@ Walk MakeWalk(const char* instruction, const VectorRange& range, uint32_t widest
         walk.contiguous = true;
         walk.repeats = (count + walk.lanes - 1) / walk.lanes;
         walk.mask = LaneMask::First(walk.lanes);
-        walk.last = walk.repeats == 0 ? LaneMask{} : LaneMask::First(count - (walk.repeats - 1) * walk.lanes);
+        walk.last = walk.repeats == 0 ? LaneMask{}
+                                      : LaneMask::First(count - (walk.repeats - 1) * walk.lanes);
         return walk;
     }
     RequireRange(instruction, "repeatTime", range.repeats, 0, kMaxRepeats, site);
     walk.repeats = static_cast<uint32_t>(range.repeats);
     if (range.form == VectorRange::Form::kMask) {
-        // The hardware clamps a mask that is too large (掩码, table 5); asking for it is a mistake all the same.
+        // The hardware clamps a mask that is too large (掩码, table 5); asking for it is a mistake
+        // all the same.
         RequireRange(instruction, "mask", range.count, 0, walk.lanes, site);
         walk.mask = LaneMask::First(static_cast<uint32_t>(range.count));
     } else {
@@ -88,7 +91,8 @@ Operand MakeOperand(const char* name, const Local& local, uint32_t lane_bytes, c
         block_stride = 1;
         repeat_stride = walk.lanes * lane_bytes / kBlockBytes;
     }
-    return {name, local, lane_bytes, static_cast<uint32_t>(block_stride), static_cast<uint32_t>(repeat_stride)};
+    return {name, local, lane_bytes, static_cast<uint32_t>(block_stride),
+            static_cast<uint32_t>(repeat_stride)};
 }
 
 Extent ExtentOf(const Walk& walk, const Operand& operand) {
@@ -104,7 +108,8 @@ Extent ExtentOf(const Walk& walk, const Operand& operand) {
     return extent;
 }
 
-void RequireOperand(const char* instruction, const Walk& walk, const Operand& operand, const Site& site) {
+void RequireOperand(const char* instruction, const Walk& walk, const Operand& operand,
+                    const Site& site) {
     RequireBuffer(instruction, operand.name, operand.local, TraceBuffer::kUb, site);
     RequireAligned(instruction, operand.name, operand.local, kBlockBytes, site);
     const Extent extent = ExtentOf(walk, operand);
@@ -115,22 +120,26 @@ void RequireDstBlockStride(const char* instruction, int64_t stride, const Site& 
     RequireRange(instruction, "the destination block stride", stride, 1, kMaxStride, site);
 }
 
-void RequireOverlap(const char* instruction, const Walk& walk, const Operand& dst, const Operand& src,
-                    bool accumulates, const Site& site) {
+void RequireOverlap(const char* instruction, const Walk& walk, const Operand& dst,
+                    const Operand& src, bool accumulates, const Site& site) {
     const Extent to = ExtentOf(walk, dst);
     const Extent from = ExtentOf(walk, src);
     const auto dst_start = static_cast<int64_t>(dst.local.offset);
     const auto src_start = static_cast<int64_t>(src.local.offset);
-    if (!Meet(dst_start + to.first, dst_start + to.last, src_start + from.first, src_start + from.last)) return;
+    if (!Meet(dst_start + to.first, dst_start + to.last, src_start + from.first,
+              src_start + from.last))
+        return;
     if (dst.lane_bytes != src.lane_bytes) {
         FailOverlap(instruction, dst, src, "although their elements differ in size", site);
     }
     const uint32_t blocks = dst.Blocks(walk);
     const bool in_place = dst_start == src_start && dst.block_stride == src.block_stride &&
                           dst.repeat_stride == src.repeat_stride;
-    if (in_place && (walk.repeats == 1 || dst.repeat_stride > (blocks - 1) * dst.block_stride)) return;
+    if (in_place && (walk.repeats == 1 || dst.repeat_stride > (blocks - 1) * dst.block_stride))
+        return;
 
-    // Rare, so block by block. Both starts are aligned: two blocks are the same or have no byte in common.
+    // Rare, so block by block. Both starts are aligned: two blocks are the same or have no byte in
+    // common.
     const uint32_t per_block = dst.LanesPerBlock();
     std::bitset<arch::kUbBytes / kBlockBytes> written;
     for (uint32_t repeat = 0; repeat < walk.repeats; ++repeat) {
@@ -146,12 +155,14 @@ void RequireOverlap(const char* instruction, const Walk& walk, const Operand& ds
         const bool same = std::equal(writes.begin(), writes.begin() + active, reads.begin());
         for (uint32_t i = 0; i < active; ++i) {
             if (!accumulates && written[reads[i]]) {
-                FailOverlap(instruction, dst, src, "between iterations: a later one reads what an earlier one wrote",
+                FailOverlap(instruction, dst, src,
+                            "between iterations: a later one reads what an earlier one wrote",
                             site);
             }
             const bool meets = std::count(writes.begin(), writes.begin() + active, reads[i]) != 0;
             if (meets && !same) {
-                FailOverlap(instruction, dst, src, "in part within an iteration; only the same blocks may", site);
+                FailOverlap(instruction, dst, src,
+                            "in part within an iteration; only the same blocks may", site);
             }
         }
         for (uint32_t i = 0; i < active; ++i) written.set(writes[i]);
@@ -160,7 +171,8 @@ void RequireOverlap(const char* instruction, const Walk& walk, const Operand& ds
 
 void BlockSet::Add(const Local& local, int64_t first, int64_t last) {
     const int64_t start = local.offset;
-    for (int64_t block = (start + first) / kBlockBytes; block * kBlockBytes < start + last; ++block) {
+    for (int64_t block = (start + first) / kBlockBytes; block * kBlockBytes < start + last;
+         ++block) {
         blocks_.set(static_cast<size_t>(block));
     }
 }
@@ -176,13 +188,14 @@ void BlockSet::Add(const Walk& walk, const Operand& operand) {
     }
 }
 
-void RequireDisjoint(const char* instruction, const BlockSet& dst, const char* src_name, const BlockSet& src,
-                     const Site& site) {
-    if (dst.Meets(src)) Fail("overlap", site, "%s: dst and %s overlap in UB", instruction, src_name);
+void RequireDisjoint(const char* instruction, const BlockSet& dst, const char* src_name,
+                     const BlockSet& src, const Site& site) {
+    if (dst.Meets(src))
+        Fail("overlap", site, "%s: dst and %s overlap in UB", instruction, src_name);
 }
 
-void RecordVector(const Local& dst, const Extent& extent, uint64_t repeats, uint64_t bytes, uint32_t lane_bytes,
-                  const Site& site) {
+void RecordVector(const Local& dst, const Extent& extent, uint64_t repeats, uint64_t bytes,
+                  uint32_t lane_bytes, const Site& site) {
     Record(TraceOp::kVector, TracePipe::kV, site, [&](TraceRecord& record) {
         Local touched = dst;
         touched.offset += static_cast<uint32_t>(extent.first);

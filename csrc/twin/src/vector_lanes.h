@@ -1,8 +1,8 @@
-// What the vector instructions share: which lanes an instruction works on, where they lie in UB, and the
-// rules for operands. Private to the twin.
+// What the vector instructions share: which lanes an instruction works on, where they lie in UB,
+// and the rules for operands. Private to the twin.
 //
-// An iteration covers 256 bytes of the widest operand, that is `lanes` elements; an operand with narrower
-// elements has fewer blocks per iteration, not shorter ones (Cast, constraints).
+// An iteration covers 256 bytes of the widest operand, that is `lanes` elements; an operand with
+// narrower elements has fewer blocks per iteration, not shorter ones (Cast, constraints).
 #pragma once
 
 #include <array>
@@ -28,7 +28,8 @@ struct LaneMask {
     uint32_t Count() const;
     /// Bits [first, first + count), in one word.
     uint32_t Bits(uint32_t first, uint32_t count) const {
-        return static_cast<uint32_t>(words[first / 64] >> (first % 64) & ((uint64_t{1} << count) - 1));
+        return static_cast<uint32_t>(words[first / 64] >> (first % 64) &
+                                     ((uint64_t{1} << count) - 1));
     }
 
     std::array<uint64_t, 2> words{};
@@ -50,7 +51,8 @@ struct Walk {
     }
 };
 
-Walk MakeWalk(const char* instruction, const VectorRange& range, uint32_t widest_bytes, const Site& site);
+Walk MakeWalk(const char* instruction, const VectorRange& range, uint32_t widest_bytes,
+              const Site& site);
 
 struct Operand {
     const char* name;
@@ -63,12 +65,14 @@ struct Operand {
     uint32_t Blocks(const Walk& walk) const { return walk.lanes / LanesPerBlock(); }
     /// Bytes from the start of the operand.
     int64_t BlockOffset(uint32_t repeat, uint32_t block) const {
-        return (static_cast<int64_t>(repeat) * repeat_stride + static_cast<int64_t>(block) * block_stride) *
+        return (static_cast<int64_t>(repeat) * repeat_stride +
+                static_cast<int64_t>(block) * block_stride) *
                kBlockBytes;
     }
 };
 
-/// An elementwise operand: the strides are those of the instruction, or those of contiguous elements.
+/// An elementwise operand: the strides are those of the instruction, or those of contiguous
+/// elements.
 Operand MakeOperand(const char* name, const Local& local, uint32_t lane_bytes, const Walk& walk,
                     int64_t block_stride, int64_t repeat_stride);
 
@@ -80,45 +84,51 @@ struct Extent {
 Extent ExtentOf(const Walk& walk, const Operand& operand);
 
 /// The operand is in UB, 32-byte aligned and inside its allocation.
-void RequireOperand(const char* instruction, const Walk& walk, const Operand& operand, const Site& site);
+void RequireOperand(const char* instruction, const Walk& walk, const Operand& operand,
+                    const Site& site);
 /// A destination block stride of 0 is undefined (高维切分).
 void RequireDstBlockStride(const char* instruction, int64_t stride, const Site& site);
-/// 通用说明和约束, 通用地址重叠约束. `accumulates`: later iterations may read what earlier ones wrote.
-void RequireOverlap(const char* instruction, const Walk& walk, const Operand& dst, const Operand& src,
-                    bool accumulates, const Site& site);
+/// 通用说明和约束, 通用地址重叠约束. `accumulates`: later iterations may read what earlier ones
+/// wrote.
+void RequireOverlap(const char* instruction, const Walk& walk, const Operand& dst,
+                    const Operand& src, bool accumulates, const Site& site);
 
-/// Blocks of UB that an operand touches, for instructions whose dst and src never lie on the same blocks.
+/// Blocks of UB that an operand touches, for instructions whose dst and src never lie on the same
+/// blocks.
 class BlockSet {
-  public:
+public:
     /// Bytes [first, last) from the start of the operand, which have been found to be in UB.
     void Add(const Local& local, int64_t first, int64_t last);
     void Add(const Walk& walk, const Operand& operand);
     bool Meets(const BlockSet& other) const { return (blocks_ & other.blocks_).any(); }
 
-  private:
+private:
     std::bitset<arch::kUbBytes / kBlockBytes> blocks_;
 };
-void RequireDisjoint(const char* instruction, const BlockSet& dst, const char* src_name, const BlockSet& src,
-                     const Site& site);
+void RequireDisjoint(const char* instruction, const BlockSet& dst, const char* src_name,
+                     const BlockSet& src, const Site& site);
 /// blockNumber, repeatStrideMode and strideSizeMode are reserved: they keep their default.
 template <typename Params>
 void RequireReservedDefaults(const char* instruction, const Params& params, const Site& site) {
-    RequireRange(instruction, "blockNumber", params.blockNumber, kBlocksPerRepeat, kBlocksPerRepeat, site);
+    RequireRange(instruction, "blockNumber", params.blockNumber, kBlocksPerRepeat, kBlocksPerRepeat,
+                 site);
     RequireRange(instruction, "repeatStrideMode", params.repeatStrideMode ? 1 : 0, 0, 0, site);
     RequireRange(instruction, "strideSizeMode", params.strideSizeMode ? 1 : 0, 0, 0, site);
 }
 
-void RecordVector(const Local& dst, const Extent& extent, uint64_t repeats, uint64_t bytes, uint32_t lane_bytes,
-                  const Site& site);
+void RecordVector(const Local& dst, const Extent& extent, uint64_t repeats, uint64_t bytes,
+                  uint32_t lane_bytes, const Site& site);
 
 /// Whether iteration `repeat` touches all of its bytes, in one piece.
 inline bool IsDense(const Walk& walk, const Operand& operand, uint32_t repeat) {
     const LaneMask& mask = walk.At(repeat);
     const uint64_t all = ~uint64_t{0};
-    return operand.block_stride == 1 && mask.words[0] == all && (walk.lanes <= 64 || mask.words[1] == all);
+    return operand.block_stride == 1 && mask.words[0] == all &&
+           (walk.lanes <= 64 || mask.words[1] == all);
 }
 
-/// Reads the blocks of iteration `repeat` that have an active lane; other lanes keep what they held.
+/// Reads the blocks of iteration `repeat` that have an active lane; other lanes keep what they
+/// held.
 template <typename T>
 void Gather(const Walk& walk, const Operand& operand, uint32_t repeat, T* lanes) {
     const uint8_t* source = operand.local.data;
@@ -130,7 +140,8 @@ void Gather(const Walk& walk, const Operand& operand, uint32_t repeat, T* lanes)
     constexpr uint32_t kPerBlock = kBlockBytes / sizeof(T);
     for (uint32_t block = 0; block < walk.lanes / kPerBlock; ++block) {
         if (mask.Bits(block * kPerBlock, kPerBlock) == 0) continue;
-        std::memcpy(lanes + block * kPerBlock, source + operand.BlockOffset(repeat, block), kBlockBytes);
+        std::memcpy(lanes + block * kPerBlock, source + operand.BlockOffset(repeat, block),
+                    kBlockBytes);
     }
 }
 

@@ -1,8 +1,10 @@
 // WholeReduceSum, RepeatReduceSum, BlockReduceSum and WholeReduceMax
-// (Memory矢量计算/归约计算/{ReduceRepeat, ReduceDataBlock}, which replace the pages of those names).
+// (Memory矢量计算/归约计算/{ReduceRepeat, ReduceDataBlock}, which replace the pages of those
+// names).
 //
-// Sums are binary trees: neighbours first, then neighbouring sums. A half tree rounds every sum to half, which
-// is where it differs from a float sum of the same elements. Lanes outside of the mask take no part.
+// Sums are binary trees: neighbours first, then neighbouring sums. A half tree rounds every sum to
+// half, which is where it differs from a float sum of the same elements. Lanes outside of the mask
+// take no part.
 #include <algorithm>
 #include <cstring>
 
@@ -32,7 +34,8 @@ float TreeSum(float* lanes, uint32_t count, DType type) {
 }
 
 /// The lanes of one iteration as floats; `idle` where the mask is 0.
-void LoadLanes(const Walk& walk, const Operand& src, uint32_t repeat, DType type, float idle, float* lanes) {
+void LoadLanes(const Walk& walk, const Operand& src, uint32_t repeat, DType type, float idle,
+               float* lanes) {
     if (type == DType::kF16) {
         uint16_t stored[kMaxLanes] = {};
         Gather(walk, src, repeat, stored);
@@ -63,8 +66,9 @@ struct Results {
 };
 
 /// Every check of a reduction; returns the source operand.
-Operand CheckReduction(const char* instruction, const Walk& walk, DType type, const Local& dst, const Local& src,
-                       const Results& results, const ReduceStrides& strides, const Site& site) {
+Operand CheckReduction(const char* instruction, const Walk& walk, DType type, const Local& dst,
+                       const Local& src, const Results& results, const ReduceStrides& strides,
+                       const Site& site) {
     const Operand from = {"src", src, DTypeBytes(type), static_cast<uint32_t>(strides.src_block),
                           static_cast<uint32_t>(strides.src_repeat)};
     RequireOperand(instruction, walk, from, site);
@@ -72,7 +76,8 @@ Operand CheckReduction(const char* instruction, const Walk& walk, DType type, co
     RequireAligned(instruction, "dst", dst, static_cast<uint32_t>(results.unit), site);
     const int64_t last = (walk.repeats - 1) * strides.dst_repeat * results.unit + results.bytes;
     RequireInside(instruction, "dst", dst, results.first, last, site);
-    // A result is never all of the blocks it came from, so no overlap can be a full one (通用地址重叠约束).
+    // A result is never all of the blocks it came from, so no overlap can be a full one
+    // (通用地址重叠约束).
     BlockSet reads;
     BlockSet writes;
     reads.Add(walk, from);
@@ -95,12 +100,13 @@ bool IsAtlasA3() {
     return std::strncmp(Current().machine->config().chip->name, kFamily, sizeof(kFamily) - 1) == 0;
 }
 
-void SumBlocks(const Walk& walk, DType type, const Local& dst, const Local& src, const ReduceStrides& strides,
-               const Site& site) {
+void SumBlocks(const Walk& walk, DType type, const Local& dst, const Local& src,
+               const ReduceStrides& strides, const Site& site) {
     constexpr const char* kInstruction = "BlockReduceSum";
     const int64_t bytes = DTypeBytes(type);
     const uint32_t per_block = kBlockBytes / static_cast<uint32_t>(bytes);
-    // Blocks without an active lane are not written: the first and last that are bound the destination.
+    // Blocks without an active lane are not written: the first and last that are bound the
+    // destination.
     int64_t first = kBlocksPerRepeat;
     int64_t last = 0;
     int64_t written = 0;
@@ -114,7 +120,8 @@ void SumBlocks(const Walk& walk, DType type, const Local& dst, const Local& src,
     const Operand from = CheckReduction(kInstruction, walk, type, dst, src, results, strides, site);
     const int64_t step = strides.dst_repeat * results.unit;
     RecordVector(dst, {results.first, (walk.repeats - 1) * step + results.bytes}, walk.repeats,
-                 static_cast<uint64_t>(walk.repeats * written * bytes), static_cast<uint32_t>(bytes), site);
+                 static_cast<uint64_t>(walk.repeats * written * bytes),
+                 static_cast<uint32_t>(bytes), site);
     float lanes[kMaxLanes] = {};
     for (uint32_t repeat = 0; repeat < walk.repeats; ++repeat) {
         LoadLanes(walk, from, repeat, type, kNeutral, lanes);
@@ -126,10 +133,11 @@ void SumBlocks(const Walk& walk, DType type, const Local& dst, const Local& src,
     }
 }
 
-void SumRepeats(const char* instruction, const Walk& walk, DType type, const Local& dst, const Local& src,
-                const ReduceStrides& strides, const Site& site) {
+void SumRepeats(const char* instruction, const Walk& walk, DType type, const Local& dst,
+                const Local& src, const ReduceStrides& strides, const Site& site) {
     const int64_t bytes = DTypeBytes(type);
-    const Operand from = CheckReduction(instruction, walk, type, dst, src, {bytes, bytes, 0}, strides, site);
+    const Operand from =
+        CheckReduction(instruction, walk, type, dst, src, {bytes, bytes, 0}, strides, site);
     const int64_t step = strides.dst_repeat * bytes;
     RecordVector(dst, {0, (walk.repeats - 1) * step + bytes}, walk.repeats,
                  static_cast<uint64_t>(walk.repeats * bytes), static_cast<uint32_t>(bytes), site);
@@ -169,9 +177,12 @@ void StoreIndex(uint8_t* target, uint32_t index, int64_t bytes) {
 /// Bytes per iteration, which are also alignment and unit of dstRepStride (ReduceRepeat, table 3).
 int64_t MaximumBytes(ReduceOrder order, DType type) {
     switch (order) {
-        case ReduceOrder::ORDER_ONLY_VALUE: return DTypeBytes(type);
-        case ReduceOrder::ORDER_ONLY_INDEX: return 4;  // a uint32_t, for half too
-        default: return 2 * DTypeBytes(type);
+        case ReduceOrder::ORDER_ONLY_VALUE:
+            return DTypeBytes(type);
+        case ReduceOrder::ORDER_ONLY_INDEX:
+            return 4;  // a uint32_t, for half too
+        default:
+            return 2 * DTypeBytes(type);
     }
 }
 
@@ -183,7 +194,8 @@ void VectorReduceSum(VectorReduction reduction, DType type, const Local& dst, co
     const char* instruction = kNames[static_cast<int>(reduction)];
     RequireAiv(instruction, site);
     if (reduction == VectorReduction::kRepeatSum && IsAtlasA3()) {
-        Fail("unsupported", site, "RepeatReduceSum is not documented for Atlas A3; WholeReduceSum does the same");
+        Fail("unsupported", site,
+             "RepeatReduceSum is not documented for Atlas A3; WholeReduceSum does the same");
     }
     RequireStrides(instruction, strides, site);
     const Walk walk = MakeWalk(instruction, range, DTypeBytes(type), site);
@@ -205,7 +217,8 @@ void VectorReduceMax(DType type, const Local& dst, const Local& src, const Vecto
     const Walk walk = MakeWalk(kInstruction, range, DTypeBytes(type), site);
     if (walk.Empty()) return;
     const int64_t bytes = MaximumBytes(order, type);
-    const Operand from = CheckReduction(kInstruction, walk, type, dst, src, {bytes, bytes, 0}, strides, site);
+    const Operand from =
+        CheckReduction(kInstruction, walk, type, dst, src, {bytes, bytes, 0}, strides, site);
     const int64_t step = strides.dst_repeat * bytes;
     RecordVector(dst, {0, (walk.repeats - 1) * step + bytes}, walk.repeats,
                  static_cast<uint64_t>(walk.repeats * bytes), DTypeBytes(type), site);
@@ -224,8 +237,12 @@ void VectorReduceMax(DType type, const Local& dst, const Local& src, const Vecto
                 StoreIndex(target, maximum.index, half);
                 StoreValue(target + half, maximum.value, type);
                 break;
-            case ReduceOrder::ORDER_ONLY_VALUE: StoreValue(target, maximum.value, type); break;
-            case ReduceOrder::ORDER_ONLY_INDEX: StoreIndex(target, maximum.index, bytes); break;
+            case ReduceOrder::ORDER_ONLY_VALUE:
+                StoreValue(target, maximum.value, type);
+                break;
+            case ReduceOrder::ORDER_ONLY_INDEX:
+                StoreIndex(target, maximum.index, bytes);
+                break;
         }
     }
 }

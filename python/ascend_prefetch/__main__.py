@@ -1,0 +1,5 @@
+import sys
+
+from ascend_prefetch.cli import main
+
+sys.exit(main())
