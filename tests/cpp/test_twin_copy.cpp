@@ -47,8 +47,8 @@ TEST(gm_and_ub_exchange_consecutive_elements) {
     CHECK_EQ(Values(to, 512, 32), Repeat<uint16_t>(32, 0xBEEF));
 }
 
-// "count * sizeof(T)需要32字节对齐": the hardware would round 40 bytes down to 32 and drop the rest,
-// which no kernel means.
+// "count * sizeof(T)需要32字节对齐": the hardware would round 40 bytes down to 32 and drop the
+// rest, which no kernel means.
 TEST(a_count_that_is_not_a_multiple_of_32_bytes_is_refused) {
     std::vector<uint16_t> data = Ramp<uint16_t>(64);
     AivBreaks("misaligned", {"40"}, {Input("x", data)}, [&] {
@@ -74,7 +74,8 @@ TEST(ub_addresses_are_multiples_of_32_bytes) {
     });
 }
 
-// "位于Global Memory的地址必须按照对应数据类型所占字节数对齐": a half lies at an even address, and that is enough.
+// "位于Global Memory的地址必须按照对应数据类型所占字节数对齐": a half lies at an even address, and
+// that is enough.
 TEST(gm_addresses_of_a_ub_copy_are_multiples_of_the_element) {
     std::vector<uint16_t> data = Ramp<uint16_t>(64);
     OnAiv({Input("x", data)}, [&] {
@@ -190,8 +191,9 @@ TEST(pad_in_of_whole_blocks_has_a_gap_of_bytes_in_gm_and_of_blocks_in_ub) {
     });
 }
 
-// The page's example 2: blocks of 47 bytes. Without padding "dummy会默认填充待搬运数据块的第一个元素值" up to 64
-// bytes. GM ends with the last byte of the last block: nothing beyond it is read.
+// The page's example 2: blocks of 47 bytes. Without padding
+// "dummy会默认填充待搬运数据块的第一个元素值" up to 64 bytes. GM ends with the last byte of the
+// last block: nothing beyond it is read.
 TEST(pad_in_fills_up_with_the_first_element_of_each_block) {
     std::vector<uint8_t> from = Ramp<uint8_t>(95, 1);
     OnAiv({Input("from", from)}, [&] {
@@ -214,7 +216,8 @@ TEST(pad_in_fills_up_with_whole_elements) {
     OnAiv({Input("from", from)}, [&] {
         TPipe pipe;
         const auto ub = Allocate<kUb, uint16_t>(pipe, 48, 0xAA);
-        DataCopyPad(ub, Gm(from), DataCopyExtParams(1, 40, 0, 0, 0), DataCopyPadExtParams<uint16_t>());
+        DataCopyPad(ub, Gm(from), DataCopyExtParams(1, 40, 0, 0, 0),
+                    DataCopyPadExtParams<uint16_t>());
         CHECK_EQ(Values(ub, 0, 20), Ramp<uint16_t>(20, 0x1234));
         CHECK_EQ(Values(ub, 20, 12), Repeat<uint16_t>(12, 0x1234));
         CHECK_EQ(Values(ub, 32, 16), Repeat<uint16_t>(16, kFill16));
@@ -265,7 +268,8 @@ TEST(pad_in_takes_32_bytes_of_padding_on_each_side) {
     });
 }
 
-// isPad = false with padding: the values of padding and dummy are random ("均为随机值"), their room is not.
+// isPad = false with padding: the values of padding and dummy are random ("均为随机值"), their room
+// is not.
 TEST(pad_in_without_a_value_still_makes_room) {
     std::vector<float> from = Ramp<float>(6, 1);
     OnAiv({Input("from", from)}, [&] {
@@ -334,8 +338,8 @@ TEST(pad_in_takes_any_gm_address_and_aligned_ub_addresses) {
     });
     AivBreaks("misaligned", {"32"}, {Input("x", data)}, [&] {
         TPipe pipe;
-        DataCopyPad(Allocate<kUb, uint8_t>(pipe, 64)[16], Gm(data), DataCopyExtParams(1, 4, 0, 0, 0),
-                    DataCopyPadExtParams<uint8_t>());
+        DataCopyPad(Allocate<kUb, uint8_t>(pipe, 64)[16], Gm(data),
+                    DataCopyExtParams(1, 4, 0, 0, 0), DataCopyPadExtParams<uint8_t>());
     });
 }
 
@@ -344,8 +348,10 @@ TEST(pad_in_of_nothing_copies_nothing) {
     OnAiv({Input("x", data)}, [&] {
         TPipe pipe;
         const auto ub = Allocate<kUb, uint8_t>(pipe, 64, 0xAA);
-        DataCopyPad(ub, Gm(data), DataCopyExtParams(0, 4, 0, 0, 0), DataCopyPadExtParams<uint8_t>());
-        DataCopyPad(ub, Gm(data), DataCopyExtParams(1, 0, 0, 0, 0), DataCopyPadExtParams<uint8_t>());
+        DataCopyPad(ub, Gm(data), DataCopyExtParams(0, 4, 0, 0, 0),
+                    DataCopyPadExtParams<uint8_t>());
+        DataCopyPad(ub, Gm(data), DataCopyExtParams(1, 0, 0, 0, 0),
+                    DataCopyPadExtParams<uint8_t>());
         CHECK_EQ(Values(ub, 0, 64), Repeat<uint8_t>(64, 0xAA));
     });
 }
@@ -355,19 +361,20 @@ TEST(pad_block_count_ends_at_4095) {
     std::vector<uint8_t> data(4096);
     AivBreaks("parameter-range", {"4096", "4095"}, {Input("x", data)}, [&] {
         TPipe pipe;
-        DataCopyPad(Allocate<kUb, uint8_t>(pipe, 4096 * 32), Gm(data), DataCopyExtParams(4096, 1, 0, 0, 0),
-                    DataCopyPadExtParams<uint8_t>());
+        DataCopyPad(Allocate<kUb, uint8_t>(pipe, 4096 * 32), Gm(data),
+                    DataCopyExtParams(4096, 1, 0, 0, 0), DataCopyPadExtParams<uint8_t>());
     });
     AivBreaks("parameter-range", {"4096", "4095"}, {Output("x", data)}, [&] {
         TPipe pipe;
-        DataCopyPad(Gm(data), Allocate<kUb, uint8_t>(pipe, 4096 * 32), DataCopyExtParams(4096, 1, 0, 0, 0));
+        DataCopyPad(Gm(data), Allocate<kUb, uint8_t>(pipe, 4096 * 32),
+                    DataCopyExtParams(4096, 1, 0, 0, 0));
     });
 }
 
 // ---- Memory矢量计算/数据搬运/DataCopyPad（UBToGM非对齐数据搬运） ----
 
-// Figure 2's parameters: blocks of 47 bytes; the second starts 64 + 32 bytes into UB and 47 + 1 bytes into
-// GM. "搬到Global Memory时再自动将填充的假数据丢弃掉": nothing but the 94 bytes changes.
+// Figure 2's parameters: blocks of 47 bytes; the second starts 64 + 32 bytes into UB and 47 + 1
+// bytes into GM. "搬到Global Memory时再自动将填充的假数据丢弃掉": nothing but the 94 bytes changes.
 TEST(pad_out_writes_the_bytes_of_the_blocks_and_no_more) {
     std::vector<uint8_t> to(128, 0xEE);
     OnAiv({Output("to", to)}, [&] {
@@ -423,7 +430,8 @@ TEST(pad_out_refuses_a_misaligned_ub_address_and_a_part_of_an_element) {
     });
 }
 
-// ---- 矩阵计算（ISASI）/矩阵计算的搬入/DataCopy（GMToL1连续数据搬运）, DataCopy（GMToL1高维切分数据搬运） ----
+// ---- 矩阵计算（ISASI）/矩阵计算的搬入/DataCopy（GMToL1连续数据搬运）,
+// DataCopy（GMToL1高维切分数据搬运） ----
 
 // 128 halves; the GM address may be odd ("源地址需要1字节对齐").
 TEST(gm_to_l1_copies_consecutive_elements_from_any_address) {
@@ -502,7 +510,8 @@ Nd2NzParams Nd2Nz(uint16_t matrices, uint16_t rows, uint16_t columns, uint16_t s
 
 }  // namespace
 
-// Figure 2: 16 x 23 halves of a 32 column matrix. Two column blocks of 16 x 16; columns 23 to 31 are zero.
+// Figure 2: 16 x 23 halves of a 32 column matrix. Two column blocks of 16 x 16; columns 23 to 31
+// are zero.
 TEST(nd2nz_puts_column_blocks_one_after_the_other_and_zeroes_the_tail) {
     std::vector<uint16_t> from = Ramp<uint16_t>(16 * 32, 1);  // row r, column c: 32 r + c + 1
     OnAic({Input("from", from)}, [&] {
@@ -520,8 +529,8 @@ TEST(nd2nz_puts_column_blocks_one_after_the_other_and_zeroes_the_tail) {
     });
 }
 
-// Figure 3: two matrices of 8 x 23, 384 elements apart; in L1 rows lie 2 units apart, column blocks 37
-// units, matrices 320 elements (20 units). A unit is 32 bytes.
+// Figure 3: two matrices of 8 x 23, 384 elements apart; in L1 rows lie 2 units apart, column blocks
+// 37 units, matrices 320 elements (20 units). A unit is 32 bytes.
 TEST(nd2nz_strides_of_rows_column_blocks_and_matrices) {
     std::vector<uint16_t> from = Ramp<uint16_t>(384 + 8 * 32, 1);
     OnAic({Input("from", from)}, [&] {
@@ -542,7 +551,8 @@ TEST(nd2nz_strides_of_rows_column_blocks_and_matrices) {
                  Of<uint16_t>(401, 402, 403, 404, 405, 406, 407, 0, 0, 0, 0, 0, 0, 0, 0, 0));
         CHECK_EQ(unit(71),
                  Of<uint16_t>(625, 626, 627, 628, 629, 630, 631, 0, 0, 0, 0, 0, 0, 0, 0, 0));
-        for (uint32_t index : {1u, 13u, 15u, 16u, 19u, 21u, 35u, 36u, 38u, 52u, 56u, 58u, 70u, 72u}) {
+        for (uint32_t index :
+             {1u, 13u, 15u, 16u, 19u, 21u, 35u, 36u, 38u, 52u, 56u, 58u, 70u, 72u}) {
             CHECK_EQ(unit(index), untouched);
         }
     });
@@ -579,7 +589,8 @@ TEST(nd2nz_column_blocks_are_32_bytes_of_any_element) {
         TPipe pipe;
         const auto l1 = Allocate<kL1, float>(pipe, 32, 0xAA);
         DataCopy(l1, Gm(floats), Nd2Nz(1, 2, 10, 0, 10, 2, 1, 0));
-        CHECK_EQ(Values(l1, 0, 16), Of<float>(1, 2, 3, 4, 5, 6, 7, 8, 11, 12, 13, 14, 15, 16, 17, 18));
+        CHECK_EQ(Values(l1, 0, 16),
+                 Of<float>(1, 2, 3, 4, 5, 6, 7, 8, 11, 12, 13, 14, 15, 16, 17, 18));
         CHECK_EQ(Values(l1, 16, 16), Of<float>(9, 10, 0, 0, 0, 0, 0, 0, 19, 20, 0, 0, 0, 0, 0, 0));
     });
 }
@@ -627,7 +638,8 @@ TEST(nd2nz_alignment) {
     });
 }
 
-// srcDValue is 16 bits wide: rows 65535 elements apart work, 65536 arrives as 0, which is outside [1, 65535].
+// srcDValue is 16 bits wide: rows 65535 elements apart work, 65536 arrives as 0, which is outside
+// [1, 65535].
 TEST(nd2nz_row_stride_wraps_at_65536) {
     CHECK_EQ(sizeof(Nd2NzParams::srcDValue), 2u);
     std::vector<uint16_t> from = Ramp<uint16_t>(65536 + 16);
@@ -664,8 +676,23 @@ TEST(nd2nz_parameter_ranges) {
     refused("dstNzMatrixStride", Nd2Nz(2, 1, 16, 0, 16, 1, 1, 16385));
 }
 
-// "搬运至L1 Buffer的数据不能重叠": two matrices on the same place of L1 race each other.
-// The hardware itself says nothing; dstNzMatrixStride = 0 is the documented exception.
+// The ends of the ranges: 16384 rows of one element fill L1, 65535 columns of one row 4096 units.
+TEST(nd2nz_at_the_ends_of_its_ranges) {
+    std::vector<uint16_t> from = Ramp<uint16_t>(65535, 1);
+    OnAic({Input("x", from)}, [&] {
+        TPipe pipe;
+        const auto l1 = Allocate<kL1, uint16_t>(pipe, 16384 * 16, 0xAA);
+        DataCopy(l1, Gm(from), Nd2Nz(1, 16384, 1, 0, 1, 16384, 1, 0));
+        CHECK_EQ(Values(l1, 16383 * 16, 3), Of<uint16_t>(16384, 0, 0));
+        CHECK_EQ(Peek(l1, 16384 * 16 - 1), 0);
+        PipeBarrier<PIPE_ALL>();
+        DataCopy(l1, Gm(from), Nd2Nz(1, 1, 65535, 0, 65535, 1, 1, 0));
+        CHECK_EQ(Peek(l1, 0), 1);
+        CHECK_EQ(Values(l1, 65534, 3), Of<uint16_t>(65535, 0, 4097));
+    });
+}
+
+// "当dstNzMatrixStride = 0时，表示目的矩阵中搬入的每个NZ矩阵都会覆盖第一个NZ矩阵".
 TEST(nd2nz_with_matrix_stride_zero_keeps_the_last_matrix) {
     std::vector<uint16_t> from = Ramp<uint16_t>(64, 1);
     OnAic({Input("from", from)}, [&] {
@@ -679,8 +706,8 @@ TEST(nd2nz_with_matrix_stride_zero_keeps_the_last_matrix) {
 
 // ---- buffers that a core does not have, paths that do not exist ----
 
-// 通用说明和约束, table 1: VECIN, VECCALC and VECOUT are UB, A1 and B1 are L1. UB belongs to the AIV, L1 and
-// the L0 buffers to the AIC.
+// 通用说明和约束, table 1: VECIN, VECCALC and VECOUT are UB, A1 and B1 are L1. UB belongs to the
+// AIV, L1 and the L0 buffers to the AIC.
 TEST(copies_into_buffers_of_the_other_core_type_are_refused) {
     std::vector<uint16_t> data = Ramp<uint16_t>(64);
     AivBreaks("wrong-core", {"AIV 0"}, {Input("x", data)}, [&] {
@@ -693,7 +720,8 @@ TEST(copies_into_buffers_of_the_other_core_type_are_refused) {
     });
 }
 
-// 数据结构/LocalTensor/{GetValue, SetValue}: "该接口仅在LocalTensor的TPosition为VECIN/VECCALC/VECOUT时支持".
+// 数据结构/LocalTensor/{GetValue, SetValue}:
+// "该接口仅在LocalTensor的TPosition为VECIN/VECCALC/VECOUT时支持".
 TEST(scalar_access_exists_for_ub_only) {
     OnAiv({}, [&] {
         TPipe pipe;
@@ -730,14 +758,15 @@ TEST(reinterpret_cast_sees_the_same_bytes) {
 // A report names the tensor, what was touched and how large the tensor is.
 TEST(gm_reads_end_with_the_tensor) {
     std::vector<uint8_t> data(100);
-    AivBreaks("out-of-bounds", {"weights", "128", "100", "golden", "AIV 0"}, {Input("weights", data)}, [&] {
-        TPipe pipe;
-        DataCopy(Allocate<kUb, uint8_t>(pipe, 128), Gm(data), 128);
-    });
+    AivBreaks("out-of-bounds", {"weights", "128", "100", "golden", "AIV 0"},
+              {Input("weights", data)}, [&] {
+                  TPipe pipe;
+                  DataCopy(Allocate<kUb, uint8_t>(pipe, 128), Gm(data), 128);
+              });
     AivBreaks("out-of-bounds", {"weights", "101", "100"}, {Input("weights", data)}, [&] {
         TPipe pipe;
-        DataCopyPad(Allocate<kUb, uint8_t>(pipe, 128), Gm(data)[96], DataCopyExtParams(1, 5, 0, 0, 0),
-                    DataCopyPadExtParams<uint8_t>());
+        DataCopyPad(Allocate<kUb, uint8_t>(pipe, 128), Gm(data)[96],
+                    DataCopyExtParams(1, 5, 0, 0, 0), DataCopyPadExtParams<uint8_t>());
     });
     AicBreaks("out-of-bounds", {"weights", "128", "100"}, {Input("weights", data)}, [&] {
         TPipe pipe;
@@ -862,13 +891,15 @@ TEST(local_reads_end_with_the_allocation) {
     });
 }
 
-// DataCopyPad fills 5 bytes up to 32: the fill needs room as well. From UB it reads whole units, too.
+// DataCopyPad fills 5 bytes up to 32: the fill needs room as well. From UB it reads whole units,
+// too.
 TEST(local_room_of_a_padded_block_is_32_bytes) {
     std::vector<uint8_t> data(128);
     AivBreaks("out-of-bounds", {"UB"}, {Input("x", data)}, [&] {
         TPipe pipe;
         const auto ub = Allocate<kUb, uint8_t>(pipe, 64);
-        DataCopyPad(ub[32], Gm(data), DataCopyExtParams(2, 5, 0, 0, 0), DataCopyPadExtParams<uint8_t>());
+        DataCopyPad(ub[32], Gm(data), DataCopyExtParams(2, 5, 0, 0, 0),
+                    DataCopyPadExtParams<uint8_t>());
     });
     AivBreaks("out-of-bounds", {"UB"}, {Input("x", data)}, [&] {
         TPipe pipe;
@@ -939,13 +970,16 @@ TEST(errors_carry_code_kernel_core_file_and_line) {
     CHECK(TwinWorks());
 }
 
-// 数据结构/LocalTensor/operator[]: "offset不能超过原有LocalTensor的size大小". 0x40000000 floats are 2^32 bytes: an
-// address computed in 32 bits would be the tensor's own.
+// 数据结构/LocalTensor/operator[]: "offset不能超过原有LocalTensor的size大小". 0x40000000 floats are
+// 2^32 bytes: an address computed in 32 bits would be the tensor's own.
 TEST(an_offset_of_4_gib_is_not_an_offset_of_zero) {
     std::vector<float> data(8);
     AivBreaks("out-of-bounds", {"UB"}, {Input("x", data)}, [&] {
         TPipe pipe;
         const auto ub = Allocate<kUb, float>(pipe, 8);
-        DataCopy(ub[0x40000000], Gm(data), 8);
+        const auto beyond = ub[0x40000000];
+        const bool seems_inside = beyond.local().offset == ub.local().offset;
+        CHECK(!seems_inside);
+        if (!seems_inside) DataCopy(beyond, Gm(data), 8);
     });
 }

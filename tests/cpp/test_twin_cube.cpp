@@ -68,8 +68,8 @@ bool IsUntouched(const LocalTensor<uint16_t>& tensor, uint32_t position) {
 
 // ---- 矩阵计算（ISASI）/矩阵计算的搬入/LoadData_2D ----
 
-// 设置搬运起始位置: startIndex 1, 4 repeats, srcStride 2 (start to start), dstGap 2 (end to start): fractals 1, 3,
-// 5, 7 land on places 0, 3, 6, 9.
+// 设置搬运起始位置: startIndex 1, 4 repeats, srcStride 2 (start to start), dstGap 2 (end to start):
+// fractals 1, 3, 5, 7 land on places 0, 3, 6, 9.
 TEST(load_data_start_stride_and_gap) {
     OnAic({}, [&] {
         TPipe pipe;
@@ -142,7 +142,8 @@ TEST(load_data_transposes_each_fractal) {
     });
 }
 
-// 分形转置, second figure: two calls of 3 repeats, srcStride 2, dstGap 1, both sides one fractal further.
+// 分形转置, second figure: two calls of 3 repeats, srcStride 2, dstGap 1, both sides one fractal
+// further.
 TEST(load_data_transposes_six_fractals_in_two_calls) {
     OnAic({}, [&] {
         TPipe pipe;
@@ -170,7 +171,8 @@ TEST(load_data_turns_nz_into_zz) {
     });
 }
 
-// 矩阵计算输入搬运约束: destinations in L0A and L0B lie at multiples of 512 bytes, sources in L1 at multiples of 32.
+// 矩阵计算输入搬运约束: destinations in L0A and L0B lie at multiples of 512 bytes, sources in L1 at
+// multiples of 32.
 TEST(load_data_alignment) {
     OnAic({}, [&] {
         TPipe pipe;
@@ -180,34 +182,38 @@ TEST(load_data_alignment) {
     });
     AicBreaks("misaligned", {"512"}, {}, [&] {
         TPipe pipe;
-        LoadData(Allocate<kL0a, uint16_t>(pipe, 512)[16], NumberedFractals(pipe, 1), Load(0, 1, 1, 0));
+        LoadData(Allocate<kL0a, uint16_t>(pipe, 512)[16], NumberedFractals(pipe, 1),
+                 Load(0, 1, 1, 0));
     });
     AicBreaks("misaligned", {"512"}, {}, [&] {
         TPipe pipe;
-        LoadData(Allocate<kL0b, uint16_t>(pipe, 512)[128], NumberedFractals(pipe, 1), Load(0, 1, 1, 0));
+        LoadData(Allocate<kL0b, uint16_t>(pipe, 512)[128], NumberedFractals(pipe, 1),
+                 Load(0, 1, 1, 0));
     });
     AicBreaks("misaligned", {"32"}, {}, [&] {
         TPipe pipe;
-        LoadData(Allocate<kL0a, uint16_t>(pipe, 256), NumberedFractals(pipe, 2)[8], Load(0, 1, 1, 0));
+        LoadData(Allocate<kL0a, uint16_t>(pipe, 256), NumberedFractals(pipe, 2)[8],
+                 Load(0, 1, 1, 0));
     });
 }
 
 // "开启转置功能时，源操作数、目的操作数仅支持b16数据类型".
 TEST(load_data_transposes_16_bit_elements_only) {
-    AicBreaks("unsupported", {"int8_t"}, {}, [&] {
+    AicBreaks("parameter-range", {"int8_t"}, {}, [&] {
         TPipe pipe;
         LoadData(Allocate<kL0b, int8_t>(pipe, 512), Allocate<TPosition::B1, int8_t>(pipe, 512),
                  Load(0, 1, 1, 0, true));
     });
-    AicBreaks("unsupported", {"float"}, {}, [&] {
+    AicBreaks("parameter-range", {"float"}, {}, [&] {
         TPipe pipe;
-        LoadData(Allocate<kL0a, float>(pipe, 128), Allocate<kL1, float>(pipe, 128), Load(0, 1, 1, 0, true));
+        LoadData(Allocate<kL0a, float>(pipe, 128), Allocate<kL1, float>(pipe, 128),
+                 Load(0, 1, 1, 0, true));
     });
 }
 
 // addrMode 1 counts down, on the path GM -> L1 only: "保持默认值0即可".
 TEST(load_data_counts_up) {
-    AicBreaks("unsupported", {"addrMode"}, {}, [&] {
+    AicBreaks("parameter-range", {"addrMode"}, {}, [&] {
         TPipe pipe;
         LoadData2DParams params = Load(1, 1, 1, 0);
         params.addrMode = 1;
@@ -223,11 +229,13 @@ TEST(load_data_goes_from_l1_to_l0a_or_l0b) {
     });
     AicBreaks("wrong-buffer", {}, {}, [&] {
         TPipe pipe;
-        LoadData(Allocate<kL0a, uint16_t>(pipe, 256), Allocate<kL0b, uint16_t>(pipe, 256), Load(0, 1, 1, 0));
+        LoadData(Allocate<kL0a, uint16_t>(pipe, 256), Allocate<kL0b, uint16_t>(pipe, 256),
+                 Load(0, 1, 1, 0));
     });
 }
 
-// Whole fractals have to fit: the last source fractal is startIndex + (repeatTimes - 1) * srcStride.
+// Whole fractals have to fit: the last source fractal is startIndex + (repeatTimes - 1) *
+// srcStride.
 TEST(load_data_stays_inside_both_allocations) {
     AicBreaks("out-of-bounds", {"L1"}, {}, [&] {
         TPipe pipe;
@@ -315,7 +323,8 @@ float One(size_t, size_t) { return 1; }
 
 }  // namespace
 
-// Spot checks of the index functions: half, A 17 x 40 (2 x 3 fractals), B 40 x 24 (3 x 2), C 17 x 24 (2 x 2).
+// Spot checks of the index functions: half, A 17 x 40 (2 x 3 fractals), B 40 x 24 (3 x 2), C 17 x
+// 24 (2 x 2).
 TEST(fractal_indices) {
     CHECK_EQ(ZzIndex(0, 1, 40, 16), 1u);
     CHECK_EQ(ZzIndex(1, 0, 40, 16), 16u);
@@ -333,20 +342,20 @@ TEST(fractal_indices) {
     CHECK_EQ(ZnIndex(32, 0, 24, 32), 1024u);
 }
 
-// One fractal each, written out: rows (1 2 3 0 ...) and (0 0 0 4 0 ...), B[0][0] = 10, B[1][0] = 20,
-// B[2][5] = 30, B[3][15] = 40.
+// One fractal each, written out: rows (1 2 3 0 ...) and (0 0 0 4 0 ...), B[0][0] = 10, B[1][0] =
+// 20, B[2][5] = 30, B[3][15] = 40.
 TEST(mmad_of_one_fractal) {
     OnAic({}, [&] {
         TPipe pipe;
         const auto a = Allocate<kL0a, half>(pipe, 256);
         const auto b = Allocate<kL0b, half>(pipe, 256);
         const auto c = Allocate<kL0c, float>(pipe, 256, 0xFF);
-        Poke(a, 0, half{0x3C00});        // A[0][0] = 1
-        Poke(a, 1, half{0x4000});        // A[0][1] = 2
-        Poke(a, 2, half{0x4200});        // A[0][2] = 3
-        Poke(a, 16 + 3, half{0x4400});   // A[1][3] = 4
-        Poke(b, 0, half{0x4900});        // B[0][0] = 10
-        Poke(b, 1, half{0x4D00});        // B[1][0] = 20
+        Poke(a, 0, half{0x3C00});            // A[0][0] = 1
+        Poke(a, 1, half{0x4000});            // A[0][1] = 2
+        Poke(a, 2, half{0x4200});            // A[0][2] = 3
+        Poke(a, 16 + 3, half{0x4400});       // A[1][3] = 4
+        Poke(b, 0, half{0x4900});            // B[0][0] = 10
+        Poke(b, 1, half{0x4D00});            // B[1][0] = 20
         Poke(b, 5 * 16 + 2, half{0x4F80});   // B[2][5] = 30
         Poke(b, 15 * 16 + 3, half{0x5100});  // B[3][15] = 40
         Mmad(c, a, b, Shape(2, 16, 16));
@@ -357,8 +366,8 @@ TEST(mmad_of_one_fractal) {
 
 namespace {
 
-/// m = 17, n = 24, k = 40: row i of A has a single one, at column 7 i mod 40, so that row i of C is that row
-/// of B. "其他无效数据在计算中会被忽略": beyond the tails lies `garbage`.
+/// m = 17, n = 24, k = 40: row i of A has a single one, at column 7 i mod 40, so that row i of C is
+/// that row of B. "其他无效数据在计算中会被忽略": beyond the tails lies `garbage`.
 template <typename T, typename C>
 void CheckTails(float garbage) {
     const Entry a = [](size_t i, size_t k) { return k == 7 * i % 40 ? 1.0F : 0.0F; };
@@ -369,15 +378,16 @@ void CheckTails(float garbage) {
         const auto l0b = RightMatrix<T>(pipe, 40, 24, b, garbage);
         const auto l0c = Allocate<kL0c, C>(pipe, 1024, 0xFF);
         Mmad(l0c, l0a, l0b, Shape(17, 24, 40));
-        CHECK_EQ(Peek(l0c, 0), 0);                 // C[0][0] = B[0][0]
-        CHECK_EQ(Peek(l0c, 15), 45);               // C[0][15] = B[0][15]
-        CHECK_EQ(Peek(l0c, 16), 35);               // C[1][0] = B[7][0]
-        CHECK_EQ(Peek(l0c, 256), 160 - 127);       // C[16][0] = B[32][0]
-        CHECK_EQ(Peek(l0c, 512), 48);              // C[0][16] = B[0][16]
-        CHECK_EQ(Peek(l0c, 512 + 7), 69);          // C[0][23] = B[0][23]
-        CHECK_EQ(Peek(l0c, 768 + 7), 229 - 127);   // C[16][23] = B[32][23]
+        CHECK_EQ(Peek(l0c, 0), 0);                // C[0][0] = B[0][0]
+        CHECK_EQ(Peek(l0c, 15), 45);              // C[0][15] = B[0][15]
+        CHECK_EQ(Peek(l0c, 16), 35);              // C[1][0] = B[7][0]
+        CHECK_EQ(Peek(l0c, 256), 160 - 127);      // C[16][0] = B[32][0]
+        CHECK_EQ(Peek(l0c, 512), 48);             // C[0][16] = B[0][16]
+        CHECK_EQ(Peek(l0c, 512 + 7), 69);         // C[0][23] = B[0][23]
+        CHECK_EQ(Peek(l0c, 768 + 7), 229 - 127);  // C[16][23] = B[32][23]
         for (size_t i = 0; i < 17; ++i) {
-            for (size_t n = 0; n < 24; ++n) CHECK_EQ(Peek(l0c, NzIndex(i, n, 17)), b(7 * i % 40, n));
+            for (size_t n = 0; n < 24; ++n)
+                CHECK_EQ(Peek(l0c, NzIndex(i, n, 17)), b(7 * i % 40, n));
         }
     });
 }
@@ -386,7 +396,6 @@ void CheckTails(float garbage) {
 
 TEST(mmad_of_halves_ignores_what_lies_beyond_the_tails) { CheckTails<half, float>(kNaN); }
 TEST(mmad_of_bfloat16_ignores_what_lies_beyond_the_tails) { CheckTails<bfloat16_t, float>(kNaN); }
-TEST(mmad_of_floats_ignores_what_lies_beyond_the_tails) { CheckTails<float, float>(kNaN); }
 TEST(mmad_of_int8_ignores_what_lies_beyond_the_tails) { CheckTails<int8_t, int32_t>(127); }
 
 // The page's own sizes, M = 30, K = 70, N = 40: 2 x 5, 5 x 3 and 2 x 3 fractals. All ones give K.
@@ -405,9 +414,9 @@ TEST(mmad_of_the_pages_sizes) {
     });
 }
 
-// k = 1 and k = 17: K tails of one and of one more than a fractal.
+// All ones give k, for K tails around the size of a fractal.
 TEST(mmad_with_k_tails) {
-    for (uint16_t k : {1, 15, 16, 17, 33}) {
+    for (const auto k : Of<uint16_t>(1, 15, 16, 17, 33)) {
         OnAic({}, [&] {
             TPipe pipe;
             const auto a = LeftMatrix<bfloat16_t>(pipe, 2, k, One, kNaN);
@@ -419,12 +428,64 @@ TEST(mmad_with_k_tails) {
     }
 }
 
+namespace {
+
+/// C = 7 + A x B over whole numbers small enough to be exact, and nothing beyond C's fractals
+/// changes. `limit` bounds the entries.
+template <typename T, typename C>
+void CheckSize(uint16_t m, uint16_t n, uint16_t k, int limit, float garbage) {
+    const auto a = [&](size_t i, size_t j) {
+        return int((i * 7 + j * 3) % size_t(2 * limit)) - limit;
+    };
+    const auto b = [&](size_t i, size_t j) {
+        return int((i * 5 + j * 11) % size_t(2 * limit)) - limit;
+    };
+    OnAic({}, [&] {
+        TPipe pipe;
+        const auto l0a =
+            LeftMatrix<T>(pipe, m, k, [&](size_t i, size_t j) { return float(a(i, j)); }, garbage);
+        const auto l0b =
+            RightMatrix<T>(pipe, k, n, [&](size_t i, size_t j) { return float(b(i, j)); }, garbage);
+        const size_t size = Blocks(m, 16) * Blocks(n, 16) * 256;
+        const auto c = Allocate<kL0c, C>(pipe, static_cast<uint32_t>(size));
+        const auto behind = Allocate<kL0c, C>(pipe, 256);
+        for (size_t i = 0; i < size; ++i) Poke(c, i, C{7});
+        for (size_t i = 0; i < 256; ++i) Poke(behind, i, C{9});
+        Mmad(c, l0a, l0b, Shape(m, n, k, false));
+        size_t wrong = 0;
+        for (size_t i = 0; i < m; ++i) {
+            for (size_t j = 0; j < n; ++j) {
+                int sum = 7;
+                for (size_t x = 0; x < k; ++x) sum += a(i, x) * b(x, j);
+                wrong += Peek(c, NzIndex(i, j, m)) != static_cast<C>(sum);
+            }
+        }
+        CHECK_EQ(wrong, 0u);
+        CHECK_EQ(Values(behind, 0, 256), std::vector<C>(256, C{9}));
+    });
+}
+
+}  // namespace
+
+// Sizes around whole fractals and up to full L0 buffers.
+TEST(mmad_of_many_sizes) {
+    const uint16_t sizes[][3] = {{2, 16, 16},    {3, 1, 5},      {15, 17, 31},  {16, 48, 16},
+                                 {17, 240, 96},  {33, 80, 65},   {48, 256, 64}, {64, 100, 33},
+                                 {100, 64, 200}, {128, 128, 128}};
+    for (const auto& size : sizes) {
+        CheckSize<half, float>(size[0], size[1], size[2], 8, kNaN);
+        CheckSize<bfloat16_t, float>(size[0], size[1], size[2], 8, kNaN);
+        CheckSize<int8_t, int32_t>(size[0], size[1], size[2], 128, -128);
+    }
+}
+
 // cmatrixInitVal true: C starts at 0 whatever L0C holds; false: C += A x B.
 TEST(mmad_initialises_or_accumulates) {
     OnAic({}, [&] {
         TPipe pipe;
         const auto a = LeftMatrix<half>(pipe, 16, 16, One, 0);
-        const auto b = RightMatrix<half>(pipe, 16, 16, [](size_t, size_t n) { return float(n); }, 0);
+        const auto b =
+            RightMatrix<half>(pipe, 16, 16, [](size_t, size_t n) { return float(n); }, 0);
         const auto c = Allocate<kL0c, float>(pipe, 256, 0xFF);  // NaN
         Mmad(c, a, b, Shape(16, 16, 16, true));
         CHECK_EQ(Peek(c, 3), 48.0F);
@@ -454,8 +515,8 @@ TEST(mmad_sums_in_fp32) {
     });
     OnAic({}, [&] {
         TPipe pipe;
-        const auto a =
-            LeftMatrix<half>(pipe, 2, 16, [](size_t, size_t k) { return k == 0 ? 2048.0F : 1.0F; }, 0);
+        const auto a = LeftMatrix<half>(
+            pipe, 2, 16, [](size_t, size_t k) { return k == 0 ? 2048.0F : 1.0F; }, 0);
         const auto b = RightMatrix<half>(pipe, 16, 16, One, 0);
         const auto c = Allocate<kL0c, float>(pipe, 256);
         Mmad(c, a, b, Shape(2, 16, 16));
@@ -463,14 +524,17 @@ TEST(mmad_sums_in_fp32) {
     });
 }
 
-// Products are not rounded either: (1 + 2^-7)^2 = 1 + 2^-6 + 2^-14 needs 15 bits. Each factor is a bf16.
-// 65504 x 65504 is far beyond half.
+// Products are not rounded either: (1 + 2^-7)^2 = 1 + 2^-6 + 2^-14 needs 15 bits. Each factor is a
+// bf16. 65504 x 65504 is far beyond half.
 TEST(mmad_keeps_products_in_fp32) {
     OnAic({}, [&] {
         TPipe pipe;
-        const auto one = [](float value) { return [value](size_t, size_t k) { return k == 0 ? value : 0.0F; }; };
+        const auto one = [](float value) {
+            return [value](size_t, size_t k) { return k == 0 ? value : 0.0F; };
+        };
         const auto a = LeftMatrix<bfloat16_t>(pipe, 2, 16, one(1.0078125F), 0);
-        const auto b = RightMatrix<bfloat16_t>(pipe, 16, 16, [](size_t, size_t) { return 1.0078125F; }, 0);
+        const auto b =
+            RightMatrix<bfloat16_t>(pipe, 16, 16, [](size_t, size_t) { return 1.0078125F; }, 0);
         const auto c = Allocate<kL0c, float>(pipe, 256);
         Mmad(c, a, b, Shape(2, 16, 16));
         CHECK_EQ(Peek(c, 0), 1.01568603515625F);
@@ -504,8 +568,10 @@ TEST(mmad_of_int8_is_exact) {
     OnAic({}, [&] {
         TPipe pipe;
         const auto entry = [](size_t k) { return k == 100 ? 1.0F : -128.0F; };
-        const auto a = LeftMatrix<int8_t>(pipe, 2, 2048, [&](size_t, size_t k) { return entry(k); }, 0);
-        const auto b = RightMatrix<int8_t>(pipe, 2048, 16, [&](size_t k, size_t) { return entry(k); }, 0);
+        const auto a =
+            LeftMatrix<int8_t>(pipe, 2, 2048, [&](size_t, size_t k) { return entry(k); }, 0);
+        const auto b =
+            RightMatrix<int8_t>(pipe, 2048, 16, [&](size_t k, size_t) { return entry(k); }, 0);
         const auto c = Allocate<kL0c, int32_t>(pipe, 256, 0xFF);
         Mmad(c, a, b, Shape(2, 16, 2048));
         CHECK_EQ(Values(c, 0, 32), std::vector<int32_t>(32, 33538049));
@@ -564,22 +630,23 @@ TEST(mmad_sizes_end_at_4095) {
     });
 }
 
-// "结果矩阵C只支持位于L0C Buffer（CO1），左矩阵A只支持位于L0A Buffer（A2），右矩阵B只支持位于L0B Buffer（B2）".
+// "结果矩阵C只支持位于L0C Buffer（CO1），左矩阵A只支持位于L0A Buffer（A2），右矩阵B只支持位于L0B
+// Buffer（B2）".
 TEST(mmad_operands_have_their_buffers) {
     AicBreaks("wrong-buffer", {}, {}, [&] {
         TPipe pipe;
-        Mmad(Allocate<kL1, float>(pipe, 256), Allocate<kL0a, half>(pipe, 256), Allocate<kL0b, half>(pipe, 256),
-             Shape(16, 16, 16));
+        Mmad(Allocate<kL1, float>(pipe, 256), Allocate<kL0a, half>(pipe, 256),
+             Allocate<kL0b, half>(pipe, 256), Shape(16, 16, 16));
     });
     AicBreaks("wrong-buffer", {}, {}, [&] {
         TPipe pipe;
-        Mmad(Allocate<kL0c, float>(pipe, 256), Allocate<kL0b, half>(pipe, 256), Allocate<kL0b, half>(pipe, 256),
-             Shape(16, 16, 16));
+        Mmad(Allocate<kL0c, float>(pipe, 256), Allocate<kL0b, half>(pipe, 256),
+             Allocate<kL0b, half>(pipe, 256), Shape(16, 16, 16));
     });
     AicBreaks("wrong-buffer", {}, {}, [&] {
         TPipe pipe;
-        Mmad(Allocate<kL0c, float>(pipe, 256), Allocate<kL0a, half>(pipe, 256), Allocate<kL0a, half>(pipe, 256),
-             Shape(16, 16, 16));
+        Mmad(Allocate<kL0c, float>(pipe, 256), Allocate<kL0a, half>(pipe, 256),
+             Allocate<kL0a, half>(pipe, 256), Shape(16, 16, 16));
     });
 }
 
@@ -623,8 +690,14 @@ TEST(mmad_needs_whole_fractals) {
     AicBreaks("out-of-bounds", {"L0B"}, {}, [&] { kernel(Shape(16, 16, 17), 1, 2, 1); });
 }
 
-// Parameters that would change the result and are not there yet stop loudly: C from the bias table, unit flags.
+// What the page has and the twin has not stops loudly: C from the bias table, unit flags, float
+// matrices.
 TEST(mmad_refuses_what_it_does_not_do) {
+    AicBreaks("unsupported", {"float"}, {}, [&] {
+        TPipe pipe;
+        Mmad(Allocate<kL0c, float>(pipe, 256), Allocate<kL0a, float>(pipe, 256),
+             Allocate<kL0b, float>(pipe, 256), Shape(16, 16, 8));
+    });
     const auto kernel = [](const MmadParams& params) {
         TPipe pipe;
         Mmad(Allocate<kL0c, float>(pipe, 256), Allocate<kL0a, half>(pipe, 256),
@@ -677,15 +750,16 @@ Nd2NzParams WholeMatrix(uint16_t rows, uint16_t columns) {
     return params;
 }
 
-/// A [20, 40] x B [40, 24]: A[i][k] = 1 where k = i + 13, so that C[i][n] = B[i + 13][n] = 24 (i + 13) + n.
-/// `b` holds B as [40, 24] when `b_has_k_rows`, else as [24, 40].
+/// A [20, 40] x B [40, 24]: A[i][k] = 1 where k = i + 13, so that C[i][n] = B[i + 13][n] = 24 (i +
+/// 13) + n. `b` holds B as [40, 24] when `b_has_k_rows`, else as [24, 40].
 void CheckMatmul(bool b_has_k_rows) {
     std::vector<half> a(20 * 40);
     std::vector<half> b(40 * 24);
     std::vector<float> c(20 * 32, -1);
     for (size_t i = 0; i < 20; ++i) a[i * 40 + i + 13] = half{0x3C00};
     for (size_t k = 0; k < 40; ++k) {
-        for (size_t n = 0; n < 24; ++n) b[b_has_k_rows ? k * 24 + n : n * 40 + k] = Half(float(24 * k + n));
+        for (size_t n = 0; n < 24; ++n)
+            b[b_has_k_rows ? k * 24 + n : n * 40 + k] = Half(float(24 * k + n));
     }
     OnAic({Input("a", a), Input("b", b), Output("c", c)}, [&] {
         TPipe pipe;
@@ -728,7 +802,8 @@ void CheckMatmul(bool b_has_k_rows) {
 
 }  // namespace
 
-// 矩阵计算输入搬运约束, table 5: B as [n, k] goes to L0B as it is, B as [k, n] transposed fractal by fractal.
+// 矩阵计算输入搬运约束, table 5: B as [n, k] goes to L0B as it is, B as [k, n] transposed fractal
+// by fractal.
 TEST(matmul_with_b_in_rows_of_k) { CheckMatmul(false); }
 TEST(matmul_with_b_in_rows_of_n) { CheckMatmul(true); }
 
@@ -744,7 +819,8 @@ TEST(load_data_transposes_a) {
         const auto a2 = Allocate<kL0a, half>(pipe, 2 * 3 * 256, 0xFF);
         DataCopy(a1, Gm(a), WholeMatrix(40, 20));
         PipeBarrier<PIPE_ALL>();
-        for (uint32_t m = 0; m < 2; ++m) LoadData(a2[m * 3 * 256], a1[m * 3 * 256], Load(0, 3, 1, 0, true));
+        for (uint32_t m = 0; m < 2; ++m)
+            LoadData(a2[m * 3 * 256], a1[m * 3 * 256], Load(0, 3, 1, 0, true));
         for (size_t m = 0; m < 20; ++m) {
             for (size_t k = 0; k < 40; ++k) {
                 CHECK_EQ(Peek(a2, ZzIndex(m, k, 40, 16)).bits, Half(float(20 * k + m)).bits);
@@ -778,8 +854,8 @@ LocalTensor<T> Numbered(TPipe& pipe, uint32_t count) {
 
 }  // namespace
 
-// 3 rows of 32 from one row of fractals: (m, n) is element 16 m + n of the left fractal, 256 on of the
-// right one. A row of GM has 40 elements, of which 8 stay as they were.
+// 3 rows of 32 from one row of fractals: (m, n) is element 16 m + n of the left fractal, 256 on of
+// the right one. A row of GM has 40 elements, of which 8 stay as they were.
 TEST(fixpipe_writes_rows_and_leaves_gaps) {
     std::vector<float> out(3 * 40, -1);
     OnAic({Output("out", out)}, [&] {
@@ -794,7 +870,8 @@ TEST(fixpipe_writes_rows_and_leaves_gaps) {
     }
 }
 
-// 17 rows: row 16 is the first of the second fractal; the next column of fractals is 32 rows of 16 on.
+// 17 rows: row 16 is the first of the second fractal; the next column of fractals is 32 rows of 16
+// on.
 TEST(fixpipe_of_a_row_tail) {
     std::vector<float> out(18 * 32, -1);
     OnAic({Output("out", out)}, [&] {
@@ -823,7 +900,8 @@ TEST(fixpipe_source_stride_counts_16_elements) {
     CHECK_EQ(Values(out, 47 * 64 + 16, 16), Ramp<float>(16, 1776));
 }
 
-// int32 without quantisation; a part of L0C that starts 64 bytes in; an odd GM address ("ND地址需要满足1字节对齐").
+// int32 without quantisation; a part of L0C that starts 64 bytes in; an odd GM address
+// ("ND地址需要满足1字节对齐").
 TEST(fixpipe_of_int32_from_any_row_to_any_address) {
     std::vector<uint8_t> out(2 * 64 + 1, 0xEE);
     OnAic({Output("out", out)}, [&] {
@@ -856,7 +934,8 @@ std::vector<uint16_t> Converted(QuantMode_t mode, const std::vector<uint32_t>& b
 
 }  // namespace
 
-// 随路量化: "cast mode为CAST_RINT模式", to nearest, ties to even. A bfloat16 is the upper half of a float.
+// 随路量化: "cast mode为CAST_RINT模式", to nearest, ties to even. A bfloat16 is the upper half of a
+// float.
 TEST(fixpipe_rounds_to_bfloat16) {
     const auto bf16 = [](const std::vector<uint32_t>& bits) {
         return Converted<bfloat16_t>(QuantMode_t::F322BF16, bits);
@@ -870,7 +949,8 @@ TEST(fixpipe_rounds_to_bfloat16) {
     CHECK_EQ(bf16(Of<uint32_t>(0x3F807FFF, 0x3F808001, 0x3F817FFF, 0x3F818001)),
              Of<uint16_t>(0x3F80, 0x3F81, 0x3F81, 0x3F82));
     // a carry into the exponent, and the largest float that rounds down to the largest bfloat16
-    CHECK_EQ(bf16(Of<uint32_t>(0x3FFF8000, 0x7F7F7FFF, 0xFF7F7FFF)), Of<uint16_t>(0x4000, 0x7F7F, 0xFF7F));
+    CHECK_EQ(bf16(Of<uint32_t>(0x3FFF8000, 0x7F7F7FFF, 0xFF7F7FFF)),
+             Of<uint16_t>(0x4000, 0x7F7F, 0xFF7F));
 }
 
 TEST(fixpipe_rounds_to_half) {
@@ -886,23 +966,27 @@ TEST(fixpipe_rounds_to_half) {
     // 2049 and 2051 lie between halves 2048, 2050, 2052; so do -2049 and -2051
     CHECK_EQ(fp16(Of<uint32_t>(0x45001000, 0x45003000, 0xC5001000, 0xC5003000)),
              Of<uint16_t>(0x6800, 0x6802, 0xE800, 0xE802));
-    // 2 - 2^-11 carries into the exponent; 65504 and the largest float below 65520 stay the largest half
-    CHECK_EQ(fp16(Of<uint32_t>(0x3FFFF000, 0x477FE000, 0x477FEFFF)), Of<uint16_t>(0x4000, 0x7BFF, 0x7BFF));
-    // subnormal halves: 2^-24, the ties 2^-25 and 3 * 2^-25, and 2^-14 - 2^-25, which rounds to 2^-14
+    // 2 - 2^-11 carries into the exponent; 65504 and the largest float below 65520 stay the largest
+    // half
+    CHECK_EQ(fp16(Of<uint32_t>(0x3FFFF000, 0x477FE000, 0x477FEFFF)),
+             Of<uint16_t>(0x4000, 0x7BFF, 0x7BFF));
+    // subnormal halves: 2^-24, the ties 2^-25 and 3 * 2^-25, and 2^-14 - 2^-25, which rounds to
+    // 2^-14
     CHECK_EQ(fp16(Of<uint32_t>(0x33800000, 0x33000000, 0x33C00000, 0x387FE000)),
              Of<uint16_t>(0x0001, 0x0000, 0x0002, 0x0400));
 }
 
-// 约束说明 with 特殊寄存器访问/SetCtrlSpr, tables 4 and 5: CTRL[48] is 0 unless a kernel sets it, and then
-// "inf输出会被饱和为±MAX，nan输出会被饱和为0" when half or bfloat16 leave the fixpipe.
-TEST(fixpipe_saturates_by_default) {
+// 约束说明: with CTRL[48] = 1 "inf/nan保持原输出". The register resets to 0, which would saturate
+// and turn NaN into 0 (特殊寄存器访问/SetCtrlSpr, tables 4 and 5); the twin models Inf/NaN mode,
+// the one that the runtime of these chips selects by default and the one that hides nothing.
+TEST(fixpipe_keeps_infinities_and_nan) {
     const auto bits = Of<uint32_t>(0x7F800000, 0xFF800000, 0x7FC00000, 0x477FF000, 0x49742400);
     // inf, -inf, NaN, 65520 (a tie beyond the largest half), 1000000
     CHECK_EQ(Converted<half>(QuantMode_t::F322F16, bits),
-             Of<uint16_t>(0x7BFF, 0xFBFF, 0x0000, 0x7BFF, 0x7BFF));
+             Of<uint16_t>(0x7C00, 0xFC00, 0x7E00, 0x7C00, 0x7C00));
     const auto large = Of<uint32_t>(0x7F800000, 0xFF800000, 0x7FC00000, 0x7F7F8000, 0x7F7FFFFF);
     CHECK_EQ(Converted<bfloat16_t>(QuantMode_t::F322BF16, large),
-             Of<uint16_t>(0x7F7F, 0xFF7F, 0x0000, 0x7F7F, 0x7F7F));
+             Of<uint16_t>(0x7F80, 0xFF80, 0x7FC0, 0x7F80, 0x7F80));
 }
 
 // The rows that leave as half or bfloat16: dstStride counts elements of the destination.
@@ -921,8 +1005,9 @@ TEST(fixpipe_strides_count_elements_of_the_destination) {
     CHECK_EQ(out[40].bits, 0xBEEF);
 }
 
-// 数据类型: float leaves as half, bfloat16 or float (and 8 bit), int32 as half or int32 (and 8 bit), each with
-// its own quantPre: "half/bfloat16_t输出，此参数需配置为F322F16/F322BF16", "float/int32_t输出此需配置为NoQuant".
+// 数据类型: float leaves as half, bfloat16 or float (and 8 bit), int32 as half or int32 (and 8
+// bit), each with its own quantPre: "half/bfloat16_t输出，此参数需配置为F322F16/F322BF16",
+// "float/int32_t输出此需配置为NoQuant".
 TEST(fixpipe_refuses_conversions_that_do_not_exist) {
     const auto refused = [](auto destination, auto source, QuantMode_t mode) {
         using D = decltype(destination);
@@ -1015,7 +1100,8 @@ TEST(fixpipe_stays_inside_both_sides) {
     };
     OnAic({Output("out", exact)}, [&] { kernel(exact); });
     CHECK_EQ(exact[39], 31.0F);
-    AicBreaks("out-of-bounds", {"out", "160", "156"}, {Output("out", tight)}, [&] { kernel(tight); });
+    AicBreaks("out-of-bounds", {"out", "160", "156"}, {Output("out", tight)},
+              [&] { kernel(tight); });
     std::vector<float> wide(1024);
     AicBreaks("out-of-bounds", {"L0C"}, {Output("out", wide)}, [&] {
         TPipe pipe;
@@ -1025,7 +1111,7 @@ TEST(fixpipe_stays_inside_both_sides) {
     });
 }
 
-// What is not there stops loudly: several matrices, relu, unit flags, channel split.
+// What is not there stops loudly: several matrices, ReLU, unit flags, channel split, NZ output.
 TEST(fixpipe_refuses_what_it_does_not_do) {
     std::vector<float> out(2048);
     const auto refused = [&](const char* name, const FixpipeParamsV220& params) {
@@ -1038,14 +1124,19 @@ TEST(fixpipe_refuses_what_it_does_not_do) {
     params.ndNum = 2;
     params.srcNdStride = 1;
     params.dstNdStride = 256;
-    refused("ndNum", params);
+    refused("one matrix", params);
     params = Store(16, 16, 16, 16);
     params.reluEn = true;
-    refused("relu", params);
+    refused("ReLU", params);
     params = Store(16, 16, 16, 16);
     params.unitFlag = 3;
     refused("unitFlag", params);
     params = Store(16, 16, 16, 16);
     params.isChannelSplit = true;
-    refused("isChannelSplit", params);
+    refused("channel split", params);
+    AicBreaks("unsupported", {"row-major"}, {Output("out", out)}, [&] {
+        TPipe pipe;
+        Fixpipe<float, float, AscendC::CFG_NZ>(Gm(out), Numbered<float>(pipe, 256),
+                                               Store(16, 16, 16, 32));
+    });
 }

@@ -5,11 +5,14 @@ using namespace fixture;
 
 // What the pages of 基础算术 list for Atlas A2/A3; none lists bfloat16_t.
 static_assert(AscendC::internal::kHasArithmetic<half> && AscendC::internal::kHasArithmetic<float>);
-static_assert(AscendC::internal::kHasArithmetic<int16_t> && AscendC::internal::kHasArithmetic<int32_t>);
+static_assert(AscendC::internal::kHasArithmetic<int16_t> &&
+              AscendC::internal::kHasArithmetic<int32_t>);
 static_assert(!AscendC::internal::kHasArithmetic<bfloat16_t>);
-static_assert(!AscendC::internal::kHasArithmetic<int8_t> && !AscendC::internal::kHasArithmetic<uint32_t>);
+static_assert(!AscendC::internal::kHasArithmetic<int8_t> &&
+              !AscendC::internal::kHasArithmetic<uint32_t>);
 static_assert(!AscendC::internal::kHasFloatArithmetic<bfloat16_t>);
-static_assert(!AscendC::internal::kHasFloatArithmetic<int16_t> && !AscendC::internal::kHasFloatArithmetic<int32_t>);
+static_assert(!AscendC::internal::kHasFloatArithmetic<int16_t> &&
+              !AscendC::internal::kHasFloatArithmetic<int32_t>);
 
 // 基础算术/{Add, Sub, Mul, Div, Max, Min}: the examples, and the elements beyond count stay.
 TEST(binary_operations_on_the_first_elements) {
@@ -39,7 +42,8 @@ TEST(binary_operations_on_the_first_elements) {
 TEST(scalar_operations_on_the_first_elements) {
     OnAiv({}, [] {
         TPipe pipe;
-        const auto src = Load<int16_t>(pipe, {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16});
+        const auto src =
+            Load<int16_t>(pipe, {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16});
         const auto dst = Filled<int16_t>(pipe, 16, -1);
         const int16_t scalar = 2;
         AscendC::Adds(dst, src, scalar, 4);
@@ -67,7 +71,8 @@ TEST(unary_operations_on_the_first_elements) {
     });
 }
 
-// half has 11 significant bits. 数据结构/内置数据类型 gives its layout, the operations round to nearest even.
+// half has 11 significant bits. 数据结构/内置数据类型 gives its layout, the operations round to
+// nearest even.
 TEST(half_arithmetic_rounds_once_to_nearest_even) {
     OnAiv({}, [] {
         TPipe pipe;
@@ -80,10 +85,12 @@ TEST(half_arithmetic_rounds_once_to_nearest_even) {
         CHECK_EQ(Read(dst, 0, 8),
                  Of<uint16_t>(0x6800, 0x6802, 0x3C00, 0x3C02, 0x0002, 0x7C00, 0xFC00, 0xFFFF));
         // (1 + 2^-10)^2 = 1 + 2^-9 + 2^-20; 2^-24 x 0.5 is a tie with 0.
-        AscendC::Mul(dst, Load<half>(pipe, {0x3C01, 0x0001, 0xBC00}), Load<half>(pipe, {0x3C01, 0x3800, 0x4000}), 3);
+        AscendC::Mul(dst, Load<half>(pipe, {0x3C01, 0x0001, 0xBC00}),
+                     Load<half>(pipe, {0x3C01, 0x3800, 0x4000}), 3);
         CHECK_EQ(Read(dst, 0, 3), Of<uint16_t>(0x3C02, 0x0000, 0xC000));
         // 1 / 3 = 0x1.5555p-2; -1 / 0.
-        AscendC::Div(dst, Load<half>(pipe, {0x3C00, 0xBC00}), Load<half>(pipe, {0x4200, 0x0000}), 2);
+        AscendC::Div(dst, Load<half>(pipe, {0x3C00, 0xBC00}), Load<half>(pipe, {0x4200, 0x0000}),
+                     2);
         CHECK_EQ(Read(dst, 0, 2), Of<uint16_t>(0x3555, 0xFC00));
         // sqrt(2) = 1.41421 = 1448.15 x 2^-10.
         AscendC::Sqrt(dst, Load<half>(pipe, {0x4000, 0x4400}), 2);
@@ -104,7 +111,8 @@ TEST(float_arithmetic_is_single_precision) {
     OnAiv({}, [] {
         TPipe pipe;
         const auto dst = Filled<float>(pipe, 8, 0);
-        AscendC::Add(dst, Load<float>(pipe, {16777216, 16777218, 3e38F}), Load<float>(pipe, {1, 1, 3e38F}), 3);
+        AscendC::Add(dst, Load<float>(pipe, {16777216, 16777218, 3e38F}),
+                     Load<float>(pipe, {1, 1, 3e38F}), 3);
         CHECK_EQ(Read(dst, 0, 3), Of<float>(16777216, 16777220, kInf));
         AscendC::Muls(dst, Load<float>(pipe, {3}), 0.1F, 1);
         CHECK_EQ(Read(dst, 0, 1), Of<float>(FloatOfBits(0x3E99999A)));  // 3 x 0x3DCCCCCD

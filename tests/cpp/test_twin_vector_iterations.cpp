@@ -1,9 +1,11 @@
-// Golden vectors of iterations, masks and strides, with elementwise instructions, and the rules of operands.
+// Golden vectors of iterations, masks and strides, with elementwise instructions, and the rules of
+// operands.
 #include "twin_vector_fixture.h"
 
 using namespace fixture;
 
-// SIMD计算说明/掩码, 连续模式: the first `mask` elements of each iteration; the others keep their value.
+// SIMD计算说明/掩码, 连续模式: the first `mask` elements of each iteration; the others keep their
+// value.
 TEST(a_mask_takes_the_leading_elements_of_each_iteration) {
     OnAiv({}, [] {
         TPipe pipe;
@@ -18,7 +20,8 @@ TEST(a_mask_takes_the_leading_elements_of_each_iteration) {
     });
 }
 
-// SIMD计算说明/掩码, table 5: with mask = [8, 2], elements 4 and 66 (64 + 2) take part, counted from 1.
+// SIMD计算说明/掩码, table 5: with mask = [8, 2], elements 4 and 66 (64 + 2) take part, counted
+// from 1.
 TEST(a_bitmap_takes_the_elements_whose_bit_is_set) {
     OnAiv({}, [] {
         TPipe pipe;
@@ -76,7 +79,8 @@ TEST(a_source_block_stride_of_0_reuses_the_first_block) {
         // Rows times a column of per-row blocks, the layout that Brcb makes.
         const auto product = Filled<float>(pipe, 32, -1);
         AscendC::Mul(product, Load<float>(pipe, Ramp<float>(32, 1)),
-                     Load<float>(pipe, {2, 2, 2, 2, 2, 2, 2, 2, 3, 3, 3, 3, 3, 3, 3, 3}), 16, 2, {1, 1, 0, 2, 2, 1});
+                     Load<float>(pipe, {2, 2, 2, 2, 2, 2, 2, 2, 3, 3, 3, 3, 3, 3, 3, 3}), 16, 2,
+                     {1, 1, 0, 2, 2, 1});
         CHECK_EQ(Read(product, 0, 4), Of<float>(2, 4, 6, 8));
         CHECK_EQ(Read(product, 8, 4), Of<float>(18, 20, 22, 24));
         CHECK_EQ(Read(product, 16, 4), Of<float>(51, 54, 57, 60));
@@ -84,8 +88,8 @@ TEST(a_source_block_stride_of_0_reuses_the_first_block) {
     });
 }
 
-// SIMD计算说明/高维切分, repeatStride: 0 reads the same blocks again, 1 to 7 read part of them again, more than 8
-// leave a gap.
+// SIMD计算说明/高维切分, repeatStride: 0 reads the same blocks again, 1 to 7 read part of them
+// again, more than 8 leave a gap.
 TEST(repeat_strides) {
     OnAiv({}, [] {
         TPipe pipe;
@@ -113,13 +117,15 @@ TEST(a_count_covers_many_iterations_and_a_tail) {
     OnAiv({}, [] {
         TPipe pipe;
         const auto dst = Filled<float>(pipe, 20000, -1);
-        AscendC::Adds(dst, Filled<float>(pipe, 20000, 1), 1.0F, 16390);  // 256 iterations and 6 elements
+        AscendC::Adds(dst, Filled<float>(pipe, 20000, 1), 1.0F,
+                      16390);  // 256 iterations and 6 elements
         CHECK_EQ(Changed(dst, 20000, -1), Positions({{0, 16390}}));
         CHECK_EQ(Read(dst, 16389, 2), Of<float>(2, -1));
     });
 }
 
-// SIMD计算说明/高维切分: "repeatTime不能超过255". As uint8_t, 256 would be 0 and the call do nothing.
+// SIMD计算说明/高维切分: "repeatTime不能超过255". As uint8_t, 256 would be 0 and the call do
+// nothing.
 TEST(repeat_time_ends_at_255) {
     OnAiv({}, [] {
         TPipe pipe;
@@ -129,11 +135,13 @@ TEST(repeat_time_ends_at_255) {
     });
     AivBreaks("parameter-range", {"Adds", "repeatTime is 256", "0 to 255"}, {}, [] {
         TPipe pipe;
-        AscendC::Adds(Filled<float>(pipe, 8, 0), Filled<float>(pipe, 8, 1), 1.0F, 8, 256, {1, 1, 0, 0});
+        AscendC::Adds(Filled<float>(pipe, 8, 0), Filled<float>(pipe, 8, 1), 1.0F, 8, 256,
+                      {1, 1, 0, 0});
     });
 }
 
-// Constraints of every page: count or repeatTime 0 is a no-operation on Atlas A2/A3; 掩码: so is a mask of 0.
+// Constraints of every page: count or repeatTime 0 is a no-operation on Atlas A2/A3; 掩码: so is a
+// mask of 0.
 TEST(nothing_to_do_is_no_operation) {
     OnAiv({}, [] {
         TPipe pipe;
@@ -150,11 +158,13 @@ TEST(nothing_to_do_is_no_operation) {
     });
 }
 
-// 掩码 clamps a mask that is too large; whoever passes one has miscounted the elements of an iteration.
+// 掩码 clamps a mask that is too large; whoever passes one has miscounted the elements of an
+// iteration.
 TEST(a_mask_beyond_the_iteration_is_refused) {
     AivBreaks("parameter-range", {"Sqrt", "mask is 65", "0 to 64"}, {}, [] {
         TPipe pipe;
-        AscendC::Sqrt(Filled<float>(pipe, 128, 0), Filled<float>(pipe, 128, 1), 65, 1, {1, 1, 8, 8});
+        AscendC::Sqrt(Filled<float>(pipe, 128, 0), Filled<float>(pipe, 128, 1), 65, 1,
+                      {1, 1, 8, 8});
     });
     AivBreaks("parameter-range", {"Max", "mask is 129", "0 to 128"}, {}, [] {
         TPipe pipe;
@@ -167,11 +177,13 @@ TEST(a_mask_beyond_the_iteration_is_refused) {
     });
 }
 
-// SIMD计算说明/高维切分: "dstBlkStride不支持设置为0". UnaryRepeatParams: the reserved fields keep their default.
+// SIMD计算说明/高维切分: "dstBlkStride不支持设置为0". UnaryRepeatParams: the reserved fields keep
+// their default.
 TEST(undefined_strides_and_reserved_fields_are_refused) {
     AivBreaks("parameter-range", {"destination block stride is 0"}, {}, [] {
         TPipe pipe;
-        AscendC::Adds(Filled<float>(pipe, 64, 0), Filled<float>(pipe, 64, 1), 1.0F, 64, 1, {0, 1, 8, 8});
+        AscendC::Adds(Filled<float>(pipe, 64, 0), Filled<float>(pipe, 64, 1), 1.0F, 64, 1,
+                      {0, 1, 8, 8});
     });
     AivBreaks("parameter-range", {"blockNumber is 4"}, {}, [] {
         TPipe pipe;
@@ -236,7 +248,8 @@ TEST(operands_are_in_ub_and_the_core_is_a_vector_core) {
     });
 }
 
-// 通用说明和约束, 通用地址重叠约束: within an iteration dst and src are the same blocks, or have none in common.
+// 通用说明和约束, 通用地址重叠约束: within an iteration dst and src are the same blocks, or have
+// none in common.
 TEST(operands_overlap_completely_or_not_at_all) {
     OnAiv({}, [] {
         TPipe pipe;
@@ -275,7 +288,8 @@ TEST(an_iteration_does_not_read_what_an_earlier_one_wrote) {
     });
 }
 
-// ... except Add, Sub, Mul, Max and Min of half, int32_t and float where dst is src1 and stands still.
+// ... except Add, Sub, Mul, Max and Min of half, int32_t and float where dst is src1 and stands
+// still.
 TEST(an_accumulator_is_the_second_source) {
     OnAiv({}, [] {
         TPipe pipe;

@@ -71,8 +71,9 @@ void RequireRange(const char* instruction, const char* parameter, int64_t value,
 void RequireAligned(const char* instruction, const char* operand, const Local& local,
                     uint32_t alignment, const Site& site) {
     if (local.offset % alignment != 0) {
-        Fail("misaligned", site, "%s: %s starts at byte %u of %s, must be a multiple of %u",
-             instruction, operand, local.offset, BufferName(local.buffer), alignment);
+        Fail("misaligned", site, "%s: %s starts at byte %llu of %s, must be a multiple of %u",
+             instruction, operand, static_cast<unsigned long long>(local.offset),
+             BufferName(local.buffer), alignment);
     }
 }
 
@@ -86,6 +87,12 @@ void RequireInside(const char* instruction, const char* operand, const Local& lo
              operand, static_cast<long long>(start), static_cast<long long>(end),
              BufferName(local.buffer), local.begin, local.end);
     }
+}
+
+std::string TensorName(const Global& global) {
+    const Machine& machine = *Current().machine;
+    const int tensor = machine.FindTensor(global.data, 1);
+    return tensor < 0 ? "none" : machine.config().tensors[tensor].name;
 }
 
 int RequireGm(const char* instruction, const Global& global, uint64_t bytes, uint64_t count,
@@ -134,7 +141,7 @@ void FillGm(TraceRecord& record, int tensor, const Global& global, uint64_t byte
 
 void FillLocal(TraceRecord& record, const Local& local, uint32_t bytes) {
     record.buffer = local.buffer;
-    record.local_offset = local.offset;
+    record.local_offset = static_cast<uint32_t>(local.offset);
     record.local_bytes = bytes;
 }
 

@@ -33,19 +33,23 @@ inline float FloatFromBits(uint32_t bits) {
 
 inline float Bf16ToFloat(uint16_t bits) { return FloatFromBits(static_cast<uint32_t>(bits) << 16); }
 
-/// Without branches, and without floats that are subnormal (a host may flush those to zero).
+/// All ones where `condition` holds. Selecting with such a mask keeps loops free of branches: they
+/// vectorise.
+inline uint32_t MaskOf(bool condition) { return 0u - static_cast<uint32_t>(condition); }
+inline uint32_t Select(uint32_t mask, uint32_t a, uint32_t b) { return (a & mask) | (b & ~mask); }
+
+/// Computes with normal floats only: a host may flush subnormal ones to zero.
 inline float HalfToFloat(uint16_t bits) {
     constexpr uint32_t kRebias = (127u - 15u) << 23;
     constexpr uint32_t kSmallestNormal = 113u << 23;  // 2^-14
     const uint32_t magnitude = static_cast<uint32_t>(bits & 0x7FFF) << 13;
-    // A subnormal m x 2^-24 is (1 + m x 2^-10) x 2^-14 less 2^-14.
-    const uint32_t subnormal =
-        FloatBits(FloatFromBits(magnitude + kSmallestNormal) - FloatFromBits(kSmallestNormal));
-    const uint32_t normal = magnitude + kRebias;
-    const uint32_t special = magnitude | 0x7F800000u;
-    const uint32_t finite = magnitude < (1u << 23) ? subnormal : normal;
-    const uint32_t value = magnitude >= (31u << 23) ? special : finite;
-    return FloatFromBits(value | static_cast<uint32_t>(bits & 0x8000) << 16);
+    // A subnormal m x 2^-24 is (1 + m x 2^-10) x 2^-14 less 2^-14; from other values nothing is
+    // taken away.
+    const uint32_t subnormal = MaskOf(magnitude < 1u << 23);
+    const uint32_t special = MaskOf(magnitude >= 31u << 23);
+    const uint32_t rebased = magnitude + kRebias + (subnormal & 1u << 23) + (special & kRebias);
+    const float value = FloatFromBits(rebased) - FloatFromBits(subnormal & kSmallestNormal);
+    return FloatFromBits(FloatBits(value) | static_cast<uint32_t>(bits & 0x8000) << 16);
 }
 
 /// To nearest, ties to even.
@@ -59,19 +63,20 @@ inline uint16_t FloatToBf16(float value) {
 /// To nearest, ties to even.
 inline uint16_t FloatToHalf(float value) {
     constexpr uint32_t kInfinity = 0x7F800000u;
-    constexpr uint32_t kTooLarge = (127u + 16u) << 23;       // 2^16
-    constexpr uint32_t kSmallestNormal = 113u << 23;         // 2^-14
-    constexpr uint32_t kHalfUlp = (127u - 24u + 23u) << 23;  // 0.5: its last bit weighs 2^-24
+    constexpr uint32_t kTooLarge = (127u + 16u) << 23;  // 2^16
+    constexpr uint32_t kSmallestNormal = 113u << 23;    // 2^-14
+    constexpr uint32_t kOneHalf = 126u << 23;           // 0.5: its last bit weighs 2^-24
     const uint32_t bits = FloatBits(value);
     const uint32_t magnitude = bits & 0x7FFFFFFFu;
-    const uint32_t special = magnitude > kInfinity ? 0x7E00u | (magnitude >> 13 & 0x3FFu) : 0x7C00u;
+    const uint32_t nan = 0x7E00u | (magnitude >> 13 & 0x3FFu);
+    const uint32_t special = Select(MaskOf(magnitude > kInfinity), nan, 0x7C00u);
     // The addition rounds to a multiple of 2^-24, the unit of the subnormal halves.
-    const float small = magnitude < kSmallestNormal ? FloatFromBits(magnitude) : 0.0f;
-    const uint32_t subnormal = FloatBits(small + FloatFromBits(kHalfUlp)) - kHalfUlp;
+    const uint32_t small = MaskOf(magnitude < kSmallestNormal);
+    const float sum = FloatFromBits(magnitude & small) + FloatFromBits(kOneHalf);
     const uint32_t normal = (magnitude - (112u << 23) + 0xFFFu + (magnitude >> 13 & 1u)) >> 13;
-    const uint32_t finite = magnitude < kSmallestNormal ? subnormal : normal;
-    return static_cast<uint16_t>((magnitude >= kTooLarge ? special : finite) |
-                                 (bits >> 16 & 0x8000u));
+    const uint32_t finite = Select(small, FloatBits(sum) - kOneHalf, normal);
+    const uint32_t half = Select(MaskOf(magnitude >= kTooLarge), special, finite);
+    return static_cast<uint16_t>(half | (bits >> 16 & 0x8000u));
 }
 
 inline void ConvertBf16ToF32(const uint16_t* source, float* destination, size_t count) {

@@ -1,6 +1,7 @@
 // Transfers between GM and the local buffers of a core.
 #include "ascendc/copy.h"
 
+#include <algorithm>
 #include <cstring>
 
 #include "core.h"
@@ -59,12 +60,26 @@ void Transfer(const char* instruction, const Global& global, const Local& local,
     RecordTransfer(tensor, global, local, blocks, store, site);
 }
 
+// On the way between GM and UB the GM address is a multiple of the element
+// (DataCopy（GM与UB连续数据搬运）, constraints); L1 takes any.
+void RequireGmElement(const Global& global, DType type, const Site& site) {
+    const auto address = reinterpret_cast<uintptr_t>(global.data);
+    if (!IsAic() && address % DTypeBytes(type) != 0) {
+        Fail("misaligned", site,
+             "DataCopy: the GM address is %llu past a multiple of the %u bytes of %s (GM tensor "
+             "'%s')",
+             static_cast<unsigned long long>(address % DTypeBytes(type)), DTypeBytes(type),
+             DTypeName(type), TensorName(global).c_str());
+    }
+}
+
 // DataCopyParams counts 32-byte blocks; its gaps run from the end of a block to the start of the
 // next.
-void TransferBlocks(const Global& global, const Local& local, const AscendC::DataCopyParams& params,
-                    bool store, const Site& site) {
-    RequireRange("DataCopy", "blockCount", params.blockCount, 1, 4095, site);
-    RequireRange("DataCopy", "blockLen", params.blockLen, 1, 65535, site);
+void TransferBlocks(const Global& global, const Local& local, DType type,
+                    const AscendC::DataCopyParams& params, bool store, const Site& site) {
+    RequireRange("DataCopy", "blockCount", params.blockCount, 0, 4095, site);
+    if (params.blockCount == 0 || params.blockLen == 0) return;  // documented as no operation
+    RequireGmElement(global, type, site);
     const uint64_t length = params.blockLen;
     const uint64_t gm_gap = store ? params.dstStride : params.srcStride;
     const uint64_t local_gap = store ? params.srcStride : params.dstStride;
@@ -84,6 +99,7 @@ void TransferCount(const Global& global, const Local& local, DType type, uint32_
     }
     RequireRange("DataCopy", "length in 32-byte blocks", static_cast<int64_t>(bytes / kBlockBytes),
                  1, 65535, site);
+    RequireGmElement(global, type, site);
     Transfer("DataCopy", global, local, {1, bytes, bytes, bytes}, store, site);
 }
 
@@ -100,14 +116,14 @@ void CheckPadParams(DType type, const AscendC::DataCopyExtParams& params, const 
 
 }  // namespace
 
-void CopyGmToLocal(const Local& dst, const Global& src, DType,
+void CopyGmToLocal(const Local& dst, const Global& src, DType type,
                    const AscendC::DataCopyParams& params, Site site) {
-    TransferBlocks(src, dst, params, false, site);
+    TransferBlocks(src, dst, type, params, false, site);
 }
 
-void CopyLocalToGm(const Global& dst, const Local& src, DType,
+void CopyLocalToGm(const Global& dst, const Local& src, DType type,
                    const AscendC::DataCopyParams& params, Site site) {
-    TransferBlocks(dst, src, params, true, site);
+    TransferBlocks(dst, src, type, params, true, site);
 }
 
 void CopyGmToLocal(const Local& dst, const Global& src, DType type, uint32_t count, Site site) {
@@ -129,6 +145,13 @@ void CopyPadGmToLocal(const Local& dst, const Global& src, DType type,
     const uint32_t element = DTypeBytes(type);
     RequireRange("DataCopyPad", "leftPadding in bytes", left * element, 0, kBlockBytes, site);
     RequireRange("DataCopyPad", "rightPadding in bytes", right * element, 0, kBlockBytes, site);
+    if (pad && element == 8) {
+        const auto* bytes = static_cast<const uint8_t*>(value);
+        if (std::any_of(bytes, bytes + element, [](uint8_t byte) { return byte != 0; })) {
+            Fail("parameter-range", site, "DataCopyPad: paddingValue of %s must be 0",
+                 DTypeName(type));
+        }
+    }
     const uint64_t filled = left * element + params.blockLen + right * element;
     const uint64_t padded = (filled + kBlockBytes - 1) / kBlockBytes * kBlockBytes;
     const Blocks blocks = {params.blockCount, params.blockLen,

@@ -25,6 +25,7 @@ constexpr int kCrossFlags = 16;
 constexpr int kCrossCounterMax = 15;
 constexpr int kHardEvents = static_cast<int>(AscendC::HardEvent::MAX);
 constexpr int kLocalBuffers = 6;
+constexpr uint32_t kMostBuffers = 64;    ///< of a kernel (InitBuffer, constraints)
 constexpr uint32_t kBlockBytes = 32;     ///< data block of UB and L1
 constexpr uint32_t kFractalBytes = 512;  ///< 16 rows of 32 bytes
 
@@ -48,6 +49,7 @@ struct Core {
     std::array<std::bitset<kEventIds>, kHardEvents> event_taken{};
     std::array<std::array<Site, kEventIds>, kHardEvents> event_site{};
     std::array<uint8_t, kCrossFlags> cross_counter{};
+    uint32_t buffer_count = 0;
     void* pipe_object = nullptr;  ///< the live TPipe
 
     CoreState state = CoreState::kReady;
@@ -137,6 +139,9 @@ void RequireInside(const char* instruction, const char* operand, const Local& lo
 /// its index.
 int RequireGm(const char* instruction, const Global& global, uint64_t bytes, uint64_t count,
               uint64_t stride, bool write, const Site& site);
+
+/// Name of the registered tensor that an address lies in, "none" outside of all.
+std::string TensorName(const Global& global);
 
 /// Appends a record when the launch is traced; `fill` sees a zeroed record with op, pipe and site
 /// set.

@@ -25,34 +25,27 @@ void TransposeFractal16(uint8_t* dst, const uint8_t* src) {
 }
 
 using Vec8 = float __attribute__((vector_size(32)));
-using Mask8 = int32_t __attribute__((vector_size(32)));
 
 // 8 x 8 floats, read with `stride` floats between rows and written likewise.
 __attribute__((always_inline)) inline void Transpose8x8(float* out, size_t out_stride,
                                                         const float* in, size_t in_stride) {
     Vec8 r[8];
     for (int i = 0; i < 8; ++i) std::memcpy(&r[i], in + i * in_stride, sizeof(Vec8));
-    constexpr Mask8 kLow1 = {0, 8, 1, 9, 4, 12, 5, 13};
-    constexpr Mask8 kHigh1 = {2, 10, 3, 11, 6, 14, 7, 15};
-    constexpr Mask8 kLow2 = {0, 1, 8, 9, 4, 5, 12, 13};
-    constexpr Mask8 kHigh2 = {2, 3, 10, 11, 6, 7, 14, 15};
-    constexpr Mask8 kLow4 = {0, 1, 2, 3, 8, 9, 10, 11};
-    constexpr Mask8 kHigh4 = {4, 5, 6, 7, 12, 13, 14, 15};
     Vec8 a[8];
     for (int i = 0; i < 8; i += 2) {
-        a[i] = __builtin_shuffle(r[i], r[i + 1], kLow1);
-        a[i + 1] = __builtin_shuffle(r[i], r[i + 1], kHigh1);
+        a[i] = __builtin_shufflevector(r[i], r[i + 1], 0, 8, 1, 9, 4, 12, 5, 13);
+        a[i + 1] = __builtin_shufflevector(r[i], r[i + 1], 2, 10, 3, 11, 6, 14, 7, 15);
     }
     Vec8 b[8];
     for (int i = 0; i < 8; i += 4) {
-        b[i] = __builtin_shuffle(a[i], a[i + 2], kLow2);
-        b[i + 1] = __builtin_shuffle(a[i], a[i + 2], kHigh2);
-        b[i + 2] = __builtin_shuffle(a[i + 1], a[i + 3], kLow2);
-        b[i + 3] = __builtin_shuffle(a[i + 1], a[i + 3], kHigh2);
+        b[i] = __builtin_shufflevector(a[i], a[i + 2], 0, 1, 8, 9, 4, 5, 12, 13);
+        b[i + 1] = __builtin_shufflevector(a[i], a[i + 2], 2, 3, 10, 11, 6, 7, 14, 15);
+        b[i + 2] = __builtin_shufflevector(a[i + 1], a[i + 3], 0, 1, 8, 9, 4, 5, 12, 13);
+        b[i + 3] = __builtin_shufflevector(a[i + 1], a[i + 3], 2, 3, 10, 11, 6, 7, 14, 15);
     }
     for (int i = 0; i < 4; ++i) {
-        const Vec8 low = __builtin_shuffle(b[i], b[i + 4], kLow4);
-        const Vec8 high = __builtin_shuffle(b[i], b[i + 4], kHigh4);
+        const Vec8 low = __builtin_shufflevector(b[i], b[i + 4], 0, 1, 2, 3, 8, 9, 10, 11);
+        const Vec8 high = __builtin_shufflevector(b[i], b[i + 4], 4, 5, 6, 7, 12, 13, 14, 15);
         std::memcpy(out + i * out_stride, &low, sizeof(Vec8));
         std::memcpy(out + (i + 4) * out_stride, &high, sizeof(Vec8));
     }
@@ -354,8 +347,7 @@ void FixpipeToGm(const Global& dst, DType dst_type, const Local& src, DType src_
                 std::memcpy(to, from, 64);
                 continue;
             }
-            // CTRL[48] decides whether infinities saturate (Fixpipe, special values); the toolkit's
-            // default keeps them.
+            // Inf/NaN mode, as everywhere in the twin: see convert.h.
             float values[16];
             uint16_t bits[16];
             std::memcpy(values, from, sizeof(values));

@@ -357,17 +357,14 @@ void Machine::CrossSet(Core& core, int mode, int id, const Site& site) {
     }
     if (mode == 1 && core.is_aic)
         Fail("cross-core-flag", site, "CrossCoreSetFlag mode 1 is between AIVs, called on an AIC");
-    const std::vector<size_t> group = Group(core, mode);
-    for (const size_t member : group) {
-        Arrivals& arrivals = arrivals_[member][id];
-        if (arrivals.mode != mode && arrivals.mode >= 0 &&
-            (arrivals.pending > 0 || cores_[member]->cross_counter[id] > 0)) {
-            Fail("cross-core-flag", site,
-                 "flag %d is set with mode %d while its use with mode %d is not complete", id, mode,
-                 arrivals.mode);
-        }
-    }
     Arrivals& mine = arrivals_[Position(core)][id];
+    const bool in_use = mine.pending > 0 || core.cross_counter[id] > 0;
+    if (mine.mode >= 0 && mine.mode != mode && in_use) {
+        Fail("cross-core-flag", site,
+             "flag %d is set with mode %d while its use with mode %d is not complete", id, mode,
+             mine.mode);
+    }
+    const std::vector<size_t> group = Group(core, mode);
     mine.mode = mode;
     mine.site = site;
     if (++mine.pending > kCrossCounterMax) {
@@ -428,7 +425,7 @@ uint32_t SubBlockIndex() { return Current().sub_block; }
 
 uint32_t BlockCount() { return Current().machine->block_count(); }
 
-Local AllocateLocal(TraceBuffer buffer, uint32_t bytes, Site site) {
+Local AllocateLocal(TraceBuffer buffer, uint64_t bytes, Site site) {
     Core& core = Current();
     const uint32_t capacity = core.Capacity(buffer);
     if (capacity == 0) {
@@ -438,16 +435,20 @@ Local AllocateLocal(TraceBuffer buffer, uint32_t bytes, Site site) {
     if (core.pipe_object == nullptr) Fail("no-pipe", site, "InitBuffer without a live TPipe");
     uint32_t& used = core.allocated[static_cast<int>(buffer)];
     if (bytes > capacity - used) {
-        Fail("capacity", site, "InitBuffer of %u bytes in %s: %u of %u bytes are taken", bytes,
-             BufferName(buffer), used, capacity);
+        Fail("capacity", site, "InitBuffer of %llu bytes in %s: %u of %u bytes are taken",
+             static_cast<unsigned long long>(bytes), BufferName(buffer), used, capacity);
+    }
+    if (++core.buffer_count > kMostBuffers) {
+        Fail("capacity", site, "InitBuffer of buffer %u; a kernel has at most %u",
+             core.buffer_count, kMostBuffers);
     }
     Local local;
     local.buffer = buffer;
     local.offset = local.begin = used;
-    local.end = used + bytes;
+    local.end = used + static_cast<uint32_t>(bytes);
     local.data = core.memory[static_cast<int>(buffer)] + used;
     std::memset(local.data, kPoison, bytes);
-    used += bytes;
+    used = local.end;
     return local;
 }
 

@@ -25,6 +25,17 @@ void RequirePipe(const char* instruction, TracePipe pipe, Site site) {
     }
 }
 
+// An AIC has no events between its scalar pipe and another one (SetFlag-WaitFlag(ISASI), table of
+// events).
+void RequireEventPipes(const char* instruction, TracePipe source, TracePipe destination,
+                       Site site) {
+    RequirePipe(instruction, source, site);
+    RequirePipe(instruction, destination, site);
+    if (IsAic() && (source == TracePipe::kS || destination == TracePipe::kS)) {
+        Fail("wrong-core", site, "%s: an AIC has no events of its scalar pipe", instruction);
+    }
+}
+
 void RequireEventId(const char* instruction, int event, int id, Site site) {
     if (id < 0 || id >= kEventIds) {
         Fail("event-id", site, "%s<%s> with event id %d; ids are 0 to %d", instruction,
@@ -63,8 +74,7 @@ void ReleaseEvent(int event, int id, Site site) {
 }
 
 void SetEvent(int event, TracePipe source, TracePipe destination, int id, Site site) {
-    RequirePipe("SetFlag", source, site);
-    RequirePipe("SetFlag", destination, site);
+    RequireEventPipes("SetFlag", source, destination, site);
     RequireEventId("SetFlag", event, id, site);
     Core& core = Current();
     if (core.event_set[event][id]) {
@@ -84,8 +94,7 @@ void SetEvent(int event, TracePipe source, TracePipe destination, int id, Site s
 // On the device a wait may be issued before its set as long as the set comes from another pipe; the
 // twin runs a core in program order and asks for the set first. Kernels lose nothing by it.
 void WaitEvent(int event, TracePipe source, TracePipe destination, int id, Site site) {
-    RequirePipe("WaitFlag", source, site);
-    RequirePipe("WaitFlag", destination, site);
+    RequireEventPipes("WaitFlag", source, destination, site);
     RequireEventId("WaitFlag", event, id, site);
     Core& core = Current();
     if (!core.event_set[event][id]) {
@@ -140,6 +149,7 @@ TPipe::~TPipe() {
     twin::Core& core = twin::Current();
     core.pipe_object = nullptr;
     core.allocated.fill(0);
+    core.buffer_count = 0;
     twin::Record(twin::TraceOp::kBarrier, twin::TracePipe::kAll, twin::Site{"~TPipe", 0},
                  [](twin::TraceRecord&) {});
 }

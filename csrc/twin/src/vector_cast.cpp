@@ -82,6 +82,14 @@ void Run(const Task& task, Convert convert) {
     }
 }
 
+/// The conversions that kernels spend their time in, a whole iteration at a time.
+template <typename From, typename To>
+void RunBulk(const Task& task, void (*convert)(const From*, To*, size_t)) {
+    Run<From, To>(task, [=](const From* from, To* to, const LaneMask&) {
+        convert(from, to, kLanes<From, To>);
+    });
+}
+
 template <typename From, typename To, typename Convert>
 void RunLanes(const Task& task, Convert convert) {
     Run<From, To>(task, [&](const From* from, To* to, const LaneMask&) {
@@ -94,12 +102,10 @@ void FromFloat(const Task& task, DType to) {
     const bool nearest_even = mode == RoundMode::CAST_RINT || mode == RoundMode::CAST_NONE;
     switch (to) {
         case DType::kF16:
-            if (nearest_even)
-                return RunLanes<float, uint16_t>(task, [](float x) { return FloatToHalf(x); });
+            if (nearest_even) return RunBulk(task, ConvertF32ToF16);
             return RunLanes<float, uint16_t>(task, [=](float x) { return FloatToHalf(x, mode); });
         case DType::kBF16:
-            if (nearest_even)
-                return RunLanes<float, uint16_t>(task, [](float x) { return FloatToBf16(x); });
+            if (nearest_even) return RunBulk(task, ConvertF32ToBf16);
             return RunLanes<float, uint16_t>(task, [=](float x) { return FloatToBf16(x, mode); });
         case DType::kI16:
             return RunLanes<float, int16_t>(
@@ -142,14 +148,13 @@ void FromHalf(const Task& task, DType to) {
             return RunLanes<uint16_t, int32_t>(
                 task, [=](uint16_t x) { return FloatToInteger<int32_t>(HalfToFloat(x), mode); });
         default:
-            return RunLanes<uint16_t, float>(task, [](uint16_t x) { return HalfToFloat(x); });
+            return RunBulk(task, ConvertF16ToF32);
     }
 }
 
 void FromBf16(const Task& task, DType to) {
     const RoundMode mode = task.mode;
-    if (to == DType::kF32)
-        return RunLanes<uint16_t, float>(task, [](uint16_t x) { return Bf16ToFloat(x); });
+    if (to == DType::kF32) return RunBulk(task, ConvertBf16ToF32);
     RunLanes<uint16_t, int32_t>(
         task, [=](uint16_t x) { return FloatToInteger<int32_t>(Bf16ToFloat(x), mode); });
 }

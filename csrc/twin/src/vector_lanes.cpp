@@ -37,8 +37,9 @@ bool Meet(int64_t a_first, int64_t a_last, int64_t b_first, int64_t b_last) {
 
 [[noreturn]] void FailOverlap(const char* instruction, const Operand& dst, const Operand& src,
                               const char* how, const Site& site) {
-    Fail("overlap", site, "%s: dst (byte %u of UB) and %s (byte %u) overlap %s", instruction,
-         dst.local.offset, src.name, src.local.offset, how);
+    Fail("overlap", site, "%s: dst (byte %llu of UB) and %s (byte %llu) overlap %s", instruction,
+         static_cast<unsigned long long>(dst.local.offset), src.name,
+         static_cast<unsigned long long>(src.local.offset), how);
 }
 
 }  // namespace

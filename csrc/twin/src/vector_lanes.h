@@ -155,10 +155,18 @@ void Scatter(const Walk& walk, const Operand& operand, uint32_t repeat, const T*
     }
     const LaneMask& mask = walk.At(repeat);
     constexpr uint32_t kPerBlock = kBlockBytes / sizeof(T);
-    for (uint32_t lane = 0; lane < walk.lanes; ++lane) {
-        if (!mask.Active(lane)) continue;
-        uint8_t* block = target + operand.BlockOffset(repeat, lane / kPerBlock);
-        std::memcpy(block + lane % kPerBlock * sizeof(T), lanes + lane, sizeof(T));
+    constexpr auto kFull = static_cast<uint32_t>((uint64_t{1} << kPerBlock) - 1);
+    for (uint32_t block = 0; block < walk.lanes / kPerBlock; ++block) {
+        const uint32_t bits = mask.Bits(block * kPerBlock, kPerBlock);
+        uint8_t* to = target + operand.BlockOffset(repeat, block);
+        const T* from = lanes + block * kPerBlock;
+        if (bits == kFull) {
+            std::memcpy(to, from, kBlockBytes);
+            continue;
+        }
+        for (uint32_t lane = 0; lane < kPerBlock; ++lane) {
+            if ((bits >> lane & 1) != 0) std::memcpy(to + lane * sizeof(T), from + lane, sizeof(T));
+        }
     }
 }
 

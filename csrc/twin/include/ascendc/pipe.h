@@ -24,7 +24,7 @@ public:
         twin::Local local = local_;
         local.data += byte_offset;
         local.offset += byte_offset;
-        local.begin = local.offset;
+        local.begin = static_cast<uint32_t>(local.offset);
         const uint64_t end = local.begin + static_cast<uint64_t>(size) * sizeof(T);
         if (end < local.end) local.end = static_cast<uint32_t>(end);
         return LocalTensor<T>(local);
@@ -46,8 +46,8 @@ public:
     /// `bytes` is rounded up to 32, as the documentation of InitBuffer says.
     template <TPosition position>
     bool InitBuffer(TBuf<position>& buffer, uint32_t bytes, twin::Site site = twin::Site::Here()) {
-        buffer.local_ =
-            twin::AllocateLocal(internal::BufferOf(position), (bytes + 31) / 32 * 32, site);
+        buffer.local_ = twin::AllocateLocal(internal::BufferOf(position),
+                                            (uint64_t{bytes} + 31) / 32 * 32, site);
         return true;
     }
 

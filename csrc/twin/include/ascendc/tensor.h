@@ -17,7 +17,7 @@ public:
 
     LocalTensor operator[](uint32_t offset) const {
         LocalTensor view = *this;
-        view.local_.offset += offset * static_cast<uint32_t>(sizeof(T));
+        view.local_.offset += static_cast<uint64_t>(offset) * sizeof(T);
         view.local_.data += static_cast<size_t>(offset) * sizeof(T);
         return view;
     }
@@ -29,7 +29,7 @@ public:
 
     /// Elements between the start of this view and the end of its allocation.
     uint32_t GetSize() const {
-        return (local_.end - local_.offset) / static_cast<uint32_t>(sizeof(T));
+        return static_cast<uint32_t>((local_.end - local_.offset) / sizeof(T));
     }
 
     T GetValue(uint32_t offset, twin::Site site = twin::Site::Here()) const {

@@ -229,8 +229,8 @@ constexpr EventPipes PipesOf(HardEvent event) {
 
 }  // namespace internal
 
-inline uint32_t GetBlockIdx() { return twin::BlockIndex(); }
-inline uint32_t GetSubBlockIdx() { return twin::SubBlockIndex(); }
-inline uint32_t GetBlockNum() { return twin::BlockCount(); }
+inline int64_t GetBlockIdx() { return twin::BlockIndex(); }
+inline int64_t GetSubBlockIdx() { return twin::SubBlockIndex(); }
+inline int64_t GetBlockNum() { return twin::BlockCount(); }
 
 }  // namespace AscendC

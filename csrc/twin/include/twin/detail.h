@@ -25,7 +25,7 @@ enum class DType : uint8_t { kI8, kU8, kI16, kU16, kF16, kBF16, kI32, kU32, kF32
 struct Local {
     uint8_t* data = nullptr;
     TraceBuffer buffer = TraceBuffer::kNone;
-    uint32_t offset = 0;
+    uint64_t offset = 0;  ///< wide, so that an index far out of bounds does not wrap to a valid one
     uint32_t begin = 0;
     uint32_t end = 0;
 };
@@ -42,7 +42,7 @@ uint32_t SubBlockIndex();
 uint32_t BlockCount();
 
 /// Buffer memory of the running core; throws on overflow of the buffer's capacity.
-Local AllocateLocal(TraceBuffer buffer, uint32_t bytes, Site site);
+Local AllocateLocal(TraceBuffer buffer, uint64_t bytes, Site site);
 /// Scalar access to a local buffer: checks and traces it, returns the host address.
 uint8_t* ScalarAccess(const Local& operand, uint32_t bytes, bool write, Site site);
 

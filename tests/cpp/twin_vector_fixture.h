@@ -1,0 +1,70 @@
+// Operands of vector instructions in UB, with half and bfloat16_t as their bits.
+#pragma once
+
+#include <algorithm>
+#include <limits>
+#include <type_traits>
+#include <vector>
+
+#include "twin_fixture.h"
+
+namespace fixture {
+
+using AscendC::BinaryRepeatParams;
+using AscendC::RoundMode;
+using AscendC::UnaryRepeatParams;
+
+constexpr auto kUb = TPosition::VECCALC;
+constexpr float kInf = std::numeric_limits<float>::infinity();
+
+/// What a test writes down for a T.
+template <typename T>
+using Raw =
+    std::conditional_t<std::is_same_v<T, half> || std::is_same_v<T, bfloat16_t>, uint16_t, T>;
+
+template <typename T>
+LocalTensor<T> Load(TPipe& pipe, const std::vector<Raw<T>>& values) {
+    const auto tensor = Allocate<kUb, T>(pipe, static_cast<uint32_t>(values.size()));
+    std::memcpy(tensor.local().data, values.data(), values.size() * sizeof(T));
+    return tensor;
+}
+
+template <typename T>
+LocalTensor<T> Filled(TPipe& pipe, uint32_t count, Raw<T> value) {
+    return Load<T>(pipe, std::vector<Raw<T>>(count, value));
+}
+
+/// Elements [first, first + count).
+template <typename T>
+std::vector<Raw<T>> Read(const LocalTensor<T>& tensor, size_t first, size_t count) {
+    return Values(tensor.template ReinterpretCast<Raw<T>>(), first, count);
+}
+
+/// The elements that are not `value`, as their positions.
+template <typename T>
+std::vector<int> Changed(const LocalTensor<T>& tensor, size_t count, Raw<T> value) {
+    std::vector<int> positions;
+    const auto values = Read(tensor, 0, count);
+    for (size_t i = 0; i < count; ++i) {
+        if (values[i] != value) positions.push_back(static_cast<int>(i));
+    }
+    return positions;
+}
+
+/// [first, first + count), then `more` ranges of the same form.
+inline std::vector<int> Positions(std::initializer_list<std::pair<int, int>> ranges) {
+    std::vector<int> positions;
+    for (const auto& [first, count] : ranges) {
+        for (int i = 0; i < count; ++i) positions.push_back(first + i);
+    }
+    return positions;
+}
+
+/// The scalar that has these bits.
+inline half HalfBits(uint16_t bits) {
+    half value;
+    std::memcpy(&value, &bits, sizeof(value));
+    return value;
+}
+
+}  // namespace fixture
