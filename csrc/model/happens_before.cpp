@@ -85,7 +85,6 @@ private:
             core.JoinAll(all);
         }
         const size_t pipe = record.pipe == TracePipe::kAll ? 0 : static_cast<size_t>(record.pipe);
-        if (pipe >= kPipes) throw std::invalid_argument("trace: a record names an unknown pipe");
         const bool counted = record.op == TraceOp::kLoad && !IsAic(index);
         visit_({index, record, counted ? core.loads + 1 : 0, core.pipes[pipe]});
         // What follows on the same pipe, or waits for a flag set on it, comes after the load.

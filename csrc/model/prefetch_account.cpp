@@ -93,13 +93,8 @@ public:
 private:
     void Visit(const ReplayedInstruction& instruction) {
         const twin::TraceRecord& record = instruction.record;
-        if (record.tensor == twin::kNoTensor || record.block_bytes == 0) return;
+        if (record.tensor == twin::kNoTensor) return;
         Weight& weight = weights_[record.tensor];
-        if (record.gm_offset + (record.block_count - 1) * record.block_stride + record.block_bytes >
-            trace_.tensors[record.tensor].bytes) {
-            throw std::invalid_argument("trace: a record reaches past the end of '" +
-                                        trace_.tensors[record.tensor].name + "'");
-        }
         const bool load = record.op == TraceOp::kLoad;
         const bool vector = instruction.load_index > 0;
         if (weight.tracked && load && vector) {

@@ -7,6 +7,9 @@ namespace model {
 
 namespace {
 
+// No tensor of one launch comes near; readers keep a state per 32 bytes of some of them.
+constexpr uint64_t kMostTensorBytes = uint64_t{8} << 30;
+
 class Reader {
 public:
     explicit Reader(const std::string& bytes) : bytes_(bytes) {}
@@ -44,6 +47,35 @@ private:
     const std::string& bytes_;
     size_t at_ = 0;
 };
+
+// Replays index by what a record says, so nothing in it is taken on trust.
+void CheckRecord(const TraceFile& file, const twin::TraceRecord& record) {
+    using twin::TraceOp;
+    using twin::TracePipe;
+    if (record.op > TraceOp::kCrossWait || record.pipe > TracePipe::kAll) {
+        throw std::invalid_argument("trace: a record has an unknown operation or pipe");
+    }
+    const bool one_pipe = record.op != TraceOp::kBarrier && record.op != TraceOp::kCrossWait;
+    if (one_pipe && record.pipe == TracePipe::kAll) {
+        throw std::invalid_argument("trace: a record that works on one pipe names all of them");
+    }
+    if (record.site >= file.sites.size() ||
+        (record.tensor != twin::kNoTensor && record.tensor >= file.tensors.size())) {
+        throw std::invalid_argument("trace: a record names a site or tensor that is not in it");
+    }
+    if (record.tensor == twin::kNoTensor) return;
+    const TraceTensorInfo& tensor = file.tensors[record.tensor];
+    const uint64_t blocks = record.block_count;
+    const bool inside =
+        blocks > 0 && record.block_bytes > 0 && record.gm_offset <= tensor.bytes &&
+        record.block_bytes <= tensor.bytes - record.gm_offset &&
+        (blocks == 1 || (record.block_stride > 0 &&
+                         blocks - 1 <= (tensor.bytes - record.gm_offset - record.block_bytes) /
+                                           record.block_stride));
+    if (!inside)
+        throw std::invalid_argument("trace: a record reaches past the end of '" + tensor.name +
+                                    "'");
+}
 
 }  // namespace
 
@@ -96,18 +128,19 @@ TraceFile ReadTrace(const std::string& bytes) {
         file.cores.push_back(std::move(records));
     }
     for (uint32_t i = 0; i < header.site_count; ++i) file.sites.push_back(reader.TakeText("sites"));
-    for (auto& tensor : file.tensors) tensor.name = reader.TakeText("tensor names");
+    for (auto& tensor : file.tensors) {
+        tensor.name = reader.TakeText("tensor names");
+        if (tensor.bytes > kMostTensorBytes) {
+            throw std::invalid_argument("trace: tensor '" + tensor.name + "' of " +
+                                        std::to_string(tensor.bytes) + " bytes; at most " +
+                                        std::to_string(kMostTensorBytes));
+        }
+    }
     file.kernel = reader.TakeText("kernel name");
     file.chip = reader.TakeText("chip name");
     if (!reader.AtEnd()) throw std::invalid_argument("trace: bytes follow its end");
     for (const auto& core : file.cores) {
-        for (const auto& record : core) {
-            if (record.site >= header.site_count ||
-                (record.tensor != twin::kNoTensor && record.tensor >= header.tensor_count)) {
-                throw std::invalid_argument(
-                    "trace: a record names a site or tensor that is not in it");
-            }
-        }
+        for (const auto& record : core) CheckRecord(file, record);
     }
     return file;
 }
