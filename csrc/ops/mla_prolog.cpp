@@ -2,9 +2,9 @@
 #include <ATen/ATen.h>
 #include <torch/library.h>
 
-#include <array>
 #include <cmath>
 #include <optional>
+#include <sstream>
 #include <tuple>
 
 #include "ops/checks.h"
@@ -31,6 +31,7 @@ using Outputs = std::tuple<at::Tensor, at::Tensor, at::Tensor>;
 
 constexpr const char* kOp = "mla_prolog";
 constexpr int64_t kStrip = 16;
+constexpr int64_t kMostStride = 65535;
 
 struct Arguments {
     const at::Tensor& hidden_states;
@@ -82,6 +83,26 @@ void CheckCache(const ArgumentChecks& check, const char* name, const at::Tensor&
                   "strides " + ShapeText(cache.sym_strides()));
 }
 
+template <typename T>
+std::string Text(const T& value) {
+    std::ostringstream text;
+    text << value;
+    return text.str();
+}
+
+/// Sizes that the fractals and the 16-bit stride fields of the cube's loads can express.
+void CheckTiling(const ArgumentChecks& check, const Dimensions& dims) {
+    const auto multiple = [](const c10::SymInt& size) { return size > 0 && size % kStrip == 0; };
+    check.RequireValue(multiple(dims.hidden) && dims.hidden <= kMostStride, "hidden_states",
+                       "a hidden size that is a positive multiple of 16 up to " + Text(kMostStride),
+                       Text(dims.hidden));
+    check.RequireValue(multiple(dims.nope), "w_uk", "a nope size that is a positive multiple of 16",
+                       Text(dims.nope));
+    const c10::SymInt rows = dims.heads * (dims.nope + dims.rope);
+    check.RequireValue(rows <= kMostStride, "q_b_weight", "at most " + Text(kMostStride) + " rows",
+                       Text(rows));
+}
+
 Dimensions CheckArguments(const Arguments& args) {
     const ArgumentChecks check(kOp, args.hidden_states.device());
     const auto dtype = args.hidden_states.scalar_type();
@@ -123,8 +144,11 @@ Dimensions CheckArguments(const Arguments& args) {
     if (args.q_a_norm_bias)
         check.Dense("q_a_norm_bias", *args.q_a_norm_bias, {dims.q_lora}, {dtype});
 
-    check.RequireValue(std::isfinite(args.eps) && args.eps > 0, "eps", "a positive number",
-                       std::to_string(args.eps));
+    CheckTiling(check, dims);
+    // The kernel computes in fp32: what it gets must be a positive normal number there.
+    const auto eps = static_cast<float>(args.eps);
+    check.RequireValue(std::isnormal(eps) && eps > 0, "eps", "a positive normal fp32 number",
+                       Text(args.eps));
     check.RequireValue(args.prefetch.size() <= plan::kMostPrefetchRegions, "prefetch",
                        "at most " + std::to_string(plan::kMostPrefetchRegions) + " tensors",
                        std::to_string(args.prefetch.size()));

@@ -133,6 +133,10 @@ TEST(brcb_strides) {
             const int32_t expected = block % 2 == 0 ? block / 2 + 1 : 0;
             CHECK_EQ(Read(dst, 8 * block, 8), std::vector<int32_t>(8, expected));
         }
+        // The source may lie in a block that the strides leave out.
+        const auto around = Filled<int32_t>(pipe, 128, 3);
+        AscendC::Brcb(around, around[8], 1, {2, 16});
+        CHECK_EQ(Changed(around, 128, 3), Of<int>());
         // A repeat stride of 0: the second iteration overwrites the first.
         const auto still = Filled<int32_t>(pipe, 64, 0);
         AscendC::Brcb(still, src, 2, {1, 0});

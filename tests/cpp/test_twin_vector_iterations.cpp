@@ -34,6 +34,10 @@ TEST(a_bitmap_takes_the_elements_whose_bit_is_set) {
         uint64_t one_word[1] = {0x8000000000000005};
         AscendC::Adds(wide, Filled<int32_t>(pipe, 64, 0), 1, one_word, 1, {1, 1, 8, 8});
         CHECK_EQ(Changed(wide, 64, 0), Of<int>(0, 2, 63));
+        // Only the first word is valid then, whatever follows it.
+        uint64_t second_word[2] = {0, ~uint64_t{0}};
+        AscendC::Adds(wide, Filled<int32_t>(pipe, 64, 0), 7, second_word, 1, {1, 1, 8, 8});
+        CHECK_EQ(Changed(wide, 64, 0), Of<int>(0, 2, 63));
     });
 }
 

@@ -2,8 +2,6 @@
 // twin.
 #pragma once
 
-#include <ucontext.h>
-
 #include <array>
 #include <bitset>
 #include <cstdint>
@@ -13,6 +11,7 @@
 #include <vector>
 
 #include "ascendc/types.h"
+#include "fiber.h"
 #include "twin/detail.h"
 #include "twin/launch.h"
 
@@ -55,8 +54,7 @@ struct Core {
     CoreState state = CoreState::kReady;
     int waiting_flag = -1;
     Site waiting_site{"", 0};
-    ucontext_t context{};
-    std::unique_ptr<char[]> stack;
+    Fiber fiber;
     std::vector<TraceRecord>* trace = nullptr;
 
     std::string Name() const;
@@ -79,7 +77,7 @@ public:
     void CrossWait(Core& core, int id, const Site& site);
 
 private:
-    static void Entry(unsigned machine_high, unsigned machine_low, unsigned index);
+    void RunCore(Core& core);
     void Resume(Core& core);
     uint32_t AicCount() const;
     /// Index into cores_ and arrivals_.
@@ -108,7 +106,6 @@ private:
     std::vector<uint32_t> tensors_by_address_;
     std::unordered_map<std::string, uint32_t> site_index_;
     std::unordered_map<const char*, std::unordered_map<int, uint32_t>> site_cache_;
-    ucontext_t scheduler_{};
     bool cancelling_ = false;
     std::exception_ptr failure_;
 };

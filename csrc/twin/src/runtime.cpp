@@ -165,37 +165,25 @@ Machine::Machine(const LaunchConfig& config, const std::function<void()>& kernel
 
 Machine::~Machine() = default;
 
-// makecontext passes ints only, so the pointer travels in two halves.
-void Machine::Entry(unsigned machine_high, unsigned machine_low, unsigned index) {
-    auto* machine =
-        reinterpret_cast<Machine*>((static_cast<uintptr_t>(machine_high) << 32) | machine_low);
-    Core& core = *machine->cores_[index];
+void Machine::RunCore(Core& core) {
     try {
-        machine->kernel_();
-        machine->CheckCoreEnd(core);
+        kernel_();
+        CheckCoreEnd(core);
     } catch (const Cancelled&) {
     } catch (...) {
-        if (!machine->failure_) machine->failure_ = std::current_exception();
+        if (!failure_) failure_ = std::current_exception();
     }
     core.state = CoreState::kFinished;
-    swapcontext(&core.context, &machine->scheduler_);
 }
 
 void Machine::Resume(Core& core) {
-    if (core.stack == nullptr) {
-        core.stack.reset(new char[kStackBytes]);
-        getcontext(&core.context);
-        core.context.uc_stack.ss_sp = core.stack.get();
-        core.context.uc_stack.ss_size = kStackBytes;
-        core.context.uc_link = nullptr;
-        const auto self = reinterpret_cast<uintptr_t>(this);
-        makecontext(&core.context, reinterpret_cast<void (*)()>(&Machine::Entry), 3,
-                    static_cast<unsigned>(self >> 32), static_cast<unsigned>(self & 0xFFFFFFFFu),
-                    static_cast<unsigned>(Position(core)));
-    }
     Core* const outer = g_current;
     g_current = &core;
-    swapcontext(&scheduler_, &core.context);
+    if (core.fiber.started()) {
+        core.fiber.Resume();
+    } else {
+        core.fiber.Start(kStackBytes, [this, &core] { RunCore(core); });
+    }
     g_current = outer;
 }
 
@@ -234,7 +222,7 @@ void Machine::Run() {
     // Cores that are still inside the kernel unwind, so that nothing on their stacks leaks.
     cancelling_ = true;
     for (auto& core : cores_) {
-        if (core->state != CoreState::kFinished && core->stack != nullptr) Resume(*core);
+        if (core->state != CoreState::kFinished && core->fiber.started()) Resume(*core);
     }
     if (failure_) std::rethrow_exception(failure_);
 }
@@ -403,7 +391,7 @@ void Machine::CrossWait(Core& core, int id, const Site& site) {
         core.state = CoreState::kWaiting;
         core.waiting_flag = id;
         core.waiting_site = site;
-        swapcontext(&core.context, &scheduler_);
+        core.fiber.Pause();
         if (cancelling_) throw Cancelled{};
     }
     --core.cross_counter[id];
