@@ -59,7 +59,7 @@ $(VENV)/.installed: pyproject.toml
 	$(PY) -m venv $(VENV)
 	$(PIP) install $(TORCH)
 	$(PIP) install $(BUILD_REQUIRES)
-	$(INSTALL) .
+	$(INSTALL) '.[checkpoint]'
 	touch $@
 
 $(VENV)/.installed-test: $(VENV)/.installed

@@ -1,0 +1,147 @@
+// The replay of traces and the account of prefetched bytes, on traces written by hand.
+#include <string>
+#include <vector>
+
+#include "check.h"
+#include "model/l2_cache.h"
+#include "model/prefetch_account.h"
+#include "model/trace_reader.h"
+#include "twin/launch.h"
+
+namespace {
+
+using twin::TraceOp;
+using twin::TracePipe;
+using twin::TraceRecord;
+
+constexpr uint64_t kWeightBytes = 4096;
+
+TraceRecord Load(uint16_t tensor, uint64_t offset, uint32_t bytes) {
+    TraceRecord record{};
+    record.op = TraceOp::kLoad;
+    record.pipe = TracePipe::kMte2;
+    record.tensor = tensor;
+    record.gm_offset = offset;
+    record.block_bytes = bytes;
+    record.block_count = 1;
+    record.block_stride = bytes;
+    return record;
+}
+
+TraceRecord CrossSet(TracePipe pipe, uint32_t mode, uint32_t id) {
+    TraceRecord record{};
+    record.op = TraceOp::kCrossSet;
+    record.pipe = pipe;
+    record.tensor = twin::kNoTensor;
+    record.args[0] = mode;
+    record.args[1] = id;
+    return record;
+}
+
+TraceRecord CrossWait(uint32_t id) {
+    TraceRecord record{};
+    record.op = TraceOp::kCrossWait;
+    record.pipe = TracePipe::kAll;
+    record.tensor = twin::kNoTensor;
+    record.args[0] = id;
+    return record;
+}
+
+/// One AIC with its two AIVs; tensor 0 is "weight", tensor 1 "other" of `other_bytes`.
+model::PrefetchAccount Account(const std::vector<TraceRecord>& aic,
+                               const std::vector<TraceRecord>& aiv0,
+                               const std::vector<TraceRecord>& aiv1, uint64_t other_bytes = 4096) {
+    twin::Trace trace;
+    trace.kernel = "by hand";
+    trace.chip = "Ascend910B4";
+    trace.aic_count = 1;
+    trace.cores = {aic, aiv0, aiv1};
+    trace.tensors = {{"weight", nullptr, kWeightBytes, false},
+                     {"other", nullptr, other_bytes, false}};
+    trace.sites = {"here:1"};
+    return model::AccountPrefetch(trace.Serialise(), {"weight"});
+}
+
+void CheckAccount(const model::PrefetchAccount& account, uint64_t landed, uint64_t pending,
+                  uint64_t unused, uint64_t duplicated) {
+    CHECK_EQ(account.planned, landed + pending + unused);
+    CHECK_EQ(account.landed, landed);
+    CHECK_EQ(account.pending, pending);
+    CHECK_EQ(account.unused, unused);
+    CHECK_EQ(account.duplicated, duplicated);
+}
+
+const TraceRecord kSet = CrossSet(TracePipe::kMte2, 2, 3);
+
+}  // namespace
+
+TEST(a_load_that_a_flag_orders_before_the_read_has_landed) {
+    CheckAccount(Account({CrossWait(3), Load(0, 0, 4096)}, {Load(0, 0, 1024), kSet}, {kSet}), 1024,
+                 0, 0, 0);
+}
+
+TEST(a_load_after_the_flag_has_not_landed_whatever_the_replay_saw_first) {
+    CheckAccount(Account({CrossWait(3), Load(0, 0, 4096)}, {kSet, Load(0, 0, 1024)}, {kSet}), 0, 0,
+                 1024, 0);
+    CheckAccount(Account({Load(0, 0, 4096)}, {Load(0, 0, 1024)}, {}), 0, 0, 1024, 0);
+}
+
+// A flag set on another pipe says nothing about loads in flight.
+TEST(a_flag_of_another_pipe_does_not_carry_the_load) {
+    const TraceRecord other = CrossSet(TracePipe::kMte3, 2, 3);
+    CheckAccount(Account({CrossWait(3), Load(0, 0, 4096)}, {Load(0, 0, 1024), other}, {kSet}), 0, 0,
+                 1024, 0);
+}
+
+TEST(an_event_carries_the_load_to_another_pipe) {
+    TraceRecord set{};
+    set.op = TraceOp::kSetFlag;
+    set.pipe = TracePipe::kMte2;
+    set.tensor = twin::kNoTensor;
+    set.args[0] = static_cast<uint32_t>(TracePipe::kMte2);
+    set.args[1] = static_cast<uint32_t>(TracePipe::kMte3);
+    TraceRecord wait = set;
+    wait.op = TraceOp::kWaitFlag;
+    wait.pipe = TracePipe::kMte3;
+    const TraceRecord cross = CrossSet(TracePipe::kMte3, 2, 3);
+    CheckAccount(
+        Account({CrossWait(3), Load(0, 0, 4096)}, {Load(0, 0, 1024), set, wait, cross}, {kSet}),
+        1024, 0, 0, 0);
+}
+
+TEST(bytes_without_a_consumer_are_pending_and_unread_bytes_unused) {
+    CheckAccount(Account({}, {Load(0, 0, 1024)}, {}), 0, 1024, 0, 0);
+    CheckAccount(Account({CrossWait(3), Load(0, 0, 512)}, {Load(0, 0, 1024), kSet}, {kSet}), 512, 0,
+                 512, 0);
+}
+
+TEST(a_second_load_of_the_same_bytes_is_a_duplicate) {
+    CheckAccount(Account({CrossWait(3), Load(0, 0, 4096)}, {Load(0, 0, 1024), kSet},
+                         {Load(0, 512, 1024), kSet}),
+                 1536, 0, 512, 512);
+}
+
+// Ascend910B4 has 96 MiB of L2: 100 MiB in between push the weight out, 90 MiB do not.
+TEST(bytes_that_were_evicted_before_the_read_are_unused) {
+    const auto between = [](uint32_t mib) {
+        return Account({CrossWait(3), Load(1, 0, mib << 20), Load(0, 0, 4096)},
+                       {Load(0, 0, 1024), kSet}, {kSet}, uint64_t{mib} << 20);
+    };
+    CheckAccount(between(90), 1024, 0, 0, 0);
+    CheckAccount(between(100), 0, 0, 1024, 0);
+}
+
+TEST(flags_that_do_not_pair_are_refused) {
+    CHECK_THROWS_WITH(Account({CrossWait(3)}, {kSet}, {}), std::invalid_argument, "is never set");
+}
+
+TEST(the_l2_cache_drops_the_least_recently_used_line) {
+    model::L2Cache cache(3 * 512, 512);
+    for (const uint64_t line : {1u, 2u, 3u}) cache.Touch(line);
+    cache.Touch(1);
+    cache.Touch(4);
+    CHECK(cache.Contains(1));
+    CHECK(!cache.Contains(2));
+    CHECK(cache.Contains(3));
+    CHECK(cache.Contains(4));
+}
