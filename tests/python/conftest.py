@@ -16,7 +16,8 @@ def deepseek_v3_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator
 
     Written by transformers with random weights; 375 MB, all but 1 MB of it attention.
     """
-    transformers_mla = pytest.importorskip("transformers_mla")
+    import transformers_mla  # takes seconds, and most tests do without
+
     directory = tmp_path_factory.mktemp("deepseek_v3")
     transformers_mla.save_checkpoint(transformers_mla.one_layer_config(), directory, torch.bfloat16)
     yield directory

@@ -7,10 +7,9 @@ import shutil
 
 import pytest
 import torch
+from safetensors import torch as safetensors_torch
 
 from ascend_prefetch.models import ModelDimensions, load_mla_weights
-
-safetensors_torch = pytest.importorskip("safetensors.torch")
 
 DIMS = ModelDimensions(
     name="small",

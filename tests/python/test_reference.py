@@ -4,7 +4,9 @@ import math
 
 import pytest
 import torch
+from transformers.models.deepseek_v3 import modeling_deepseek_v3 as deepseek_v3
 
+import transformers_mla as hf
 from ascend_prefetch.models import ModelDimensions, get_model, load_mla_weights
 from ascend_prefetch.reference import (
     attention,
@@ -77,7 +79,6 @@ def run_prolog(dims, weights, hidden_states, cos, sin):
     ],
 )
 def test_small_models(tmp_path, changes):
-    hf = pytest.importorskip("transformers_mla")
     hf.save_checkpoint(hf.one_layer_config(**{**SMALL, **changes}), tmp_path, torch.float64)
     dims = ModelDimensions.from_hf_config(tmp_path)
     weights = load_mla_weights(tmp_path, dims, layer=0, tp_rank=0, tp_size=1)
@@ -93,7 +94,6 @@ def test_small_models(tmp_path, changes):
 
 @pytest.mark.parametrize("tp_size", [2, 3, 6])
 def test_partial_sums_of_ranks(tmp_path, tp_size):
-    hf = pytest.importorskip("transformers_mla")
     config = hf.one_layer_config(**{**SMALL, "num_attention_heads": 6})
     hf.save_checkpoint(config, tmp_path, torch.float64, max_shard_size="20KB")
     dims = ModelDimensions.from_hf_config(tmp_path)
@@ -111,7 +111,6 @@ def test_partial_sums_of_ranks(tmp_path, tp_size):
 
 
 def test_deepseek_v3(deepseek_v3_checkpoint):
-    hf = pytest.importorskip("transformers_mla")
     dims = get_model("deepseek-v3")
     weights = load_mla_weights(deepseek_v3_checkpoint, dims, layer=0, tp_rank=0, tp_size=1)
     assert weights.o_proj.dtype == torch.bfloat16
@@ -129,7 +128,6 @@ def test_deepseek_v3(deepseek_v3_checkpoint):
 
 @pytest.mark.parametrize("interleaved", [True, False])
 def test_rope_of_queries_and_keys(interleaved):
-    deepseek_v3 = pytest.importorskip("transformers.models.deepseek_v3.modeling_deepseek_v3")
     cos, sin = rope_tables(torch.tensor([0, 3, 1000]), 12, dtype=torch.float64)
     query, key = randn(3, 5, 12), randn(3, 12, seed=1)
     name = "apply_rotary_pos_emb_interleave" if interleaved else "apply_rotary_pos_emb"
@@ -143,7 +141,6 @@ def test_rope_of_queries_and_keys(interleaved):
 
 
 def test_rope_tables_of_transformers():
-    hf = pytest.importorskip("transformers_mla")
     expected = hf.position_embeddings(hf.one_layer_config(**SMALL), 50, torch.float32)
     tables = rope_tables(torch.arange(50), SMALL["qk_rope_head_dim"])
     for table, expected_table in zip(tables, expected, strict=True):
