@@ -44,8 +44,9 @@ constexpr Constant kHbmReadVector = {1.49, Provenance::kPublished, "ADx data_cop
 constexpr Constant kHbmReadCube = {1.41, Provenance::kPublished, "ADx data_copy"};
 /// Share of L2 that can hold prefetched bytes: gain at 0.67 x capacity, loss at 1.33 x.
 constexpr Constant kUsableL2 = {0.7, Provenance::kDerived, "PL"};
-/// L2 line as seen by hit counters, bytes.
-constexpr Constant kL2LineBytes = {128, Provenance::kDerived, "PL, AD"};
+/// L2 line, bytes: 128 as seen by hit counters (derived), 512 on the coherence page. Residency is
+/// kept in the larger unit.
+constexpr uint32_t kL2LineBytes = 512;
 
 const std::vector<Chip>& Chips();
 

@@ -39,6 +39,11 @@ private:
 };
 
 // Holds the second pipe until the first one is done with all it was given.
+//
+// The id is fetched, not taken, so every HandOver of one event uses the same one. Setting it again
+// before the second pipe has got as far as its wait is undefined (FetchEventID,
+// SetFlag-WaitFlag(ISASI)): between two HandOvers of one event there has to be one in the opposite
+// direction, or one pipe must have waited for all others.
 template <AscendC::HardEvent kEvent>
 __aicore__ inline void HandOver(AscendC::TPipe* pipe) {
     const AscendC::TEventID id = pipe->FetchEventID<kEvent>();

@@ -13,7 +13,10 @@ constexpr uint16_t kFlagCubeToVector = 1;  // an AIC to its AIVs
 constexpr uint16_t kFlagVectorToCube = 2;  // the AIVs of a group to their AIC
 constexpr uint16_t kFlagWarmed = 3;  // likewise: the group's share of the next weight is in L2
 
-// AIC: no core goes on before the fixpipe of every AIC has written what it was given.
+// AIC: no core goes on before the fixpipe of every AIC has written what it was given. All cores
+// have to be resident at once: on a device the kernel is launched in batch scheduling mode with as
+// many blocks as the plan has AICs, or it can deadlock beside another stream (CrossCoreSetFlag,
+// constraints on mode 0).
 __aicore__ inline void CubeBarrier() {
     AscendC::CrossCoreSetFlag<0, PIPE_FIX>(kFlagCubeBarrier);
     AscendC::CrossCoreWaitFlag(kFlagCubeBarrier);

@@ -13,6 +13,7 @@
 #include "kernels/events.h"
 #include "kernels/gemm.h"
 #include "kernels/hand_over.h"
+#include "kernels/partition.h"
 #include "kernels/rms_norm.h"
 #include "kernels/rope.h"
 #include "kernels/vector_math.h"
@@ -83,18 +84,17 @@ public:
         warmer_.WarmGroupShare(plan.warm, plan.q_b, args.q_b_weight, core_ / 2,
                                AscendC::GetBlockNum(), AscendC::GetSubBlockIdx());
         if (plan.warm.group_chunks > 0) AscendC::CrossCoreSetFlag<2, PIPE_MTE2>(kFlagWarmed);
-        warmer_.WarmWindowChunks(plan.warm, 0, args.w_uk);
         AwaitCube();  // qkv_a of all tokens
         NormQuery(args, plan);
-        warmer_.WarmWindowChunks(plan.warm, 1, args.w_uk);
+        warmer_.WarmWindowChunks(plan.warm, plan.warm.while_norm, args.w_uk);
         HandOver<AscendC::HardEvent::MTE2_MTE3>(
             pipe);  // what was warmed so far is there when q_c is
         PublishToCube();
         WriteCaches(args, plan);
-        warmer_.WarmWindowChunks(plan.warm, 2, args.w_uk);
+        warmer_.WarmWindowChunks(plan.warm, plan.warm.while_q_b, args.w_uk);
         AwaitCube();  // q_b of all tokens
         RotateQuery(args, plan);
-        warmer_.WarmWindowChunks(plan.warm, 3, args.w_uk);
+        warmer_.WarmWindowChunks(plan.warm, plan.warm.while_absorb, args.w_uk);
     }
 
 private:

@@ -16,6 +16,7 @@ constexpr uint16_t kNoFlag = 0xFFFF;
 template <typename T, uint32_t kMaxPhases>
 class WeightStream {
 public:
+    // With the two of Gemm these are the six event ids of MTE2 and MTE1 that a kernel may take.
     static constexpr uint32_t kMaxSlots = 4;
 
     __aicore__ inline void Open(AscendC::TPipe* pipe, const GemmBuffers& buffers, uint32_t core,

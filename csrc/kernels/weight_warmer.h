@@ -7,7 +7,7 @@
 #pragma once
 
 #include "kernel_operator.h"
-#include "kernels/gemm_tiles.h"
+#include "kernels/partition.h"
 #include "plan/gemm_plan.h"
 #include "plan/warm_plan.h"
 
@@ -22,9 +22,9 @@ public:
         if (plan.pad_slots > 0) pipe->InitBuffer(pad_, plan.pad_slots * plan.chunk_bytes);
     }
 
-    // The share of a weight that this group's cube core will read, in the order it reads it;
-    // `sub_block` of two vector cores takes every other chunk. Its end is not warmed when it is
-    // less than the planned chunks.
+    // The start of the share of a weight that this group's cube core will read: whole rows in ND,
+    // strips of 16 columns of its rows in NZ. `sub_block` of two vector cores takes every other
+    // chunk. The cube reads tile by tile, so it has to wait for all of it.
     __aicore__ inline void WarmGroupShare(const WarmPlan& plan, const GemmPlan& gemm,
                                           GM_ADDR weight, uint32_t group, uint32_t groups,
                                           uint32_t sub_block) {
@@ -56,13 +56,12 @@ public:
     }
 
     // This core's chunks of a window. `own_weight` stands in for a region without an address.
-    __aicore__ inline void WarmWindowChunks(const WarmPlan& plan, uint32_t window,
+    __aicore__ inline void WarmWindowChunks(const WarmPlan& plan, const WarmWindow& window,
                                             GM_ADDR own_weight) {
-        const WarmWindow& chunks = plan.windows[window];
-        if (core_ < chunks.first_core || core_ >= chunks.first_core + chunks.core_count) return;
-        for (uint32_t i = core_ - chunks.first_core; i < chunks.chunk_count;
-             i += chunks.core_count) {
-            LoadChunk(plan, chunks.first_chunk + i, own_weight);
+        if (core_ < window.first_core || core_ >= window.first_core + window.core_count) return;
+        for (uint32_t i = core_ - window.first_core; i < window.chunk_count;
+             i += window.core_count) {
+            LoadChunk(plan, window.first_chunk + i, own_weight);
         }
     }
 

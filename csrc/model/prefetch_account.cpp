@@ -16,8 +16,6 @@ using twin::TraceOp;
 using twin::TracePipe;
 
 constexpr uint32_t kUnit = 32;  // GM bytes that are accounted together: the block of all transfers
-constexpr uint32_t kL2Line =
-    512;  // granularity of residency here; a tensor starts on a line of its own
 
 enum class Fate : uint8_t {
     kNone,
@@ -54,11 +52,11 @@ public:
     Accountant(const TraceFile& trace, const std::vector<std::string>& weights)
         : trace_(trace),
           weights_(trace.tensors.size()),
-          l2_(uint64_t{arch::FindChip(trace.chip).l2_mib} << 20, kL2Line) {
+          l2_(uint64_t{arch::FindChip(trace.chip).l2_mib} << 20, arch::kL2LineBytes) {
         uint64_t line = 0;
         for (size_t i = 0; i < weights_.size(); ++i) {
             weights_[i].first_line = line;
-            line += trace.tensors[i].bytes / kL2Line + 1;
+            line += trace.tensors[i].bytes / arch::kL2LineBytes + 1;
         }
         for (const std::string& name : weights) {
             const int tensor = trace.FindTensor(name);
@@ -105,7 +103,7 @@ private:
         }
         uint64_t touched = UINT64_MAX;
         ForUnits(record, [&](uint64_t unit) {
-            const uint64_t line = weight.first_line + unit * kUnit / kL2Line;
+            const uint64_t line = weight.first_line + unit * kUnit / arch::kL2LineBytes;
             if (line == touched) return;
             touched = line;
             l2_.Touch(line);
@@ -127,7 +125,7 @@ private:
         if (unit.fate == Fate::kNone) unit.fate = Fate::kRead;
         if (unit.fate == Fate::kRead || unit.fate == Fate::kMissed) return;
         const bool ordered = instruction.known[unit.core] >= unit.load;
-        const bool resident = l2_.Contains(weight.first_line + index * kUnit / kL2Line);
+        const bool resident = l2_.Contains(weight.first_line + index * kUnit / arch::kL2LineBytes);
         unit.fate = ordered && resident ? Fate::kLanded : Fate::kMissed;
     }
 

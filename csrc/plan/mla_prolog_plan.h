@@ -12,7 +12,6 @@ struct MlaPrologPlan {
     uint32_t q_lora_rank;
     uint32_t kv_lora_rank;
     uint32_t nope_dim;
-    uint32_t rope_dim;
     float eps;
     uint32_t rope_interleaved;  // 1: pairs are (2i, 2i + 1); 0: (i, i + rope_dim / 2)
     uint32_t rope_table_float;  // 1: cos and sin are fp32; 0: of the activation type

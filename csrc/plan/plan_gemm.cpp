@@ -10,7 +10,6 @@ namespace plan {
 namespace {
 
 constexpr uint32_t kElementBytes = 2;
-constexpr uint32_t kStrip = 16;
 // Four weight tiles of 64 KiB and two tiles of A leave a quarter of L1 free. Rows of 256 elements
 // (512 bytes) are what ND2NZ loads at its best rate (ADx: 302 MB in 214.5 us with tiles of [64,
 // 256] halves).
@@ -18,10 +17,9 @@ constexpr uint32_t kWeightSlots = 4;
 constexpr uint32_t kWeightSlotBytes = 64 * 1024;
 constexpr uint32_t kRowElements = 256;
 constexpr uint32_t kMostRows = 128;
+constexpr uint32_t kMostTileElements = 64 * 1024 / kElementBytes;  // of A
 constexpr uint32_t kL0SlotElements = arch::kL0bBytes / 2 / kElementBytes;
 constexpr uint32_t kL0cSlotElements = arch::kL0cBytes / 2 / sizeof(float);
-constexpr uint32_t kMostStride =
-    65535;  // Nd2NzParams::srcDValue and DataCopyParams::srcStride are 16-bit
 
 uint32_t RoundUp(uint32_t value, uint32_t unit) { return (value + unit - 1) / unit * unit; }
 
@@ -67,7 +65,7 @@ GemmPlan PlanGemm(const GemmProblem& problem) {
     plan.tile_n = std::min({wide, kL0cSlotElements / rows / kStrip * kStrip, problem.n});
     plan.tile_k = std::min(kWeightSlotBytes / kElementBytes / plan.tile_n / kStrip * kStrip,
                            column_major ? kRowElements : problem.k);
-    plan.tile_k = std::min(plan.tile_k, problem.k);
+    plan.tile_k = std::min({plan.tile_k, kMostTileElements / rows / kStrip * kStrip, problem.k});
     plan.l0_k = std::min({kL0SlotElements / plan.tile_n, kL0SlotElements / rows, plan.tile_k}) /
                 kStrip * kStrip;
     return plan;
@@ -84,6 +82,10 @@ GemmBuffers PlanGemmBuffers(const GemmPlan* plans, int count) {
         buffers.a_slot_bytes = std::max(buffers.a_slot_bytes, rows * plan.tile_k * kElementBytes);
         buffers.l0c_slot_bytes = std::max(
             buffers.l0c_slot_bytes, rows * plan.tile_n * static_cast<uint32_t>(sizeof(float)));
+    }
+    if (buffers.b_slots * buffers.b_slot_bytes + 2 * buffers.a_slot_bytes > arch::kL1Bytes ||
+        2 * buffers.l0c_slot_bytes > arch::kL0cBytes) {
+        throw std::logic_error("the tiles of these GEMMs do not fit a core");
     }
     return buffers;
 }

@@ -8,6 +8,11 @@
 
 namespace plan {
 
+/// Columns of a fractal: shapes are multiples of it.
+constexpr uint32_t kStrip = 16;
+/// Largest row stride in elements: Nd2NzParams::srcDValue and DataCopyParams::srcStride are 16-bit.
+constexpr uint32_t kMostStride = 65535;
+
 /// How a weight lies in memory; the values are those of GemmPlan::b_layout.
 enum class WeightLayout : uint32_t { kOutIn = 0, kOutInNz = 1, kInOut = 2, kInOutNz = 3 };
 
@@ -28,7 +33,8 @@ struct GemmProblem {
 /// the shape.
 GemmPlan PlanGemm(const GemmProblem& problem);
 
-/// Buffers that hold the tiles of all of `count` plans.
+/// Buffers that hold the tiles of all of `count` plans. Throws std::logic_error where a core has
+/// not enough.
 GemmBuffers PlanGemmBuffers(const GemmPlan* plans, int count);
 
 }  // namespace plan

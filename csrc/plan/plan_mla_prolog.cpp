@@ -51,7 +51,6 @@ MlaPrologPlan PlanMlaProlog(const MlaPrologProblem& problem, const arch::Chip& c
     plan.q_lora_rank = problem.q_lora_rank;
     plan.kv_lora_rank = problem.kv_lora_rank;
     plan.nope_dim = problem.nope_dim;
-    plan.rope_dim = problem.rope_dim;
     plan.eps = problem.eps;
     plan.rope_interleaved = problem.rope_interleaved ? 1 : 0;
     plan.rope_table_float = problem.rope_table_float ? 1 : 0;

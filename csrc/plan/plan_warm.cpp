@@ -7,8 +7,10 @@ namespace plan {
 
 namespace {
 
+static_assert(sizeof(WarmPlan::regions) / sizeof(WarmRegion) == kMostPrefetchRegions + 1,
+              "W_UK and the caller's regions");
+
 constexpr uint64_t kElementBytes = 2;
-constexpr uint32_t kStrip = 16;
 constexpr uint32_t kBlock = 32;
 // At least 16 KB a load (AD: granularity); two of them in flight per core cover the start-up of
 // ~235 cycles.
@@ -61,11 +63,14 @@ void PlanWarm(MlaPrologPlan& plan, const arch::Chip& chip,
     WarmPlan& warm = plan.warm;
     warm = WarmPlan{};
     warm.chunk_bytes = kChunkBytes;
-    uint64_t budget = budget_bytes.value_or(UINT64_MAX) / kChunkBytes;
+    // Beyond the usable share of L2 a prefetch evicts what it has brought.
+    const auto usable =
+        static_cast<uint64_t>(arch::kUsableL2.value * (uint64_t{chip.l2_mib} << 20));
+    uint64_t budget = std::min(budget_bytes.value_or(usable), usable) / kChunkBytes;
     if (budget == 0) return;
     warm.pad_slots = kPadSlots;
 
-    // First window: this op's q_b, each group its own share, while qkv_a streams.
+    // Before anything else this op's q_b, each group its own share, while qkv_a streams.
     const uint32_t groups = chip.aic_count;
     const uint64_t slack = SlackBytes(WeightBytes(plan.qkv_a)) / kChunkBytes;
     const uint64_t group_chunks = std::min(
@@ -86,7 +91,7 @@ void PlanWarm(MlaPrologPlan& plan, const arch::Chip& chip,
     uint64_t next = 0;
     if (own > 0) {
         warm.regions[warm.region_count++] = {0, own * kChunkBytes};
-        warm.windows[1] = {0, static_cast<uint32_t>(own), busy, idle};
+        warm.while_norm = {0, static_cast<uint32_t>(own), busy, idle};
         next = own;
     }
     uint64_t available = 0;
@@ -97,17 +102,16 @@ void PlanWarm(MlaPrologPlan& plan, const arch::Chip& chip,
         available += Chunks(bytes);
     }
 
-    // The caller's regions: the windows behind q_b and W_UK, in proportion to what streams
-    // meanwhile.
-    const uint64_t q_b = WeightBytes(plan.q_b);
-    const uint64_t absorb = WeightBytes(plan.absorb);
-    const uint64_t wanted = budget_bytes ? budget : SlackBytes(q_b + absorb) / kChunkBytes;
-    const uint64_t later = std::min(available, wanted);
-    const uint64_t third = later * q_b / (q_b + absorb);
-    warm.windows[2] = {static_cast<uint32_t>(next), static_cast<uint32_t>(third), 0,
-                       chip.aiv_count};
-    warm.windows[3] = {static_cast<uint32_t>(next + third), static_cast<uint32_t>(later - third), 0,
-                       chip.aiv_count};
+    // The caller's regions: the windows behind q_b and W_UK, each with what HBM has left meanwhile.
+    // What a budget has beyond that goes into the last window, where no hand-over is waiting behind
+    // the loads.
+    const uint64_t q_b_slack = SlackBytes(WeightBytes(plan.q_b)) / kChunkBytes;
+    const uint64_t absorb_slack = SlackBytes(WeightBytes(plan.absorb)) / kChunkBytes;
+    const uint64_t later = std::min(available, budget_bytes ? budget : q_b_slack + absorb_slack);
+    const uint64_t first = std::min(later, q_b_slack);
+    warm.while_q_b = {static_cast<uint32_t>(next), static_cast<uint32_t>(first), 0, chip.aiv_count};
+    warm.while_absorb = {static_cast<uint32_t>(next + first), static_cast<uint32_t>(later - first),
+                         0, chip.aiv_count};
 }
 
 }  // namespace plan

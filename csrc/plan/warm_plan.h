@@ -25,8 +25,9 @@ struct WarmPlan {
     uint32_t chunk_bytes;  // multiple of 512
     uint32_t pad_slots;    // landing buffers of chunk_bytes each
     uint32_t region_count;
-    uint32_t group_chunks;  // chunks of its own q_b share that each AIC's vector cores load first
-    WarmWindow
-        windows[4];  // before qkv_a is done; norm (idle cores); before q_b is done; until the end
-    WarmRegion regions[9];
+    uint32_t group_chunks;    // chunks of its own q_b share that each AIC's vector cores load first
+    WarmWindow while_norm;    // cores without a row to norm
+    WarmWindow while_q_b;     // until the cube has finished q_b
+    WarmWindow while_absorb;  // until the kernel ends
+    WarmRegion regions[9];    // W_UK and the regions of the caller
 };

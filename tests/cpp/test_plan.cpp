@@ -34,7 +34,8 @@ uint64_t SequenceChunks(const WarmPlan& warm) {
 
 uint64_t PlannedChunks(const WarmPlan& warm, const arch::Chip& chip) {
     uint64_t chunks = uint64_t{warm.group_chunks} * chip.aic_count;
-    for (const WarmWindow& window : warm.windows) chunks += window.chunk_count;
+    for (const WarmWindow& window : {warm.while_norm, warm.while_q_b, warm.while_absorb})
+        chunks += window.chunk_count;
     return chunks;
 }
 
@@ -42,7 +43,7 @@ uint64_t PlannedChunks(const WarmPlan& warm, const arch::Chip& chip) {
 void CheckWindows(const MlaPrologPlan& plan, const arch::Chip& chip) {
     const WarmPlan& warm = plan.warm;
     uint64_t next = 0;
-    for (const WarmWindow& window : warm.windows) {
+    for (const WarmWindow& window : {warm.while_norm, warm.while_q_b, warm.while_absorb}) {
         if (window.chunk_count == 0) continue;
         CHECK_EQ(window.first_chunk, next);
         next += window.chunk_count;
@@ -107,11 +108,22 @@ TEST(the_default_budget_is_the_slack_of_the_streams) {
     // qkv_a: 30.3 MB x 0.0567 = 1.718 MB = 104 chunks, rounded up to 5 for each of 24 groups
     CHECK_EQ(warm.group_chunks, 5u);
     // 32 of 48 vector cores have no row to norm
-    CHECK_EQ(warm.windows[1].chunk_count, 32u);
-    CHECK_EQ(warm.windows[1].first_core, 16u);
-    // q_b and W_UK: 92.3 MB x 0.0567 = 5.235 MB = 319 chunks, 9 : 2 between the two windows
-    CHECK_EQ(warm.windows[2].chunk_count + warm.windows[3].chunk_count, 319u);
-    CHECK_EQ(warm.windows[2].chunk_count, 261u);
+    CHECK_EQ(warm.while_norm.chunk_count, 32u);
+    CHECK_EQ(warm.while_norm.first_core, 16u);
+    // q_b: 75.5 MB x 0.0567 = 4.284 MB = 261 chunks; W_UK: 16.8 MB x 0.0567 = 0.952 MB = 58
+    CHECK_EQ(warm.while_q_b.chunk_count, 261u);
+    CHECK_EQ(warm.while_absorb.chunk_count, 58u);
+}
+
+// A budget beyond the slack goes behind the last hand-over, up to 0.7 of the 192 MiB of L2.
+TEST(a_large_budget_is_bounded_by_l2) {
+    plan::MlaPrologProblem problem = DeepSeekV3(16, 1);
+    problem.prefetch = {{0x1000, uint64_t{4} << 30}};
+    problem.prefetch_bytes = uint64_t{4} << 30;
+    const arch::Chip& chip = arch::FindChip("Ascend910_9391");
+    const WarmPlan warm = plan::PlanMlaProlog(problem, chip).warm;
+    CHECK_EQ(warm.while_q_b.chunk_count, 261u);
+    CHECK_EQ(PlannedChunks(warm, chip), 140928614u / 16384);  // 0.7 x 201326592 bytes
 }
 
 // At TP16 with half the hidden size q_b has 3 tiles a core, fewer than the ring holds: the stream
@@ -119,9 +131,9 @@ TEST(the_default_budget_is_the_slack_of_the_streams) {
 TEST(w_uk_is_left_alone_where_the_weight_stream_is_there_first) {
     plan::MlaPrologProblem problem = DeepSeekV3(16, 16);
     const arch::Chip& chip = arch::FindChip("Ascend910_9391");
-    CHECK(plan::PlanMlaProlog(problem, chip).warm.windows[1].chunk_count > 0);
+    CHECK(plan::PlanMlaProlog(problem, chip).warm.while_norm.chunk_count > 0);
     problem.q_lora_rank = 768;
-    CHECK_EQ(plan::PlanMlaProlog(problem, chip).warm.windows[1].chunk_count, 0u);
+    CHECK_EQ(plan::PlanMlaProlog(problem, chip).warm.while_norm.chunk_count, 0u);
 }
 
 TEST(plans_refuse_what_the_kernel_cannot_do) {

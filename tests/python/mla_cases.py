@@ -1,6 +1,6 @@
 """Inputs, runs and checks of torch.ops.ascend_prefetch.mla_prolog that its tests share.
 
-Inputs are random anew in every session. The seed is printed with each check; to repeat a failure,
+Inputs are random anew in every session. The seed is printed with each case; to repeat a failure,
 set ASCEND_PREFETCH_SEED to it.
 """
 
@@ -94,6 +94,7 @@ class MlaInputs:
     """
 
     def __init__(self, case: MlaCase, seed: int = SEED) -> None:
+        print(f"ASCEND_PREFETCH_SEED={seed} {case}")  # pytest shows it if the test fails
         generator = torch.Generator().manual_seed(seed)
 
         def normal(*shape: int, mean: float = 0.0, std: float = 1.0) -> torch.Tensor:
@@ -149,35 +150,38 @@ class MlaInputs:
         """New caches full of NaN, the same ones every time."""
         kv_storage, rope_storage = self._poison
         return (
-            MlaCache(self, kv_storage.clone(), self.case.kv_lora),
-            MlaCache(self, rope_storage.clone(), ROPE),
+            MlaCache(kv_storage.clone(), self.case.block_size, self.case.kv_lora, self.slots),
+            MlaCache(rope_storage.clone(), self.case.block_size, ROPE, self.slots),
         )
 
 
 class MlaCache:
-    """A paged cache and the storage it lies in, gaps included."""
+    """A paged cache [blocks, block size, 1, width] in its storage, which has gaps between blocks.
 
-    def __init__(self, inputs: MlaInputs, storage: torch.Tensor, width: int) -> None:
-        block_size = inputs.case.block_size
+    Attributes:
+        storage: [blocks, elements of a block and the gap behind it].
+        tensor: the cache itself, a view.
+    """
+
+    def __init__(
+        self, storage: torch.Tensor, block_size: int, width: int, slots: torch.Tensor
+    ) -> None:
         self.storage = storage
         self.tensor = storage[:, : block_size * width].unflatten(1, (block_size, 1, width))
-        self._slots = inputs.slots
+        slots = slots[slots >= 0]
+        self._addressed = (slots // block_size, slots % block_size, 0)
 
     def written(self) -> torch.Tensor:
         """[tokens that have a slot, width]: the rows the slot mapping addresses."""
-        slots = self._slots[self._slots >= 0]
-        block_size = self.tensor.shape[1]
-        return self.tensor[slots // block_size, slots % block_size, 0]
+        return self.tensor[self._addressed]
 
     def assert_only_slots_changed(self, before: MlaCache) -> None:
-        """Everything but the addressed rows has the bits it had, gaps included."""
-        slots = self._slots[self._slots >= 0]
-        block_size = self.tensor.shape[1]
-        expected = MlaCache.__new__(MlaCache)
-        expected.storage = before.storage.clone()
-        expected.tensor = expected.storage.as_strided(self.tensor.shape, self.tensor.stride())
-        expected.tensor[slots // block_size, slots % block_size, 0] = self.written()
-        assert same_bits(self.storage, expected.storage)
+        """Everything but the addressed rows has the bits of `before`, gaps included.
+
+        The addressed rows of `before` are overwritten.
+        """
+        before.tensor[self._addressed] = self.written()
+        assert same_bits(self.storage, before.storage)
 
 
 @dataclass(frozen=True)
@@ -272,7 +276,6 @@ def expected_tensors(inputs: MlaInputs) -> dict[str, torch.Tensor]:
 @one_thread()
 def check_values(case: MlaCase, seed: int = SEED, **prefetch) -> None:
     """Runs the case on random inputs and holds every output against the float64 reference."""
-    print(f"ASCEND_PREFETCH_SEED={seed} {case}")
     actual: dict[str, list[torch.Tensor]] = {name: [] for name in OUTPUTS}
     expected: dict[str, list[torch.Tensor]] = {name: [] for name in OUTPUTS}
     for repeat in range(-(-FEWEST_PAIRS // (case.tokens * case.heads))):

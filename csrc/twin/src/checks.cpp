@@ -91,7 +91,7 @@ void RequireInside(const char* instruction, const char* operand, const Local& lo
 
 std::string TensorName(const Global& global) {
     const Machine& machine = *Current().machine;
-    const int tensor = machine.FindTensor(global.data, 1);
+    const int tensor = machine.FindTensor(global.data, 1, false);
     return tensor < 0 ? "none" : machine.config().tensors[tensor].name;
 }
 
@@ -99,9 +99,9 @@ int RequireGm(const char* instruction, const Global& global, uint64_t bytes, uin
               uint64_t stride, bool write, const Site& site) {
     const uint64_t extent = (count - 1) * stride + bytes;
     const Machine& machine = *Current().machine;
-    const int tensor = machine.FindTensor(global.data, extent);
+    const int tensor = machine.FindTensor(global.data, extent, write);
     if (tensor < 0) {
-        const int start = machine.FindTensor(global.data, 1);
+        const int start = machine.FindTensor(global.data, 1, write);
         if (start < 0) {
             Fail("out-of-bounds", site,
                  "%s: the GM address is outside of every tensor of the launch", instruction);

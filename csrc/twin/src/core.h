@@ -70,8 +70,9 @@ public:
 
     const LaunchConfig& config() const { return config_; }
     uint32_t block_count() const { return block_count_; }
-    /// The registered tensor that holds [address, address + bytes), or -1.
-    int FindTensor(const uint8_t* address, uint64_t bytes) const;
+    /// The registered tensor that holds [address, address + bytes), or -1. Where several do, the
+    /// first one registered; for a write the first writable one, if there is one.
+    int FindTensor(const uint8_t* address, uint64_t bytes, bool write) const;
     uint32_t SiteIndex(const Site& site);
     void CrossSet(Core& core, int mode, int id, const Site& site);
     void CrossWait(Core& core, int id, const Site& site);
@@ -103,7 +104,6 @@ private:
     std::vector<std::unique_ptr<Core>> cores_;
     std::unique_ptr<uint8_t[], void (*)(void*)> memory_;
     std::vector<std::array<Arrivals, kCrossFlags>> arrivals_;  ///< per core
-    std::vector<uint32_t> tensors_by_address_;
     std::unordered_map<std::string, uint32_t> site_index_;
     std::unordered_map<const char*, std::unordered_map<int, uint32_t>> site_cache_;
     bool cancelling_ = false;

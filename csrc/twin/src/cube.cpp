@@ -321,7 +321,7 @@ void FixpipeToGm(const Global& dst, DType dst_type, const Local& src, DType src_
     if (params.mSize == 0 || params.nSize == 0 || params.ndNum == 0)
         return;  // documented as no operation
     RequireRange("Fixpipe", "dstStride", params.dstStride, 1, UINT32_MAX, site);
-    if (params.srcStride < params.mSize) {
+    if (params.srcStride < params.mSize || params.srcStride % 16 != 0) {
         Fail("parameter-range", site,
              "Fixpipe: srcStride is %u, must be mSize = %u rounded up to 16", params.srcStride,
              params.mSize);

@@ -146,12 +146,6 @@ Machine::Machine(const LaunchConfig& config, const std::function<void()>& kernel
     }
     arrivals_.resize(cores_.size());
 
-    for (uint32_t i = 0; i < config_.tensors.size(); ++i) tensors_by_address_.push_back(i);
-    std::sort(tensors_by_address_.begin(), tensors_by_address_.end(),
-              [this](uint32_t a, uint32_t b) {
-                  return config_.tensors[a].data < config_.tensors[b].data;
-              });
-
     if (config.trace != nullptr) {
         *config.trace = Trace{};
         config.trace->kernel = config.name;
@@ -230,6 +224,11 @@ void Machine::Run() {
 void Machine::CheckCoreEnd(const Core& core) const {
     for (int event = 0; event < kHardEvents; ++event) {
         for (int id = 0; id < kEventIds; ++id) {
+            if (core.event_taken[event][id]) {
+                Fail("event-id", core.event_site[event][id],
+                     "id %d of event %s was taken with AllocEventID and never released", id,
+                     EventName(event));
+            }
             if (!core.event_set[event][id]) continue;
             Fail("unpaired-event", core.event_site[event][id],
                  "SetFlag of event %s, id %d is never waited for", EventName(event), id);
@@ -290,22 +289,16 @@ void Machine::ReportDeadlock() const {
                 first->waiting_site.line, text);
 }
 
-int Machine::FindTensor(const uint8_t* address, uint64_t bytes) const {
+int Machine::FindTensor(const uint8_t* address, uint64_t bytes, bool write) const {
     const auto& tensors = config_.tensors;
-    auto next = std::upper_bound(tensors_by_address_.begin(), tensors_by_address_.end(), address,
-                                 [&tensors](const uint8_t* a, uint32_t i) {
-                                     return a < static_cast<const uint8_t*>(tensors[i].data);
-                                 });
-    // Views of one storage may overlap: look back over every tensor that starts at or before the
-    // address.
-    while (next != tensors_by_address_.begin()) {
-        --next;
-        const GmTensor& tensor = tensors[*next];
-        const auto* start = static_cast<const uint8_t*>(tensor.data);
-        if (address >= start && address + bytes <= start + tensor.bytes)
-            return static_cast<int>(*next);
+    int found = -1;
+    for (size_t i = 0; i < tensors.size(); ++i) {
+        const auto* start = static_cast<const uint8_t*>(tensors[i].data);
+        if (address < start || address + bytes > start + tensors[i].bytes) continue;
+        if (!write || tensors[i].writable) return static_cast<int>(i);
+        if (found < 0) found = static_cast<int>(i);
     }
-    return -1;
+    return found;
 }
 
 uint32_t Machine::SiteIndex(const Site& site) {
@@ -438,6 +431,17 @@ Local AllocateLocal(TraceBuffer buffer, uint64_t bytes, Site site) {
     std::memset(local.data, kPoison, bytes);
     used = local.end;
     return local;
+}
+
+Local PartOf(const Local& buffer, uint64_t byte_offset, uint64_t bytes, Site site) {
+    Local part = buffer;
+    part.offset += byte_offset;
+    part.data += byte_offset;
+    RequireInside("TBuf", "the part taken", part, 0, static_cast<int64_t>(bytes), site);
+    RequireAligned("TBuf", "the part taken", part, kBlockBytes, site);
+    part.begin = static_cast<uint32_t>(part.offset);
+    part.end = static_cast<uint32_t>(part.offset + bytes);
+    return part;
 }
 
 uint8_t* ScalarAccess(const Local& operand, uint32_t bytes, bool write, Site site) {

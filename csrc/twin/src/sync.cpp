@@ -60,6 +60,7 @@ int FetchEvent(int event, Site site) {
 int AllocateEvent(int event, Site site) {
     const int id = FetchEvent(event, site);
     Current().event_taken[event][id] = true;
+    Current().event_site[event][id] = site;
     return id;
 }
 

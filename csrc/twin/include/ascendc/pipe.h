@@ -13,21 +13,14 @@ public:
         return LocalTensor<T>(local_);
     }
     template <typename T>
-    LocalTensor<T> Get(uint32_t length) {
-        twin::Local local = local_;
-        const uint64_t end = local.begin + static_cast<uint64_t>(length) * sizeof(T);
-        if (end < local.end) local.end = static_cast<uint32_t>(end);
-        return LocalTensor<T>(local);
+    LocalTensor<T> Get(uint32_t length, twin::Site site = twin::Site::Here()) {
+        return GetWithOffset<T>(length, 0, site);
     }
+    /// `byte_offset` is a multiple of 32; the part lies inside the buffer.
     template <typename T>
-    LocalTensor<T> GetWithOffset(uint32_t size, uint32_t byte_offset) {
-        twin::Local local = local_;
-        local.data += byte_offset;
-        local.offset += byte_offset;
-        local.begin = static_cast<uint32_t>(local.offset);
-        const uint64_t end = local.begin + static_cast<uint64_t>(size) * sizeof(T);
-        if (end < local.end) local.end = static_cast<uint32_t>(end);
-        return LocalTensor<T>(local);
+    LocalTensor<T> GetWithOffset(uint32_t size, uint32_t byte_offset,
+                                 twin::Site site = twin::Site::Here()) {
+        return LocalTensor<T>(twin::PartOf(local_, byte_offset, uint64_t{size} * sizeof(T), site));
     }
 
 private:

@@ -37,7 +37,7 @@ void CrossCoreSetFlag(uint16_t flag_id, twin::Site site = twin::Site::Here()) {
 
 /// Mode and pipe have no effect on this architecture: the wait holds every later instruction of the
 /// core.
-template <uint8_t mode = 0, pipe_t pipe = PIPE_MTE3>
+template <uint8_t mode = 0, pipe_t pipe = PIPE_S>
 void CrossCoreWaitFlag(uint16_t flag_id, twin::Site site = twin::Site::Here()) {
     twin::CrossWait(flag_id, site);
 }

@@ -43,6 +43,8 @@ uint32_t BlockCount();
 
 /// Buffer memory of the running core; throws on overflow of the buffer's capacity.
 Local AllocateLocal(TraceBuffer buffer, uint64_t bytes, Site site);
+/// [byte_offset, byte_offset + bytes) of a buffer, as an allocation of its own.
+Local PartOf(const Local& buffer, uint64_t byte_offset, uint64_t bytes, Site site);
 /// Scalar access to a local buffer: checks and traces it, returns the host address.
 uint8_t* ScalarAccess(const Local& operand, uint32_t bytes, bool write, Site site);
 
