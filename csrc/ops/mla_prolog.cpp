@@ -6,6 +6,7 @@
 #include <optional>
 #include <sstream>
 #include <tuple>
+#include <unordered_set>
 
 #include "ops/checks.h"
 #include "ops/twin_backend.h"
@@ -30,8 +31,8 @@ namespace {
 using Outputs = std::tuple<at::Tensor, at::Tensor, at::Tensor>;
 
 constexpr const char* kOp = "mla_prolog";
-constexpr int64_t kStrip = 16;
-constexpr int64_t kMostStride = 65535;
+constexpr int64_t kStrip = plan::kStrip;
+constexpr int64_t kLanes = 64;  // fp32 elements of one vector repeat
 
 struct Arguments {
     const at::Tensor& hidden_states;
@@ -76,8 +77,10 @@ void CheckCache(const ArgumentChecks& check, const char* name, const at::Tensor&
     check.Device(name, cache);
     check.DType(name, cache, {dtype});
     check.Shape(name, cache, {blocks, block_size, 1, width});
-    const bool dense_rows = cache.sym_stride(3) == 1 && cache.sym_stride(1) == width;
-    const bool apart = cache.sym_stride(0) >= block_size * width;
+    // The stride of a dimension of size 1 says nothing, as for contiguity.
+    const bool dense_rows =
+        cache.sym_stride(3) == 1 && (block_size <= 1 || cache.sym_stride(1) == width);
+    const bool apart = blocks <= 1 || cache.sym_stride(0) >= block_size * width;
     if (dense_rows && apart) return;
     check.Require(false, name, "dense rows within a block (only dimension 0 may be strided)",
                   "strides " + ShapeText(cache.sym_strides()));
@@ -90,17 +93,30 @@ std::string Text(const T& value) {
     return text.str();
 }
 
-/// Sizes that the fractals and the 16-bit stride fields of the cube's loads can express.
-void CheckTiling(const ArgumentChecks& check, const Dimensions& dims) {
-    const auto multiple = [](const c10::SymInt& size) { return size > 0 && size % kStrip == 0; };
-    check.RequireValue(multiple(dims.hidden) && dims.hidden <= kMostStride, "hidden_states",
-                       "a hidden size that is a positive multiple of 16 up to " + Text(kMostStride),
-                       Text(dims.hidden));
-    check.RequireValue(multiple(dims.nope), "w_uk", "a nope size that is a positive multiple of 16",
+/// Sizes that the kernel, its fractals and the 16-bit stride fields of its loads can express.
+void CheckSizes(const ArgumentChecks& check, const Arguments& args, const Dimensions& dims) {
+    const auto strips = [](const c10::SymInt& size) { return size > 0 && size % kStrip == 0; };
+    const auto rank = [](const c10::SymInt& size) {
+        return size > 0 && size % kLanes == 0 && size <= plan::kMostLoraRank;
+    };
+    const std::string rank_text =
+        "a multiple of 64 up to " + Text(plan::kMostLoraRank) + " elements";
+    check.RequireValue(dims.tokens > 0 && dims.tokens <= plan::kMostTokens, "hidden_states",
+                       "1 to " + Text(plan::kMostTokens) + " tokens", Text(dims.tokens));
+    check.RequireValue(
+        strips(dims.hidden) && dims.hidden <= plan::kMostStride, "hidden_states",
+        "a hidden size that is a positive multiple of 16 up to " + Text(plan::kMostStride),
+        Text(dims.hidden));
+    check.RequireValue(rank(dims.q_lora), "q_a_norm_weight", rank_text, Text(dims.q_lora));
+    check.RequireValue(rank(dims.kv_lora), "kv_a_norm_weight", rank_text, Text(dims.kv_lora));
+    check.RequireValue(dims.heads > 0, "w_uk", "at least one head", Text(dims.heads));
+    check.RequireValue(strips(dims.nope), "w_uk", "a nope size that is a positive multiple of 16",
                        Text(dims.nope));
     const c10::SymInt rows = dims.heads * (dims.nope + dims.rope);
-    check.RequireValue(rows <= kMostStride, "q_b_weight", "at most " + Text(kMostStride) + " rows",
-                       Text(rows));
+    check.RequireValue(rows <= plan::kMostStride, "q_b_weight",
+                       "at most " + Text(plan::kMostStride) + " rows", Text(rows));
+    check.RequireValue(args.kv_cache.sym_size(1) > 0, "kv_cache", "blocks of at least one row",
+                       ShapeText(args.kv_cache.sym_sizes()));
 }
 
 Dimensions CheckArguments(const Arguments& args) {
@@ -144,7 +160,7 @@ Dimensions CheckArguments(const Arguments& args) {
     if (args.q_a_norm_bias)
         check.Dense("q_a_norm_bias", *args.q_a_norm_bias, {dims.q_lora}, {dtype});
 
-    CheckTiling(check, dims);
+    CheckSizes(check, args, dims);
     // The kernel computes in fp32: what it gets must be a positive normal number there.
     const auto eps = static_cast<float>(args.eps);
     check.RequireValue(std::isnormal(eps) && eps > 0, "eps", "a positive normal fp32 number",
@@ -211,22 +227,57 @@ MlaPrologPlan MakePlan(const Arguments& args, const Dimensions& dims, const arch
     }
 }
 
-/// -1 skips a row; anything else has to name a row of the cache.
+/// -1 skips a row; anything else has to name a row of the cache that no other token names.
 void CheckSlots(const Arguments& args) {
     const int64_t rows = args.kv_cache.size(0) * args.kv_cache.size(1);
     const at::Tensor slots = args.slot_mapping.to(at::kLong);
     const auto values = slots.accessor<int64_t, 1>();
     const ArgumentChecks check(kOp, args.hidden_states.device());
+    std::unordered_set<int64_t> seen;
     for (int64_t i = 0; i < values.size(0); ++i) {
-        if (values[i] >= -1 && values[i] < rows) continue;
-        check.RequireValue(false, "slot_mapping", "-1 or a slot below " + std::to_string(rows),
-                           std::to_string(values[i]) + " at index " + std::to_string(i));
+        const int64_t slot = values[i];
+        const std::string at_index = Text(slot) + " at index " + Text(i);
+        check.RequireValue(slot >= -1 && slot < rows, "slot_mapping",
+                           "-1 or a slot below " + Text(rows), at_index);
+        check.RequireValue(slot < 0 || seen.insert(slot).second, "slot_mapping", "distinct slots",
+                           at_index + " again");
+    }
+}
+
+/// No byte is fetched twice: regions lie apart from each other and from the weights that the op
+/// reads itself.
+void CheckPrefetchApart(const Arguments& args) {
+    struct Range {
+        std::string name;
+        uintptr_t begin;
+        uintptr_t end;
+    };
+    std::vector<Range> ranges;
+    const ArgumentChecks check(kOp, args.hidden_states.device());
+    const auto add = [&](const std::string& name, const at::Tensor& tensor) {
+        const auto begin = reinterpret_cast<uintptr_t>(tensor.data_ptr());
+        ranges.push_back({name, begin, begin + tensor.nbytes()});
+    };
+    add("qkv_a_weight", args.qkv_a_weight);
+    add("q_b_weight", args.q_b_weight);
+    add("w_uk", args.w_uk);
+    const size_t own = ranges.size();
+    for (size_t i = 0; i < args.prefetch.size(); ++i)
+        add("prefetch[" + Text(i) + "]", args.prefetch[i]);
+    for (size_t i = own; i < ranges.size(); ++i) {
+        for (size_t j = 0; j < i; ++j) {
+            const bool apart = ranges[i].end <= ranges[j].begin || ranges[j].end <= ranges[i].begin;
+            check.RequireValue(apart, ranges[i].name.c_str(), "bytes that nothing else fetches",
+                               "memory shared with '" + ranges[j].name + "'");
+        }
     }
 }
 
 Outputs RunOnCpu(const Arguments& args, const Dimensions& dims) {
     CheckSlots(args);
-    const MlaPrologPlan plan = MakePlan(args, dims, TwinChip());
+    CheckPrefetchApart(args);
+    const arch::Chip& chip = TwinChip();
+    const MlaPrologPlan plan = MakePlan(args, dims, chip);
     const Outputs outputs = MakeOutputs(args, dims);
     const auto& [q_nope, q_rope, q_c] = outputs;
     const at::Tensor workspace =
@@ -255,7 +306,7 @@ Outputs RunOnCpu(const Arguments& args, const Dimensions& dims) {
     }
     const bool bf16 = args.hidden_states.scalar_type() == at::kBFloat16;
     MlaPrologKernel& kernel = bf16 ? mla_prolog_bf16 : mla_prolog_fp16;
-    RunOnTwin(bf16 ? "mla_prolog_bf16" : "mla_prolog_fp16", std::move(tensors), [&] {
+    RunOnTwin(bf16 ? "mla_prolog_bf16" : "mla_prolog_fp16", chip, std::move(tensors), [&] {
         kernel(KernelAddress(args.hidden_states), KernelAddress(args.qkv_a_weight),
                KernelAddress(args.q_a_norm_weight), KernelAddress(bias),
                KernelAddress(args.q_b_weight), KernelAddress(args.w_uk),

@@ -1,6 +1,5 @@
 #include "ops/twin_backend.h"
 
-#include <mutex>
 #include <utility>
 
 #include "ops/twin_settings.h"
@@ -8,20 +7,6 @@
 namespace ops {
 
 namespace {
-
-constexpr const char* kDefaultChip = "Ascend910_9391";
-
-struct TwinSettings {
-    std::mutex mutex;
-    const arch::Chip* chip = &arch::FindChip(kDefaultChip);
-    bool tracing = false;
-    std::vector<std::string> traces;
-};
-
-TwinSettings& Settings() {
-    static TwinSettings settings;
-    return settings;
-}
 
 twin::GmTensor TwinTensor(const std::string& name, const at::Tensor& tensor, bool writable) {
     int64_t elements = tensor.numel() == 0 ? 0 : 1;
@@ -33,33 +18,6 @@ twin::GmTensor TwinTensor(const std::string& name, const at::Tensor& tensor, boo
 
 }  // namespace
 
-void SetTwinChip(const std::string& name) {
-    const arch::Chip& chip = arch::FindChip(name);
-    TwinSettings& settings = Settings();
-    const std::lock_guard<std::mutex> lock(settings.mutex);
-    settings.chip = &chip;
-}
-
-const arch::Chip& TwinChip() {
-    TwinSettings& settings = Settings();
-    const std::lock_guard<std::mutex> lock(settings.mutex);
-    return *settings.chip;
-}
-
-void StartTracing() {
-    TwinSettings& settings = Settings();
-    const std::lock_guard<std::mutex> lock(settings.mutex);
-    settings.tracing = true;
-    settings.traces.clear();
-}
-
-std::vector<std::string> TakeTraces() {
-    TwinSettings& settings = Settings();
-    const std::lock_guard<std::mutex> lock(settings.mutex);
-    settings.tracing = false;
-    return std::exchange(settings.traces, {});
-}
-
 twin::GmTensor TwinInput(const std::string& name, const at::Tensor& tensor) {
     return TwinTensor(name, tensor, false);
 }
@@ -68,22 +26,16 @@ twin::GmTensor TwinOutput(const std::string& name, const at::Tensor& tensor) {
     return TwinTensor(name, tensor, true);
 }
 
-void RunOnTwin(const std::string& kernel, std::vector<twin::GmTensor> tensors,
-               const std::function<void()>& body) {
+void RunOnTwin(const std::string& kernel, const arch::Chip& chip,
+               std::vector<twin::GmTensor> tensors, const std::function<void()>& body) {
     twin::LaunchConfig config;
     config.name = kernel;
-    config.chip = &TwinChip();
+    config.chip = &chip;
     config.tensors = std::move(tensors);
     twin::Trace trace;
-    TwinSettings& settings = Settings();
-    {
-        const std::lock_guard<std::mutex> lock(settings.mutex);
-        if (settings.tracing) config.trace = &trace;
-    }
+    if (Tracing()) config.trace = &trace;
     twin::Launch(config, body);
-    if (config.trace == nullptr) return;
-    const std::lock_guard<std::mutex> lock(settings.mutex);
-    settings.traces.push_back(trace.Serialise());
+    if (config.trace != nullptr) AddTrace(trace.Serialise());
 }
 
 uint8_t* KernelAddress(const at::Tensor& tensor) {

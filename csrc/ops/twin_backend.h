@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "arch/chip.h"
 #include "twin/launch.h"
 
 namespace ops {
@@ -15,8 +16,9 @@ namespace ops {
 twin::GmTensor TwinInput(const std::string& name, const at::Tensor& tensor);
 twin::GmTensor TwinOutput(const std::string& name, const at::Tensor& tensor);
 
-void RunOnTwin(const std::string& kernel, std::vector<twin::GmTensor> tensors,
-               const std::function<void()>& body);
+/// Runs a kernel that was planned for `chip` on all its cores.
+void RunOnTwin(const std::string& kernel, const arch::Chip& chip,
+               std::vector<twin::GmTensor> tensors, const std::function<void()>& body);
 
 /// Address of a tensor's data as a kernel argument; null for an undefined tensor.
 uint8_t* KernelAddress(const at::Tensor& tensor);

@@ -14,8 +14,12 @@ namespace ops {
 void SetTwinChip(const std::string& name);
 const arch::Chip& TwinChip();
 
-/// Between Start and Take every launch appends a serialised trace (twin/trace_format.h).
+/// Between Start and Take every launch appends a serialised trace (twin/trace_format.h). A second
+/// Start before Take throws std::logic_error.
 void StartTracing();
 std::vector<std::string> TakeTraces();
+
+bool Tracing();
+void AddTrace(std::string trace);
 
 }  // namespace ops

@@ -39,6 +39,23 @@ py::list Chips() {
     return chips;
 }
 
+py::dict Constants() {
+    const auto describe = [](const arch::Constant& constant, const char* unit) {
+        constexpr const char* kClasses[] = {"published", "derived", "assumed"};
+        py::dict info;
+        info["value"] = constant.value;
+        info["unit"] = unit;
+        info["class"] = kClasses[static_cast<int>(constant.provenance)];
+        info["source"] = constant.source;
+        return info;
+    };
+    py::dict constants;
+    constants["hbm_read_vector"] = describe(arch::kHbmReadVector, "TB/s");
+    constants["hbm_read_cube"] = describe(arch::kHbmReadCube, "TB/s");
+    constants["usable_l2"] = describe(arch::kUsableL2, "share");
+    return constants;
+}
+
 py::list TakeTraces() {
     py::list traces;
     for (const std::string& trace : ops::TakeTraces()) traces.append(py::bytes(trace));
@@ -62,6 +79,8 @@ PYBIND11_MODULE(_C, m) {
     m.def("build_info", &BuildInfo,
           "How this module was compiled: compiler, C++ standard, assertions.");
     m.def("chips", &Chips, "Known chips: name, aic_count, aiv_count, clock_mhz, l2_mib each.");
+    m.def("constants", &Constants,
+          "Hardware constants: value, unit, class (published, derived, assumed), source.");
     m.def(
         "twin_chip", [] { return std::string(ops::TwinChip().name); },
         "SoC name that CPU launches play.");

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import platform
 import sys
 from collections.abc import Sequence
@@ -77,8 +78,9 @@ def _parser() -> argparse.ArgumentParser:
     bench.add_argument("--layer", type=int, default=0, help="layer of the checkpoint")
     bench.add_argument(
         "--launch-us",
-        type=float,
-        help="launch and start cost of a kernel in modelled times, us; the floor holds none",
+        type=_microseconds,
+        help="launch and start cost of a kernel, us, for modelled times that hold one; the floor "
+        "holds none",
     )
     bench.set_defaults(run=_bench, show=_show_bench)
 
@@ -94,6 +96,13 @@ def _positive(text: str) -> int:
     return value
 
 
+def _microseconds(text: str) -> float:
+    value = float(text)
+    if not (math.isfinite(value) and value >= 0):
+        raise argparse.ArgumentTypeError(f"expected 0 or more us, got {text}")
+    return value
+
+
 def _info(_: argparse.Namespace) -> dict[str, Any]:
     return {
         "version": __version__,
@@ -103,6 +112,7 @@ def _info(_: argparse.Namespace) -> dict[str, Any]:
         "build": _C.build_info(),
         "backends": {"twin": True, "npu": False},
         "chips": twin.chips(),
+        "constants": _C.constants(),
         "models": sorted(MODELS),
         "ops": sorted(BENCHES),
     }

@@ -40,6 +40,16 @@ def chips() -> list[ChipInfo]:
     return _C.chips()
 
 
+def find_chip(name: str) -> ChipInfo:
+    """The chip called `name`.
+
+    Raises:
+        ValueError: an unknown name; the message lists the known ones.
+    """
+    with chip(name):
+        return next(info for info in chips() if info["name"] == name)
+
+
 @contextmanager
 def chip(name: str) -> Iterator[None]:
     """CPU launches inside the block play the SoC `name`.

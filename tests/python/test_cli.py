@@ -122,7 +122,10 @@ def test_bench_refuses_in_one_line(capsys, arguments, text):
     assert twin.chips() == chip_before
 
 
-@pytest.mark.parametrize("arguments", [["--tokens", "0"], ["--model", "gpt"], ["--dtype", "fp8"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [["--tokens", "0"], ["--model", "gpt"], ["--dtype", "fp8"], ["--launch-us", "nan"]],
+)
 def test_argument_errors_exit_with_2(capsys, arguments):
     with pytest.raises(SystemExit) as stop:
         cli.main([*BENCH, *arguments])
@@ -137,6 +140,8 @@ def test_info_lists_what_there_is(capsys, tmp_path):
     chips = {chip["name"]: (chip["aic_count"], chip["aiv_count"]) for chip in result["chips"]}
     assert chips["Ascend910_9391"] == (24, 48)
     assert chips["Ascend910B3"] == (20, 40)
+    rate = result["constants"]["hbm_read_vector"]
+    assert (rate["value"], rate["unit"], rate["class"]) == (1.49, "TB/s", "published")
     assert cli.main(["info", "--json", str(tmp_path / "info.json")]) == 0
     assert "Ascend910_9391 (24 AIC + 48 AIV)" in capsys.readouterr().out
     assert json.loads((tmp_path / "info.json").read_text()) == result

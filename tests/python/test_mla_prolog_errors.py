@@ -338,15 +338,25 @@ def test_slot_out_of_range(slot, dtype):
         refuses(ValueError, message, make_arguments(slot_mapping=slots))
 
 
-@pytest.mark.parametrize("blocks, block_size", [(0, 4), (3, 0)])
-def test_a_cache_without_rows(blocks, block_size):
-    caches = {
+def empty_caches(blocks, block_size):
+    return {
         "kv_cache": torch.zeros(blocks, block_size, 1, K, dtype=BF16),
         "rope_cache": torch.zeros(blocks, block_size, 1, ROPE, dtype=BF16),
     }
+
+
+def test_a_cache_without_blocks_takes_padding_rows_only():
     message = "argument 'slot_mapping': expected -1 or a slot below 0, got 7 at index 0"
     slots = torch.full((T,), 7)
-    refuses(ValueError, message, make_arguments(slot_mapping=slots, **caches))
+    refuses(ValueError, message, make_arguments(slot_mapping=slots, **empty_caches(0, 4)))
+    padding = make_arguments(slot_mapping=torch.full((T,), -1), **empty_caches(0, 4))
+    outputs = torch.ops.ascend_prefetch.mla_prolog(**padding)
+    assert all(output.isfinite().all() for output in outputs)
+
+
+def test_a_cache_without_rows():
+    message = f"argument 'kv_cache': expected blocks of at least one row, got [3, 0, 1, {K}]"
+    refuses(ValueError, message, make_arguments(**empty_caches(3, 0)))
 
 
 @pytest.mark.parametrize("prefetch_bytes", [-1, -(2**63)])
@@ -377,18 +387,74 @@ def test_eps(eps):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"tokens": 0}, "tokens: expected 1 to 8192, got 0"),
-        ({"tokens": 8193}, "tokens: expected 1 to 8192, got 8193"),
-        ({"heads": 0}, "heads: expected at least 1, got 0"),
-        ({"q_lora": 0}, "q_lora_rank: expected a multiple of 64 up to 4096, got 0"),
-        ({"q_lora": 96}, "q_lora_rank: expected a multiple of 64 up to 4096, got 96"),
-        ({"q_lora": 4160}, "q_lora_rank: expected a multiple of 64 up to 4096, got 4160"),
-        ({"kv_lora": 96}, "kv_lora_rank: expected a multiple of 64 up to 4096, got 96"),
-        ({"kv_lora": 4160}, "kv_lora_rank: expected a multiple of 64 up to 4096, got 4160"),
+        ({"tokens": 0}, "'hidden_states': expected 1 to 8192 tokens, got 0"),
+        ({"tokens": 8193}, "'hidden_states': expected 1 to 8192 tokens, got 8193"),
+        ({"heads": 0}, "'w_uk': expected at least one head, got 0"),
+        ({"q_lora": 0}, "'q_a_norm_weight': expected a multiple of 64 up to 4096 elements, got 0"),
+        (
+            {"q_lora": 96},
+            "'q_a_norm_weight': expected a multiple of 64 up to 4096 elements, got 96",
+        ),
+        (
+            {"q_lora": 4160},
+            "'q_a_norm_weight': expected a multiple of 64 up to 4096 elements, got 4160",
+        ),
+        (
+            {"kv_lora": 96},
+            "'kv_a_norm_weight': expected a multiple of 64 up to 4096 elements, got 96",
+        ),
+        (
+            {"kv_lora": 4160},
+            "'kv_a_norm_weight': expected a multiple of 64 up to 4096 elements, got 4160",
+        ),
     ],
 )
 def test_sizes_beyond_the_limits(changes, message):
-    refuses(ValueError, message, limits_case(**changes))
+    refuses(ValueError, f"argument {message}", limits_case(**changes))
+
+
+@pytest.mark.parametrize("tokens", [0, 8193])
+def test_meta_has_the_same_limits(tokens):
+    case = {
+        name: value.to("meta") if isinstance(value, torch.Tensor) else value
+        for name, value in limits_case(tokens=tokens).items()
+    }
+    with pytest.raises(ValueError, match=f"1 to 8192 tokens, got {tokens}$"):
+        torch.ops.ascend_prefetch.mla_prolog(**case)
+
+
+def test_a_slot_that_two_tokens_name():
+    slots = torch.arange(T)
+    slots[3] = slots[1]
+    message = f"argument 'slot_mapping': expected distinct slots, got {slots[1]} at index 3 again"
+    refuses(ValueError, message, make_arguments(slot_mapping=slots))
+
+
+def test_prefetch_of_bytes_that_something_else_fetches():
+    weight = torch.zeros(4096, dtype=torch.uint8)
+    arguments = make_arguments(prefetch=[weight, weight[1024:]])
+    message = "argument 'prefetch[1]': expected bytes that nothing else fetches, got memory shared"
+    refuses(ValueError, f"{message} with 'prefetch[0]'", arguments)
+    arguments = make_arguments()
+    arguments["prefetch"] = [arguments["q_b_weight"]]
+    message = message.replace("prefetch[1]", "prefetch[0]")
+    refuses(ValueError, f"{message} with 'q_b_weight'", arguments)
+
+
+def test_a_cache_may_be_prefetched_and_written():
+    arguments = make_arguments()
+    arguments["prefetch"] = [arguments["kv_cache"], arguments["rope_cache"]]
+    torch.ops.ascend_prefetch.mla_prolog(**arguments)
+
+
+def test_strides_of_dimensions_of_size_1_do_not_matter():
+    arguments = make_arguments()
+    rows = arguments["kv_cache"].shape[0] * arguments["kv_cache"].shape[1]
+    for name in ("kv_cache", "rope_cache"):
+        width = arguments[name].shape[3]
+        cache = torch.zeros(1, rows, 1, width, dtype=BF16)
+        arguments[name] = cache.as_strided(cache.shape, (1, width, 1, 1))
+    torch.ops.ascend_prefetch.mla_prolog(**arguments)
 
 
 @pytest.mark.parametrize(

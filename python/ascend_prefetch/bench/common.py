@@ -13,15 +13,15 @@ from typing import Any
 
 import torch
 
+from ascend_prefetch import _C
+
 DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 # Norm-wise relative error per output against float64 on the same 16-bit inputs.
 TOLERANCES = {"bf16": 4e-3, "fp16": 1e-3}
 
-# Best measured HBM read rate with all vector cores, bytes per us, of chips with 24 cube cores.
-# Published: 302 MB in 202.7 us (asc-devkit best practices, data_copy). None is published for the
-# chips with 20.
-_HBM_READ_BYTES_PER_US = {24: 1.49e6}
+# The published HBM read rate was measured on a chip with this many cube cores.
+_AIC_COUNT_OF_HBM_RATE = 24
 
 MODELLED_KEYS = ("floor", "fused", "fused_no_prefetch", "separate", "separate_cmo")
 
@@ -95,10 +95,10 @@ def floor_us(bytes_moved: int, aic_count: int) -> dict[str, float] | None:
     Holds no launch and no latency. None for chips without a published rate. Arithmetic is no
     bound at decode sizes and is left out.
     """
-    rate = _HBM_READ_BYTES_PER_US.get(aic_count)
-    if rate is None:
+    if aic_count != _AIC_COUNT_OF_HBM_RATE:
         return None
-    us = bytes_moved / rate
+    bytes_per_us = _C.constants()["hbm_read_vector"]["value"] * 1e6
+    us = bytes_moved / bytes_per_us
     return {"low": us, "nominal": us, "high": us}
 
 

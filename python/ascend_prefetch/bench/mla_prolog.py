@@ -59,6 +59,7 @@ def bench_mla_prolog(config: BenchConfig) -> BenchResult:
         raise ValueError(
             f"mla_prolog: model: expected one with a query latent (q_lora), got '{dims.name}'"
         )
+    aic_count = twin.find_chip(config.soc)["aic_count"]
     weights = _weights(config, dims)
     inputs = _inputs(config, dims)
     packed = _pack(weights) if config.weights == "nz" else weights
@@ -73,7 +74,6 @@ def bench_mla_prolog(config: BenchConfig) -> BenchResult:
     tolerance = TOLERANCES[config.dtype]
     account = twin.account_prefetch(traces[0], _PREFETCHED)
     bytes_floor = _floor_bytes(weights, inputs)
-    aic_count = next(chip["aic_count"] for chip in twin.chips() if chip["name"] == config.soc)
     return {
         "op": "mla_prolog",
         "model": dims.name,
@@ -238,5 +238,6 @@ def _time_torch(weights: MlaWeights, inputs: _Inputs, dims: ModelDimensions, rep
 def _floor_bytes(weights: MlaWeights, inputs: _Inputs) -> int:
     """Bytes that HBM has to deliver: each weight and input once. Results stay in L2."""
     read = [weights.qkv_a, weights.q_a_norm, weights.q_b, weights.w_uk, weights.kv_a_norm]
+    read += [weights.q_a_norm_bias]
     read += [inputs.hidden_states, inputs.cos, inputs.sin, inputs.slot_mapping]
     return sum(tensor.nbytes for tensor in read if tensor is not None)
