@@ -829,6 +829,23 @@ TEST(gm_outside_all_tensors_is_refused) {
     });
 }
 
+// One storage can be an input and an output of a launch: a write belongs to the output, in either
+// order.
+TEST(gm_writes_go_to_the_writable_one_of_tensors_that_share_bytes) {
+    std::vector<uint8_t> data(64, 7);
+    for (const bool output_first : {true, false}) {
+        std::vector<twin::GmTensor> tensors = {Output("cache", data), Input("region", data)};
+        if (!output_first) std::swap(tensors[0], tensors[1]);
+        OnAiv(tensors, [&] {
+            TPipe pipe;
+            const auto ub = Allocate<kUb, uint8_t>(pipe, 64);
+            DataCopy(ub, Gm(data), 64);
+            DataCopy(Gm(data), ub, 64);
+            CHECK(true);
+        });
+    }
+}
+
 TEST(gm_writes_need_a_writable_tensor) {
     std::vector<uint8_t> data(64, 7);
     AivBreaks("write-to-input", {"weights"}, {Input("weights", data)}, [&] {

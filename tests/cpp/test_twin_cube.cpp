@@ -1032,9 +1032,13 @@ TEST(fixpipe_refuses_conversions_that_do_not_exist) {
     refused(half{}, float{}, QuantMode_t::DEQF16);
 }
 
-// Table 4: nSize is a multiple of 16, dstStride is not 0.
+// Table 4: nSize is a multiple of 16, dstStride is not 0, srcStride is mSize rounded up to 16.
 TEST(fixpipe_parameter_ranges) {
     std::vector<float> out(1024);
+    AicBreaks("parameter-range", {"srcStride", "17"}, {Output("out", out)}, [&] {
+        TPipe pipe;
+        Fixpipe(Gm(out), Numbered<float>(pipe, 512), Store(16, 17, 17, 32));
+    });
     AicBreaks("parameter-range", {"nSize", "24"}, {Output("out", out)}, [&] {
         TPipe pipe;
         Fixpipe(Gm(out), Numbered<float>(pipe, 512), Store(24, 16, 16, 32));

@@ -256,6 +256,39 @@ TEST(alloc_event_id_hands_out_six_of_each_event) {
     });
 }
 
+// "必须与ReleaseEventID搭配使用".
+TEST(an_event_id_that_is_never_released_is_reported) {
+    AivBreaks("event-id", {"MTE2_V", "never released"}, {}, [] {
+        TPipe pipe;
+        static_cast<void>(pipe.AllocEventID<HardEvent::MTE2_V>());
+    });
+}
+
+// TBuf/Get and GetWithOffset: "size*sizeof(T) + bufOffset不能超过TBuf初始化时的长度", offsets of 32
+// bytes.
+TEST(parts_of_a_buffer_lie_inside_it) {
+    OnAiv({}, [&] {
+        TPipe pipe;
+        TBuf<> buffer;
+        pipe.InitBuffer(buffer, 128);
+        CHECK_EQ(buffer.Get<float>(32).GetSize(), 32u);
+        CHECK_EQ(buffer.GetWithOffset<float>(16, 64).GetSize(), 16u);
+    });
+    const auto breaks = [](const char* code, auto take) {
+        AivBreaks(code, {"TBuf"}, {}, [&] {
+            TPipe pipe;
+            TBuf<> buffer;
+            pipe.InitBuffer(buffer, 128);
+            take(buffer);
+        });
+    };
+    breaks("out-of-bounds", [](TBuf<>& buffer) { static_cast<void>(buffer.Get<float>(33)); });
+    breaks("out-of-bounds",
+           [](TBuf<>& buffer) { static_cast<void>(buffer.GetWithOffset<float>(17, 64)); });
+    breaks("misaligned",
+           [](TBuf<>& buffer) { static_cast<void>(buffer.GetWithOffset<float>(4, 16)); });
+}
+
 // "ReleaseEventID传入的TEventID需由对应的AllocEventID申请而来".
 TEST(release_event_id_takes_allocated_ids_only) {
     AivBreaks("event-id", {"0"}, {}, [] {

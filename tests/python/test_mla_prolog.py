@@ -303,9 +303,9 @@ def test_the_checks_notice_what_they_are_for():
     result, expected = run(inputs).tensors(), expected_tensors(inputs)
     for name in result:
         check_output(name, result[name], expected[name])
-        for wrong in (float("nan"), 3.0):
+        for change in (float("nan"), 1.0):  # elements have a variance of about 1
             actual = result[name].clone()
-            actual.view(-1)[5] = wrong
+            actual.view(-1)[5] += change
             with pytest.raises(AssertionError, match=f"{name}: "):
                 check_output(name, actual, expected[name])
     changed, poison = inputs.poisoned_caches()[1], inputs.poisoned_caches()[1]

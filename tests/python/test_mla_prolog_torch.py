@@ -1,5 +1,6 @@
 """mla_prolog as torch sees it: opcheck, Meta, fake tensors, export, torch.compile."""
 
+import threading
 from dataclasses import replace
 
 import pytest
@@ -7,6 +8,7 @@ import torch
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 
 import ascend_prefetch.ops
+from ascend_prefetch import _C
 from mla_cases import WEIGHTS, MlaCase, MlaInputs, run, same_bits
 
 CASE = MlaCase(tokens=5, hidden=64, q_lora=128, kv_lora=192, nope=32, heads=3, skip=0.2)
@@ -155,7 +157,8 @@ class Prolog(torch.nn.Module):
 
 
 def module_arguments(tokens, **changes):
-    args, _ = finite_call_of(MlaInputs(replace(CASE, tokens=tokens, block_size=1024, **changes)))
+    case = replace(CASE, tokens=tokens, skip=0.0, block_size=1024, **changes)
+    args, _ = finite_call_of(MlaInputs(case))
     return (args[0], list(args[1:6]), *args[6:])
 
 
@@ -232,3 +235,27 @@ def test_errors_pass_through_compiled_code():
     message = "argument 'slot_mapping': expected -1 or a slot below .*, got -2 at index 2"
     with pytest.raises(ValueError, match=message):
         compiled(*arguments)
+
+
+def test_another_thread_may_change_the_chip():
+    """A call plans and launches for one chip, whichever was set when it began."""
+    case = replace(CASE, tokens=96)
+    inputs = MlaInputs(case)
+    expected = run(inputs)
+    stop = threading.Event()
+
+    def change():
+        while not stop.is_set():
+            _C.set_twin_chip("Ascend910B3")
+            _C.set_twin_chip("Ascend910_9391")
+
+    before = _C.twin_chip()
+    thread = threading.Thread(target=change)
+    thread.start()
+    try:
+        for _ in range(12):
+            run(inputs).assert_same(expected)
+    finally:
+        stop.set()
+        thread.join()
+        _C.set_twin_chip(before)
