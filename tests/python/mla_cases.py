@@ -1,6 +1,6 @@
 """Inputs, runs and checks of torch.ops.ascend_prefetch.mla_prolog that its tests share.
 
-Inputs are random anew in every session. The seed is printed with each case; to repeat a failure,
+Inputs are random anew in every test run. The seed is printed with each case; to repeat a failure,
 set ASCEND_PREFETCH_SEED to it.
 """
 

@@ -9,6 +9,7 @@ from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 
 import ascend_prefetch.ops
 from ascend_prefetch import _C
+from ascend_prefetch.reference import relative_error
 from mla_cases import WEIGHTS, MlaCase, MlaInputs, run, same_bits
 
 CASE = MlaCase(tokens=5, hidden=64, q_lora=128, kv_lora=192, nope=32, heads=3, skip=0.2)
@@ -186,7 +187,7 @@ def check_same(eager, other, tokens, **changes):
     for cache, wanted in zip(second[-2:], first[-2:], strict=True):
         assert same_bits(cache, wanted)
     assert (first[-1] != 0.5).any()  # the op wrote it
-    torch.testing.assert_close(actual[0], expected[0])
+    assert relative_error(actual[0], expected[0]) < 1e-5  # a sum in fp32 in another order
 
 
 # --- torch.compile ---
@@ -199,7 +200,7 @@ def inductor_directory(tmp_path_factory):
 
 @pytest.fixture
 def fresh_compiler(inductor_directory, monkeypatch):
-    """No code compiled by another test or in another session."""
+    """No code compiled by another test or in an earlier run."""
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(inductor_directory))
     torch.compiler.reset()
     yield
