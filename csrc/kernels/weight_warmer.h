@@ -19,7 +19,7 @@ public:
         core_ = core;
         slot_ = 0;
         used_ = false;
-        if (plan.pad_slots > 0) pipe->InitBuffer(pad_, plan.pad_slots * plan.chunk_bytes);
+        if (plan.pad_slots > 0) pipe->InitBuffer(pad_, plan.pad_slots * plan.pad_slot_bytes);
     }
 
     // The start of the share of a weight that this group's cube core will read: whole rows in ND,
@@ -40,8 +40,10 @@ public:
         const uint64_t start = nz ? row * kBlock : row * gemm.k * kWeightBytes;
         const uint32_t runs = nz ? gemm.k / kStrip : 1;
         const bool whole_runs = run_bytes <= plan.chunk_bytes;
+        // Short runs go together into a chunk or somewhat more: at most two, the size of a landing
+        // slot.
         const uint32_t runs_per_chunk =
-            whole_runs ? static_cast<uint32_t>(plan.chunk_bytes / run_bytes) : 1;
+            whole_runs ? static_cast<uint32_t>((plan.chunk_bytes + run_bytes - 1) / run_bytes) : 1;
         const uint32_t chunks_per_run =
             whole_runs ? 1 : static_cast<uint32_t>(run_bytes / plan.chunk_bytes);
         for (uint32_t chunk = sub_block; chunk < plan.group_chunks; chunk += 2) {
@@ -99,7 +101,7 @@ private:
         params.blockLen = static_cast<uint16_t>(bytes / kBlock);
         params.srcStride = static_cast<uint16_t>((stride - bytes) / kBlock);
         params.dstStride = 0;
-        AscendC::DataCopy(pad_.Get<uint8_t>()[slot_ * plan.chunk_bytes], gm, params);
+        AscendC::DataCopy(pad_.Get<uint8_t>()[slot_ * plan.pad_slot_bytes], gm, params);
         slot_ = slot_ + 1 == plan.pad_slots ? 0 : slot_ + 1;
     }
 

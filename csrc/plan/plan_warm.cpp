@@ -15,7 +15,9 @@ constexpr uint32_t kBlock = 32;
 // At least 16 KB a load (AD: granularity); two of them in flight per core cover the start-up of
 // ~235 cycles.
 constexpr uint32_t kChunkBytes = 16 * 1024;
-constexpr uint32_t kPadSlots = 4;
+constexpr uint32_t kPadSlots = 3;
+constexpr uint32_t kPadSlotBytes =
+    2 * kChunkBytes;  // the start of an NZ share comes in runs of any length
 // Loads that a core with nothing to norm may have in flight when q_c is published: at 48 cores
 // and 1.49 TB/s one chunk each is half a microsecond, which the norm takes anyway.
 constexpr uint32_t kNormChunksPerCore = 1;
@@ -40,7 +42,7 @@ uint64_t GroupChunksAvailable(const GemmPlan& gemm, uint32_t groups) {
     if (gemm.b_layout == 0) return rows * gemm.k * kElementBytes / kChunkBytes;
     const uint64_t run = rows * kBlock;
     const uint64_t runs = gemm.k / kStrip;
-    return run <= kChunkBytes ? runs / (kChunkBytes / run) : runs * (run / kChunkBytes);
+    return run <= kChunkBytes ? runs / ((kChunkBytes + run - 1) / run) : runs * (run / kChunkBytes);
 }
 
 /// Weight tiles of the core with the smallest share.
@@ -69,14 +71,17 @@ void PlanWarm(MlaPrologPlan& plan, const arch::Chip& chip,
     uint64_t budget = std::min(budget_bytes.value_or(usable), usable) / kChunkBytes;
     if (budget == 0) return;
     warm.pad_slots = kPadSlots;
+    warm.pad_slot_bytes = kPadSlotBytes;
 
     // Before anything else this op's q_b, each group its own share, while qkv_a streams.
     const uint32_t groups = chip.aic_count;
     const uint64_t slack = SlackBytes(WeightBytes(plan.qkv_a)) / kChunkBytes;
+    // An NZ chunk may be as large as a landing slot: two chunks of the budget.
+    const uint64_t cost = groups * (plan.q_b.b_layout == 0 ? 1 : kPadSlotBytes / kChunkBytes);
     const uint64_t group_chunks = std::min(
-        {GroupChunksAvailable(plan.q_b, groups), (slack + groups - 1) / groups, budget / groups});
+        {GroupChunksAvailable(plan.q_b, groups), (slack + cost - 1) / cost, budget / cost});
     warm.group_chunks = static_cast<uint32_t>(group_chunks);
-    budget -= group_chunks * groups;
+    budget -= group_chunks * cost;
 
     // The chunk sequence: W_UK as far as the idle cores of the norm get, then the caller's regions.
     const uint32_t busy = (plan.tokens + plan.rows_per_core - 1) / plan.rows_per_core;

@@ -23,7 +23,8 @@ struct WarmRegion {
 
 struct WarmPlan {
     uint32_t chunk_bytes;  // multiple of 512
-    uint32_t pad_slots;    // landing buffers of chunk_bytes each
+    uint32_t pad_slots;    // landing buffers
+    uint32_t pad_slot_bytes;
     uint32_t region_count;
     uint32_t group_chunks;    // chunks of its own q_b share that each AIC's vector cores load first
     WarmWindow while_norm;    // cores without a row to norm
