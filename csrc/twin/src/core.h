@@ -5,6 +5,7 @@
 #include <array>
 #include <bitset>
 #include <cstdint>
+#include <cstdlib>
 #include <memory>
 #include <string>
 #include <unordered_map>
@@ -29,6 +30,15 @@ constexpr uint32_t kBlockBytes = 32;     ///< data block of UB and L1
 constexpr uint32_t kFractalBytes = 512;  ///< 16 rows of 32 bytes
 
 class Machine;
+
+/// Memory behind the local buffers of all cores of a launch.
+struct BufferMemory {
+    struct Free {
+        void operator()(uint8_t* data) const { std::free(data); }
+    };
+    std::unique_ptr<uint8_t, Free> data;
+    size_t bytes = 0;
+};
 
 /// Thrown into the cores that are still waiting when another one has failed.
 struct Cancelled {};
@@ -102,7 +112,7 @@ private:
     const std::function<void()>& kernel_;
     uint32_t block_count_ = 0;
     std::vector<std::unique_ptr<Core>> cores_;
-    std::unique_ptr<uint8_t[], void (*)(void*)> memory_;
+    BufferMemory memory_;
     std::vector<std::array<Arrivals, kCrossFlags>> arrivals_;  ///< per core
     std::unordered_map<std::string, uint32_t> site_index_;
     std::unordered_map<const char*, std::unordered_map<int, uint32_t>> site_cache_;

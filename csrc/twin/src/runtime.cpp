@@ -72,6 +72,24 @@ std::string Where(const Site& site) {
     return std::string(site.file) + ":" + std::to_string(site.line);
 }
 
+// The buffers of the last launch on this thread: mapping them anew would cost more than a small
+// kernel.
+BufferMemory& KeptMemory() {
+    static thread_local BufferMemory memory;
+    return memory;
+}
+
+BufferMemory TakeMemory(size_t bytes) {
+    BufferMemory memory = std::move(KeptMemory());
+    KeptMemory() = BufferMemory{};
+    if (memory.bytes < bytes) {
+        const size_t rounded = (bytes + 4095) / 4096 * 4096;
+        memory.data.reset(static_cast<uint8_t*>(std::aligned_alloc(4096, rounded)));
+        memory.bytes = rounded;
+    }
+    return memory;
+}
+
 }  // namespace
 
 Error::Error(std::string code_in, std::string kernel_in, std::string core_in, std::string file_in,
@@ -109,7 +127,7 @@ uint32_t Core::Capacity(TraceBuffer buffer) const {
 }
 
 Machine::Machine(const LaunchConfig& config, const std::function<void()>& kernel)
-    : config_(config), kernel_(kernel), memory_(nullptr, std::free) {
+    : config_(config), kernel_(kernel) {
     if (config.chip == nullptr)
         throw std::invalid_argument("twin: launch of '" + config.name + "' without a chip");
     const bool aiv_blocks = !HasAic(config.kind);
@@ -127,8 +145,8 @@ Machine::Machine(const LaunchConfig& config, const std::function<void()>& kernel
                                               : block_count_ * arch::kAivPerAic;
     const size_t bytes = static_cast<size_t>(aic) * MemoryBytes(true) +
                          static_cast<size_t>(aiv) * MemoryBytes(false);
-    memory_.reset(static_cast<uint8_t*>(std::aligned_alloc(4096, (bytes + 4095) / 4096 * 4096)));
-    uint8_t* next = memory_.get();
+    memory_ = TakeMemory(bytes);
+    uint8_t* next = memory_.data.get();
     for (uint32_t i = 0; i < aic + aiv; ++i) {
         auto core = std::make_unique<Core>();
         core->machine = this;
@@ -157,7 +175,7 @@ Machine::Machine(const LaunchConfig& config, const std::function<void()>& kernel
     }
 }
 
-Machine::~Machine() = default;
+Machine::~Machine() { KeptMemory() = std::move(memory_); }
 
 void Machine::RunCore(Core& core) {
     try {
