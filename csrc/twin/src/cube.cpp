@@ -97,8 +97,38 @@ struct FloatOperands {
     alignas(64) float b_rows[arch::kL0bBytes / 2 / 16 * 32];
 };
 
+// At most two rows of A: dot products along k, as B is stored, save the transposes. Rows x 8
+// columns at a time; `b` holds the fractals of one column block in fp32, k is a multiple of 16.
+__attribute__((always_inline)) inline void MultiplyTwoRows(float* c, const float* a,
+                                                           size_t a_stride, const float* b,
+                                                           uint32_t k1, uint32_t rows,
+                                                           uint32_t columns, bool accumulate) {
+    using Vec16 = float __attribute__((vector_size(64)));
+    for (uint32_t first = 0; first < 16; first += 8) {
+        Vec16 sums[2][8] = {};
+        for (uint32_t j = 0; j < k1; ++j) {
+            Vec16 left[2];
+            std::memcpy(&left[0], a + j * 16, sizeof(Vec16));
+            std::memcpy(&left[1], a + (rows - 1) * a_stride + j * 16, sizeof(Vec16));
+            for (uint32_t n = 0; n < 8; ++n) {
+                Vec16 right;
+                std::memcpy(&right, b + (size_t{j} * 16 + first + n) * 16, sizeof(Vec16));
+                sums[0][n] += left[0] * right;
+                sums[1][n] += left[1] * right;
+            }
+        }
+        for (uint32_t row = 0; row < rows; ++row) {
+            for (uint32_t n = 0; n < 8 && first + n < columns; ++n) {
+                float sum = accumulate ? c[row * 16 + first + n] : 0.0f;
+                for (int lane = 0; lane < 16; ++lane) sum += sums[row][n][lane];
+                c[row * 16 + first + n] = sum;
+            }
+        }
+    }
+}
+
 // A is Zz, B is Zn, C is Nz (Mmad, table 2). Products are exact in fp32 for 16-bit inputs; they are
-// added in fp32 in the order of k. Rows beyond m and columns beyond n of C are left alone.
+// added in fp32, in the order of k but for two rows and less. Rows beyond m and columns beyond n of C are left alone.
 TWIN_SIMD_CLONES void MultiplyFloat16(FloatOperands& operands, float* c, const uint8_t* a,
                                       const uint8_t* b, DType type, uint32_t m, uint32_t n,
                                       uint32_t k, bool accumulate) {
@@ -116,6 +146,17 @@ TWIN_SIMD_CLONES void MultiplyFloat16(FloatOperands& operands, float* c, const u
                 std::memcpy(a_rows + (i * 16 + row) * a_stride + j * 16, fractal + row * 16, 64);
             }
         }
+    }
+    if (m <= 2 && k % 16 == 0) {
+        for (uint32_t column = 0; column < n1; ++column) {
+            for (uint32_t j = 0; j < k1; ++j) {
+                FractalToFloat(type, b + (size_t{j} * n1 + column) * kFractalBytes,
+                               b_rows + size_t{j} * 256);
+            }
+            MultiplyTwoRows(c + size_t{column} * m1 * 256, a_rows, a_stride, b_rows, k1, m,
+                            std::min(n - column * 16, 16u), accumulate);
+        }
+        return;
     }
     alignas(64) float scratch[2 * 256];
     const size_t c_column = size_t{m1} * 256;  // floats between column blocks of C
