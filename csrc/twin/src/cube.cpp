@@ -128,7 +128,8 @@ __attribute__((always_inline)) inline void MultiplyTwoRows(float* c, const float
 }
 
 // A is Zz, B is Zn, C is Nz (Mmad, table 2). Products are exact in fp32 for 16-bit inputs; they are
-// added in fp32, in the order of k but for two rows and less. Rows beyond m and columns beyond n of C are left alone.
+// added in fp32, in the order of k but for two rows and less. Rows beyond m and columns beyond n of
+// C are left alone.
 TWIN_SIMD_CLONES void MultiplyFloat16(FloatOperands& operands, float* c, const uint8_t* a,
                                       const uint8_t* b, DType type, uint32_t m, uint32_t n,
                                       uint32_t k, bool accumulate) {
