@@ -2,8 +2,8 @@
 // Pages: Memory矢量计算/SIMD计算说明/{连续计算, 高维切分, 掩码}, Memory矢量计算/基础算术/*,
 //        Memory矢量计算/类型转换/Cast, Memory矢量计算/数据填充/{Brcb, Duplicate},
 //        Memory矢量计算/归约计算/{ReduceRepeat, ReduceDataBlock},
-//        Memory矢量计算/比较与选择/GatherMask, 辅助数据结构/{UnaryRepeatParams,
-//        BinaryRepeatParams}.
+//        Memory矢量计算/比较与选择/GatherMask, Memory矢量计算/离散与聚合/Gather,
+//        辅助数据结构/{UnaryRepeatParams, BinaryRepeatParams}.
 //
 // Every instruction comes as on those pages: over the first `count` elements, or over `repeatTime`
 // iterations of 256 bytes under a mask, which is a number of leading elements or a bitmap. The
@@ -157,6 +157,9 @@ void VectorReduceMax(DType type, const Local& dst, const Local& src, const Vecto
 uint64_t VectorGatherMask(DType type, const Local& dst, const Local& src, const Local* pattern,
                           int fixed_pattern, bool counter_mode, uint32_t mask,
                           const AscendC::GatherMaskParams& params, Site site);
+void VectorGather(DType type, const Local& dst, const Local& src, const Local& src_offset,
+                  uint32_t src_base, const VectorRange& range, int64_t dst_repeat_stride,
+                  Site site);
 
 }  // namespace twin
 
@@ -455,6 +458,37 @@ void GatherMask(const LocalTensor<T>& dst, const LocalTensor<T>& src0,
     rsvdCnt =
         twin::VectorGatherMask(internal::kDType<T>, dst.local(), src0.local(), &src1Pattern.local(),
                                0, reduceMode, mask, gatherMaskParams, site);
+}
+
+/// Element i of dst is the one that starts srcBaseAddr + srcOffset[i] bytes from the start of src.
+template <typename T>
+void Gather(const LocalTensor<T>& dst, const LocalTensor<T>& src,
+            const LocalTensor<uint32_t>& srcOffset, uint32_t srcBaseAddr, uint32_t count,
+            twin::Site site = twin::Site::Here()) {
+    static_assert(internal::kHasFill<T>,
+                  "Gather exists for types of 16 and 32 bits on Atlas A2/A3");
+    twin::VectorGather(internal::kDType<T>, dst.local(), src.local(), srcOffset.local(),
+                       srcBaseAddr, twin::VectorRange::Count(count), DEFAULT_REPEAT_STRIDE, site);
+}
+template <typename T>
+void Gather(const LocalTensor<T>& dst, const LocalTensor<T>& src,
+            const LocalTensor<uint32_t>& srcOffset, uint32_t srcBaseAddr, uint64_t mask,
+            int64_t repeatTime, int64_t dstRepStride, twin::Site site = twin::Site::Here()) {
+    static_assert(internal::kHasFill<T>,
+                  "Gather exists for types of 16 and 32 bits on Atlas A2/A3");
+    twin::VectorGather(internal::kDType<T>, dst.local(), src.local(), srcOffset.local(),
+                       srcBaseAddr, twin::VectorRange::Mask(static_cast<int64_t>(mask), repeatTime),
+                       dstRepStride, site);
+}
+template <typename T>
+void Gather(const LocalTensor<T>& dst, const LocalTensor<T>& src,
+            const LocalTensor<uint32_t>& srcOffset, uint32_t srcBaseAddr, const uint64_t mask[],
+            int64_t repeatTime, int64_t dstRepStride, twin::Site site = twin::Site::Here()) {
+    static_assert(internal::kHasFill<T>,
+                  "Gather exists for types of 16 and 32 bits on Atlas A2/A3");
+    twin::VectorGather(internal::kDType<T>, dst.local(), src.local(), srcOffset.local(),
+                       srcBaseAddr, twin::VectorRange::Bitmap(mask, repeatTime), dstRepStride,
+                       site);
 }
 
 }  // namespace AscendC
