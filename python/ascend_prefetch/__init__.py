@@ -3,7 +3,7 @@
 import torch  # noqa: F401  loads the libraries that _C links against
 
 from ascend_prefetch import _C  # noqa: F401  registers torch.ops.ascend_prefetch
-from ascend_prefetch.ops import mla_prolog
+from ascend_prefetch.ops import mla_prolog, o_proj, prefetch, sfa_prolog
 from ascend_prefetch.version import __version__
 
-__all__ = ["__version__", "mla_prolog"]
+__all__ = ["__version__", "mla_prolog", "o_proj", "prefetch", "sfa_prolog"]

@@ -1,6 +1,65 @@
 """The ops of torch.ops.ascend_prefetch with their documentation.
 
 The functions here forward to the registered ops and add nothing; call either.
+
+T counts tokens (1 to 8192), N the heads of this tensor-parallel rank, hidden the elements per token
+between layers, rope is 64. All tensors of a call are on one device and contiguous unless said
+otherwise. "The activation dtype" is that of hidden_states or attn_output, bfloat16 or float16;
+tensors have it unless another dtype is named.
+
+Linear weights
+    The weights of qkv_a, q_b, indexer_wq_b and o_proj come in four forms, told apart by dtype and
+    rank. Each layer has a form of its own.
+
+    - 16-bit: [out, in] as torch Linear has it, or FRACTAL_NZ [in / 16, out, 16].
+    - int8 (W8A8): [in, out], or FRACTAL_NZ [out / 32, in, 32]; `in` and `out` are multiples of 32.
+
+    ascend_prefetch.packing packs both. w_uk [N, nope, kv_lora], w_uv [N, kv_lora, v], indexer_wk
+    and indexer_weights_proj are always 16-bit, row-major or in FRACTAL_NZ of their last two
+    dimensions.
+
+    An int8 layer takes these arguments, which carry its name in front (o_proj's carry none); they
+    are refused for 16-bit weights:
+
+    - dequant_scale: [out] float32, or int64 with the bits of the float32 in its low half
+      (ascend_prefetch.packing.pack_dequant_scale). Required.
+    - input_scale: [1] float32. Given, the layer is static: activations are quantised with it, and
+      dequant_scale is input_scale times the scales of the weight's columns. Absent, it is dynamic:
+      every token has a scale of its own, found by the kernel, and dequant_scale holds the scales
+      of the weight's columns alone.
+    - input_offset: [1] float32, the zero point of a static layer; 0 by default.
+    - quant_bias: [out] int32, added to the int32 sums.
+
+    The activations that are quantised are those of the activation dtype: hidden_states, q_c as it
+    is returned, attn_output, or its up-projection rounded to that dtype. int8 products are summed
+    in int32, exactly. ascend_prefetch.reference.quant has the arithmetic, bit by bit.
+
+Caches
+    kv_cache, rope_cache and indexer_cache are paged and written in place, one row of D elements per
+    token: D is kv_lora, rope and the indexer's head size.
+
+    - Row-major: [blocks, block_size, 1, D].
+    - FRACTAL_NZ: [blocks, D / 16, block_size, 16], or [blocks, D / 32, block_size, 32] of an int8
+      cache. A last dimension of that width tells it apart.
+    - Joint: rope_cache is None and kv_cache has rows of kv_lora + rope elements, in either layout.
+    - int8: kv_cache is int8 and kv_cache_scale, [1] float32, divides its rows before they are
+      rounded and saturated. rope_cache keeps the activation dtype; there is no joint form.
+
+    block_size is 1 to 1024. Dimension 0 may be strided. slot_mapping is [T] int32 or int64: slot s
+    is row s % block_size of block s // block_size, -1 skips the token's rows in every cache; other
+    slots must be distinct.
+
+Prefetch
+    While its own dependencies leave vector cores waiting, a kernel loads the weights it reads next
+    and then those of `prefetch` into L2. This changes no result and no tensor. `prefetch` holds up
+    to 8 contiguous tensors of any dtype in the order of need. prefetch_bytes is how much to
+    prefetch in all, in bytes, 0 for nothing; by default what HBM has left while the kernel's own
+    weights stream.
+
+Errors
+    RuntimeError: rank, shape, dtype, device or strides of an argument, or an argument that does not
+    go with the others. ValueError: a value out of range (tokens, slots, eps, bytes, sizes that the
+    hardware's fields cannot hold). Both name the op and the argument, and nothing is written.
 """
 
 from __future__ import annotations
@@ -13,7 +72,7 @@ import torch
 def mla_prolog(
     hidden_states: torch.Tensor,
     qkv_a_weight: torch.Tensor,
-    q_a_norm_weight: torch.Tensor,
+    q_a_norm_weight: torch.Tensor | None,
     q_b_weight: torch.Tensor,
     w_uk: torch.Tensor,
     kv_a_norm_weight: torch.Tensor,
@@ -21,57 +80,62 @@ def mla_prolog(
     sin: torch.Tensor,
     slot_mapping: torch.Tensor,
     kv_cache: torch.Tensor,
-    rope_cache: torch.Tensor,
+    rope_cache: torch.Tensor | None,
     *,
     q_a_norm_bias: torch.Tensor | None = None,
     eps: float = 1e-6,
     rope_interleaved: bool = True,
+    qkv_a_dequant_scale: torch.Tensor | None = None,
+    qkv_a_input_scale: torch.Tensor | None = None,
+    qkv_a_input_offset: torch.Tensor | None = None,
+    qkv_a_quant_bias: torch.Tensor | None = None,
+    q_b_dequant_scale: torch.Tensor | None = None,
+    q_b_input_scale: torch.Tensor | None = None,
+    q_b_input_offset: torch.Tensor | None = None,
+    q_b_quant_bias: torch.Tensor | None = None,
+    kv_cache_scale: torch.Tensor | None = None,
+    quantize_q_nope: bool = False,
     prefetch: Sequence[torch.Tensor] | None = None,
     prefetch_bytes: int | None = None,
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
     """MLA projections of decode tokens in one kernel, with the paged cache write.
 
-    T counts tokens (1 to 8192), N the heads of this tensor-parallel rank. All tensors are on one
-    device; dtypes are those of hidden_states (bfloat16 or float16) unless said otherwise. Dense
-    tensors are contiguous. The kernel rounds q_c and the queries to that dtype between its
-    matrix products and accumulates them in fp32.
+    Rounds q_c and the queries to the activation dtype between its matrix products, which it sums in
+    fp32 (int32 for int8 layers). Linear weights, caches, prefetch and errors: see the module.
 
-    Weights are in torch Linear layout [out, in] or in FRACTAL_NZ (see ascend_prefetch.packing),
-    told apart by their rank.
-
-    While its own dependencies leave vector cores waiting, the kernel loads the weights it reads
-    next (q_b, w_uk) and then `prefetch` into L2. This changes no result and no tensor.
+    Models without a query latent pass no q_a_norm_weight; q_lora then counts 0 rows of
+    qkv_a_weight, and q_b_weight (q_proj) has hidden inputs.
 
     Args:
         hidden_states: [T, hidden]; hidden is a multiple of 16.
-        qkv_a_weight: [q_lora + kv_lora + 64, hidden], or NZ [hidden / 16, rows, 16].
-        q_a_norm_weight: [q_lora]; q_lora is a multiple of 64, at most 4096.
-        q_b_weight: [N * (nope + 64), q_lora], or NZ [q_lora / 16, rows, 16]; nope is a multiple
-            of 16.
-        w_uk: [N, nope, kv_lora], or NZ [N, kv_lora / 16, nope, 16].
+        qkv_a_weight: linear weight, out = q_lora + kv_lora + 64, in = hidden.
+        q_a_norm_weight: [q_lora], or None; q_lora is a multiple of 64, at most 4096.
+        q_b_weight: linear weight, out = N * (nope + 64), in = q_lora; nope is a multiple of 16.
+        w_uk: [N, nope, kv_lora].
         kv_a_norm_weight: [kv_lora]; kv_lora is a multiple of 64, at most 4096.
-        cos: [T, 64], float32 or the dtype of hidden_states.
+        cos: [T, 64], float32 or the activation dtype.
         sin: [T, 64], the dtype of cos.
-        slot_mapping: [T] int32 or int64; slot s is row s % block_size of block s // block_size,
-            -1 skips the token's cache rows. Other slots must be distinct.
-        kv_cache: [blocks, block_size, 1, kv_lora], written in place; dimension 0 may be strided.
-        rope_cache: [blocks, block_size, 1, 64], likewise.
+        slot_mapping: [T] int32 or int64.
+        kv_cache: rows of kv_lora elements, or of kv_lora + 64 without rope_cache.
+        rope_cache: rows of 64 elements, or None.
         q_a_norm_bias: [q_lora], added after the query norm.
         eps: epsilon of both RMS norms.
         rope_interleaved: True where the projections yield rope pairs as neighbours (DeepSeek),
             False where they yield two halves. Results are half-split either way.
-        prefetch: up to 8 weights that are needed next, in the order of need; any dtype.
-        prefetch_bytes: how much to prefetch in all, in bytes; 0 for nothing. By default what HBM
-            has left while the kernel's own weights stream.
+        qkv_a_dequant_scale, qkv_a_input_scale, qkv_a_input_offset, qkv_a_quant_bias: of an int8
+            qkv_a_weight.
+        q_b_dequant_scale, q_b_input_scale, q_b_input_offset, q_b_quant_bias: of an int8 q_b_weight.
+        kv_cache_scale: [1] float32, of an int8 kv_cache.
+        quantize_q_nope: quantises q_nope to int8 with a scale per token and head.
+        prefetch: weights that are needed next.
+        prefetch_bytes: how much to prefetch in all, in bytes.
 
     Returns:
-        q_nope [T, N, kv_lora], the absorbed queries; q_rope [T, N, 64]; q_c [T, q_lora], the
-        normed query latent.
-
-    Raises:
-        RuntimeError: rank, shape, dtype, device, strides of an argument; nothing is written.
-        ValueError: an argument out of range (tokens, slots, eps, prefetch_bytes, ranks, strides
-            that the hardware's fields cannot hold); nothing is written.
+        q_nope: [T, N, kv_lora], the absorbed queries; int8 with quantize_q_nope.
+        q_rope: [T, N, 64].
+        q_c: [T, q_lora], the normed query latent; [T, 0] for models without.
+        q_nope_scale: [T, N] float32 with quantize_q_nope, what q_nope is to be multiplied with;
+            else empty, [0].
     """
     return torch.ops.ascend_prefetch.mla_prolog(
         hidden_states,
@@ -88,6 +152,205 @@ def mla_prolog(
         q_a_norm_bias=q_a_norm_bias,
         eps=eps,
         rope_interleaved=rope_interleaved,
+        qkv_a_dequant_scale=qkv_a_dequant_scale,
+        qkv_a_input_scale=qkv_a_input_scale,
+        qkv_a_input_offset=qkv_a_input_offset,
+        qkv_a_quant_bias=qkv_a_quant_bias,
+        q_b_dequant_scale=q_b_dequant_scale,
+        q_b_input_scale=q_b_input_scale,
+        q_b_input_offset=q_b_input_offset,
+        q_b_quant_bias=q_b_quant_bias,
+        kv_cache_scale=kv_cache_scale,
+        quantize_q_nope=quantize_q_nope,
         prefetch=prefetch,
         prefetch_bytes=prefetch_bytes,
+    )
+
+
+def sfa_prolog(
+    hidden_states: torch.Tensor,
+    qkv_a_weight: torch.Tensor,
+    q_a_norm_weight: torch.Tensor,
+    q_b_weight: torch.Tensor,
+    w_uk: torch.Tensor,
+    kv_a_norm_weight: torch.Tensor,
+    cos: torch.Tensor,
+    sin: torch.Tensor,
+    slot_mapping: torch.Tensor,
+    kv_cache: torch.Tensor,
+    rope_cache: torch.Tensor | None,
+    indexer_cache: torch.Tensor | None = None,
+    indexer_wq_b: torch.Tensor | None = None,
+    indexer_wk: torch.Tensor | None = None,
+    indexer_k_norm_weight: torch.Tensor | None = None,
+    indexer_k_norm_bias: torch.Tensor | None = None,
+    indexer_weights_proj: torch.Tensor | None = None,
+    *,
+    indexer_rope_interleaved: bool = False,
+    indexer_eps: float = 1e-6,
+    indexer_wq_b_dequant_scale: torch.Tensor | None = None,
+    indexer_wq_b_input_scale: torch.Tensor | None = None,
+    indexer_wq_b_input_offset: torch.Tensor | None = None,
+    indexer_wq_b_quant_bias: torch.Tensor | None = None,
+    q_a_norm_bias: torch.Tensor | None = None,
+    eps: float = 1e-6,
+    rope_interleaved: bool = True,
+    qkv_a_dequant_scale: torch.Tensor | None = None,
+    qkv_a_input_scale: torch.Tensor | None = None,
+    qkv_a_input_offset: torch.Tensor | None = None,
+    qkv_a_quant_bias: torch.Tensor | None = None,
+    q_b_dequant_scale: torch.Tensor | None = None,
+    q_b_input_scale: torch.Tensor | None = None,
+    q_b_input_offset: torch.Tensor | None = None,
+    q_b_quant_bias: torch.Tensor | None = None,
+    kv_cache_scale: torch.Tensor | None = None,
+    quantize_q_nope: bool = False,
+    prefetch: Sequence[torch.Tensor] | None = None,
+    prefetch_bytes: int | None = None,
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+    """mla_prolog with the projections of a sparse attention's indexer, in one kernel.
+
+    Everything that mla_prolog documents holds here. The indexer adds its queries wq_b(q_c), its key
+    LayerNorm(wk(hidden_states)), which goes to indexer_cache at slot_mapping, and the weights of
+    its heads. Rope rotates the first 64 elements of each query head and of the key. Layers without
+    an indexer pass none of its arguments.
+
+    Args:
+        indexer_cache: rows of Di elements; Di is 128 in all known models.
+        indexer_wq_b: linear weight, out = Hi * Di, in = q_lora, for Hi indexer heads, which are
+            replicated, not split, under tensor parallelism.
+        indexer_wk: [Di, hidden]; or [Di + Hi, hidden], the rows of wk above those of weights_proj,
+            without indexer_weights_proj.
+        indexer_k_norm_weight: [Di], float32 or the activation dtype.
+        indexer_k_norm_bias: [Di], the dtype of indexer_k_norm_weight.
+        indexer_weights_proj: [Hi, hidden], or None where indexer_wk holds it.
+        indexer_rope_interleaved: True where rope pairs neighbours (GLM-5), False where it pairs
+            two halves (DeepSeek-V3.2). Unlike the attention's, results keep the order of the
+            pairs, as vLLM Ascend caches them.
+        indexer_eps: epsilon of the LayerNorm.
+        indexer_wq_b_dequant_scale, indexer_wq_b_input_scale, indexer_wq_b_input_offset,
+            indexer_wq_b_quant_bias: of an int8 indexer_wq_b.
+
+    Returns:
+        q_nope, q_rope, q_c, q_nope_scale: as of mla_prolog.
+        indexer_q: [T, Hi, Di]; without an indexer empty, [0].
+        indexer_weights: [T, Hi] float32, the plain projection without any scale; without an indexer
+            empty, [0].
+    """
+    return torch.ops.ascend_prefetch.sfa_prolog(
+        hidden_states,
+        qkv_a_weight,
+        q_a_norm_weight,
+        q_b_weight,
+        w_uk,
+        kv_a_norm_weight,
+        cos,
+        sin,
+        slot_mapping,
+        kv_cache,
+        rope_cache,
+        indexer_cache,
+        indexer_wq_b,
+        indexer_wk,
+        indexer_k_norm_weight,
+        indexer_k_norm_bias,
+        indexer_weights_proj,
+        indexer_rope_interleaved=indexer_rope_interleaved,
+        indexer_eps=indexer_eps,
+        indexer_wq_b_dequant_scale=indexer_wq_b_dequant_scale,
+        indexer_wq_b_input_scale=indexer_wq_b_input_scale,
+        indexer_wq_b_input_offset=indexer_wq_b_input_offset,
+        indexer_wq_b_quant_bias=indexer_wq_b_quant_bias,
+        q_a_norm_bias=q_a_norm_bias,
+        eps=eps,
+        rope_interleaved=rope_interleaved,
+        qkv_a_dequant_scale=qkv_a_dequant_scale,
+        qkv_a_input_scale=qkv_a_input_scale,
+        qkv_a_input_offset=qkv_a_input_offset,
+        qkv_a_quant_bias=qkv_a_quant_bias,
+        q_b_dequant_scale=q_b_dequant_scale,
+        q_b_input_scale=q_b_input_scale,
+        q_b_input_offset=q_b_input_offset,
+        q_b_quant_bias=q_b_quant_bias,
+        kv_cache_scale=kv_cache_scale,
+        quantize_q_nope=quantize_q_nope,
+        prefetch=prefetch,
+        prefetch_bytes=prefetch_bytes,
+    )
+
+
+def o_proj(
+    attn_output: torch.Tensor,
+    o_proj_weight: torch.Tensor,
+    *,
+    w_uv: torch.Tensor | None = None,
+    bias: torch.Tensor | None = None,
+    dequant_scale: torch.Tensor | None = None,
+    input_scale: torch.Tensor | None = None,
+    input_offset: torch.Tensor | None = None,
+    quant_bias: torch.Tensor | None = None,
+    prefetch: Sequence[torch.Tensor] | None = None,
+    prefetch_bytes: int | None = None,
+) -> torch.Tensor:
+    """Value up-projection and output projection in one kernel.
+
+    Under tensor parallelism the result is this rank's partial sum; bias and quant_bias belong on
+    one rank only. The up-projected values are rounded to the activation dtype, both products are
+    summed in fp32 (int32 for an int8 weight). Prefetches its own o_proj_weight while it
+    up-projects, then `prefetch`. Linear weights, prefetch and errors: see the module.
+
+    Args:
+        attn_output: [T, N, kv_lora] with w_uv, else [T, N * v].
+        o_proj_weight: linear weight, out = hidden, in = N * v.
+        w_uv: [N, kv_lora, v]; None where attn_output is up-projected already.
+        bias: [hidden], float32 or the activation dtype, added to the result.
+        dequant_scale, input_scale, input_offset, quant_bias: of an int8 o_proj_weight.
+        prefetch: weights that are needed next.
+        prefetch_bytes: how much to prefetch in all, in bytes.
+
+    Returns:
+        [T, hidden].
+    """
+    return torch.ops.ascend_prefetch.o_proj(
+        attn_output,
+        o_proj_weight,
+        w_uv=w_uv,
+        bias=bias,
+        dequant_scale=dequant_scale,
+        input_scale=input_scale,
+        input_offset=input_offset,
+        quant_bias=quant_bias,
+        prefetch=prefetch,
+        prefetch_bytes=prefetch_bytes,
+    )
+
+
+def prefetch(
+    weights: Sequence[torch.Tensor],
+    *,
+    max_bytes: Sequence[int] | None = None,
+    offsets: Sequence[int] | None = None,
+    cores: int | None = None,
+    after: torch.Tensor | None = None,
+) -> None:
+    """Loads weights into L2 with vector cores alone, for windows outside the other ops.
+
+    Such as under a collective, which leaves HBM idle. Changes no tensor. A compiled graph calls it
+    as often as the program does.
+
+    Args:
+        weights: 1 to 8 contiguous tensors of any dtype, in the order of need.
+        max_bytes: per weight, the most bytes to load, > 0; the whole weight by default.
+        offsets: per weight, where in it to start, in bytes, >= 0 and before its end; 0 by default.
+        cores: vector cores to use, 1 to all of the chip; by default all.
+        after: a tensor that has to be computed before the prefetch starts, which is how a compiled
+            graph knows where to put it. Neither read nor changed.
+
+    Raises:
+        RuntimeError: a weight is not contiguous or on another device, or the lengths of the lists
+            differ.
+        ValueError: a number out of range.
+    """
+    torch.ops.ascend_prefetch.prefetch(
+        weights, max_bytes=max_bytes, offsets=offsets, cores=cores, after=after
     )

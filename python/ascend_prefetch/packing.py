@@ -1,7 +1,8 @@
-"""FRACTAL_NZ packing: the layout in which the cube unit reads a matrix without rearranging it.
+"""Packing of what the ops read: FRACTAL_NZ matrices and 64-bit dequantisation scales.
 
-A matrix [rows, cols] becomes [cols / C0, rows, C0]: vertical strips of C0 columns, 32 bytes a row,
-one after the other. Sixteen rows of a strip make one fractal.
+FRACTAL_NZ is the layout in which the cube unit reads a matrix without rearranging it. A matrix
+[rows, cols] becomes [cols / C0, rows, C0]: vertical strips of C0 columns, 32 bytes a row, one after
+the other. Sixteen rows of a strip make one fractal.
 Source: torch_npu.npu_format_cast, format 29 (ACL_FORMAT_FRACTAL_NZ).
 """
 
@@ -56,6 +57,43 @@ def nz_to_nd(packed: torch.Tensor) -> torch.Tensor:
             f"got {_describe(packed)}"
         )
     return packed.transpose(-2, -3).flatten(-2).contiguous()
+
+
+def pack_dequant_scale(scale: torch.Tensor) -> torch.Tensor:
+    """Packs float32 scales into the 64-bit form that models in float16 carry.
+
+    Args:
+        scale: float32, any shape.
+
+    Returns:
+        int64 of the same shape: the bits of the float32 in the low half, zeros above.
+
+    Raises:
+        ValueError: another dtype.
+    """
+    if scale.dtype != torch.float32:
+        raise ValueError(f"scale: expected float32, got {scale.dtype}")
+    return scale.contiguous().view(torch.int32).long() & 0xFFFFFFFF
+
+
+def unpack_dequant_scale(scale: torch.Tensor) -> torch.Tensor:
+    """The float32 scales of either form: the inverse of pack_dequant_scale.
+
+    torch_npu.npu_trans_quant_param packs the same way, but drops the 13 lowest bits and sets bit
+    46, a flag.
+
+    Args:
+        scale: int64 with the bits of a float32 in the low half, whatever is above; or float32,
+            which is returned as it is.
+
+    Raises:
+        ValueError: another dtype.
+    """
+    if scale.dtype == torch.float32:
+        return scale
+    if scale.dtype != torch.int64:
+        raise ValueError(f"scale: expected float32 or int64, got {scale.dtype}")
+    return scale.to(torch.int32).view(torch.float32)
 
 
 def _fractal_width(name: str, tensor: torch.Tensor) -> int:

@@ -48,7 +48,7 @@ def attention_output(weights, hidden_states, rows, packed):
     for start in range(0, TOKENS, rows):
         step = slice(start, min(start + rows, TOKENS))
         with poisoned_memory():
-            q_nope, q_rope, _ = torch.ops.ascend_prefetch.mla_prolog(
+            q_nope, q_rope, *_ = torch.ops.ascend_prefetch.mla_prolog(
                 hidden_states[step],
                 pack(weights.qkv_a),
                 weights.q_a_norm,
@@ -76,7 +76,7 @@ def attention_output(weights, hidden_states, rows, packed):
                 causal=True,
             )
         )
-    return reference.o_proj(torch.cat(latents), weights.w_uv, weights.o_proj)
+    return reference.o_proj(torch.cat(latents), weights.o_proj, w_uv=weights.w_uv)
 
 
 @pytest.mark.parametrize(

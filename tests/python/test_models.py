@@ -12,9 +12,15 @@ from ascend_prefetch.models import (
     IndexerDimensions,
     ModelDimensions,
     get_model,
+    indexer_weight_shapes,
     mla_weight_shapes,
+    quantise_indexer_weights,
+    quantise_linear,
+    quantise_mla_weights,
+    random_indexer_weights,
     random_mla_weights,
 )
+from ascend_prefetch.reference import quantise_dynamic, quantise_static, relative_error, w8a8_linear
 
 # The configuration class in transformers whose defaults are the model's configuration. Kimi-K2
 # uses DeepSeek-V3's with other numbers, DeepSeek-V2-Lite's defaults are DeepSeek-V2's.
@@ -86,7 +92,8 @@ def test_heads_per_rank_rejects(tp):
 @pytest.mark.parametrize(
     ("field", "value"),
     [("hidden_size", 0), ("num_heads", 1.0), ("q_lora_rank", 0), ("qk_rope_head_dim", 63)]
-    + [("kv_lora_rank", True), ("rms_norm_eps", 0.0), ("rms_norm_eps", "1e-6")],
+    + [("kv_lora_rank", True), ("rms_norm_eps", 0.0), ("rms_norm_eps", "1e-6")]
+    + [("q_lora_scale", 0.0), ("kv_lora_scale", 1), ("attentions_per_layer", 0)],
 )
 def test_dimensions_reject(field, value):
     with pytest.raises(ValueError, match=f"^{field}: expected .*, got {value!r}$"):
@@ -124,6 +131,17 @@ def test_from_hf_config_indexer(changes, interleaved):
     assert ModelDimensions.from_hf_config(sparse).indexer == IndexerDimensions(
         num_heads=4, head_dim=16, top_k=256, rope_interleaved=interleaved
     )
+
+
+def test_from_hf_config_longcat():
+    longcat = config(model_type="longcat_flash")
+    dims = ModelDimensions.from_hf_config(longcat)
+    assert (dims.q_lora_scale, dims.kv_lora_scale) == (2**0.5, 2.0)
+    assert dims.attentions_per_layer == 2
+    plain = ModelDimensions.from_hf_config({**longcat, "mla_scale_q_lora": False})
+    assert (plain.q_lora_scale, plain.kv_lora_scale) == (1.0, 2.0)
+    others = ModelDimensions.from_hf_config(config())
+    assert (others.q_lora_scale, others.kv_lora_scale, others.attentions_per_layer) == (1, 1, 1)
 
 
 def test_from_hf_config_file_and_directory(tmp_path):
@@ -213,3 +231,95 @@ def test_random_weights_reject():
         random_mla_weights(get_model("deepseek-v3"), 3, torch.bfloat16, seed=0)
     with pytest.raises(ValueError, match="^dtype: .*got torch.int8$"):
         random_mla_weights(get_model("deepseek-v3"), 1, torch.int8, seed=0)
+
+
+# --- indexer ---
+
+
+@pytest.mark.parametrize(("name", "heads"), [("deepseek-v3.2", 64), ("glm-5", 32)])
+def test_random_indexer_weights(name, heads):
+    dims = get_model(name)
+    shapes = indexer_weight_shapes(dims)
+    assert shapes == {
+        "wq_b": (heads * 128, dims.q_lora_rank),
+        "wk": (128, dims.hidden_size),
+        "k_norm": (128,),
+        "k_norm_bias": (128,),
+        "weights_proj": (heads, dims.hidden_size),
+    }
+    weights = random_indexer_weights(dims, torch.bfloat16, seed=0)
+    for field, shape in shapes.items():
+        tensor = getattr(weights, field)
+        assert tuple(tensor.shape) == shape
+        assert tensor.dtype == (torch.float32 if "norm" in field else torch.bfloat16)
+    assert weights.wq_b.float().std().item() == pytest.approx(dims.q_lora_rank**-0.5, rel=0.01)
+    assert weights.k_norm.mean().item() == pytest.approx(1.0, abs=0.05)
+    assert torch.equal(random_indexer_weights(dims, torch.bfloat16, seed=0).wk, weights.wk)
+
+    fused = weights.fused()
+    assert fused.weights_proj is None
+    assert torch.equal(fused.wk, torch.cat([weights.wk, weights.weights_proj]))
+    assert fused.fused() is fused
+
+
+@pytest.mark.parametrize("name", [n for n in MODELS if n not in ("deepseek-v3.2", "glm-5")])
+def test_models_without_an_indexer(name):
+    with pytest.raises(ValueError, match=f"^model: expected one with an indexer, got '{name}'$"):
+        random_indexer_weights(get_model(name), torch.bfloat16, seed=0)
+
+
+# --- quantised layers ---
+
+
+@pytest.mark.parametrize("quant", ["w8a8", "w8a8_dynamic"])
+def test_quantised_layers_compute_nearly_the_same(quant):
+    generator = torch.Generator().manual_seed(0)
+    weight = torch.randn(96, 2048, generator=generator).mul(2048**-0.5).bfloat16()
+    weight[5] = 0
+    x = torch.randn(16, 2048, generator=generator).bfloat16()
+    layer = quantise_linear(weight, quant)
+    assert layer.weight.shape == (2048, 96)
+    assert layer.weight.is_contiguous()
+    # Symmetric, and every channel fills its range.
+    largest = layer.weight.abs().amax(0)
+    assert largest.tolist() == [0 if channel == 5 else 127 for channel in range(96)]
+    assert relative_error(layer.float_weight(), weight) < 0.01
+    expected = x.double() @ weight.double().T
+    assert 0.005 < relative_error(w8a8_linear(x, layer), expected) < 0.02
+
+
+def test_quantised_activations_fill_int8():
+    layer = quantise_linear(torch.randn(4, 64), "w8a8")
+    x = torch.randn(16, 7168, generator=torch.Generator().manual_seed(0)).bfloat16()
+    values = quantise_static(x, layer.input_scale, layer.input_offset).int()
+    assert -128 <= values.min() <= -110
+    assert 100 <= values.max() <= 127
+    assert (values.abs() >= 127).float().mean() < 1e-3
+    assert quantise_dynamic(x)[0].abs().amax(1).tolist() == [127] * 16
+    assert layer.quant_bias.tolist() == (5 * layer.weight.sum(0, dtype=torch.int32)).tolist()
+
+
+@pytest.mark.parametrize("name", ["deepseek-v3.2", "deepseek-v2-lite"])
+@pytest.mark.parametrize("quant", ["none", "w8a8", "w8a8_dynamic"])
+def test_quantised_models(name, quant):
+    dims = get_model(name)
+    weights = random_mla_weights(dims, dims.num_heads, torch.bfloat16, seed=0)
+    quantised = quantise_mla_weights(weights, quant)
+    for field in dataclasses.fields(weights):
+        before, after = getattr(weights, field.name), getattr(quantised, field.name)
+        if quant == "none" or field.name not in ("qkv_a", "q_b", "o_proj"):
+            assert after is before
+            continue
+        assert tuple(after.weight.shape) == tuple(reversed(before.shape))
+        assert (after.input_scale is None) == (quant == "w8a8_dynamic")
+        assert relative_error(after.float_weight(), before) < 0.015
+    if dims.indexer is not None:
+        indexer = random_indexer_weights(dims, torch.bfloat16, seed=0)
+        changed = quantise_indexer_weights(indexer, quant)
+        assert changed.wk is indexer.wk
+        assert (changed.wq_b is indexer.wq_b) == (quant == "none")
+
+
+def test_quantise_rejects():
+    with pytest.raises(ValueError, match="^quant: expected one of none, w8a8, .*, got 'w4a8'$"):
+        quantise_linear(torch.zeros(2, 2), "w4a8")

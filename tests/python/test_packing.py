@@ -1,11 +1,18 @@
-"""FRACTAL_NZ packing."""
+"""Packing of FRACTAL_NZ matrices and of dequantisation scales."""
+
+import struct
 
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ascend_prefetch.packing import nd_to_nz, nz_to_nd
+from ascend_prefetch.packing import (
+    nd_to_nz,
+    nz_to_nd,
+    pack_dequant_scale,
+    unpack_dequant_scale,
+)
 
 WIDTHS = {torch.float16: 16, torch.bfloat16: 16, torch.int8: 32}
 
@@ -52,6 +59,16 @@ def test_round_trip_keeps_every_bit():
     assert torch.equal(nz_to_nd(nd_to_nz(matrix)).view(torch.int16), bits.view(256, 256))
 
 
+def test_round_trip_keeps_every_int8():
+    """A W8A8 weight [in, out], every value in every lane of a strip."""
+    size, out = 256, 64
+    matrix = (torch.arange(size).view(-1, 1) + torch.arange(out)).to(torch.int8)
+    packed = nd_to_nz(matrix)
+    assert packed.shape == (out // 32, size, 32)
+    assert torch.equal(packed[1, :, 5], matrix[:, 37])
+    assert torch.equal(nz_to_nd(packed), matrix)
+
+
 @pytest.mark.parametrize(
     ("tensor", "message"),
     [
@@ -78,3 +95,32 @@ def test_nd_to_nz_rejects(tensor, message):
 def test_nz_to_nd_rejects(tensor, message):
     with pytest.raises(ValueError, match=message):
         nz_to_nd(tensor)
+
+
+@given(st.lists(st.floats(width=32), max_size=20))
+def test_packed_scales(values):
+    scale = torch.tensor(values, dtype=torch.float32)
+    packed = pack_dequant_scale(scale)
+    assert packed.dtype == torch.int64
+    assert packed.shape == scale.shape
+    for word, value in zip(packed.tolist(), scale.tolist(), strict=True):
+        assert word == int.from_bytes(struct.pack("<f", value), "little")
+    unpacked = unpack_dequant_scale(packed)
+    assert torch.equal(unpacked.view(torch.int32), scale.view(torch.int32))
+
+
+def test_scales_as_npu_trans_quant_param_packs_them():
+    """19 bits of the float32, and bit 46 set."""
+    scale = torch.tensor([0.1, 3.0])
+    bits = scale.view(torch.int32) & ~0x1FFF
+    packed = bits.long() | 1 << 46
+    assert torch.equal(unpack_dequant_scale(packed), bits.view(torch.float32))
+    assert unpack_dequant_scale(packed)[1] == 3.0
+    assert unpack_dequant_scale(scale) is scale
+
+
+def test_scales_reject():
+    with pytest.raises(ValueError, match="^scale: expected float32, got torch.float16$"):
+        pack_dequant_scale(torch.ones(2).half())
+    with pytest.raises(ValueError, match="^scale: expected float32 or int64, got torch.int32$"):
+        unpack_dequant_scale(torch.ones(2).int())

@@ -8,14 +8,17 @@ from transformers.models.deepseek_v3 import modeling_deepseek_v3 as deepseek_v3
 
 import transformers_mla as hf
 from ascend_prefetch.models import ModelDimensions, get_model, load_mla_weights
+from ascend_prefetch.packing import nz_to_nd
 from ascend_prefetch.reference import (
     attention,
     mla_prolog,
     o_proj,
+    read_paged_cache,
     relative_error,
     rms_norm,
     rope,
     rope_tables,
+    value_up_projection,
     write_paged_cache,
 )
 
@@ -45,7 +48,7 @@ def run_reference(dims, weights, hidden_states, cos, sin):
         scale=dims.qk_head_dim**-0.5,
         causal=True,
     )
-    return o_proj(latent, weights.w_uv, weights.o_proj)
+    return o_proj(latent, weights.o_proj, w_uv=weights.w_uv)
 
 
 def run_prolog(dims, weights, hidden_states, cos, sin):
@@ -233,6 +236,16 @@ def test_causal_attention_is_decoding_token_by_token():
         torch.testing.assert_close(together[one], alone)
 
 
+def test_o_proj():
+    latent, w_uv, weight, bias = (
+        randn(4, 2, 5), randn(2, 5, 3, seed=1), randn(9, 6, seed=2), randn(9, seed=3)
+    )  # fmt: skip
+    values = torch.cat([latent[:, head] @ w_uv[head] for head in range(2)], dim=1)
+    torch.testing.assert_close(value_up_projection(latent, w_uv), values)
+    torch.testing.assert_close(o_proj(latent, weight, w_uv=w_uv), values @ weight.T)
+    torch.testing.assert_close(o_proj(values, weight, bias=bias), values @ weight.T + bias)
+
+
 def test_paged_cache():
     cache = torch.full((3, 4, 1, 2), -7.0)
     rows = torch.tensor([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]], dtype=torch.float64)
@@ -260,23 +273,23 @@ def test_paged_cache_is_untouched_after_an_error(slot):
     assert not cache.any()
 
 
-@pytest.mark.parametrize(
-    ("actual", "expected", "error"),
-    [
-        ([3.0, 4.0], [3.0, 4.0], 0.0),
-        ([3.0, 4.5], [3.0, 4.0], 0.1),
-        ([0.0, 0.0], [0.0, 0.0], 0.0),
-        ([1.0, 0.0], [0.0, 0.0], math.inf),
-        ([math.nan, 4.0], [3.0, 4.0], math.inf),
-        ([3.0, 4.0], [math.nan, 4.0], math.inf),
-        ([math.nan, 4.0], [math.nan, 4.0], math.inf),
-        ([math.inf, 4.0], [3.0, 4.0], math.inf),
-        ([3.0, 4.0], [math.inf, 4.0], math.inf),
-        ([], [], 0.0),
-    ],
-)
-def test_relative_error(actual, expected, error):
-    assert relative_error(torch.tensor(actual), torch.tensor(expected)) == pytest.approx(error)
+def test_paged_cache_layouts():
+    """Row-major, joint and FRACTAL_NZ caches hold the same rows; int8 has wider strips."""
+    slots = torch.tensor([9, -1, 0, 14])
+    for dtype, width in ((torch.bfloat16, 16), (torch.int8, 32)):
+        rows = torch.arange(4 * 96).remainder(100).view(4, 96).to(dtype)
+        dense = torch.zeros(3, 5, 1, 96, dtype=dtype)
+        nz = torch.zeros(3, 96 // width, 5, width, dtype=dtype)
+        for cache in (dense, nz):
+            write_paged_cache(cache, rows, slots)
+            assert torch.equal(read_paged_cache(cache, slots), rows[slots >= 0])
+        for block in range(3):
+            assert torch.equal(nz_to_nd(nz[block]), dense[block, :, 0])
+        assert dense.count_nonzero() == rows[slots >= 0].count_nonzero()
+    with pytest.raises(ValueError, match="^rows: expected torch.int8 for an int8 cache, got .*32$"):
+        write_paged_cache(dense, rows.float(), slots)
+    with pytest.raises(ValueError, match=r"^cache: expected shape \[3, 5, 1, 96\], got "):
+        read_paged_cache(torch.zeros(3, 5, 2, 96), slots)
 
 
 T, H, Q, K, N, D, R = 3, 20, 8, 6, 2, 5, 4
@@ -326,4 +339,10 @@ def test_other_shape_errors():
     with pytest.raises(ValueError, match="^kv_c_rows: expected at least 4 rows .*, got 3$"):
         attention(randn(4, 1, 2), randn(4, 1, 2), randn(3, 2), randn(3, 2), 1.0, causal=True)
     with pytest.raises(ValueError, match=r"^o_proj_weight: expected shape \[9, 6\], got \[9, 7\]$"):
-        o_proj(torch.zeros(4, 2, 5), torch.zeros(2, 5, 3), torch.zeros(9, 7))
+        o_proj(torch.zeros(4, 2, 5), torch.zeros(9, 7), w_uv=torch.zeros(2, 5, 3))
+    with pytest.raises(
+        ValueError, match=r"^attn_output: expected 2 dimensions, got .*\[4, 2, 5\]$"
+    ):
+        o_proj(torch.zeros(4, 2, 5), torch.zeros(9, 10))
+    with pytest.raises(ValueError, match=r"^bias: expected shape \[9\], got \[8\]$"):
+        o_proj(torch.zeros(4, 6), torch.zeros(9, 6), bias=torch.zeros(8))

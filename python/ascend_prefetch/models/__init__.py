@@ -1,16 +1,32 @@
 """Model dimensions and attention weights."""
 
-from .checkpoint import load_mla_weights
+from .checkpoint import load_indexer_weights, load_mla_weights
 from .dimensions import MODELS, IndexerDimensions, ModelDimensions, get_model
-from .weights import MlaWeights, mla_weight_shapes, random_mla_weights
+from .quantise import QUANTS, quantise_indexer_weights, quantise_linear, quantise_mla_weights
+from .weights import (
+    IndexerWeights,
+    MlaWeights,
+    indexer_weight_shapes,
+    mla_weight_shapes,
+    random_indexer_weights,
+    random_mla_weights,
+)
 
 __all__ = [
     "MODELS",
+    "QUANTS",
     "IndexerDimensions",
+    "IndexerWeights",
     "MlaWeights",
     "ModelDimensions",
     "get_model",
+    "indexer_weight_shapes",
+    "load_indexer_weights",
     "load_mla_weights",
     "mla_weight_shapes",
+    "quantise_indexer_weights",
+    "quantise_linear",
+    "quantise_mla_weights",
+    "random_indexer_weights",
     "random_mla_weights",
 ]

@@ -1,31 +1,31 @@
 """Attention weights from a Hugging Face checkpoint in safetensors format.
 
-Files are memory-mapped and only the rows and columns of the asked-for rank are read; pickle is
-never involved. Tensor names and shapes are those of DeepseekV3ForCausalLM in transformers.
+Tensor names and shapes are those of DeepseekV3ForCausalLM, DeepseekV32ForCausalLM and
+LongcatFlashForCausalLM in transformers. W8A8 layers are those of msmodelslim's AscendV1 format
+(gitcode.com/Ascend/msmodelslim, docs/zh/quantization_formats/ascendv1.md), read the way vllm-ascend
+0.23 does (quantization/methods/w8a8_static.py, w8a8_dynamic.py): beside `weight` int8 [out, in],
+
+- W8A8 and W8A8_MIX have input_scale [1], input_offset [1], quant_bias [out] int32 and deq_scale
+  [out], float32 or packed into int64;
+- W8A8_DYNAMIC has weight_scale [out, 1] and weight_offset [out, 1], all zeros.
 """
 
 from __future__ import annotations
 
-import difflib
-import json
 import os
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import NamedTuple
 
 import torch
 
+from ascend_prefetch.linear import Linear, W8A8Linear
+
+from .checkpoint_files import ALL, CheckpointFiles
 from .dimensions import ModelDimensions
-from .weights import MlaWeights
+from .weights import IndexerWeights, MlaWeights, indexer_weight_shapes
 
-if TYPE_CHECKING:
-    from safetensors import safe_open
-
-_INDEX = "model.safetensors.index.json"
-_SINGLE = "model.safetensors"
-_ALL = slice(None)
-
-# Weights of any other dtype (float8, int8) mean nothing without their scales.
-_DTYPES = ("F64", "F32", "F16", "BF16")
+_FLOATS = ("F64", "F32", "F16", "BF16")
+_STATIC_TYPES = ("W8A8", "W8A8_MIX")
+_DYNAMIC_TYPE = "W8A8_DYNAMIC"
 
 
 def load_mla_weights(
@@ -38,13 +38,21 @@ def load_mla_weights(
 ) -> MlaWeights:
     """Loads the attention weights of one layer as rank `tp_rank` of `tp_size` holds them.
 
+    The factors that LongCat multiplies its latents with, dims.q_lora_scale and kv_lora_scale, are
+    folded into the norm weights, rounded to their dtype, as vllm 0.23 does at load time
+    (model_executor/models/longcat_flash.py). quant_bias of o_proj goes to rank 0 alone, since ranks
+    hold partial sums.
+
     Args:
-        directory: holds model.safetensors.index.json and its shards, or model.safetensors.
+        directory: holds model.safetensors.index.json and its shards, or model.safetensors, or
+            what msmodelslim writes instead.
         dims: the dimensions the checkpoint is expected to have.
-        layer: index of the decoder layer.
+        layer: index of the attention layer: that of the decoder layer, times the attentions per
+            layer where there are several.
         tp_rank: rank within the tensor-parallel group, 0 <= tp_rank < tp_size.
         tp_size: tensor-parallel degree.
-        dtype: floating-point dtype of the result; None keeps the stored one.
+        dtype: floating-point dtype of the result; None keeps the stored one. W8A8 layers keep
+            int8 and their scales.
 
     Returns:
         Contiguous tensors of their own, independent of the files.
@@ -52,158 +60,247 @@ def load_mla_weights(
     Raises:
         FileNotFoundError: the directory, its checkpoint, or a shard the index names is missing.
         ValueError: an argument is out of range, a file is corrupt, the index names a shard outside
-            the directory, a projection has a bias, or a tensor is missing or has another shape or
-            dtype than expected.
+            the directory, a projection has a bias, a tensor is missing or has another shape or
+            dtype than expected, or a layer is quantised in another way than W8A8.
     """
     heads = dims.heads_per_rank(tp_size)
     if not 0 <= tp_rank < tp_size:
         raise ValueError(f"tp_rank: expected 0 <= tp_rank < {tp_size}, got {tp_rank}")
-    if layer < 0:
-        raise ValueError(f"layer: expected an index >= 0, got {layer}")
-    if dtype is not None and not dtype.is_floating_point:
-        raise ValueError(f"dtype: expected a floating-point dtype, got {dtype}")
-    checkpoint = _Checkpoint(directory)
-    prefix = f"model.layers.{layer}.self_attn"
+    reader = _LayerReader(directory, dims, layer, dtype)
 
     def of_rank(per_head: int) -> slice:
         return slice(tp_rank * heads * per_head, (tp_rank + 1) * heads * per_head)
 
-    def norm(name: str, size: int) -> torch.Tensor:
-        return checkpoint.read(f"{prefix}.{name}.weight", (size,))
-
-    def projection(
-        name: str, shape: tuple[int, int], rows: slice = _ALL, columns: slice = _ALL
-    ) -> torch.Tensor:
-        if f"{prefix}.{name}.bias" in checkpoint:
-            raise ValueError(f"tensor {prefix}.{name}.bias: expected a projection without bias")
-        return checkpoint.read(f"{prefix}.{name}.weight", shape, rows, columns)
-
     hidden, q_lora, kv_lora = dims.hidden_size, dims.q_lora_rank, dims.kv_lora_rank
     q_size = dims.num_heads * dims.qk_head_dim
-    kv_a = projection("kv_a_proj_with_mqa", (kv_lora + dims.qk_rope_head_dim, hidden))
+    q_rows = of_rank(dims.qk_head_dim)
+    kv_a = _Projection("kv_a_proj_with_mqa", (kv_lora + dims.qk_rope_head_dim, hidden))
     q_a_norm = q_a_norm_bias = None
     if q_lora is None:
-        qkv_a = [kv_a]
-        q_b = projection("q_proj", (q_size, hidden), of_rank(dims.qk_head_dim))
+        qkv_a = reader.linear(kv_a)
+        q_b = reader.linear(_Projection("q_proj", (q_size, hidden), q_rows))
     else:
-        qkv_a = [projection("q_a_proj", (q_lora, hidden)), kv_a]
-        q_b = projection("q_b_proj", (q_size, q_lora), of_rank(dims.qk_head_dim))
-        q_a_norm = _own([norm("q_a_layernorm", q_lora)], dtype)
-        bias_name = f"{prefix}.q_a_layernorm.bias"
-        if bias_name in checkpoint:
-            q_a_norm_bias = _own([checkpoint.read(bias_name, (q_lora,))], dtype)
+        qkv_a = reader.linear(_Projection("q_a_proj", (q_lora, hidden)), kv_a)
+        q_b = reader.linear(_Projection("q_b_proj", (q_size, q_lora), q_rows))
+        q_a_norm = reader.vector("q_a_layernorm.weight", q_lora).mul_(dims.q_lora_scale)
+        if "q_a_layernorm.bias" in reader:
+            q_a_norm_bias = reader.vector("q_a_layernorm.bias", q_lora)
 
     kv_head_dim = dims.qk_nope_head_dim + dims.v_head_dim
-    kv_b_shape = (dims.num_heads * kv_head_dim, kv_lora)
-    kv_b = projection("kv_b_proj", kv_b_shape, of_rank(kv_head_dim))
+    kv_b = reader.matrix(
+        _Projection("kv_b_proj", (dims.num_heads * kv_head_dim, kv_lora), of_rank(kv_head_dim))
+    )
     w_uk, w_uv = kv_b.view(heads, kv_head_dim, kv_lora).split(
         [dims.qk_nope_head_dim, dims.v_head_dim], dim=1
     )
-    o_proj_shape = (hidden, dims.num_heads * dims.v_head_dim)
+    o_proj = _Projection(
+        "o_proj", (hidden, dims.num_heads * dims.v_head_dim), columns=of_rank(dims.v_head_dim)
+    )
     return MlaWeights(
-        qkv_a=_own(qkv_a, dtype),
+        qkv_a=qkv_a,
         q_a_norm=q_a_norm,
-        q_b=_own([q_b], dtype),
-        w_uk=_own([w_uk], dtype),
-        w_uv=_own([w_uv.transpose(1, 2)], dtype),
-        kv_a_norm=_own([norm("kv_a_layernorm", kv_lora)], dtype),
-        o_proj=_own([projection("o_proj", o_proj_shape, columns=of_rank(dims.v_head_dim))], dtype),
+        q_b=q_b,
+        w_uk=reader.own([w_uk]),
+        w_uv=reader.own([w_uv.transpose(1, 2)]),
+        kv_a_norm=reader.vector("kv_a_layernorm.weight", kv_lora).mul_(dims.kv_lora_scale),
+        o_proj=reader.linear(o_proj, with_quant_bias=tp_rank == 0),
         q_a_norm_bias=q_a_norm_bias,
     )
 
 
-def _own(parts: list[torch.Tensor], dtype: torch.dtype | None) -> torch.Tensor:
-    """Concatenates memory-mapped parts along dimension 0, copying and converting only once."""
-    rows = [part.shape[0] for part in parts]
-    result = torch.empty((sum(rows), *parts[0].shape[1:]), dtype=dtype or parts[0].dtype)
-    for target, part in zip(result.split(rows), parts, strict=True):
-        target.copy_(part)
-    return result
+def load_indexer_weights(
+    directory: str | os.PathLike[str],
+    dims: ModelDimensions,
+    layer: int,
+    dtype: torch.dtype | None = None,
+) -> IndexerWeights | None:
+    """Loads the indexer weights of one layer, which are the same on every rank.
+
+    Args:
+        directory: as for load_mla_weights.
+        dims: the dimensions the checkpoint is expected to have.
+        layer: index of the attention layer.
+        dtype: floating-point dtype of the projections; None keeps the stored one.
+
+    Returns:
+        Contiguous tensors of their own; the norm in float32. None for a layer without an indexer.
+
+    Raises:
+        FileNotFoundError, ValueError: as load_mla_weights, or the model has no indexer.
+    """
+    shapes = indexer_weight_shapes(dims)
+    reader = _LayerReader(directory, dims, layer, dtype)
+    if not reader.has_module("indexer"):
+        return None
+
+    def projection(name: str) -> _Projection:
+        return _Projection(f"indexer.{name}", shapes[name])
+
+    return IndexerWeights(
+        wq_b=reader.linear(projection("wq_b")),
+        wk=reader.own([reader.matrix(projection("wk"))]),
+        k_norm=reader.vector("indexer.k_norm.weight", *shapes["k_norm"]).float(),
+        k_norm_bias=reader.vector("indexer.k_norm.bias", *shapes["k_norm_bias"]).float(),
+        weights_proj=reader.own([reader.matrix(projection("weights_proj"))]),
+    )
 
 
-class _Checkpoint:
-    """The tensors of a checkpoint directory by name, each read from the file that holds it."""
+class _Projection(NamedTuple):
+    """Part of a linear layer.
 
-    def __init__(self, directory: str | os.PathLike[str]) -> None:
-        self._directory = Path(directory)
-        if not self._directory.is_dir():
-            raise FileNotFoundError(f"directory: expected a checkpoint directory, got {directory}")
-        index, single = self._directory / _INDEX, self._directory / _SINGLE
-        if index.is_file():
-            self._source, self._shards = index, _read_weight_map(index)
-        elif single.is_file():
-            self._source = single
-            with _open(single) as file:
-                self._shards = dict.fromkeys(file.keys(), _SINGLE)
-        else:
-            raise FileNotFoundError(f"{directory}: expected {_INDEX} or {_SINGLE}, found neither")
+    Attributes:
+        name: name of the module.
+        shape: (out, in) of the whole weight in the checkpoint.
+        rows: outputs to read.
+        columns: inputs to read.
+    """
+
+    name: str
+    shape: tuple[int, int]
+    rows: slice = ALL
+    columns: slice = ALL
+
+
+class _LayerReader:
+    """Tensors of one attention module by their names within it."""
+
+    def __init__(
+        self,
+        directory: str | os.PathLike[str],
+        dims: ModelDimensions,
+        layer: int,
+        dtype: torch.dtype | None,
+    ) -> None:
+        if layer < 0:
+            raise ValueError(f"layer: expected an index >= 0, got {layer}")
+        if dtype is not None and not dtype.is_floating_point:
+            raise ValueError(f"dtype: expected a floating-point dtype, got {dtype}")
+        self._files = CheckpointFiles(directory)
+        self._types = self._files.descriptions()
+        self._dtype = dtype
+        decoder_layer, module = divmod(layer, dims.attentions_per_layer)
+        self._prefix = f"model.layers.{decoder_layer}.self_attn"
+        if dims.attentions_per_layer > 1:
+            self._prefix += f".{module}"
 
     def __contains__(self, name: str) -> bool:
-        return name in self._shards
+        return f"{self._prefix}.{name}" in self._files
 
-    def read(
-        self, name: str, shape: tuple[int, ...], rows: slice = _ALL, columns: slice = _ALL
+    def has_module(self, name: str) -> bool:
+        """Whether the attention has a module of that name."""
+        return self._files.has_module(f"{self._prefix}.{name}")
+
+    def own(self, parts: list[torch.Tensor]) -> torch.Tensor:
+        """Concatenates memory-mapped parts along dimension 0, copying and converting once."""
+        rows = [part.shape[0] for part in parts]
+        shape = (sum(rows), *parts[0].shape[1:])
+        result = torch.empty(shape, dtype=self._dtype or parts[0].dtype)
+        for target, part in zip(result.split(rows), parts, strict=True):
+            target.copy_(part)
+        return result
+
+    def vector(self, name: str, size: int) -> torch.Tensor:
+        """A tensor of one dimension, of the dtype asked for."""
+        return self.own([self._read(name, (size,), _FLOATS)])
+
+    def matrix(self, projection: _Projection) -> torch.Tensor:
+        """The weight of a layer that is never quantised; backed by the file."""
+        self._refuse_bias(projection)
+        return self._weight(projection, _FLOATS)
+
+    def linear(self, *projections: _Projection, with_quant_bias: bool = True) -> Linear:
+        """One layer with the outputs of the projections one after the other."""
+        for projection in projections:
+            self._refuse_bias(projection)
+        types = {projection.name: self._quant_type(projection) for projection in projections}
+        if len(set(types.values())) > 1:
+            found = ", ".join(f"{name} {kind or 'FLOAT'}" for name, kind in types.items())
+            raise ValueError(f"{self._prefix}: expected projections of one type, got {found}")
+        kind = types[projections[0].name]
+        if kind is None:
+            return self.own([self._weight(projection, _FLOATS) for projection in projections])
+        weight = _columns([self._weight(projection, ("I8",)) for projection in projections])
+        if kind == _DYNAMIC_TYPE:
+            scales = [self._weight_scale(projection) for projection in projections]
+            return W8A8Linear(weight, torch.cat(scales))
+        return W8A8Linear(
+            weight,
+            torch.cat([self._per_output(p, "deq_scale", ("F32", "I64")) for p in projections]),
+            input_scale=self._shared_scalar(projections, "input_scale", _FLOATS),
+            input_offset=self._shared_scalar(projections, "input_offset", (*_FLOATS, "I8")),
+            quant_bias=torch.cat([self._per_output(p, "quant_bias", ("I32",)) for p in projections])
+            if with_quant_bias
+            else None,
+        )
+
+    def _quant_type(self, projection: _Projection) -> str | None:
+        """W8A8, W8A8_DYNAMIC, or None for a floating-point weight."""
+        name = f"{self._prefix}.{projection.name}"
+        weight = f"{name}.weight"
+        if weight not in self._files or self._files.dtype(weight) != "I8":
+            return None
+        described = self._types.get(weight)
+        if f"{name}.input_scale" in self._files and described in (None, *_STATIC_TYPES):
+            return _STATIC_TYPES[0]
+        # W8A16 has the tensors of W8A8_DYNAMIC: only the description tells them apart.
+        if f"{name}.weight_scale" in self._files and described in (None, _DYNAMIC_TYPE):
+            return _DYNAMIC_TYPE
+        raise ValueError(
+            f"tensor {weight}: expected W8A8 or W8A8_DYNAMIC with its scales, "
+            f"got {described or 'int8 without scales'}"
+        )
+
+    def _weight(self, projection: _Projection, dtypes: tuple[str, ...]) -> torch.Tensor:
+        name, shape, rows, columns = projection
+        return self._read(f"{name}.weight", shape, dtypes, rows, columns)
+
+    def _per_output(
+        self, projection: _Projection, name: str, dtypes: tuple[str, ...]
     ) -> torch.Tensor:
-        """Rows and columns of tensor `name`, which must have `shape`; backed by the file."""
-        if name not in self._shards:
-            raise ValueError(f"{self._source}: tensor {name} is missing{self._near_names(name)}")
-        path = self._shard_path(name)
-        with _open(path) as file:
-            if name not in file.keys():
-                raise ValueError(f"{path}: tensor {name} is missing, though the index names it")
-            tensor = file.get_slice(name)
-            if tuple(tensor.get_shape()) != shape:
-                raise ValueError(
-                    f"{path}: tensor {name}: expected shape {list(shape)}, got {tensor.get_shape()}"
-                )
-            if tensor.get_dtype() not in _DTYPES:
-                raise ValueError(
-                    f"{path}: tensor {name}: expected an unquantised dtype "
-                    f"({', '.join(_DTYPES)}), got {tensor.get_dtype()}"
-                )
-            return tensor[rows] if len(shape) == 1 else tensor[rows, columns]
+        shape = projection.shape[:1]
+        return self._read(f"{projection.name}.{name}", shape, dtypes, projection.rows)
 
-    def _shard_path(self, name: str) -> Path:
-        shard = self._shards[name]
-        # Shards lie beside the index: a path would let a checkpoint read files elsewhere. Links
-        # stay allowed, as the Hugging Face cache is made of them.
-        if Path(shard).name != shard:
+    def _weight_scale(self, projection: _Projection) -> torch.Tensor:
+        name, shape = projection.name, (projection.shape[0], 1)
+        if f"{name}.weight_offset" in self:
+            offset = self._read(f"{name}.weight_offset", shape, (*_FLOATS, "I8"))
+            if offset.any():
+                raise ValueError(
+                    f"tensor {self._prefix}.{name}.weight_offset: expected zeros, as weights are "
+                    "quantised symmetrically"
+                )
+        scale = self._read(f"{name}.weight_scale", shape, _FLOATS, projection.rows)
+        return scale.flatten().float()
+
+    def _shared_scalar(
+        self, projections: tuple[_Projection, ...], name: str, dtypes: tuple[str, ...]
+    ) -> torch.Tensor:
+        """[1] float32 that all projections agree on: they quantise the same activations once."""
+        first, *others = projections
+        value = self._read(f"{first.name}.{name}", (1,), dtypes).float().clone()
+        for other in others:
+            found = self._read(f"{other.name}.{name}", (1,), dtypes).float()
+            if not torch.equal(found, value):
+                raise ValueError(
+                    f"tensor {self._prefix}.{other.name}.{name}: expected {value.item()} as of "
+                    f"{first.name}, got {found.item()}"
+                )
+        return value
+
+    def _refuse_bias(self, projection: _Projection) -> None:
+        if f"{projection.name}.bias" in self:
             raise ValueError(
-                f"{self._source}: tensor {name}: expected a shard in the directory, got {shard!r}"
+                f"tensor {self._prefix}.{projection.name}.bias: expected a projection without bias"
             )
-        path = self._directory / shard
-        if not path.is_file():
-            raise FileNotFoundError(f"{self._source}: tensor {name}: shard {shard} does not exist")
-        return path
 
-    def _near_names(self, name: str) -> str:
-        # Comparing with all of a large model's names would take seconds.
-        module, parameter, _ = name.rsplit(".", 2)
-        layer = module.removesuffix(".self_attn")
-        candidates = [other for other in self._shards if parameter in other or layer in other]
-        near = difflib.get_close_matches(name, candidates, n=3)
-        return f"; similar names: {', '.join(near)}" if near else ""
+    def _read(self, name: str, *arguments) -> torch.Tensor:
+        return self._files.read(f"{self._prefix}.{name}", *arguments)
 
 
-def _open(path: Path) -> safe_open:
-    # safetensors is an optional dependency: without it all but this loader works.
-    try:
-        from safetensors import SafetensorError, safe_open
-    except ImportError:
-        raise ImportError("reading a checkpoint needs the package safetensors") from None
-    try:
-        return safe_open(path, framework="pt")
-    except SafetensorError as error:
-        raise ValueError(f"{path}: corrupt safetensors file: {error}") from None
-
-
-def _read_weight_map(index: Path) -> dict[str, str]:
-    try:
-        weight_map = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
-    except (ValueError, KeyError, TypeError):
-        weight_map = None
-    if not isinstance(weight_map, dict) or not all(
-        isinstance(shard, str) for shard in weight_map.values()
-    ):
-        raise ValueError(f"{index}: expected a JSON object with a weight_map from names to files")
-    return weight_map
+def _columns(parts: list[torch.Tensor]) -> torch.Tensor:
+    """[in, out] of several weights [out, in], one after the other."""
+    outputs = [part.shape[0] for part in parts]
+    result = torch.empty((parts[0].shape[1], sum(outputs)), dtype=parts[0].dtype)
+    for target, part in zip(result.split(outputs, dim=1), parts, strict=True):
+        target.copy_(part.T)
+    return result

@@ -54,10 +54,14 @@ class ModelDimensions:
             two halves.
         source: where the numbers come from.
         indexer: dimensions of the indexer; None for dense attention.
+        q_lora_scale: factor of the normed query latent (LongCat). Ranks' weights hold it: see
+            load_mla_weights.
+        kv_lora_scale: factor of the normed key-value latent, likewise.
+        attentions_per_layer: attention modules of one decoder layer of a checkpoint.
 
     Raises:
-        ValueError: a size is not a positive integer, qk_rope_head_dim is odd, or rms_norm_eps
-            is not positive.
+        ValueError: a size is not a positive integer, qk_rope_head_dim is odd, or rms_norm_eps or
+            a scale is not positive.
     """
 
     name: str
@@ -72,10 +76,13 @@ class ModelDimensions:
     rope_interleaved: bool
     source: str
     indexer: IndexerDimensions | None = None
+    q_lora_scale: float = 1.0
+    kv_lora_scale: float = 1.0
+    attentions_per_layer: int = 1
 
     def __post_init__(self) -> None:
         sizes = ["hidden_size", "num_heads", "kv_lora_rank"]
-        sizes += ["qk_nope_head_dim", "qk_rope_head_dim", "v_head_dim"]
+        sizes += ["qk_nope_head_dim", "qk_rope_head_dim", "v_head_dim", "attentions_per_layer"]
         if self.q_lora_rank is not None:
             sizes.append("q_lora_rank")
         for field in sizes:
@@ -84,8 +91,10 @@ class ModelDimensions:
             raise ValueError(
                 f"qk_rope_head_dim: expected an even number, got {self.qk_rope_head_dim}"
             )
-        if not isinstance(self.rms_norm_eps, float) or not self.rms_norm_eps > 0:
-            raise ValueError(f"rms_norm_eps: expected a positive float, got {self.rms_norm_eps!r}")
+        for field in ("rms_norm_eps", "q_lora_scale", "kv_lora_scale"):
+            value = getattr(self, field)
+            if not isinstance(value, float) or not value > 0:
+                raise ValueError(f"{field}: expected a positive float, got {value!r}")
 
     @property
     def qk_head_dim(self) -> int:
@@ -111,7 +120,9 @@ class ModelDimensions:
 
         The keys are those of DeepseekV3Config in transformers. `rope_interleave` may be absent,
         as it is from the original DeepSeek configurations, whose rope is interleaved. The
-        indexer's keys are those of DeepseekV32Config.
+        indexer's keys are those of DeepseekV32Config. longcat_flash scales both latents by
+        (hidden_size / rank)^0.5 unless mla_scale_q_lora or mla_scale_kv_lora say otherwise, and
+        has two attention modules a layer (vllm 0.23, model_executor/models/longcat_flash.py).
 
         Args:
             config: path of a config.json or of the directory that holds it, or its content.
@@ -142,6 +153,13 @@ class ModelDimensions:
                 # vLLM reads this key; transformers has none and interleaves for glm_moe_dsa only.
                 rope_interleaved=config.get("indexer_rope_interleave", model_type == "glm_moe_dsa"),
             )
+        is_longcat = model_type == "longcat_flash"
+
+        def lora_scale(name: str) -> float:
+            rank = read(f"{name}_rank")
+            scaled = rank is not None and config.get(f"mla_scale_{name}", is_longcat)
+            return (read("hidden_size") / rank) ** 0.5 if scaled else 1.0
+
         return cls(
             name=model_type,
             hidden_size=read("hidden_size"),
@@ -155,6 +173,9 @@ class ModelDimensions:
             rope_interleaved=config.get("rope_interleave", True),
             source=source,
             indexer=indexer,
+            q_lora_scale=lora_scale("q_lora"),
+            kv_lora_scale=lora_scale("kv_lora"),
+            attentions_per_layer=2 if is_longcat else 1,
         )
 
 
@@ -243,6 +264,9 @@ _LONGCAT_FLASH = ModelDimensions(
     rms_norm_eps=1e-5,
     rope_interleaved=True,
     source="https://huggingface.co/meituan-longcat/LongCat-Flash-Chat/blob/main/config.json",
+    q_lora_scale=(6144 / 1536) ** 0.5,
+    kv_lora_scale=(6144 / 512) ** 0.5,
+    attentions_per_layer=2,
 )
 
 _GLM_4_MOE_LITE = ModelDimensions(

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
-from .dimensions import ModelDimensions
+from ascend_prefetch.linear import Linear
+
+from .dimensions import IndexerDimensions, ModelDimensions
 
 
 @dataclass(frozen=True)
 class MlaWeights:
     """Weights of one MLA layer on one tensor-parallel rank. N is the rank's number of heads.
 
-    Projections are in torch Linear layout [out, in]. qkv_a and the norms are replicated, the rest
-    is split over heads. Without a query latent (q_lora_rank None) q_lora counts 0 rows of qkv_a,
-    q_b takes hidden_size inputs and q_a_norm is None.
+    Projections are in torch Linear layout [out, in]; qkv_a, q_b and o_proj may be W8A8 layers of
+    that shape instead. qkv_a and the norms are replicated, the rest is split over heads. Without
+    a query latent (q_lora_rank None) q_lora counts 0 rows of qkv_a, q_b takes hidden_size inputs
+    and q_a_norm is None.
 
     Attributes:
         qkv_a: [q_lora + kv_lora + rope, hidden], q_a_proj above kv_a_proj_with_mqa.
@@ -28,14 +31,42 @@ class MlaWeights:
         q_a_norm_bias: [q_lora], added after q_a_norm, or None.
     """
 
-    qkv_a: torch.Tensor
+    qkv_a: Linear
     q_a_norm: torch.Tensor | None
-    q_b: torch.Tensor
+    q_b: Linear
     w_uk: torch.Tensor
     w_uv: torch.Tensor
     kv_a_norm: torch.Tensor
-    o_proj: torch.Tensor
+    o_proj: Linear
     q_a_norm_bias: torch.Tensor | None = None
+
+
+@dataclass(frozen=True)
+class IndexerWeights:
+    """Weights of one layer's indexer, the same on every tensor-parallel rank.
+
+    Hi counts indexer heads of Di elements.
+
+    Attributes:
+        wq_b: [Hi * Di, q_lora], or a W8A8 layer of that shape.
+        wk: [Di, hidden]; or [Di + Hi, hidden] with the rows of weights_proj below those of wk.
+        k_norm: [Di] float32, weight of the LayerNorm.
+        k_norm_bias: [Di] float32.
+        weights_proj: [Hi, hidden], or None where wk holds it.
+    """
+
+    wq_b: Linear
+    wk: torch.Tensor
+    k_norm: torch.Tensor
+    k_norm_bias: torch.Tensor
+    weights_proj: torch.Tensor | None
+
+    def fused(self) -> IndexerWeights:
+        """The same weights with weights_proj in wk, as vllm 0.23 stores them."""
+        if self.weights_proj is None:
+            return self
+        wk = torch.cat([self.wk, self.weights_proj])
+        return replace(self, wk=wk, weights_proj=None)
 
 
 def mla_weight_shapes(dims: ModelDimensions, tp_size: int) -> dict[str, tuple[int, ...]]:
@@ -79,8 +110,7 @@ def random_mla_weights(
     Raises:
         ValueError: `tp_size` does not divide the heads, or `dtype` is not floating-point.
     """
-    if not dtype.is_floating_point:
-        raise ValueError(f"dtype: expected a floating-point dtype, got {dtype}")
+    _check_floating_point(dtype)
     generator = torch.Generator().manual_seed(seed)
 
     def normal(name: str, shape: tuple[int, ...]) -> torch.Tensor:
@@ -96,3 +126,50 @@ def random_mla_weights(
         name: normal(name, shape) for name, shape in mla_weight_shapes(dims, tp_size).items()
     }
     return MlaWeights(**{"q_a_norm": None, **tensors})
+
+
+def indexer_weight_shapes(dims: ModelDimensions) -> dict[str, tuple[int, ...]]:
+    """Shapes of the tensors in IndexerWeights, unfused, by field.
+
+    Raises:
+        ValueError: the model has no indexer.
+    """
+    indexer = _indexer_of(dims)
+    assert dims.q_lora_rank is not None
+    return {
+        "wq_b": (indexer.num_heads * indexer.head_dim, dims.q_lora_rank),
+        "wk": (indexer.head_dim, dims.hidden_size),
+        "k_norm": (indexer.head_dim,),
+        "k_norm_bias": (indexer.head_dim,),
+        "weights_proj": (indexer.num_heads, dims.hidden_size),
+    }
+
+
+def random_indexer_weights(dims: ModelDimensions, dtype: torch.dtype, seed: int) -> IndexerWeights:
+    """Random indexer weights, the same for the same arguments; scaled like random_mla_weights.
+
+    Raises:
+        ValueError: the model has no indexer, or `dtype` is not floating-point.
+    """
+    _check_floating_point(dtype)
+    generator = torch.Generator().manual_seed(seed)
+    means = {"k_norm": 1.0, "k_norm_bias": 0.0}
+
+    def normal(name: str, shape: tuple[int, ...]) -> torch.Tensor:
+        if name in means:
+            return torch.empty(shape).normal_(means[name], 0.1, generator=generator)
+        return torch.empty(shape, dtype=dtype).normal_(0.0, shape[1] ** -0.5, generator=generator)
+
+    shapes = indexer_weight_shapes(dims)
+    return IndexerWeights(**{name: normal(name, shape) for name, shape in shapes.items()})
+
+
+def _indexer_of(dims: ModelDimensions) -> IndexerDimensions:
+    if dims.indexer is None:
+        raise ValueError(f"model: expected one with an indexer, got {dims.name!r}")
+    return dims.indexer
+
+
+def _check_floating_point(dtype: torch.dtype) -> None:
+    if not dtype.is_floating_point:
+        raise ValueError(f"dtype: expected a floating-point dtype, got {dtype}")

@@ -1,25 +1,49 @@
 """Float64 reference of every computation the ops do, written apart from any kernel."""
 
+from .accuracy import relative_error, ulp_distance
+from .cache import read_paged_cache, write_paged_cache
 from .mla import (
     MlaPrologOutput,
     attention,
     mla_prolog,
     o_proj,
-    relative_error,
     rms_norm,
     rope,
     rope_tables,
-    write_paged_cache,
+    value_up_projection,
 )
+from .quant import (
+    dequantise,
+    int8_matmul,
+    quantise_dynamic,
+    quantise_latent,
+    quantise_static,
+    w8a8_linear,
+)
+from .sfa import IndexerOutput, SfaPrologOutput, indexer, layer_norm, sfa_prolog
 
 __all__ = [
+    "IndexerOutput",
     "MlaPrologOutput",
+    "SfaPrologOutput",
     "attention",
+    "dequantise",
+    "indexer",
+    "int8_matmul",
+    "layer_norm",
     "mla_prolog",
     "o_proj",
+    "quantise_dynamic",
+    "quantise_latent",
+    "quantise_static",
+    "read_paged_cache",
     "relative_error",
     "rms_norm",
     "rope",
     "rope_tables",
+    "sfa_prolog",
+    "ulp_distance",
+    "value_up_projection",
+    "w8a8_linear",
     "write_paged_cache",
 ]

@@ -13,8 +13,10 @@ from typing import NamedTuple
 
 import torch
 
-# Weights are converted to float64 this many elements (128 MiB) at a time.
-_CHUNK = 1 << 24
+from ascend_prefetch.linear import Linear, linear_shape
+
+from ._tensors import check_rank, check_shape, per_head64
+from .quant import check_linear, linear
 
 
 class MlaPrologOutput(NamedTuple):
@@ -49,11 +51,11 @@ def rms_norm(
     Raises:
         ValueError: a shape does not match.
     """
-    _check_shape("weight", weight, x.shape[-1:])
+    check_shape("weight", weight, x.shape[-1:])
     x = x.double()
     x = x * torch.rsqrt(x.square().mean(-1, keepdim=True) + eps) * weight.double()
     if bias is not None:
-        _check_shape("bias", bias, x.shape[-1:])
+        check_shape("bias", bias, x.shape[-1:])
         x = x + bias.double()
     return x
 
@@ -84,8 +86,14 @@ def rope_tables(
     return angles.cos().to(dtype), angles.sin().to(dtype)
 
 
-def rope(x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor, interleaved: bool) -> torch.Tensor:
-    """Rotary position embedding. The result is always in half-split order.
+def rope(
+    x: torch.Tensor,
+    cos: torch.Tensor,
+    sin: torch.Tensor,
+    interleaved: bool,
+    keep_interleaved: bool = False,
+) -> torch.Tensor:
+    """Rotary position embedding. The result is in half-split order unless told otherwise.
 
     Args:
         x: [T, rope] or [T, N, rope].
@@ -93,6 +101,7 @@ def rope(x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor, interleaved: boo
         sin: [T, rope].
         interleaved: True if x holds its pairs as neighbours (x1 in even elements, x2 in odd ones),
             False if x1 is its first half and x2 its second.
+        keep_interleaved: leaves interleaved pairs where they are instead of splitting them.
 
     Raises:
         ValueError: a shape does not match, or rope is an odd number.
@@ -102,21 +111,24 @@ def rope(x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor, interleaved: boo
             f"x: expected [T, rope] or [T, N, rope] with even rope, got shape {list(x.shape)}"
         )
     size = x.shape[-1]
-    _check_shape("cos", cos, (x.shape[0], size))
-    _check_shape("sin", sin, (x.shape[0], size))
+    check_shape("cos", cos, (x.shape[0], size))
+    check_shape("sin", sin, (x.shape[0], size))
     x, cos, sin = x.double(), cos.double(), sin.double()
     if x.dim() == 3:
         cos, sin = cos.unsqueeze(1), sin.unsqueeze(1)
     x1, x2 = (x[..., 0::2], x[..., 1::2]) if interleaved else x.chunk(2, dim=-1)
     (cos1, cos2), (sin1, sin2) = cos.chunk(2, dim=-1), sin.chunk(2, dim=-1)
-    return torch.cat([x1 * cos1 - x2 * sin1, x2 * cos2 + x1 * sin2], dim=-1)
+    rotated = x1 * cos1 - x2 * sin1, x2 * cos2 + x1 * sin2
+    if interleaved and keep_interleaved:
+        return torch.stack(rotated, dim=-1).flatten(-2)
+    return torch.cat(rotated, dim=-1)
 
 
 def mla_prolog(
     hidden_states: torch.Tensor,
-    qkv_a_weight: torch.Tensor,
+    qkv_a_weight: Linear,
     q_a_norm_weight: torch.Tensor | None,
-    q_b_weight: torch.Tensor,
+    q_b_weight: Linear,
     w_uk: torch.Tensor,
     kv_a_norm_weight: torch.Tensor,
     cos: torch.Tensor,
@@ -125,15 +137,21 @@ def mla_prolog(
     eps: float,
     rope_interleaved: bool = True,
     q_a_norm_bias: torch.Tensor | None = None,
+    q_c: torch.Tensor | None = None,
 ) -> MlaPrologOutput:
     """Everything between the hidden states and attention, cache write excluded.
 
+    W8A8 layers quantise what an op would: the hidden states as they are, and the query latent
+    rounded to their dtype. Where an op's latent and this one round to different neighbours their
+    int8 values may differ as well; given the op's own latent as `q_c`, everything behind it is
+    compared on equal inputs.
+
     Args:
         hidden_states: [T, hidden].
-        qkv_a_weight: [q_lora + kv_lora + rope, hidden].
+        qkv_a_weight: [q_lora + kv_lora + rope, hidden], or W8A8.
         q_a_norm_weight: [q_lora]; None for models without a query latent, whose q_lora counts 0
             rows of qkv_a_weight and hidden columns of q_b_weight.
-        q_b_weight: [N * (nope + rope), q_lora].
+        q_b_weight: [N * (nope + rope), q_lora], or W8A8.
         w_uk: [N, nope, kv_lora].
         kv_a_norm_weight: [kv_lora].
         cos: [T, rope].
@@ -141,64 +159,40 @@ def mla_prolog(
         eps: epsilon of both norms.
         rope_interleaved: whether the projections yield rope pairs as neighbours.
         q_a_norm_bias: [q_lora], or None.
+        q_c: [T, q_lora], what q_b_weight takes instead of the query latent computed here, which is
+            returned all the same.
 
     Raises:
         ValueError: a shape does not match.
     """
-    _check_rank("hidden_states", hidden_states, 2)
-    _check_rank("cos", cos, 2)
-    _check_rank("w_uk", w_uk, 3)
+    check_rank("hidden_states", hidden_states, 2)
+    check_rank("cos", cos, 2)
+    check_rank("w_uk", w_uk, 3)
     tokens, hidden = hidden_states.shape
     heads, nope, kv_lora = w_uk.shape
     rope_dim = cos.shape[-1]
     q_lora = 0 if q_a_norm_weight is None else q_a_norm_weight.numel()
-    _check_shape("qkv_a_weight", qkv_a_weight, (q_lora + kv_lora + rope_dim, hidden))
-    _check_shape("q_b_weight", q_b_weight, (heads * (nope + rope_dim), q_lora or hidden))
+    check_linear("qkv_a_weight", qkv_a_weight, (q_lora + kv_lora + rope_dim, hidden))
+    check_linear("q_b_weight", q_b_weight, (heads * (nope + rope_dim), q_lora or hidden))
+    if q_c is not None:
+        check_shape("q_c", q_c, (tokens, q_lora))
 
-    qkv = _linear(hidden_states.double(), qkv_a_weight)
-    q_c, kv_c, k_pe = qkv.split([q_lora, kv_lora, rope_dim], dim=-1)
+    dtype = hidden_states.dtype
+    qkv = linear(hidden_states, qkv_a_weight, dtype)
+    query_latent, kv_c, k_pe = qkv.split([q_lora, kv_lora, rope_dim], dim=-1)
     if q_a_norm_weight is None:
-        query = _linear(hidden_states.double(), q_b_weight)
+        query = linear(hidden_states, q_b_weight, dtype)
     else:
-        q_c = rms_norm(q_c, q_a_norm_weight, eps, q_a_norm_bias)
-        query = _linear(q_c, q_b_weight)
+        query_latent = rms_norm(query_latent, q_a_norm_weight, eps, q_a_norm_bias)
+        query = linear(query_latent if q_c is None else q_c, q_b_weight, dtype)
     q_nope, q_pe = query.view(tokens, heads, nope + rope_dim).split([nope, rope_dim], dim=-1)
     return MlaPrologOutput(
-        q_nope=_per_head(q_nope, w_uk),
+        q_nope=per_head64(q_nope, w_uk),
         q_rope=rope(q_pe, cos, sin, rope_interleaved),
-        q_c=q_c,
+        q_c=query_latent,
         kv_c=rms_norm(kv_c, kv_a_norm_weight, eps),
         k_rope=rope(k_pe, cos, sin, rope_interleaved),
     )
-
-
-def write_paged_cache(cache: torch.Tensor, rows: torch.Tensor, slot_mapping: torch.Tensor) -> None:
-    """Writes one row per token into a paged cache, in place and rounded to the cache's dtype.
-
-    Args:
-        cache: [blocks, block_size, 1, dim], any strides.
-        rows: [T, dim].
-        slot_mapping: [T], integer; slot s is row s % block_size of block s // block_size, and
-            tokens with slot -1 are skipped. Other slots must be distinct.
-
-    Raises:
-        ValueError: a shape does not match or a slot is out of range; the cache is then untouched.
-    """
-    _check_rank("cache", cache, 4)
-    blocks, block_size, _, dim = cache.shape
-    _check_shape("cache", cache, (blocks, block_size, 1, dim))
-    _check_rank("slot_mapping", slot_mapping, 1)
-    _check_shape("rows", rows, (slot_mapping.shape[0], dim))
-    slots = slot_mapping.long()
-    wrong = slots[(slots < -1) | (slots >= blocks * block_size)]
-    if wrong.numel():
-        raise ValueError(
-            f"slot_mapping: expected slots from -1 to {blocks * block_size - 1}, "
-            f"got {wrong[0].item()}"
-        )
-    written = slots >= 0
-    slots = slots[written]
-    cache[slots // block_size, slots % block_size, 0] = rows[written].to(cache.dtype)
 
 
 def attention(
@@ -225,14 +219,14 @@ def attention(
     Raises:
         ValueError: a shape does not match, or causal with fewer rows than queries.
     """
-    _check_rank("q_nope", q_nope, 3)
-    _check_rank("q_rope", q_rope, 3)
-    _check_rank("kv_c_rows", kv_c_rows, 2)
+    check_rank("q_nope", q_nope, 3)
+    check_rank("q_rope", q_rope, 3)
+    check_rank("kv_c_rows", kv_c_rows, 2)
     tokens, heads, kv_lora = q_nope.shape
     length = kv_c_rows.shape[0]
-    _check_shape("q_rope", q_rope, (tokens, heads, q_rope.shape[-1]))
-    _check_shape("kv_c_rows", kv_c_rows, (length, kv_lora))
-    _check_shape("k_rope_rows", k_rope_rows, (length, q_rope.shape[-1]))
+    check_shape("q_rope", q_rope, (tokens, heads, q_rope.shape[-1]))
+    check_shape("kv_c_rows", kv_c_rows, (length, kv_lora))
+    check_shape("k_rope_rows", k_rope_rows, (length, q_rope.shape[-1]))
     kv_c = kv_c_rows.double()
     scores = q_nope.double() @ kv_c.T + q_rope.double() @ k_rope_rows.double().T
     scores *= scale
@@ -246,13 +240,23 @@ def attention(
     return scores.softmax(dim=-1) @ kv_c
 
 
-def o_proj(latent: torch.Tensor, w_uv: torch.Tensor, o_proj_weight: torch.Tensor) -> torch.Tensor:
+def o_proj(
+    attn_output: torch.Tensor,
+    o_proj_weight: Linear,
+    *,
+    w_uv: torch.Tensor | None = None,
+    bias: torch.Tensor | None = None,
+) -> torch.Tensor:
     """Value up-projection and output projection; partial sums if N is one rank's heads.
 
+    A W8A8 layer quantises the up-projected values rounded to the dtype of attn_output. They are
+    not among an op's results: compare a W8A8 op on equal inputs without w_uv.
+
     Args:
-        latent: [T, N, kv_lora], from attention.
-        w_uv: [N, kv_lora, v].
-        o_proj_weight: [hidden, N * v].
+        attn_output: [T, N, kv_lora], from attention; without w_uv [T, N * v].
+        o_proj_weight: [hidden, N * v], or W8A8.
+        w_uv: [N, kv_lora, v], or None.
+        bias: [hidden], or None.
 
     Returns:
         [T, hidden].
@@ -260,54 +264,32 @@ def o_proj(latent: torch.Tensor, w_uv: torch.Tensor, o_proj_weight: torch.Tensor
     Raises:
         ValueError: a shape does not match.
     """
-    _check_rank("latent", latent, 3)
-    _check_rank("w_uv", w_uv, 3)
-    _check_rank("o_proj_weight", o_proj_weight, 2)
-    heads, kv_lora, value = w_uv.shape
-    _check_shape("latent", latent, (latent.shape[0], heads, kv_lora))
-    _check_shape("o_proj_weight", o_proj_weight, (o_proj_weight.shape[0], heads * value))
-    return _linear(_per_head(latent.double(), w_uv).flatten(1), o_proj_weight)
+    values = attn_output if w_uv is None else value_up_projection(attn_output, w_uv)
+    check_rank("attn_output", values, 2)
+    hidden = linear_shape(o_proj_weight)[0]
+    check_linear("o_proj_weight", o_proj_weight, (hidden, values.shape[1]))
+    output = linear(values, o_proj_weight, attn_output.dtype)
+    if bias is not None:
+        check_shape("bias", bias, (hidden,))
+        output = output + bias.double()
+    return output
 
 
-def relative_error(actual: torch.Tensor, expected: torch.Tensor) -> float:
-    """||actual - expected|| / ||expected|| in the Euclidean norm over all elements.
+def value_up_projection(attn_output: torch.Tensor, w_uv: torch.Tensor) -> torch.Tensor:
+    """Values of the heads, from the latent space.
+
+    Args:
+        attn_output: [T, N, kv_lora].
+        w_uv: [N, kv_lora, v].
 
     Returns:
-        The error; infinite if either tensor holds NaN or infinity, or if `expected` is all zero
-        and `actual` is not.
+        [T, N * v].
 
     Raises:
-        ValueError: the shapes differ.
+        ValueError: a shape does not match.
     """
-    _check_shape("actual", actual, expected.shape)
-    expected = expected.double()
-    difference = torch.linalg.vector_norm(actual.double() - expected).item()
-    norm = torch.linalg.vector_norm(expected).item()
-    if not (math.isfinite(difference) and math.isfinite(norm)):
-        return math.inf
-    if norm == 0:
-        return 0.0 if difference == 0 else math.inf
-    return difference / norm
-
-
-def _linear(x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
-    """x [T, in] times weight [out, in] transposed, a chunk of rows at a time."""
-    rows = max(1, _CHUNK // max(1, weight.shape[1]))
-    return torch.cat([x @ chunk.double().T for chunk in weight.split(rows)], dim=1)
-
-
-def _per_head(x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
-    """x [T, N, in] times weight [N, in, out], a chunk of heads at a time: [T, N, out]."""
-    heads = max(1, _CHUNK // max(1, weight[0].numel()))
-    chunks = zip(x.split(heads, dim=1), weight.split(heads), strict=True)
-    return torch.cat([torch.einsum("tni,nio->tno", a, w.double()) for a, w in chunks], dim=1)
-
-
-def _check_rank(name: str, tensor: torch.Tensor, rank: int) -> None:
-    if tensor.dim() != rank:
-        raise ValueError(f"{name}: expected {rank} dimensions, got shape {list(tensor.shape)}")
-
-
-def _check_shape(name: str, tensor: torch.Tensor, shape: tuple[int, ...]) -> None:
-    if tuple(tensor.shape) != tuple(shape):
-        raise ValueError(f"{name}: expected shape {list(shape)}, got {list(tensor.shape)}")
+    check_rank("attn_output", attn_output, 3)
+    check_rank("w_uv", w_uv, 3)
+    heads, kv_lora, _ = w_uv.shape
+    check_shape("attn_output", attn_output, (attn_output.shape[0], heads, kv_lora))
+    return per_head64(attn_output, w_uv).flatten(1)

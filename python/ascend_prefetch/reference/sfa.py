@@ -1,0 +1,185 @@
+"""Projections of a sparse-attention (DSA) layer's indexer in float64.
+
+Source: DeepSeek-V3.2, vllm 0.23, model_executor/models/deepseek_v2.py (Indexer), and vllm-ascend
+0.23, attention/sfa_v1.py. The weights of the heads are left without the factors
+head_dim^-0.5 * heads^-0.5, as vllm-ascend leaves them: they change no ranking.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+
+from ascend_prefetch.linear import Linear, linear_shape
+
+from ._tensors import check_rank, check_shape, linear64
+from .mla import MlaPrologOutput, mla_prolog, rope
+from .quant import check_linear, linear
+
+
+class IndexerOutput(NamedTuple):
+    """Results of indexer, all float64; Hi counts indexer heads of Di elements.
+
+    Attributes:
+        q: [T, Hi, Di], rotated.
+        k: [T, Di], normed and rotated, as cached.
+        weights: [T, Hi], the plain projection.
+    """
+
+    q: torch.Tensor
+    k: torch.Tensor
+    weights: torch.Tensor
+
+
+class SfaPrologOutput(NamedTuple):
+    """Results of sfa_prolog.
+
+    Attributes:
+        mla: what mla_prolog gives.
+        indexer: what the indexer adds, or None for a layer without one.
+    """
+
+    mla: MlaPrologOutput
+    indexer: IndexerOutput | None
+
+
+def layer_norm(
+    x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor, eps: float
+) -> torch.Tensor:
+    """(x - mean) / sqrt(variance + eps) * weight + bias over the last dimension.
+
+    Args:
+        x: [..., size].
+        weight: [size].
+        bias: [size].
+        eps: added to the variance, which is that of the population.
+
+    Raises:
+        ValueError: a shape does not match.
+    """
+    check_shape("weight", weight, x.shape[-1:])
+    check_shape("bias", bias, x.shape[-1:])
+    x = x.double()
+    x = x - x.mean(-1, keepdim=True)
+    x = x * torch.rsqrt(x.square().mean(-1, keepdim=True) + eps)
+    return x * weight.double() + bias.double()
+
+
+def indexer(
+    hidden_states: torch.Tensor,
+    q_c: torch.Tensor,
+    wq_b: Linear,
+    wk: torch.Tensor,
+    k_norm_weight: torch.Tensor,
+    k_norm_bias: torch.Tensor,
+    weights_proj: torch.Tensor | None,
+    cos: torch.Tensor,
+    sin: torch.Tensor,
+    *,
+    eps: float = 1e-6,
+    rope_interleaved: bool = False,
+) -> IndexerOutput:
+    """Queries, key and head weights of the indexer, cache write excluded.
+
+    Rope rotates the first `rope` elements of the key and of each query head. Interleaved pairs stay
+    interleaved, unlike those of the attention: the cache holds what vllm-ascend puts there.
+
+    Args:
+        hidden_states: [T, hidden].
+        q_c: [T, q_lora], the normed query latent. A W8A8 layer quantises it rounded to the dtype
+            of hidden_states.
+        wq_b: [Hi * Di, q_lora], or W8A8.
+        wk: [Di, hidden]; or [Di + Hi, hidden] with the rows of weights_proj below those of wk.
+        k_norm_weight: [Di].
+        k_norm_bias: [Di].
+        weights_proj: [Hi, hidden], or None where wk holds it.
+        cos: [T, rope].
+        sin: [T, rope].
+        eps: epsilon of the LayerNorm.
+        rope_interleaved: whether rope pairs neighbours (GLM-5) or halves (DeepSeek-V3.2).
+
+    Raises:
+        ValueError: a shape does not match.
+    """
+    check_rank("hidden_states", hidden_states, 2)
+    check_rank("q_c", q_c, 2)
+    check_rank("wk", wk, 2)
+    check_rank("cos", cos, 2)
+    tokens, hidden = hidden_states.shape
+    dim, rope_dim = k_norm_weight.numel(), cos.shape[-1]
+    if weights_proj is None:
+        wk, weights_proj = wk[:dim], wk[dim:]
+    heads = weights_proj.shape[0]
+    check_shape("q_c", q_c, (tokens, linear_shape(wq_b)[1]))
+    check_linear("wq_b", wq_b, (heads * dim, q_c.shape[1]))
+    check_shape("wk", wk, (dim, hidden))
+    check_shape("weights_proj", weights_proj, (heads, hidden))
+
+    def rotate(x: torch.Tensor) -> torch.Tensor:
+        turned = rope(x[..., :rope_dim], cos, sin, rope_interleaved, keep_interleaved=True)
+        return torch.cat([turned, x[..., rope_dim:]], dim=-1)
+
+    query = linear(q_c, wq_b, hidden_states.dtype).view(tokens, heads, dim)
+    key = layer_norm(linear64(hidden_states, wk), k_norm_weight, k_norm_bias, eps)
+    return IndexerOutput(rotate(query), rotate(key), linear64(hidden_states, weights_proj))
+
+
+def sfa_prolog(
+    hidden_states: torch.Tensor,
+    qkv_a_weight: Linear,
+    q_a_norm_weight: torch.Tensor,
+    q_b_weight: Linear,
+    w_uk: torch.Tensor,
+    kv_a_norm_weight: torch.Tensor,
+    cos: torch.Tensor,
+    sin: torch.Tensor,
+    indexer_wq_b: Linear | None = None,
+    indexer_wk: torch.Tensor | None = None,
+    indexer_k_norm_weight: torch.Tensor | None = None,
+    indexer_k_norm_bias: torch.Tensor | None = None,
+    indexer_weights_proj: torch.Tensor | None = None,
+    *,
+    eps: float,
+    rope_interleaved: bool = True,
+    q_a_norm_bias: torch.Tensor | None = None,
+    indexer_eps: float = 1e-6,
+    indexer_rope_interleaved: bool = False,
+    q_c: torch.Tensor | None = None,
+) -> SfaPrologOutput:
+    """mla_prolog and, unless its arguments are None, the indexer behind the same latent.
+
+    Args and errors: those of mla_prolog, and those of indexer with a prefix.
+    """
+    mla = mla_prolog(
+        hidden_states,
+        qkv_a_weight,
+        q_a_norm_weight,
+        q_b_weight,
+        w_uk,
+        kv_a_norm_weight,
+        cos,
+        sin,
+        eps=eps,
+        rope_interleaved=rope_interleaved,
+        q_a_norm_bias=q_a_norm_bias,
+        q_c=q_c,
+    )
+    if indexer_wq_b is None:
+        return SfaPrologOutput(mla, None)
+    return SfaPrologOutput(
+        mla,
+        indexer(
+            hidden_states,
+            mla.q_c if q_c is None else q_c,
+            indexer_wq_b,
+            indexer_wk,
+            indexer_k_norm_weight,
+            indexer_k_norm_bias,
+            indexer_weights_proj,
+            cos,
+            sin,
+            eps=indexer_eps,
+            rope_interleaved=indexer_rope_interleaved,
+        ),
+    )
