@@ -10,7 +10,8 @@
 
 namespace kernels {
 
-// How the fixpipe turns fp32 sums into the output type.
+// How the fixpipe turns sums into the output type. Sums of int8 products leave as they are: it
+// knows no int32 -> bfloat16, and its fp16 scales have a mantissa of 10 bits.
 template <typename C>
 struct FixpipeQuant {
     static constexpr QuantMode_t kMode = QuantMode_t::NoQuant;
@@ -24,33 +25,42 @@ struct FixpipeQuant<bfloat16_t> {
     static constexpr QuantMode_t kMode = QuantMode_t::F322BF16;
 };
 
+// Sums of products of T.
 template <typename T>
+struct Accumulator {
+    using Type = float;
+};
+template <>
+struct Accumulator<int8_t> {
+    using Type = int32_t;
+};
+
+// One instance runs GEMMs of all types, one after the other. Where only bytes move, a fractal row
+// of 32 bytes counts as 16 halves, whatever is in it.
 class Gemm {
 public:
     __aicore__ inline void Open(AscendC::TPipe* pipe, const GemmBuffers& buffers, uint32_t core,
                                 uint32_t cores) {
         core_ = core;
         cores_ = cores;
-        a_slot_elements_ = buffers.a_slot_bytes / sizeof(T);
+        a_slot_bytes_ = buffers.a_slot_bytes;
         l0c_slot_elements_ = buffers.l0c_slot_bytes / sizeof(float);
         a_slot_ = 0;
         l0_slot_ = 0;
         l0c_slot_ = 0;
         pipe->InitBuffer(a_buffer_, kSlots * buffers.a_slot_bytes);
-        pipe->InitBuffer(l0a_, kSlots * kL0SlotElements * sizeof(T));
-        pipe->InitBuffer(l0b_, kSlots * kL0SlotElements * sizeof(T));
+        pipe->InitBuffer(l0a_, kSlots * kL0SlotBytes);
+        pipe->InitBuffer(l0b_, kSlots * kL0SlotBytes);
         pipe->InitBuffer(l0c_, kSlots * buffers.l0c_slot_bytes);
         a_events_.Open(pipe, kSlots);
         l0_events_.Open(pipe, kSlots);
         l0c_events_.Open(pipe, kSlots);
     }
 
-    // One GEMM; its weight is the next phase of `stream`.
-    template <typename C, typename Stream>
+    // One GEMM of T (bfloat16_t, half or int8_t) into C; its weight is the next phase of `stream`.
+    template <typename T, typename C, typename Stream>
     __aicore__ inline void Run(const GemmPlan& plan, GM_ADDR a, GM_ADDR c, Stream& stream) {
-        AscendC::GlobalTensor<T> a_gm;
         AscendC::GlobalTensor<C> c_gm;
-        a_gm.SetGlobalBuffer(reinterpret_cast<__gm__ T*>(a));
         c_gm.SetGlobalBuffer(reinterpret_cast<__gm__ C*>(c));
         TileCursor ahead;  // the tile of A to load next, one before the tile to compute
         TileCursor cursor;
@@ -58,17 +68,17 @@ public:
         cursor.Open(plan, core_, cores_);
         if (cursor.Done(plan)) return;
         uint32_t load_slot = a_slot_;
-        LoadA(plan, a_gm, ahead, load_slot);
+        LoadA(plan, a, ahead, load_slot);
         while (!cursor.Done(plan)) {
-            if (!ahead.Done(plan)) LoadA(plan, a_gm, ahead, load_slot);
+            if (!ahead.Done(plan)) LoadA(plan, a, ahead, load_slot);
             const Tile tile = cursor.Get(plan);
             if (tile.depth == 0) l0c_events_.WaitFree(l0c_slot_);
             a_events_.WaitFull(a_slot_);
-            Multiply(plan, tile, stream.Acquire());
+            Multiply<T>(plan, tile, stream.template Acquire<T>());
             a_events_.SetFree(a_slot_);
             stream.Release();
             a_slot_ = 1 - a_slot_;
-            if (tile.depth + tile.depths == plan.k) Store(plan, tile, c_gm);
+            if (tile.depth + tile.depths == plan.k) Store<T>(plan, tile, c_gm);
             cursor.Next(plan);
         }
     }
@@ -81,52 +91,59 @@ public:
 
 private:
     static constexpr uint32_t kSlots = 2;
-    static constexpr uint32_t kL0SlotElements = 32 * 1024 / sizeof(T);  // half of L0A and of L0B
-    static constexpr uint32_t kFractal = 256;  // elements of a 16-bit fractal
+    static constexpr uint32_t kL0SlotBytes = 32 * 1024;  // half of L0A and of L0B
+    static constexpr uint32_t kFractalBytes = 512;
 
-    __aicore__ inline void LoadA(const GemmPlan& plan, const AscendC::GlobalTensor<T>& a,
-                                 TileCursor& ahead, uint32_t& slot) {
+    // Loaded in units of 4 bytes: a row of [T, 128, 512] in 16-bit elements is one longer than
+    // srcDValue can say.
+    __aicore__ inline void LoadA(const GemmPlan& plan, GM_ADDR a, TileCursor& ahead,
+                                 uint32_t& slot) {
         const Tile tile = ahead.Get(plan);
         const uint64_t offset = static_cast<uint64_t>(tile.row) * plan.a_row_stride +
                                 static_cast<uint64_t>(tile.batch) * plan.a_batch_stride +
                                 tile.depth;
+        AscendC::GlobalTensor<float> gm;
+        gm.SetGlobalBuffer(reinterpret_cast<__gm__ float*>(a));
         AscendC::Nd2NzParams params;
         // Mmad with one row would switch to GEMV: a single row is loaded twice (matrix stride 0)
         // instead.
         params.ndNum = tile.rows == 1 ? 2 : 1;
         params.nValue = tile.rows;
-        params.dValue = tile.depths;
+        params.dValue = Words(plan, tile.depths);
         params.srcNdMatrixStride = 0;
-        params.srcDValue = plan.a_row_stride;
+        params.srcDValue = Words(plan, plan.a_row_stride);
         params.dstNzC0Stride = RoundUp(tile.rows, kStrip);
         params.dstNzNStride = 1;
-        params.dstNzMatrixStride = kStrip;
+        params.dstNzMatrixStride = kBlockBytes / sizeof(float);
         a_events_.WaitFree(slot);
-        AscendC::DataCopy(a_buffer_.template Get<T>()[slot * a_slot_elements_], a[offset], params);
+        AscendC::DataCopy(a_buffer_.Get<float>()[slot * a_slot_bytes_ / sizeof(float)],
+                          gm[Words(plan, offset)], params);
         a_events_.SetFull(slot);
         slot = 1 - slot;
         ahead.Next(plan);
     }
 
+    template <typename Count>
+    static __aicore__ inline Count Words(const GemmPlan& plan, Count elements) {
+        return elements * plan.element_bytes / sizeof(float);
+    }
+
+    template <typename T>
     __aicore__ inline void Multiply(const GemmPlan& plan, const Tile& tile,
                                     const AscendC::LocalTensor<T>& b) {
-        const AscendC::LocalTensor<T> a = a_buffer_.template Get<T>()[a_slot_ * a_slot_elements_];
-        const AscendC::LocalTensor<float> c =
-            l0c_.template Get<float>()[l0c_slot_ * l0c_slot_elements_];
+        using Sum = typename Accumulator<T>::Type;
+        const AscendC::LocalTensor<T> a = a_buffer_.Get<T>()[a_slot_ * a_slot_bytes_ / sizeof(T)];
+        const AscendC::LocalTensor<Sum> c = l0c_.Get<Sum>()[l0c_slot_ * l0c_slot_elements_];
         AscendC::MmadParams params;
         params.m = tile.rows == 1 ? 2 : tile.rows;
         params.n = tile.columns;
         for (uint32_t depth = 0; depth < tile.depths; depth += plan.l0_k) {
             const uint32_t depths = Min(plan.l0_k, tile.depths - depth);
-            const AscendC::LocalTensor<T> l0a = l0a_.template Get<T>()[l0_slot_ * kL0SlotElements];
-            const AscendC::LocalTensor<T> l0b = l0b_.template Get<T>()[l0_slot_ * kL0SlotElements];
+            const AscendC::LocalTensor<T> l0a = l0a_.Get<T>()[l0_slot_ * kL0SlotBytes / sizeof(T)];
+            const AscendC::LocalTensor<T> l0b = l0b_.Get<T>()[l0_slot_ * kL0SlotBytes / sizeof(T)];
             l0_events_.WaitFree(l0_slot_);
             MoveA(l0a, a, tile.rows, depth, depths);
-            if (plan.b_layout < 2) {
-                MoveB(l0b, b, tile, depth, depths);
-            } else {
-                MoveBTransposed(l0b, b, tile, depth, depths);
-            }
+            MoveB(plan, l0b, b, tile, depth, depths);
             l0_events_.SetFull(l0_slot_);
             l0_events_.WaitFull(l0_slot_);
             params.k = depths;
@@ -142,28 +159,62 @@ private:
         }
     }
 
-    // Nz [depth/16][rows][16] in L1 to Zz in L0A.
+    // Nz [depth/C0][rows][C0] in L1 to Zz in L0A.
+    template <typename T>
     __aicore__ inline void MoveA(const AscendC::LocalTensor<T>& l0a,
                                  const AscendC::LocalTensor<T>& a, uint32_t rows, uint32_t depth,
                                  uint32_t depths) {
+        constexpr uint32_t kC0 = kBlockBytes / sizeof(T);
+        constexpr uint32_t kFractal = kFractalBytes / sizeof(T);
         const uint32_t row_fractals = RoundUp(rows, kStrip) / kStrip;
         AscendC::LoadData2DParams params;
         params.startIndex = 0;
-        params.repeatTimes = depths / kStrip;
+        params.repeatTimes = depths / kC0;
         params.srcStride = row_fractals;
         params.dstGap = 0;
         params.ifTranspose = false;
-        const uint32_t start = depth / kStrip * row_fractals;
+        const uint32_t start = depth / kC0 * row_fractals;
         for (uint32_t i = 0; i < row_fractals; ++i) {
-            AscendC::LoadData(l0a[i * depths / kStrip * kFractal], a[(start + i) * kFractal],
-                              params);
+            AscendC::LoadData(l0a[i * depths / kC0 * kFractal], a[(start + i) * kFractal], params);
+        }
+    }
+
+    template <typename T>
+    __aicore__ inline void MoveB(const GemmPlan& plan, const AscendC::LocalTensor<T>& l0b,
+                                 const AscendC::LocalTensor<T>& b, const Tile& tile, uint32_t depth,
+                                 uint32_t depths) {
+        if (plan.b_layout < 2) {
+            CopyB(l0b, b, tile, depth, depths);
+        } else {
+            TransposeB(l0b, b, tile, depth, depths);
+        }
+    }
+
+    // LoadData transposes 16-bit elements only. int8 is stored [k, n] always and goes through
+    // blocks of 32 x 32.
+    __aicore__ inline void MoveB(const GemmPlan&, const AscendC::LocalTensor<int8_t>& l0b,
+                                 const AscendC::LocalTensor<int8_t>& b, const Tile& tile,
+                                 uint32_t depth, uint32_t depths) {
+        constexpr uint32_t kSide = 32;
+        const uint32_t column_blocks = tile.columns / kSide;
+        AscendC::LoadData2dTransposeParams params;
+        params.startIndex = 0;
+        params.repeatTimes = column_blocks;
+        params.srcStride = tile.depths / kSide;
+        params.dstGap = 0;
+        params.dstFracGap = 0;
+        for (uint32_t i = 0; i < depths / kSide; ++i) {
+            AscendC::LoadDataWithTranspose(l0b[i * column_blocks * kSide * kSide],
+                                           b[(depth / kSide + i) * kSide * kSide], params);
         }
     }
 
     // [depth/16][columns][16] in L1 has the fractal order of L0B already.
-    __aicore__ inline void MoveB(const AscendC::LocalTensor<T>& l0b,
+    template <typename T>
+    __aicore__ inline void CopyB(const AscendC::LocalTensor<T>& l0b,
                                  const AscendC::LocalTensor<T>& b, const Tile& tile, uint32_t depth,
                                  uint32_t depths) {
+        constexpr uint32_t kFractal = kFractalBytes / sizeof(T);
         const uint32_t column_fractals = tile.columns / kStrip;
         AscendC::LoadData2DParams params;
         params.startIndex = 0;
@@ -176,9 +227,11 @@ private:
 
     // [columns/16][depths][16] in L1: fractals are k-major inside and column-major outside, so
     // transpose both.
-    __aicore__ inline void MoveBTransposed(const AscendC::LocalTensor<T>& l0b,
-                                           const AscendC::LocalTensor<T>& b, const Tile& tile,
-                                           uint32_t depth, uint32_t depths) {
+    template <typename T>
+    __aicore__ inline void TransposeB(const AscendC::LocalTensor<T>& l0b,
+                                      const AscendC::LocalTensor<T>& b, const Tile& tile,
+                                      uint32_t depth, uint32_t depths) {
+        constexpr uint32_t kFractal = kFractalBytes / sizeof(T);
         const uint32_t column_fractals = tile.columns / kStrip;
         AscendC::LoadData2DParams params;
         params.startIndex = 0;
@@ -192,9 +245,10 @@ private:
         }
     }
 
-    template <typename C>
+    template <typename T, typename C>
     __aicore__ inline void Store(const GemmPlan& plan, const Tile& tile,
                                  const AscendC::GlobalTensor<C>& c) {
+        using Sum = typename Accumulator<T>::Type;
         const uint64_t offset = static_cast<uint64_t>(tile.row) * plan.c_row_stride +
                                 static_cast<uint64_t>(tile.batch) * plan.c_batch_stride +
                                 tile.column;
@@ -205,8 +259,8 @@ private:
         params.dstStride = plan.c_row_stride;
         params.quantPre = FixpipeQuant<C>::kMode;
         HandOverToFixpipe();
-        AscendC::Fixpipe<C, float, AscendC::CFG_ROW_MAJOR>(
-            c[offset], l0c_.template Get<float>()[l0c_slot_ * l0c_slot_elements_], params);
+        AscendC::Fixpipe<C, Sum, AscendC::CFG_ROW_MAJOR>(
+            c[offset], l0c_.Get<Sum>()[l0c_slot_ * l0c_slot_elements_], params);
         l0c_events_.SetFree(l0c_slot_);
         l0c_slot_ = 1 - l0c_slot_;
     }
@@ -225,7 +279,7 @@ private:
     RingEvents<AscendC::HardEvent::M_FIX, AscendC::HardEvent::FIX_M, kSlots> l0c_events_;
     uint32_t core_;
     uint32_t cores_;
-    uint32_t a_slot_elements_;
+    uint32_t a_slot_bytes_;
     uint32_t l0c_slot_elements_;
     uint32_t a_slot_;
     uint32_t l0_slot_;

@@ -1,12 +1,16 @@
-// How work is cut up and dealt out to cores.
+// How work is cut up and dealt out to cores, and where it lies.
 #pragma once
 
 #include "kernel_operator.h"
 
 namespace kernels {
 
-// Columns of a fractal: the unit in which weights are shared out.
+// Rows of a fractal of any type, and its columns for 16-bit types.
 constexpr uint32_t kStrip = 16;
+// Row of a fractal; block of UB and L1.
+constexpr uint32_t kBlockBytes = 32;
+
+__aicore__ inline GM_ADDR Gm(uint64_t address) { return reinterpret_cast<GM_ADDR>(address); }
 
 __aicore__ inline uint32_t Min(uint32_t a, uint32_t b) { return a < b ? a : b; }
 __aicore__ inline uint32_t RoundUp(uint32_t value, uint32_t unit) {

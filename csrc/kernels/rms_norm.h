@@ -1,4 +1,5 @@
-// RMS norm of one row: x / sqrt(mean(x^2) + eps) * gamma (+ beta), in fp32.
+// RMS norm of one row: x / sqrt(mean(x^2) + eps) * gamma (+ beta), in fp32. Layer norm is the same
+// after Centre.
 #pragma once
 
 #include "kernel_operator.h"
@@ -8,7 +9,6 @@
 namespace kernels {
 
 // Widths are multiples of 64, at most 4096: the partial sums of one row fit one repeat.
-template <typename T>
 class RmsNorm {
 public:
     // `width` is the widest row this instance will see.
@@ -18,59 +18,76 @@ public:
         pipe->InitBuffer(gamma_, width * sizeof(float));
         pipe->InitBuffer(beta_, width * sizeof(float));
         pipe->InitBuffer(square_, width * sizeof(float));
-        pipe->InitBuffer(parameter_, width * sizeof(T));
+        pipe->InitBuffer(parameter_, width * sizeof(float));
         pipe->InitBuffer(partial_, kLanes * sizeof(float));
         pipe->InitBuffer(sums_, kLanes * sizeof(float));
         pipe->InitBuffer(root_, kLanes * sizeof(float));
     }
 
-    // Brings gamma, and beta when there is one, into UB. Call before the first row and again for
-    // another norm.
-    __aicore__ inline void Load(GM_ADDR gamma, GM_ADDR beta, bool has_beta, uint32_t width) {
+    // Brings gamma, and beta unless it is null, into UB; both are of type P. Call before the first
+    // row and again for another norm.
+    template <typename P>
+    __aicore__ inline void Load(GM_ADDR gamma, GM_ADDR beta, uint32_t width) {
         width_ = width;
-        has_beta_ = has_beta;
-        LoadParameter(gamma_.template Get<float>(), gamma);
-        if (has_beta) LoadParameter(beta_.template Get<float>(), beta);
+        has_beta_ = beta != nullptr;
+        LoadParameter<P>(gamma_.Get<float>(), gamma);
+        if (has_beta_) LoadParameter<P>(beta_.Get<float>(), beta);
+    }
+
+    // Subtracts the mean from `x`, in place.
+    __aicore__ inline void Centre(const AscendC::LocalTensor<float>& x) {
+        const AscendC::LocalTensor<float> mean = root_.Get<float>();
+        Mean(mean, x);
+        AscendC::Sub(x, x, mean, kLanes, static_cast<uint8_t>(width_ / kLanes), {1, 1, 0, 8, 8, 0});
+        AscendC::PipeBarrier<PIPE_V>();
     }
 
     // Normalises `x` in place. x belongs to the vector pipe before and after.
     __aicore__ inline void Apply(const AscendC::LocalTensor<float>& x, float eps) {
-        const AscendC::LocalTensor<float> square = square_.template Get<float>();
-        const AscendC::LocalTensor<float> partial = partial_.template Get<float>();
-        const AscendC::LocalTensor<float> sums = sums_.template Get<float>();
-        const AscendC::LocalTensor<float> root = root_.template Get<float>();
-        const uint8_t repeats = static_cast<uint8_t>(width_ / kLanes);
+        const AscendC::LocalTensor<float> square = square_.Get<float>();
+        const AscendC::LocalTensor<float> root = root_.Get<float>();
         AscendC::Mul(square, x, x, width_);
-        // Brcb reads eight values of which one counts: none of them may be stale.
-        AscendC::Duplicate(sums, 1.0f, kLanes);
         AscendC::PipeBarrier<PIPE_V>();
-        AscendC::WholeReduceSum(partial, square, kLanes, repeats, 1, 1, 8);
+        Mean(root, square);
+        AscendC::Adds(root, root, eps, kBlockFloats);
         AscendC::PipeBarrier<PIPE_V>();
-        AscendC::WholeReduceSum(sums, partial, repeats, 1, 1, 1, 8);
+        AscendC::Sqrt(root, root, kBlockFloats);
         AscendC::PipeBarrier<PIPE_V>();
-        AscendC::Muls(sums, sums, 1.0f / static_cast<float>(width_), 8);
+        AscendC::Div(x, x, root, kLanes, static_cast<uint8_t>(width_ / kLanes), {1, 1, 0, 8, 8, 0});
         AscendC::PipeBarrier<PIPE_V>();
-        AscendC::Adds(sums, sums, eps, 8);
-        AscendC::PipeBarrier<PIPE_V>();
-        AscendC::Sqrt(sums, sums, 8);
-        AscendC::PipeBarrier<PIPE_V>();
-        AscendC::Brcb(root, sums, 1, {1, 8});
-        AscendC::PipeBarrier<PIPE_V>();
-        AscendC::Div(x, x, root, kLanes, repeats, {1, 1, 0, 8, 8, 0});
-        AscendC::PipeBarrier<PIPE_V>();
-        AscendC::Mul(x, x, gamma_.template Get<float>(), width_);
+        AscendC::Mul(x, x, gamma_.Get<float>(), width_);
         AscendC::PipeBarrier<PIPE_V>();
         if (has_beta_) {
-            AscendC::Add(x, x, beta_.template Get<float>(), width_);
+            AscendC::Add(x, x, beta_.Get<float>(), width_);
             AscendC::PipeBarrier<PIPE_V>();
         }
     }
 
 private:
+    // The mean of a row, in all elements of the first block of `mean`.
+    __aicore__ inline void Mean(const AscendC::LocalTensor<float>& mean,
+                                const AscendC::LocalTensor<float>& x) {
+        const AscendC::LocalTensor<float> partial = partial_.Get<float>();
+        const AscendC::LocalTensor<float> sums = sums_.Get<float>();
+        const uint8_t repeats = static_cast<uint8_t>(width_ / kLanes);
+        // Brcb reads eight values of which one counts: none of them may be stale.
+        AscendC::Duplicate(sums, 1.0f, kBlockFloats);
+        AscendC::PipeBarrier<PIPE_V>();
+        AscendC::WholeReduceSum(partial, x, kLanes, repeats, 1, 1, 8);
+        AscendC::PipeBarrier<PIPE_V>();
+        AscendC::WholeReduceSum(sums, partial, repeats, 1, 1, 1, 8);
+        AscendC::PipeBarrier<PIPE_V>();
+        AscendC::Muls(sums, sums, 1.0f / static_cast<float>(width_), kBlockFloats);
+        AscendC::PipeBarrier<PIPE_V>();
+        AscendC::Brcb(mean, sums, 1, {1, 8});
+        AscendC::PipeBarrier<PIPE_V>();
+    }
+
+    template <typename P>
     __aicore__ inline void LoadParameter(const AscendC::LocalTensor<float>& dst, GM_ADDR address) {
-        AscendC::GlobalTensor<T> gm;
-        gm.SetGlobalBuffer(reinterpret_cast<__gm__ T*>(address));
-        const AscendC::LocalTensor<T> landing = parameter_.template Get<T>();
+        AscendC::GlobalTensor<P> gm;
+        gm.SetGlobalBuffer(reinterpret_cast<__gm__ P*>(address));
+        const AscendC::LocalTensor<P> landing = parameter_.Get<P>();
         HandOver<AscendC::HardEvent::V_MTE2>(
             pipe_);  // an earlier cast may still read the landing buffer
         AscendC::DataCopy(landing, gm, width_);

@@ -1,8 +1,8 @@
-// Rotary embedding of 64-wide heads, in fp32.
+// Rotary embedding of 64 elements of each head, in fp32.
 //
-// out[i] = x1[i] cos[i] - x2[i] sin[i], out[i + 32] = x2[i] cos[i + 32] + x1[i] sin[i + 32], where
-// (x1, x2) are the even and odd elements (interleaved style) or the two halves (half-split style).
-// The result is half-split in both styles, as the attention kernels expect it.
+// out1[i] = x1[i] cos[i] - x2[i] sin[i], out2[i] = x2[i] cos[i + 32] + x1[i] sin[i + 32], where
+// (x1, x2) are the even and odd elements (interleaved) or the two halves (half-split), and so are
+// (out1, out2).
 #pragma once
 
 #include "kernel_operator.h"
@@ -18,30 +18,42 @@ template <typename T>
 class Rope {
 public:
     __aicore__ inline void Open(AscendC::TPipe* pipe, GM_ADDR cos, GM_ADDR sin, bool table_float,
-                                bool interleaved, uint32_t max_heads) {
+                                uint32_t max_heads) {
         pipe_ = pipe;
         cos_gm_ = cos;
         sin_gm_ = sin;
         table_float_ = table_float;
-        interleaved_ = interleaved;
         pipe->InitBuffer(table_, 2 * kRopeDim * sizeof(float));
         pipe->InitBuffer(landing_, 2 * kRopeDim * sizeof(T));
-        pipe->InitBuffer(first_, max_heads * kRopeHalf * sizeof(float));
-        pipe->InitBuffer(second_, max_heads * kRopeHalf * sizeof(float));
-        pipe->InitBuffer(result_, max_heads * kRopeHalf * sizeof(float));
+        pipe->InitBuffer(order_, kRopeDim * sizeof(uint32_t));
+        pipe->InitBuffer(split_, max_heads * kRopeDim * sizeof(float));
+        pipe->InitBuffer(rotated_, max_heads * kRopeDim * sizeof(float));
         pipe->InitBuffer(product_, max_heads * kRopeHalf * sizeof(float));
+    }
+
+    // Where pairs lie in x and in the result. Without interleaved_out nothing has to be set up.
+    __aicore__ inline void SetStyle(bool interleaved_in, bool interleaved_out) {
+        interleaved_in_ = interleaved_in;
+        interleaved_out_ = interleaved_out;
+        if (!interleaved_out) return;
+        const AscendC::LocalTensor<uint32_t> order = order_.Get<uint32_t>();
+        for (uint32_t i = 0; i < kRopeHalf; ++i) {
+            order.SetValue(2 * i, i * sizeof(float));
+            order.SetValue(2 * i + 1, (kRopeHalf + i) * sizeof(float));
+        }
+        HandOver<AscendC::HardEvent::S_V>(pipe_);
     }
 
     // Brings the cos and sin rows of a token into UB.
     __aicore__ inline void LoadTable(uint32_t token) {
-        const AscendC::LocalTensor<float> table = table_.template Get<float>();
+        const AscendC::LocalTensor<float> table = table_.Get<float>();
         HandOver<AscendC::HardEvent::V_MTE2>(pipe_);
         if (table_float_) {
             LoadRow(table, cos_gm_, token);
             LoadRow(table[kRopeDim], sin_gm_, token);
             HandOver<AscendC::HardEvent::MTE2_V>(pipe_);
         } else {
-            const AscendC::LocalTensor<T> landing = landing_.template Get<T>();
+            const AscendC::LocalTensor<T> landing = landing_.Get<T>();
             LoadRow(landing, cos_gm_, token);
             LoadRow(landing[kRopeDim], sin_gm_, token);
             HandOver<AscendC::HardEvent::MTE2_V>(pipe_);
@@ -50,17 +62,33 @@ public:
         }
     }
 
-    // Rotates `heads` heads of `x` (contiguous, 64 wide) with the loaded row into `out`. At most
-    // 255 heads.
-    __aicore__ inline void Apply(const AscendC::LocalTensor<T>& out,
-                                 const AscendC::LocalTensor<float>& x, uint32_t heads) {
-        const AscendC::LocalTensor<float> first = first_.template Get<float>();
-        const AscendC::LocalTensor<float> second = second_.template Get<float>();
-        const AscendC::LocalTensor<float> cos = table_.template Get<float>();
+    // Rotates the first 64 elements of `heads` heads of `x`, `x_stride` elements apart, with the
+    // loaded row, into heads of `out`, `out_stride` apart. At most 255 heads; strides are multiples
+    // of 64 up to 2040.
+    __aicore__ inline void Apply(const AscendC::LocalTensor<T>& out, uint32_t out_stride,
+                                 const AscendC::LocalTensor<float>& x, uint32_t x_stride,
+                                 uint32_t heads) {
+        const AscendC::LocalTensor<float> first = split_.Get<float>();
+        const AscendC::LocalTensor<float> second = first[heads * kRopeHalf];
+        const AscendC::LocalTensor<float> rotated = rotated_.Get<float>();
+        const AscendC::LocalTensor<float> cos = table_.Get<float>();
         const AscendC::LocalTensor<float> sin = cos[kRopeDim];
-        Split(first, second, x, heads);
-        RotateHalf(out, first, cos, second, sin, heads, true);
-        RotateHalf(out[kRopeHalf], second, cos[kRopeHalf], first, sin[kRopeHalf], heads, false);
+        Split(first, second, x, x_stride, heads);
+        RotateHalf(rotated, first, cos, second, sin, heads, true);
+        RotateHalf(rotated[kRopeHalf], second, cos[kRopeHalf], first, sin[kRopeHalf], heads, false);
+        AscendC::LocalTensor<float> result = rotated;
+        if (interleaved_out_) {
+            result = first;  // split_ as a whole
+            for (uint32_t head = 0; head < heads; ++head) {
+                AscendC::Gather(result[head * kRopeDim], rotated, order_.Get<uint32_t>(),
+                                head * kRopeDim * static_cast<uint32_t>(sizeof(float)), kRopeDim);
+            }
+            AscendC::PipeBarrier<PIPE_V>();
+        }
+        const uint8_t out_blocks = static_cast<uint8_t>(out_stride * sizeof(T) / kBlockBytes);
+        AscendC::Cast(out, result, AscendC::RoundMode::CAST_RINT, kRopeDim,
+                      static_cast<uint8_t>(heads), {1, 1, out_blocks, 8});
+        AscendC::PipeBarrier<PIPE_V>();
     }
 
 private:
@@ -72,45 +100,45 @@ private:
         AscendC::DataCopy(dst, gm[static_cast<uint64_t>(token) * kRopeDim], kRopeDim);
     }
 
+    // x1 and x2 of all heads, each dense.
     __aicore__ inline void Split(const AscendC::LocalTensor<float>& first,
                                  const AscendC::LocalTensor<float>& second,
-                                 const AscendC::LocalTensor<float>& x, uint32_t heads) {
-        if (interleaved_) {
+                                 const AscendC::LocalTensor<float>& x, uint32_t x_stride,
+                                 uint32_t heads) {
+        const uint8_t x_blocks = static_cast<uint8_t>(x_stride / kBlockFloats);
+        const uint8_t repeats = static_cast<uint8_t>(heads);
+        if (interleaved_in_) {
             uint64_t kept = 0;
-            const AscendC::GatherMaskParams params(1, static_cast<uint16_t>(heads), 8, 0);
+            const AscendC::GatherMaskParams params(1, repeats, x_blocks, 0);
             AscendC::GatherMask(first, x, static_cast<uint8_t>(1), false, 0, params,
                                 kept);  // even elements
             AscendC::GatherMask(second, x, static_cast<uint8_t>(2), false, 0, params,
                                 kept);  // odd elements
         } else {
-            const uint8_t repeats = static_cast<uint8_t>(heads);
-            AscendC::Muls(first, x, 1.0f, kRopeHalf, repeats, {1, 1, 4, 8});
-            AscendC::Muls(second, x[kRopeHalf], 1.0f, kRopeHalf, repeats, {1, 1, 4, 8});
+            AscendC::Muls(first, x, 1.0f, kRopeHalf, repeats, {1, 1, 4, x_blocks});
+            AscendC::Muls(second, x[kRopeHalf], 1.0f, kRopeHalf, repeats, {1, 1, 4, x_blocks});
         }
         AscendC::PipeBarrier<PIPE_V>();
     }
 
-    // out = a * cos -+ b * sin for 32 lanes of every head; the table row is shared by all heads
+    // 32 of the 64 lanes of every head: a * cos -+ b * sin; the table row is shared by all heads
     // (stride 0).
-    __aicore__ inline void RotateHalf(const AscendC::LocalTensor<T>& out,
+    __aicore__ inline void RotateHalf(const AscendC::LocalTensor<float>& result,
                                       const AscendC::LocalTensor<float>& a,
                                       const AscendC::LocalTensor<float>& cos,
                                       const AscendC::LocalTensor<float>& b,
                                       const AscendC::LocalTensor<float>& sin, uint32_t heads,
                                       bool subtract) {
-        const AscendC::LocalTensor<float> result = result_.template Get<float>();
-        const AscendC::LocalTensor<float> product = product_.template Get<float>();
+        const AscendC::LocalTensor<float> product = product_.Get<float>();
         const uint8_t repeats = static_cast<uint8_t>(heads);
-        AscendC::Mul(result, a, cos, kRopeHalf, repeats, {1, 1, 1, 4, 4, 0});
+        AscendC::Mul(result, a, cos, kRopeHalf, repeats, {1, 1, 1, 8, 4, 0});
         AscendC::Mul(product, b, sin, kRopeHalf, repeats, {1, 1, 1, 4, 4, 0});
         AscendC::PipeBarrier<PIPE_V>();
         if (subtract) {
-            AscendC::Sub(result, result, product, heads * kRopeHalf);
+            AscendC::Sub(result, result, product, kRopeHalf, repeats, {1, 1, 1, 8, 8, 4});
         } else {
-            AscendC::Add(result, result, product, heads * kRopeHalf);
+            AscendC::Add(result, result, product, kRopeHalf, repeats, {1, 1, 1, 8, 8, 4});
         }
-        AscendC::PipeBarrier<PIPE_V>();
-        AscendC::Cast(out, result, AscendC::RoundMode::CAST_RINT, kRopeHalf, repeats, {1, 1, 4, 4});
         AscendC::PipeBarrier<PIPE_V>();
     }
 
@@ -118,12 +146,13 @@ private:
     GM_ADDR cos_gm_;
     GM_ADDR sin_gm_;
     bool table_float_;
-    bool interleaved_;
-    AscendC::TBuf<AscendC::TPosition::VECCALC> table_;
+    bool interleaved_in_;
+    bool interleaved_out_;
+    AscendC::TBuf<AscendC::TPosition::VECIN> table_;
     AscendC::TBuf<AscendC::TPosition::VECIN> landing_;
-    AscendC::TBuf<AscendC::TPosition::VECCALC> first_;
-    AscendC::TBuf<AscendC::TPosition::VECCALC> second_;
-    AscendC::TBuf<AscendC::TPosition::VECCALC> result_;
+    AscendC::TBuf<AscendC::TPosition::VECCALC> order_;
+    AscendC::TBuf<AscendC::TPosition::VECCALC> split_;
+    AscendC::TBuf<AscendC::TPosition::VECCALC> rotated_;
     AscendC::TBuf<AscendC::TPosition::VECCALC> product_;
 };
 

@@ -5,7 +5,8 @@
 
 namespace kernels {
 
-constexpr uint32_t kLanes = 64;  // fp32 elements of one repeat (256 bytes)
+constexpr uint32_t kLanes = 64;       // fp32 elements of one repeat (256 bytes)
+constexpr uint32_t kBlockFloats = 8;  // fp32 elements of one block (32 bytes)
 
 template <typename T>
 __aicore__ inline void ToFloat(const AscendC::LocalTensor<float>& dst,
@@ -13,10 +14,21 @@ __aicore__ inline void ToFloat(const AscendC::LocalTensor<float>& dst,
     AscendC::Cast(dst, src, AscendC::RoundMode::CAST_NONE, count);
 }
 
+__aicore__ inline void ToFloat(const AscendC::LocalTensor<float>& dst,
+                               const AscendC::LocalTensor<float>& src, uint32_t count) {
+    AscendC::Muls(dst, src, 1.0f, count);
+}
+
 template <typename T>
 __aicore__ inline void FromFloat(const AscendC::LocalTensor<T>& dst,
                                  const AscendC::LocalTensor<float>& src, uint32_t count) {
     AscendC::Cast(dst, src, AscendC::RoundMode::CAST_RINT, count);
+}
+
+// x[i] = x[i] * factor for a factor that is spread over one block.
+__aicore__ inline void MulByBlock(const AscendC::LocalTensor<float>& x,
+                                  const AscendC::LocalTensor<float>& factor, uint32_t count) {
+    AscendC::Mul(x, x, factor, kLanes, static_cast<uint8_t>(count / kLanes), {1, 1, 0, 8, 8, 0});
 }
 
 }  // namespace kernels

@@ -2,6 +2,9 @@
 //
 // Weights depend on nothing, so the stream runs ahead of the GEMM that consumes it, across the
 // border to the next GEMM: while a hand-over is pending the ring keeps filling.
+//
+// Weights of all types pass through one ring: NZ rows are 32 bytes whatever the type, so a matrix
+// of int8 moves like one of 16-bit elements with half as many columns.
 #pragma once
 
 #include "kernel_operator.h"
@@ -13,7 +16,7 @@ namespace kernels {
 
 constexpr uint16_t kNoFlag = 0xFFFF;
 
-template <typename T, uint32_t kMaxPhases>
+template <uint32_t kMaxPhases>
 class WeightStream {
 public:
     // With the two of Gemm these are the six event ids of MTE2 and MTE1 that a kernel may take.
@@ -22,7 +25,7 @@ public:
     __aicore__ inline void Open(AscendC::TPipe* pipe, const GemmBuffers& buffers, uint32_t core,
                                 uint32_t cores) {
         slots_ = buffers.b_slots;
-        slot_elements_ = buffers.b_slot_bytes / sizeof(T);
+        slot_bytes_ = buffers.b_slot_bytes;
         core_ = core;
         cores_ = cores;
         phases_ = 0;
@@ -38,7 +41,7 @@ public:
     // is loaded.
     __aicore__ inline void AddPhase(const GemmPlan& plan, GM_ADDR weight, uint16_t flag = kNoFlag) {
         plans_[phases_] = plan;
-        weights_[phases_].SetGlobalBuffer(reinterpret_cast<__gm__ T*>(weight));
+        weights_[phases_].SetGlobalBuffer(reinterpret_cast<__gm__ half*>(weight));
         flags_[phases_] = flag;
         ++phases_;
     }
@@ -48,10 +51,11 @@ public:
         while (in_flight_ < slots_ && phase_ < phases_) Load();
     }
 
-    // The oldest tile, once it has arrived; Release it after the last read.
+    // The oldest tile, once it has arrived; Release it after the last read. T is its element type.
+    template <typename T>
     __aicore__ inline AscendC::LocalTensor<T> Acquire() {
         events_.WaitFull(drain_);
-        return buffer_.template Get<T>()[drain_ * slot_elements_];
+        return buffer_.template Get<T>()[drain_ * slot_bytes_ / sizeof(T)];
     }
 
     __aicore__ inline void Release() {
@@ -76,8 +80,8 @@ private:
     __aicore__ inline void Load() {
         const GemmPlan& plan = plans_[phase_];
         events_.WaitFree(fill_);
-        CopyTile(buffer_.template Get<T>()[fill_ * slot_elements_], weights_[phase_], plan,
-                 cursor_.Get(plan));
+        CopyTile(buffer_.template Get<half>()[fill_ * slot_bytes_ / sizeof(half)], weights_[phase_],
+                 plan, cursor_.Get(plan));
         events_.SetFull(fill_);
         fill_ = fill_ + 1 == slots_ ? 0 : fill_ + 1;
         ++in_flight_;
@@ -89,49 +93,54 @@ private:
     }
 
     // Both [n, k] layouts arrive as [k/16][columns][16], both [k, n] layouts as
-    // [columns/16][depths][16].
-    __aicore__ inline void CopyTile(const AscendC::LocalTensor<T>& dst,
-                                    const AscendC::GlobalTensor<T>& weight, const GemmPlan& plan,
+    // [columns/C0][depths][C0]; all in units of 2 bytes.
+    __aicore__ inline void CopyTile(const AscendC::LocalTensor<half>& dst,
+                                    const AscendC::GlobalTensor<half>& weight, const GemmPlan& plan,
                                     const Tile& tile) {
         const bool column_major = plan.b_layout < 2;
-        const uint32_t rows = column_major ? plan.n : plan.k;  // of the stored matrix
         const uint32_t row = column_major ? tile.column : tile.depth;
-        const uint32_t tile_rows = column_major ? tile.columns : tile.depths;
-        const uint32_t width = column_major ? plan.k : plan.n;
-        const uint32_t first = column_major ? tile.depth : tile.column;
-        const uint32_t tile_width = column_major ? tile.depths : tile.columns;
-        const uint64_t batch = static_cast<uint64_t>(tile.batch) * plan.n * plan.k;
+        const uint32_t rows = column_major ? tile.columns : tile.depths;
+        const uint32_t first = Halves(plan, column_major ? tile.depth : tile.column);
+        const uint32_t width = Halves(plan, column_major ? tile.depths : tile.columns);
+        const uint64_t batch = Halves(plan, static_cast<uint64_t>(tile.batch) * plan.n * plan.k);
         if (plan.b_layout == 0 || plan.b_layout == 2) {
+            const uint32_t stride = Halves(plan, plan.b_stride);
             AscendC::Nd2NzParams params;
             params.ndNum = 1;
-            params.nValue = tile_rows;
-            params.dValue = tile_width;
+            params.nValue = rows;
+            params.dValue = width;
             params.srcNdMatrixStride = 0;
-            params.srcDValue = width;
-            params.dstNzC0Stride = tile_rows;
+            params.srcDValue = stride;
+            params.dstNzC0Stride = rows;
             params.dstNzNStride = 1;
             params.dstNzMatrixStride = 0;
-            AscendC::DataCopy(dst, weight[batch + static_cast<uint64_t>(row) * width + first],
+            AscendC::DataCopy(dst, weight[batch + static_cast<uint64_t>(row) * stride + first],
                               params);
         } else {
-            AscendC::DataCopyParams params;  // 32-byte units: one row of 16 elements each
-            params.blockCount = tile_width / kStrip;
-            params.blockLen = tile_rows;
-            params.srcStride = rows - tile_rows;
+            AscendC::DataCopyParams params;  // 32-byte units: one row of a strip each
+            params.blockCount = width / kStrip;
+            params.blockLen = rows;
+            params.srcStride = plan.b_stride - rows;
             params.dstStride = 0;
             AscendC::DataCopy(
-                dst, weight[batch + static_cast<uint64_t>(first) * rows + row * kStrip], params);
+                dst, weight[batch + static_cast<uint64_t>(first) * plan.b_stride + row * kStrip],
+                params);
         }
+    }
+
+    template <typename Count>
+    static __aicore__ inline Count Halves(const GemmPlan& plan, Count elements) {
+        return elements * plan.element_bytes / sizeof(half);
     }
 
     AscendC::TBuf<AscendC::TPosition::B1> buffer_;
     RingEvents<AscendC::HardEvent::MTE2_MTE1, AscendC::HardEvent::MTE1_MTE2, kMaxSlots> events_;
     GemmPlan plans_[kMaxPhases];
-    AscendC::GlobalTensor<T> weights_[kMaxPhases];
+    AscendC::GlobalTensor<half> weights_[kMaxPhases];
     uint16_t flags_[kMaxPhases];
     TileCursor cursor_;
     uint32_t slots_;
-    uint32_t slot_elements_;
+    uint32_t slot_bytes_;
     uint32_t core_;
     uint32_t cores_;
     uint32_t phases_;

@@ -22,23 +22,31 @@ public:
         if (plan.pad_slots > 0) pipe->InitBuffer(pad_, plan.pad_slots * plan.pad_slot_bytes);
     }
 
-    // The start of the share of a weight that this group's cube core will read: whole rows in ND,
-    // strips of 16 columns of its rows in NZ. `sub_block` of two vector cores takes every other
-    // chunk. The cube reads tile by tile, so it has to wait for all of it.
+    // The start of the share of a weight that this group's cube core will read: its columns, in the
+    // runs in which they lie. `sub_block` of two vector cores takes every other chunk. The cube
+    // reads tile by tile, so it has to wait for all of it.
     __aicore__ inline void WarmGroupShare(const WarmPlan& plan, const GemmPlan& gemm,
                                           GM_ADDR weight, uint32_t group, uint32_t groups,
                                           uint32_t sub_block) {
         if (plan.group_chunks == 0) return;
-        const uint32_t strips = gemm.n / kStrip;
-        const uint64_t row = ShareBegin(strips, groups, group) * kStrip;
-        const uint64_t rows = ShareBegin(strips, groups, group + 1) * kStrip - row;
-        const bool nz = gemm.b_layout == 1;
-        // NZ keeps 16 columns of every row together: a share is k/16 runs. ND keeps whole rows: one
-        // run.
-        const uint64_t run_bytes = nz ? rows * kBlock : rows * gemm.k * kWeightBytes;
-        const uint64_t run_stride = nz ? static_cast<uint64_t>(gemm.n) * kBlock : run_bytes;
-        const uint64_t start = nz ? row * kBlock : row * gemm.k * kWeightBytes;
-        const uint32_t runs = nz ? gemm.k / kStrip : 1;
+        const uint32_t strips = gemm.n / gemm.strip;
+        const uint64_t column = ShareBegin(strips, groups, group) * gemm.strip;
+        const uint64_t columns = ShareBegin(strips, groups, group + 1) * gemm.strip - column;
+        uint64_t run_bytes;  // contiguous bytes of the share
+        uint64_t run_stride;
+        uint64_t start;
+        uint32_t runs = 1;
+        if (gemm.b_layout == 0 || gemm.b_layout == 3) {  // whole columns lie together
+            run_bytes = columns * gemm.k * gemm.element_bytes;
+            run_stride = run_bytes;
+            start = column * gemm.k * gemm.element_bytes;
+        } else {  // a run for every strip of depth (NZ) or every row
+            const uint32_t bytes = gemm.b_layout == 1 ? kBlockBytes : gemm.element_bytes;
+            run_bytes = columns * bytes;
+            run_stride = static_cast<uint64_t>(gemm.b_stride) * bytes;
+            start = column * bytes;
+            runs = gemm.b_layout == 1 ? gemm.k / kStrip : gemm.k;
+        }
         const bool whole_runs = run_bytes <= plan.chunk_bytes;
         // Short runs go together into a chunk or somewhat more: at most two, the size of a landing
         // slot.
@@ -57,32 +65,26 @@ public:
         }
     }
 
-    // This core's chunks of a window. `own_weight` stands in for a region without an address.
-    __aicore__ inline void WarmWindowChunks(const WarmPlan& plan, const WarmWindow& window,
-                                            GM_ADDR own_weight) {
+    // This core's chunks of a window.
+    __aicore__ inline void WarmWindowChunks(const WarmPlan& plan, const WarmWindow& window) {
         if (core_ < window.first_core || core_ >= window.first_core + window.core_count) return;
         for (uint32_t i = core_ - window.first_core; i < window.chunk_count;
              i += window.core_count) {
-            LoadChunk(plan, window.first_chunk + i, own_weight);
+            LoadChunk(plan, window.first_chunk + i);
         }
     }
 
 private:
-    static constexpr uint32_t kBlock = 32;
-    static constexpr uint32_t kWeightBytes = 2;
-
     // The chunk sequence runs through the regions in order; a chunk never crosses from one to the
     // next.
-    __aicore__ inline void LoadChunk(const WarmPlan& plan, uint32_t chunk, GM_ADDR own_weight) {
+    __aicore__ inline void LoadChunk(const WarmPlan& plan, uint32_t chunk) {
         uint64_t offset = static_cast<uint64_t>(chunk) * plan.chunk_bytes;
         for (uint32_t r = 0; r < plan.region_count; ++r) {
             const uint64_t bytes = plan.regions[r].bytes;
             if (offset < bytes) {
                 const uint64_t length =
                     bytes - offset < plan.chunk_bytes ? bytes - offset : plan.chunk_bytes;
-                const uint64_t address = plan.regions[r].address;
-                GM_ADDR base = address == 0 ? own_weight : reinterpret_cast<GM_ADDR>(address);
-                Load(plan, base + offset, length, 1, length);
+                Load(plan, Gm(plan.regions[r].address) + offset, length, 1, length);
                 return;
             }
             offset -= (bytes + plan.chunk_bytes - 1) / plan.chunk_bytes * plan.chunk_bytes;
@@ -98,8 +100,8 @@ private:
         gm.SetGlobalBuffer(address);
         AscendC::DataCopyParams params;
         params.blockCount = static_cast<uint16_t>(count);
-        params.blockLen = static_cast<uint16_t>(bytes / kBlock);
-        params.srcStride = static_cast<uint16_t>((stride - bytes) / kBlock);
+        params.blockLen = static_cast<uint16_t>(bytes / kBlockBytes);
+        params.srcStride = static_cast<uint16_t>((stride - bytes) / kBlockBytes);
         params.dstStride = 0;
         AscendC::DataCopy(pad_.Get<uint8_t>()[slot_ * plan.pad_slot_bytes], gm, params);
         slot_ = slot_ + 1 == plan.pad_slots ? 0 : slot_ + 1;

@@ -1,26 +1,23 @@
 // Runs kernels on the host twin for CPU tensors.
 #pragma once
 
-#include <ATen/core/Tensor.h>
-
 #include <functional>
 #include <string>
-#include <vector>
 
 #include "arch/chip.h"
+#include "ops/launch_tensors.h"
 #include "twin/launch.h"
 
 namespace ops {
 
-/// A tensor as the twin sees it: name, address, extent including the holes of a strided tensor.
-twin::GmTensor TwinInput(const std::string& name, const at::Tensor& tensor);
-twin::GmTensor TwinOutput(const std::string& name, const at::Tensor& tensor);
+struct TwinLaunch {
+    std::string kernel;
+    twin::KernelKind kind = twin::KernelKind::kMixAic1Aiv2;
+    uint32_t block_count = 0;  ///< 0: all cores of the chip
+};
 
-/// Runs a kernel that was planned for `chip` on all its cores.
-void RunOnTwin(const std::string& kernel, const arch::Chip& chip,
-               std::vector<twin::GmTensor> tensors, const std::function<void()>& body);
-
-/// Address of a tensor's data as a kernel argument; null for an undefined tensor.
-uint8_t* KernelAddress(const at::Tensor& tensor);
+/// Runs a kernel that was planned for `chip`.
+void RunOnTwin(const TwinLaunch& launch, const arch::Chip& chip, LaunchTensors& tensors,
+               const std::function<void()>& body);
 
 }  // namespace ops

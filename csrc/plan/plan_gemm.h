@@ -3,15 +3,19 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "plan/gemm_plan.h"
+#include "plan/units.h"
 
 namespace plan {
 
-/// Columns of a fractal: shapes are multiples of it.
-constexpr uint32_t kStrip = 16;
-/// Largest row stride in elements: Nd2NzParams::srcDValue and DataCopyParams::srcStride are 16-bit.
+/// Limit of the 16-bit stride fields of Nd2NzParams::srcDValue and DataCopyParams::srcStride.
 constexpr uint32_t kMostStride = 65535;
+/// Longest row of a 16-bit weight in elements: loaded in units of 2 bytes.
+constexpr uint32_t kMostWeightStride = kMostStride;
+/// Longest row of the left matrix in bytes: loaded in units of 4 bytes.
+constexpr uint32_t kMostLeftStrideBytes = kMostStride * 4;
 
 /// How a weight lies in memory; the values are those of GemmPlan::b_layout.
 enum class WeightLayout : uint32_t { kOutIn = 0, kOutInNz = 1, kInOut = 2, kInOutNz = 3 };
@@ -22,19 +26,23 @@ struct GemmProblem {
     uint32_t n = 0;
     uint32_t k = 0;
     uint32_t batches = 1;
+    bool int8 = false;            ///< A and B are int8, C is int32; layouts kInOut and kInOutNz
+    uint32_t cores = 1;           ///< that the columns are dealt out to
     uint32_t a_row_stride = 0;    ///< elements
     uint32_t a_batch_stride = 0;  ///< elements
     uint32_t c_row_stride = 0;    ///< elements
     uint32_t c_batch_stride = 0;  ///< elements
     WeightLayout layout = WeightLayout::kOutIn;
+    uint32_t stored_n = 0;  ///< columns of the stored weight where B is a part of it; 0: n
 };
 
-/// Tiles for 16-bit inputs. Throws std::invalid_argument where the hardware's fields cannot express
-/// the shape.
+/// Throws std::invalid_argument where the hardware's fields cannot express the shape.
 GemmPlan PlanGemm(const GemmProblem& problem);
 
-/// Buffers that hold the tiles of all of `count` plans. Throws std::logic_error where a core has
-/// not enough.
-GemmBuffers PlanGemmBuffers(const GemmPlan* plans, int count);
+/// Buffers that hold the tiles of all plans. Throws std::logic_error where a core has not enough.
+GemmBuffers PlanGemmBuffers(const std::vector<GemmPlan>& plans);
+
+/// Bytes of the weight of a GEMM.
+uint64_t WeightBytes(const GemmPlan& gemm);
 
 }  // namespace plan

@@ -1,4 +1,4 @@
-// Static schedule of the weight warmer of mla_prolog.
+// Static schedule of the weight warmer of a kernel.
 #pragma once
 
 #include <cstdint>
@@ -6,26 +6,60 @@
 #include <vector>
 
 #include "arch/chip.h"
-#include "plan/mla_prolog_plan.h"
-#include "plan/plan_gemm.h"
+#include "plan/gemm_plan.h"
+#include "plan/warm_plan.h"
 
 namespace plan {
 
-/// A region the caller wants in L2 after the op, e.g. the o_proj weight; in deadline order.
+/// A range of GM that is wanted in L2, e.g. the o_proj weight.
 struct PrefetchRegion {
     uint64_t address = 0;
     uint64_t bytes = 0;
 };
 
+/// What a caller asks an op to warm beside its own weights.
+struct PrefetchRequest {
+    std::vector<PrefetchRegion> regions;  ///< in deadline order
+    std::optional<uint64_t> bytes;        ///< budget of the whole op; without it the default
+};
+
 constexpr size_t kMostPrefetchRegions = 8;
 
-/// Fills `plan.warm`. The GEMMs and sizes of `plan` are set already.
+/// Spends one budget window by window, in deadline order; call its members in that order.
 ///
 /// Without a budget each window gets what HBM has left while the cube streams the phase it covers:
 /// the share by which the vector cores' best read rate exceeds the cube's. A budget (bytes in all,
-/// at most the usable share of L2) is spent in deadline order: q_b, W_UK, then the regions; the
-/// part for the op's own weights stays within the default.
-void PlanWarm(MlaPrologPlan& plan, const arch::Chip& chip,
-              const std::vector<PrefetchRegion>& regions, std::optional<uint64_t> budget_bytes);
+/// at most the usable share of L2) is spent first come first served; the part for the op's own
+/// weights stays within the default.
+class WarmPlanner {
+public:
+    /// `ub_bytes` are left for landing pads. Throws std::invalid_argument for more than
+    /// kMostPrefetchRegions regions.
+    WarmPlanner(const arch::Chip& chip, const PrefetchRequest& request, uint64_t ub_bytes);
+
+    /// The start of each group's own share of `gemm`'s weight, while `streamed_bytes` pass.
+    void GroupShare(const GemmPlan& gemm, uint64_t streamed_bytes);
+
+    /// The start of a weight of the op itself, by `core_count` cores that would only wait.
+    WarmWindow OwnWeight(const PrefetchRegion& weight, uint32_t first_core, uint32_t core_count);
+
+    /// The caller's regions: one window per entry of `streamed_bytes`. What a budget has beyond
+    /// their slack goes into the last one, where no hand-over is waiting behind the loads.
+    std::vector<WarmWindow> RegionWindows(const std::vector<uint64_t>& streamed_bytes);
+
+    WarmPlan Plan() const;
+
+private:
+    arch::Chip chip_;
+    PrefetchRequest request_;
+    WarmPlan plan_{};
+    uint64_t ub_bytes_;
+    uint64_t budget_;          ///< chunks left
+    uint64_t next_chunk_ = 0;  ///< of the chunk sequence
+};
+
+/// A plan that loads all of `regions` with `cores` vector cores, in one window.
+WarmPlan PlanWarmAll(const std::vector<PrefetchRegion>& regions, uint32_t cores,
+                     WarmWindow* window);
 
 }  // namespace plan

@@ -17,7 +17,7 @@ struct WarmWindow {
 
 // A contiguous range of GM that is loaded in order, in chunks of WarmPlan::chunk_bytes.
 struct WarmRegion {
-    uint64_t address;  // GM; 0: this op's own W_UK, whose address is a kernel argument
+    uint64_t address;  // GM
     uint64_t bytes;    // multiple of 32
 };
 
@@ -26,9 +26,7 @@ struct WarmPlan {
     uint32_t pad_slots;    // landing buffers
     uint32_t pad_slot_bytes;
     uint32_t region_count;
-    uint32_t group_chunks;    // chunks of its own q_b share that each AIC's vector cores load first
-    WarmWindow while_norm;    // cores without a row to norm
-    WarmWindow while_q_b;     // until the cube has finished q_b
-    WarmWindow while_absorb;  // until the kernel ends
-    WarmRegion regions[9];    // W_UK and the regions of the caller
+    uint32_t group_chunks;  // chunks of its own share of a weight that each AIC's vector cores load
+                            // first
+    WarmRegion regions[9];  // a weight of the op itself and the regions of the caller
 };

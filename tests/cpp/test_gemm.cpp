@@ -1,4 +1,5 @@
-// The GEMM block against float64, over layouts, types, tails and core counts.
+// The GEMM block against float64 (bf16) and exact integers (int8), over layouts, tails and core
+// counts.
 #include <cmath>
 #include <cstring>
 #include <random>
@@ -25,15 +26,16 @@ float FromBf16(uint16_t value) {
     return result;
 }
 
+template <typename T, typename C>
 void RunGemm(const GemmPlan& plan, const GemmBuffers& buffers, GM_ADDR a, GM_ADDR b, GM_ADDR c) {
     AscendC::TPipe pipe;
-    kernels::WeightStream<bfloat16_t, 1> stream;
-    kernels::Gemm<bfloat16_t> gemm;
+    kernels::WeightStream<1> stream;
+    kernels::Gemm gemm;
     stream.Open(&pipe, buffers, AscendC::GetBlockIdx(), AscendC::GetBlockNum());
     gemm.Open(&pipe, buffers, AscendC::GetBlockIdx(), AscendC::GetBlockNum());
     stream.AddPhase(plan, b);
     stream.Start();
-    gemm.Run<float>(plan, a, c, stream);
+    gemm.Run<T, C>(plan, a, c, stream);
     gemm.Close(&pipe);
     stream.Close(&pipe);
 }
@@ -41,44 +43,65 @@ void RunGemm(const GemmPlan& plan, const GemmBuffers& buffers, GM_ADDR a, GM_ADD
 struct Shape {
     uint32_t m, n, k, batches;
     plan::WeightLayout layout;
+    uint32_t stored_n = 0;  // columns of the weight of which B is the first n; 0: n
+    uint32_t row_gap = 16;  // elements between rows of A
 };
 
-/// Largest error of C relative to the norm of its row, against double arithmetic.
-double GemmError(const Shape& shape, const char* soc) {
-    std::mt19937 random(shape.m * 31 + shape.n * 7 + shape.k);
-    std::normal_distribution<float> normal;
-    const uint32_t a_stride = shape.k * shape.batches + 16;
-    const uint32_t c_stride = shape.n * shape.batches;
-    std::vector<uint16_t> a(size_t{shape.m} * a_stride);
-    std::vector<uint16_t> logical(size_t{shape.batches} * shape.n * shape.k);  // [batch, n, k]
-    for (auto& value : a) value = ToBf16(normal(random));
-    for (auto& value : logical) value = ToBf16(normal(random));
-
-    std::vector<uint16_t> b(logical.size());
-    for (uint32_t batch = 0; batch < shape.batches; ++batch) {
-        for (uint32_t n = 0; n < shape.n; ++n) {
-            for (uint32_t k = 0; k < shape.k; ++k) {
-                size_t at = 0;
-                switch (shape.layout) {
-                    case plan::WeightLayout::kOutIn:
-                        at = size_t{n} * shape.k + k;
-                        break;
-                    case plan::WeightLayout::kOutInNz:
-                        at = (size_t{k / 16} * shape.n + n) * 16 + k % 16;
-                        break;
-                    case plan::WeightLayout::kInOut:
-                        at = size_t{k} * shape.n + n;
-                        break;
-                    case plan::WeightLayout::kInOutNz:
-                        at = (size_t{n / 16} * shape.k + k) * 16 + n % 16;
-                        break;
-                }
-                const size_t first = size_t{batch} * shape.n * shape.k;
-                b[first + at] = logical[first + size_t{n} * shape.k + k];
-            }
-        }
+// How the test makes, reads and adds elements of a type.
+struct Bf16 {
+    using Storage = uint16_t;
+    using Sum = float;
+    using Kernel = bfloat16_t;
+    using KernelSum = float;
+    static constexpr uint32_t kC0 = 16;
+    static Storage Random(std::mt19937& random) {
+        return ToBf16(std::normal_distribution<float>()(random));
     }
-    std::vector<float> c(size_t{shape.m} * c_stride, std::nanf(""));
+    static double Value(Storage value) { return FromBf16(value); }
+};
+
+struct Int8 {
+    using Storage = int8_t;
+    using Sum = int32_t;
+    using Kernel = int8_t;
+    using KernelSum = int32_t;
+    static constexpr uint32_t kC0 = 32;
+    static Storage Random(std::mt19937& random) {
+        return static_cast<Storage>(std::uniform_int_distribution<int>(-128, 127)(random));
+    }
+    static double Value(Storage value) { return value; }
+};
+
+/// Index of B[k][n] in a weight with `columns` columns.
+size_t WeightIndex(plan::WeightLayout layout, size_t n, size_t k, size_t columns, size_t depth,
+                   size_t c0) {
+    switch (layout) {
+        case plan::WeightLayout::kOutIn:
+            return n * depth + k;
+        case plan::WeightLayout::kOutInNz:
+            return (k / c0 * columns + n) * c0 + k % c0;
+        case plan::WeightLayout::kInOut:
+            return k * columns + n;
+        case plan::WeightLayout::kInOutNz:
+            return (n / c0 * depth + k) * c0 + n % c0;
+    }
+    return 0;
+}
+
+/// Largest error of C relative to the norm of its row, against double arithmetic.
+template <typename Type>
+double GemmError(const Shape& shape, const char* soc) {
+    using Storage = typename Type::Storage;
+    using Sum = typename Type::Sum;
+    std::mt19937 random(shape.m * 31 + shape.n * 7 + shape.k);
+    const uint32_t a_stride = shape.k * shape.batches + shape.row_gap;
+    const uint32_t c_stride = shape.n * shape.batches;
+    const uint32_t stored_n = shape.stored_n == 0 ? shape.n : shape.stored_n;
+    std::vector<Storage> a(size_t{shape.m} * a_stride);
+    std::vector<Storage> b(size_t{shape.batches} * stored_n * shape.k);
+    for (auto& value : a) value = Type::Random(random);
+    for (auto& value : b) value = Type::Random(random);
+    std::vector<Sum> c(size_t{shape.m} * c_stride, static_cast<Sum>(-77777777));
 
     plan::GemmProblem problem;
     problem.name = "gemm";
@@ -86,24 +109,28 @@ double GemmError(const Shape& shape, const char* soc) {
     problem.n = shape.n;
     problem.k = shape.k;
     problem.batches = shape.batches;
+    problem.int8 = std::is_same_v<Type, Int8>;
+    problem.cores = arch::FindChip(soc).aic_count;
     problem.a_row_stride = a_stride;
     problem.a_batch_stride = shape.k;
     problem.c_row_stride = c_stride;
     problem.c_batch_stride = shape.n;
     problem.layout = shape.layout;
+    problem.stored_n = shape.stored_n;
     const GemmPlan plan = plan::PlanGemm(problem);
-    const GemmBuffers buffers = plan::PlanGemmBuffers(&plan, 1);
+    const GemmBuffers buffers = plan::PlanGemmBuffers({plan});
 
     twin::LaunchConfig config;
     config.name = "gemm";
     config.chip = &arch::FindChip(soc);
     config.kind = twin::KernelKind::kAicOnly;
-    config.tensors = {{"a", a.data(), a.size() * 2, false},
-                      {"b", b.data(), b.size() * 2, false},
-                      {"c", c.data(), c.size() * 4, true}};
+    config.tensors = {{"a", a.data(), a.size() * sizeof(Storage), false},
+                      {"b", b.data(), b.size() * sizeof(Storage), false},
+                      {"c", c.data(), c.size() * sizeof(Sum), true}};
     twin::Launch(config, [&] {
-        RunGemm(plan, buffers, reinterpret_cast<GM_ADDR>(a.data()),
-                reinterpret_cast<GM_ADDR>(b.data()), reinterpret_cast<GM_ADDR>(c.data()));
+        RunGemm<typename Type::Kernel, typename Type::KernelSum>(
+            plan, buffers, reinterpret_cast<GM_ADDR>(a.data()), reinterpret_cast<GM_ADDR>(b.data()),
+            reinterpret_cast<GM_ADDR>(c.data()));
     });
 
     double worst = 0;
@@ -114,9 +141,9 @@ double GemmError(const Shape& shape, const char* soc) {
             for (uint32_t n = 0; n < shape.n; ++n) {
                 double sum = 0;
                 for (uint32_t k = 0; k < shape.k; ++k) {
-                    sum += static_cast<double>(
-                               FromBf16(a[size_t{m} * a_stride + batch * shape.k + k])) *
-                           FromBf16(logical[(size_t{batch} * shape.n + n) * shape.k + k]);
+                    const size_t at = WeightIndex(shape.layout, n, k, stored_n, shape.k, Type::kC0);
+                    sum += Type::Value(a[size_t{m} * a_stride + batch * shape.k + k]) *
+                           Type::Value(b[size_t{batch} * stored_n * shape.k + at]);
                 }
                 const double difference = c[size_t{m} * c_stride + batch * shape.n + n] - sum;
                 error += std::isnan(difference) ? INFINITY : difference * difference;
@@ -135,28 +162,61 @@ constexpr double kFp32Sums = 1e-5;
 
 TEST(gemm_out_in) {
     for (const uint32_t m : {1u, 2u, 15u, 16u, 17u, 100u, 128u, 129u, 200u}) {
-        CHECK(GemmError({m, 16 * 29, 16 * 21, 1, plan::WeightLayout::kOutIn}, "Ascend910_9391") <
-              kFp32Sums);
+        CHECK(GemmError<Bf16>({m, 16 * 29, 16 * 21, 1, plan::WeightLayout::kOutIn},
+                              "Ascend910_9391") < kFp32Sums);
     }
 }
 
 TEST(gemm_out_in_nz) {
     for (const uint32_t m : {1u, 16u, 33u, 130u}) {
-        CHECK(GemmError({m, 16 * 50, 16 * 17, 1, plan::WeightLayout::kOutInNz}, "Ascend910B3") <
-              kFp32Sums);
+        CHECK(GemmError<Bf16>({m, 16 * 50, 16 * 17, 1, plan::WeightLayout::kOutInNz},
+                              "Ascend910B3") < kFp32Sums);
     }
 }
 
 TEST(gemm_in_out_per_head) {
     for (const uint32_t m : {1u, 3u, 64u, 65u, 140u}) {
-        CHECK(GemmError({m, 512, 192, 5, plan::WeightLayout::kInOut}, "Ascend910_9391") <
+        CHECK(GemmError<Bf16>({m, 512, 192, 5, plan::WeightLayout::kInOut}, "Ascend910_9391") <
               kFp32Sums);
-        CHECK(GemmError({m, 512, 128, 3, plan::WeightLayout::kInOutNz}, "Ascend910B3") < kFp32Sums);
+        CHECK(GemmError<Bf16>({m, 512, 128, 3, plan::WeightLayout::kInOutNz}, "Ascend910B3") <
+              kFp32Sums);
     }
 }
 
 TEST(gemm_with_fewer_strips_than_cores) {
-    CHECK(GemmError({5, 16 * 3, 16, 1, plan::WeightLayout::kOutIn}, "Ascend910_9391") < kFp32Sums);
+    CHECK(GemmError<Bf16>({5, 16 * 3, 16, 1, plan::WeightLayout::kOutIn}, "Ascend910_9391") <
+          kFp32Sums);
+}
+
+TEST(gemm_with_a_part_of_a_fused_weight) {
+    for (const plan::WeightLayout layout :
+         {plan::WeightLayout::kOutIn, plan::WeightLayout::kOutInNz}) {
+        CHECK(GemmError<Bf16>({9, 128, 336, 1, layout, 192}, "Ascend910_9391") < kFp32Sums);
+    }
+}
+
+// [T, 128, 512]: a row of 65,536 elements, one more than a 16-bit stride can say.
+TEST(gemm_with_long_rows_on_the_left) {
+    CHECK(GemmError<Bf16>({3, 128, 512, 2, plan::WeightLayout::kInOut, 0, 65536 - 1024},
+                          "Ascend910_9391") < kFp32Sums);
+}
+
+// Integer sums are exact, whatever the order.
+TEST(gemm_int8_in_out) {
+    for (const uint32_t m : {1u, 2u, 16u, 17u, 128u, 130u}) {
+        CHECK_EQ(
+            GemmError<Int8>({m, 32 * 29, 32 * 21, 1, plan::WeightLayout::kInOut}, "Ascend910_9391"),
+            0.0);
+    }
+    CHECK_EQ(GemmError<Int8>({3, 32 * 3, 32, 1, plan::WeightLayout::kInOut}, "Ascend910B3"), 0.0);
+}
+
+TEST(gemm_int8_in_out_nz) {
+    for (const uint32_t m : {1u, 15u, 64u, 65u, 200u}) {
+        CHECK_EQ(
+            GemmError<Int8>({m, 32 * 50, 32 * 67, 1, plan::WeightLayout::kInOutNz}, "Ascend910B3"),
+            0.0);
+    }
 }
 
 TEST(plan_gemm_refuses_what_the_fields_cannot_hold) {
@@ -165,9 +225,14 @@ TEST(plan_gemm_refuses_what_the_fields_cannot_hold) {
     problem.m = 4;
     problem.n = 64;
     problem.k = 64;
-    problem.a_row_stride = 65536;
-    CHECK_THROWS_WITH(plan::PlanGemm(problem), std::invalid_argument, "at most 65535, got 65536");
+    problem.a_row_stride = 131072;
+    CHECK_THROWS_WITH(plan::PlanGemm(problem), std::invalid_argument,
+                      "at most 262140 bytes, got 262144");
     problem.a_row_stride = 64;
     problem.n = 40;
     CHECK_THROWS_WITH(plan::PlanGemm(problem), std::invalid_argument, "multiple of 16, got 40");
+    problem.n = 48;
+    problem.int8 = true;
+    problem.layout = plan::WeightLayout::kInOut;
+    CHECK_THROWS_WITH(plan::PlanGemm(problem), std::invalid_argument, "multiple of 32, got 48");
 }

@@ -1,16 +1,17 @@
-// Plans of mla_prolog: tiles fit their buffers, windows stay within their regions and budgets.
+// Plans of the prolog kernels: tiles fit their buffers, windows stay within their regions and
+// budgets.
 #include <numeric>
 #include <string>
 #include <vector>
 
 #include "arch/chip.h"
 #include "check.h"
-#include "plan/plan_mla_prolog.h"
+#include "plan/plan_prolog.h"
 
 namespace {
 
-plan::MlaPrologProblem DeepSeekV3(uint32_t tokens, uint32_t tp) {
-    plan::MlaPrologProblem problem;
+plan::PrologProblem DeepSeekV3(uint32_t tokens, uint32_t tp) {
+    plan::PrologProblem problem;
     problem.tokens = tokens;
     problem.hidden_size = 7168;
     problem.heads = 128 / tp;
@@ -18,9 +19,9 @@ plan::MlaPrologProblem DeepSeekV3(uint32_t tokens, uint32_t tp) {
     problem.kv_lora_rank = 512;
     problem.nope_dim = 128;
     problem.rope_dim = 64;
-    problem.cache_block_size = 128;
-    problem.kv_cache_stride = 128 * 512;
-    problem.rope_cache_stride = 128 * 64;
+    problem.kv_cache = {128 * 512, 128, 512, 0};
+    problem.rope_cache = {128 * 64, 128, 64, 0};
+    problem.w_uk_region = {0x1000000, uint64_t{problem.heads} * 128 * 512 * 2};
     return problem;
 }
 
@@ -32,18 +33,21 @@ uint64_t SequenceChunks(const WarmPlan& warm) {
     return chunks;
 }
 
-uint64_t PlannedChunks(const WarmPlan& warm, const arch::Chip& chip) {
-    uint64_t chunks = uint64_t{warm.group_chunks} * chip.aic_count;
-    for (const WarmWindow& window : {warm.while_norm, warm.while_q_b, warm.while_absorb})
-        chunks += window.chunk_count;
+std::vector<WarmWindow> Windows(const PrologPlan& plan) {
+    return {plan.while_norm, plan.while_q_b, plan.while_indexer_q, plan.while_absorb};
+}
+
+uint64_t PlannedChunks(const PrologPlan& plan, const arch::Chip& chip) {
+    uint64_t chunks = uint64_t{plan.warm.group_chunks} * chip.aic_count;
+    for (const WarmWindow& window : Windows(plan)) chunks += window.chunk_count;
     return chunks;
 }
 
 /// Windows follow one another through the chunk sequence and end inside it; cores exist.
-void CheckWindows(const MlaPrologPlan& plan, const arch::Chip& chip) {
+void CheckWindows(const PrologPlan& plan, const arch::Chip& chip) {
     const WarmPlan& warm = plan.warm;
     uint64_t next = 0;
-    for (const WarmWindow& window : {warm.while_norm, warm.while_q_b, warm.while_absorb}) {
+    for (const WarmWindow& window : Windows(plan)) {
         if (window.chunk_count == 0) continue;
         CHECK_EQ(window.first_chunk, next);
         next += window.chunk_count;
@@ -58,8 +62,8 @@ void CheckWindows(const MlaPrologPlan& plan, const arch::Chip& chip) {
 TEST(tiles_fit_the_buffers_of_a_core) {
     for (const uint32_t tokens : {1u, 16u, 17u, 64u, 65u, 128u, 129u, 8192u}) {
         for (const uint32_t tp : {1u, 16u}) {
-            const MlaPrologPlan plan =
-                plan::PlanMlaProlog(DeepSeekV3(tokens, tp), arch::FindChip("Ascend910_9391"));
+            const PrologPlan plan =
+                plan::PlanProlog(DeepSeekV3(tokens, tp), arch::FindChip("Ascend910_9391"));
             const GemmBuffers& buffers = plan.buffers;
             CHECK(buffers.b_slots * buffers.b_slot_bytes + 2 * buffers.a_slot_bytes <=
                   arch::kL1Bytes);
@@ -83,15 +87,15 @@ TEST(windows_stay_inside_the_regions_for_every_chip_and_budget) {
         for (const uint32_t tokens : {1u, 16u, 40u, 48u, 49u, 500u}) {
             for (const uint64_t region :
                  {uint64_t{0}, uint64_t{31}, uint64_t{32}, uint64_t{16385}, uint64_t{14680064}}) {
-                plan::MlaPrologProblem problem = DeepSeekV3(tokens, 16);
-                problem.prefetch = {{0x1000, region}, {0x2000, 40000}};
-                CheckWindows(plan::PlanMlaProlog(problem, chip), chip);
+                plan::PrologProblem problem = DeepSeekV3(tokens, 16);
+                problem.prefetch.regions = {{0x1000, region}, {0x2000, 40000}};
+                CheckWindows(plan::PlanProlog(problem, chip), chip);
                 for (const uint64_t budget :
                      {uint64_t{0}, uint64_t{16383}, uint64_t{1} << 20, uint64_t{1} << 30}) {
-                    problem.prefetch_bytes = budget;
-                    const MlaPrologPlan plan = plan::PlanMlaProlog(problem, chip);
+                    problem.prefetch.bytes = budget;
+                    const PrologPlan plan = plan::PlanProlog(problem, chip);
                     CheckWindows(plan, chip);
-                    CHECK(PlannedChunks(plan.warm, chip) * plan.warm.chunk_bytes <= budget);
+                    CHECK(PlannedChunks(plan, chip) * plan.warm.chunk_bytes <= budget);
                 }
             }
         }
@@ -100,48 +104,48 @@ TEST(windows_stay_inside_the_regions_for_every_chip_and_budget) {
 
 // What HBM has left at 1.49 of 1.41 TB/s: 5.7 % of what streams meanwhile.
 TEST(the_default_budget_is_the_slack_of_the_streams) {
-    plan::MlaPrologProblem problem = DeepSeekV3(16, 1);
-    problem.prefetch = {{0x1000, 234881024}};
+    plan::PrologProblem problem = DeepSeekV3(16, 1);
+    problem.prefetch.regions = {{0x1000, 234881024}};
     const arch::Chip& chip = arch::FindChip("Ascend910_9391");
-    const WarmPlan warm = plan::PlanMlaProlog(problem, chip).warm;
-    CHECK_EQ(warm.chunk_bytes, 16384u);
+    const PrologPlan plan = plan::PlanProlog(problem, chip);
+    CHECK_EQ(plan.warm.chunk_bytes, 16384u);
     // qkv_a: 30.3 MB x 0.0567 = 1.718 MB = 104 chunks, rounded up to 5 for each of 24 groups
-    CHECK_EQ(warm.group_chunks, 5u);
+    CHECK_EQ(plan.warm.group_chunks, 5u);
     // 32 of 48 vector cores have no row to norm
-    CHECK_EQ(warm.while_norm.chunk_count, 32u);
-    CHECK_EQ(warm.while_norm.first_core, 16u);
+    CHECK_EQ(plan.while_norm.chunk_count, 32u);
+    CHECK_EQ(plan.while_norm.first_core, 16u);
     // q_b: 75.5 MB x 0.0567 = 4.284 MB = 261 chunks; W_UK: 16.8 MB x 0.0567 = 0.952 MB = 58
-    CHECK_EQ(warm.while_q_b.chunk_count, 261u);
-    CHECK_EQ(warm.while_absorb.chunk_count, 58u);
+    CHECK_EQ(plan.while_q_b.chunk_count, 261u);
+    CHECK_EQ(plan.while_absorb.chunk_count, 58u);
 }
 
 // A budget beyond the slack goes behind the last hand-over, up to 0.7 of the 192 MiB of L2.
 TEST(a_large_budget_is_bounded_by_l2) {
-    plan::MlaPrologProblem problem = DeepSeekV3(16, 1);
-    problem.prefetch = {{0x1000, uint64_t{4} << 30}};
-    problem.prefetch_bytes = uint64_t{4} << 30;
+    plan::PrologProblem problem = DeepSeekV3(16, 1);
+    problem.prefetch.regions = {{0x1000, uint64_t{4} << 30}};
+    problem.prefetch.bytes = uint64_t{4} << 30;
     const arch::Chip& chip = arch::FindChip("Ascend910_9391");
-    const WarmPlan warm = plan::PlanMlaProlog(problem, chip).warm;
-    CHECK_EQ(warm.while_q_b.chunk_count, 261u);
-    CHECK_EQ(PlannedChunks(warm, chip), 140928614u / 16384);  // 0.7 x 201326592 bytes
+    const PrologPlan plan = plan::PlanProlog(problem, chip);
+    CHECK_EQ(plan.while_q_b.chunk_count, 261u);
+    CHECK_EQ(PlannedChunks(plan, chip), 140928614u / 16384);  // 0.7 x 201326592 bytes
 }
 
 // At TP16 with half the hidden size q_b has 3 tiles a core, fewer than the ring holds: the stream
 // reaches W_UK before the norm is done, so nothing of it is warmed.
 TEST(w_uk_is_left_alone_where_the_weight_stream_is_there_first) {
-    plan::MlaPrologProblem problem = DeepSeekV3(16, 16);
+    plan::PrologProblem problem = DeepSeekV3(16, 16);
     const arch::Chip& chip = arch::FindChip("Ascend910_9391");
-    CHECK(plan::PlanMlaProlog(problem, chip).warm.while_norm.chunk_count > 0);
+    CHECK(plan::PlanProlog(problem, chip).while_norm.chunk_count > 0);
     problem.q_lora_rank = 768;
-    CHECK_EQ(plan::PlanMlaProlog(problem, chip).warm.while_norm.chunk_count, 0u);
+    CHECK_EQ(plan::PlanProlog(problem, chip).while_norm.chunk_count, 0u);
 }
 
 TEST(plans_refuse_what_the_kernel_cannot_do) {
     const arch::Chip& chip = arch::FindChip("Ascend910_9391");
     const auto refuses = [&](auto change, const char* text) {
-        plan::MlaPrologProblem problem = DeepSeekV3(16, 1);
+        plan::PrologProblem problem = DeepSeekV3(16, 1);
         change(problem);
-        CHECK_THROWS_WITH(plan::PlanMlaProlog(problem, chip), std::invalid_argument, text);
+        CHECK_THROWS_WITH(plan::PlanProlog(problem, chip), std::invalid_argument, text);
     };
     refuses([](auto& p) { p.tokens = 0; }, "tokens: expected 1 to 8192, got 0");
     refuses([](auto& p) { p.tokens = 8193; }, "got 8193");
@@ -149,7 +153,7 @@ TEST(plans_refuse_what_the_kernel_cannot_do) {
             "q_lora_rank: expected a multiple of 64 up to 4096, got 100");
     refuses([](auto& p) { p.rope_dim = 32; }, "rope dimension: expected 64, got 32");
     refuses([](auto& p) { p.heads = 0; }, "heads: expected at least 1, got 0");
-    refuses([](auto& p) { p.prefetch.resize(9); }, "at most 8 regions, got 9");
+    refuses([](auto& p) { p.prefetch.regions.resize(9); }, "at most 8 regions, got 9");
     CHECK_THROWS_WITH(arch::FindChip("Ascend310"), std::invalid_argument,
                       "unknown chip 'Ascend310'");
 }

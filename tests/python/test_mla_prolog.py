@@ -215,7 +215,7 @@ def test_tensors_that_start_inside_their_storage():
     kv_cache, rope_cache = inputs.poisoned_caches()
     kv, rope = shifted(kv_cache.tensor), shifted(rope_cache.tensor)
     outputs = torch.ops.ascend_prefetch.mla_prolog(**arguments, kv_cache=kv, rope_cache=rope)
-    for output, wanted in zip(outputs, expected.outputs, strict=True):
+    for output, wanted in zip(outputs[:3], expected.outputs, strict=True):
         assert same_bits(output, wanted)
     assert same_bits(kv, expected.kv_cache.tensor)
     assert same_bits(rope, expected.rope_cache.tensor)

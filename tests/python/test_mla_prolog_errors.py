@@ -81,6 +81,7 @@ RANKS = {
     "q_a_norm_weight": "1",
     "kv_a_norm_weight": "1",
     "kv_cache": "4",
+    "rope_cache": "4",
     "qkv_a_weight": "2 or 3",
     "q_b_weight": "2 or 3",
     "w_uk": "3 or 4",

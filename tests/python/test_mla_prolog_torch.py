@@ -142,7 +142,7 @@ class Prolog(torch.nn.Module):
     """A caller of the op: work before it, and work after it that reads the caches."""
 
     def forward(self, hidden_states, weights, cos, sin, slot_mapping, kv_cache, rope_cache):
-        q_nope, q_rope, q_c = torch.ops.ascend_prefetch.mla_prolog(
+        q_nope, q_rope, q_c, _ = torch.ops.ascend_prefetch.mla_prolog(
             hidden_states * 2,
             *weights,
             cos,

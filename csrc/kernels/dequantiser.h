@@ -1,0 +1,128 @@
+// int32 sums of a W8A8 product to fp32: (sum + bias) * column scale (* token scale).
+//
+// On the vector cores: the fixpipe knows no int32 -> bfloat16, and its fp16 scales have a mantissa
+// of 10 bits.
+#pragma once
+
+#include "kernel_operator.h"
+#include "kernels/events.h"
+#include "kernels/partition.h"
+#include "kernels/vector_math.h"
+#include "plan/quant_plan.h"
+
+namespace kernels {
+
+class Dequantiser {
+public:
+    // `width` is the widest row this instance will see, a multiple of 64.
+    __aicore__ inline void Open(AscendC::TPipe* pipe, uint32_t width) {
+        pipe_ = pipe;
+        pipe->InitBuffer(sums_, width * sizeof(int32_t));
+        pipe->InitBuffer(bias_, width * sizeof(int32_t));
+        pipe->InitBuffer(scale_, width * sizeof(float));
+        pipe->InitBuffer(packed_, kPacked * sizeof(int64_t));
+        pipe->InitBuffer(token_scale_, kBlockFloats * sizeof(float));
+    }
+
+    // Takes up one linear layer: its sums lie at `sums`, a row per token, `row_stride` elements
+    // apart; its token scales, where the quantisation is dynamic, at `token_scales`.
+    __aicore__ inline void Bind(const QuantPlan& plan, const QuantAddresses& addresses,
+                                GM_ADDR sums, uint32_t row_stride, GM_ADDR token_scales) {
+        scale_bytes_ = plan.scale_bytes;
+        addresses_ = addresses;
+        sums_gm_ = sums;
+        row_stride_ = row_stride;
+        token_scales_ = token_scales;
+        columns_ = 0;
+    }
+
+    // Brings scales and biases of columns [column, column + columns) into UB.
+    __aicore__ inline void LoadColumns(uint32_t column, uint32_t columns) {
+        column_ = column;
+        columns_ = columns;
+        HandOver<AscendC::HardEvent::V_MTE2>(pipe_);
+        if (addresses_.quant_bias != 0) {
+            AscendC::GlobalTensor<int32_t> bias;
+            bias.SetGlobalBuffer(reinterpret_cast<__gm__ int32_t*>(addresses_.quant_bias));
+            AscendC::DataCopy(bias_.Get<int32_t>(), bias[column], columns);
+        }
+        if (scale_bytes_ == sizeof(float)) {
+            AscendC::GlobalTensor<float> scale;
+            scale.SetGlobalBuffer(reinterpret_cast<__gm__ float*>(addresses_.dequant_scale));
+            AscendC::DataCopy(scale_.Get<float>(), scale[column], columns);
+            HandOver<AscendC::HardEvent::MTE2_V>(pipe_);
+        } else {
+            HandOver<AscendC::HardEvent::MTE2_V>(pipe_);
+            for (uint32_t i = 0; i < columns; i += kPacked) {
+                UnpackScales(i, Min(kPacked, columns - i));
+            }
+        }
+    }
+
+    __aicore__ inline bool Holds(uint32_t column, uint32_t columns) const {
+        return columns_ == columns && column_ == column;
+    }
+
+    // The loaded columns of a token, dequantised, for the vector pipe.
+    __aicore__ inline void Row(const AscendC::LocalTensor<float>& x, uint32_t token) {
+        const AscendC::LocalTensor<int32_t> sums = sums_.Get<int32_t>();
+        const bool dynamic = addresses_.input_scale == 0;
+        AscendC::GlobalTensor<int32_t> gm;
+        gm.SetGlobalBuffer(reinterpret_cast<__gm__ int32_t*>(sums_gm_));
+        HandOver<AscendC::HardEvent::V_MTE2>(pipe_);
+        AscendC::DataCopy(sums, gm[static_cast<uint64_t>(token) * row_stride_ + column_], columns_);
+        if (dynamic) {
+            AscendC::GlobalTensor<float> scales;
+            scales.SetGlobalBuffer(reinterpret_cast<__gm__ float*>(token_scales_));
+            AscendC::DataCopy(token_scale_.Get<float>(),
+                              scales[static_cast<uint64_t>(token) * kBlockFloats], kBlockFloats);
+        }
+        HandOver<AscendC::HardEvent::MTE2_V>(pipe_);
+        if (addresses_.quant_bias != 0) {
+            AscendC::Add(sums, sums, bias_.Get<int32_t>(), columns_);
+            AscendC::PipeBarrier<PIPE_V>();
+        }
+        AscendC::Cast(x, sums, AscendC::RoundMode::CAST_RINT, columns_);
+        AscendC::PipeBarrier<PIPE_V>();
+        AscendC::Mul(x, x, scale_.Get<float>(), columns_);
+        AscendC::PipeBarrier<PIPE_V>();
+        if (dynamic) {
+            MulByBlock(x, token_scale_.Get<float>(), columns_);
+            AscendC::PipeBarrier<PIPE_V>();
+        }
+    }
+
+private:
+    static constexpr uint32_t kPacked = 1024;  // int64 scales in flight
+
+    // The fp32 scales are the low halves of int64 words.
+    __aicore__ inline void UnpackScales(uint32_t first, uint32_t count) {
+        AscendC::GlobalTensor<uint32_t> gm;
+        gm.SetGlobalBuffer(reinterpret_cast<__gm__ uint32_t*>(addresses_.dequant_scale));
+        HandOver<AscendC::HardEvent::V_MTE2>(pipe_);
+        AscendC::DataCopy(packed_.Get<uint32_t>(), gm[2 * static_cast<uint64_t>(column_ + first)],
+                          2 * count);
+        HandOver<AscendC::HardEvent::MTE2_V>(pipe_);
+        uint64_t kept = 0;
+        const AscendC::GatherMaskParams params(1, static_cast<uint16_t>(2 * count / kLanes), 8, 0);
+        AscendC::GatherMask(scale_.Get<uint32_t>()[first], packed_.Get<uint32_t>(),
+                            static_cast<uint8_t>(1), false, 0, params, kept);
+        AscendC::PipeBarrier<PIPE_V>();
+    }
+
+    AscendC::TPipe* pipe_;
+    uint32_t scale_bytes_;
+    QuantAddresses addresses_;
+    GM_ADDR sums_gm_;
+    GM_ADDR token_scales_;
+    uint32_t row_stride_;
+    uint32_t column_;
+    uint32_t columns_;
+    AscendC::TBuf<AscendC::TPosition::VECIN> sums_;
+    AscendC::TBuf<AscendC::TPosition::VECIN> bias_;
+    AscendC::TBuf<AscendC::TPosition::VECIN> scale_;
+    AscendC::TBuf<AscendC::TPosition::VECIN> packed_;
+    AscendC::TBuf<AscendC::TPosition::VECIN> token_scale_;
+};
+
+}  // namespace kernels

@@ -1,0 +1,31 @@
+// Rows of a paged cache.
+#pragma once
+
+#include "kernel_operator.h"
+#include "kernels/partition.h"
+#include "plan/cache_plan.h"
+
+namespace kernels {
+
+// Stores `width` elements as row `slot` of a cache, or the part of it that starts at `cache`.
+template <typename T>
+__aicore__ inline void StoreCacheRow(const CachePlan& plan, GM_ADDR cache, uint64_t slot,
+                                     const AscendC::LocalTensor<T>& row, uint32_t width) {
+    AscendC::GlobalTensor<T> gm;
+    gm.SetGlobalBuffer(reinterpret_cast<__gm__ T*>(cache));
+    const uint64_t offset =
+        slot / plan.block_size * plan.block_stride + slot % plan.block_size * plan.row_stride;
+    AscendC::DataCopyParams params;  // blocks of 32 bytes
+    params.blockCount = 1;
+    params.blockLen = width * sizeof(T) / kBlockBytes;
+    params.srcStride = 0;
+    params.dstStride = 0;
+    if (plan.nz != 0) {
+        params.blockCount = params.blockLen;
+        params.blockLen = 1;
+        params.dstStride = plan.block_size - 1;
+    }
+    AscendC::DataCopy(gm[offset], row, params);
+}
+
+}  // namespace kernels

@@ -1,0 +1,36 @@
+// MLA and SFA projections of a token batch in one kernel, with the paged cache writes.
+//
+//   AIC   qkv_a --> wk, weights --> q_b --> wq_b --> absorb
+//            \      _______________/ \        \      /
+//   AIV   (q)  norm q_c               heads of q  heads of the indexer's q     (q)
+//              then kv_c, k_pe -> caches      indexer key -> cache
+//
+// Vector cores also quantise what the cube multiplies in int8 (q), and dequantise its sums. They
+// warm the next weights in the windows in which they would only wait; the cube's weight stream runs
+// ahead over every hand-over. Every arrow between the lanes is a publish of prolog_cube.h or
+// prolog_vector.h: the two name them in the same order.
+#pragma once
+
+#include "kernel_operator.h"
+#include "kernels/prolog_cube.h"
+#include "kernels/prolog_vector.h"
+#include "plan/prolog_plan.h"
+
+namespace kernels {
+
+// T: bfloat16_t or half. kQuantised: linear layers, q_nope or the latent cache may be int8.
+// kIndexer: layers may have an indexer.
+template <typename T, bool kQuantised, bool kIndexer>
+__aicore__ inline void Prolog(const PrologAddresses& addresses, const PrologPlan& plan) {
+    AscendC::TPipe pipe;
+    if ASCEND_IS_AIC {
+        PrologCube<T, kQuantised, kIndexer> cube;
+        cube.Run(&pipe, addresses, plan);
+    }
+    if ASCEND_IS_AIV {
+        PrologVector<T, kQuantised, kIndexer> vector;
+        vector.Run(&pipe, addresses, plan);
+    }
+}
+
+}  // namespace kernels

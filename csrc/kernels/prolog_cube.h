@@ -1,0 +1,96 @@
+// The matrix products of mla_prolog and sfa_prolog.
+#pragma once
+
+#include "kernel_operator.h"
+#include "kernels/gemm.h"
+#include "kernels/hand_over.h"
+#include "kernels/partition.h"
+#include "kernels/weight_stream.h"
+#include "plan/prolog_plan.h"
+
+namespace kernels {
+
+template <typename T, bool kQuantised, bool kIndexer>
+class PrologCube {
+public:
+    __aicore__ inline void Run(AscendC::TPipe* pipe, const PrologAddresses& addresses,
+                               const PrologPlan& plan) {
+        const uint32_t core = AscendC::GetBlockIdx();
+        const uint32_t cores = AscendC::GetBlockNum();
+        const bool indexed = kIndexer && plan.indexer.heads.heads > 0;
+        const bool has_latent = plan.q_lora_rank > 0;
+        const bool q_b_int8 = kQuantised && plan.q_b_quant.scale_bytes > 0;
+        GM_ADDR workspace = Gm(addresses.workspace);
+        GM_ADDR hidden = Gm(addresses.hidden_states);
+        GM_ADDR query = workspace + plan.workspace_query;
+        stream_.Open(pipe, plan.buffers, core, cores);
+        gemm_.Open(pipe, plan.buffers, core, cores);
+        StartStream(addresses, plan, indexed);
+
+        if (kQuantised && (plan.qkv_a_quant.scale_bytes > 0 || (!has_latent && q_b_int8))) {
+            AwaitVector();  // hidden states in int8
+        }
+        Linear<float>(plan.qkv_a, plan.qkv_a_quant, hidden, workspace + plan.workspace_hidden,
+                      workspace, workspace);
+        PublishToVector();
+        if (indexed) {
+            // These two need no hand-over: they fill the time in which q_c is normed.
+            gemm_.template Run<T, float>(plan.indexer.wk, hidden,
+                                         workspace + plan.indexer.workspace_k, stream_);
+            gemm_.template Run<T, float>(plan.indexer.weights_proj, hidden,
+                                         Gm(addresses.indexer.weights), stream_);
+        }
+        if (has_latent) AwaitVector();  // q_c
+        Linear<T>(plan.q_b, plan.q_b_quant, has_latent ? Gm(addresses.q_c) : hidden,
+                  workspace + plan.workspace_q_b_input, query,
+                  workspace + plan.workspace_query_sums);
+        PublishToVector();
+        if (indexed) {
+            Linear<T>(plan.indexer.wq_b, plan.indexer.wq_b_quant, Gm(addresses.q_c),
+                      workspace + plan.indexer.workspace_q_c, Gm(addresses.indexer.q),
+                      workspace + plan.indexer.workspace_sums);
+            PublishToVector();
+        }
+        if (q_b_int8) AwaitVector();  // the query, dequantised
+        const bool q_nope_int8 = kQuantised && plan.quantize_q_nope != 0;
+        gemm_.template Run<T, T>(
+            plan.absorb, query,
+            q_nope_int8 ? workspace + plan.workspace_q_nope : Gm(addresses.q_nope), stream_);
+        if (q_nope_int8) PublishToVector();
+
+        gemm_.Close(pipe);
+        stream_.Close(pipe);
+    }
+
+private:
+    // Weights in the order in which Run multiplies by them.
+    __aicore__ inline void StartStream(const PrologAddresses& addresses, const PrologPlan& plan,
+                                       bool indexed) {
+        stream_.AddPhase(plan.qkv_a, Gm(addresses.qkv_a_weight));
+        if (indexed) {
+            stream_.AddPhase(plan.indexer.wk, Gm(addresses.indexer.wk));
+            stream_.AddPhase(plan.indexer.weights_proj, Gm(addresses.indexer.weights_proj));
+        }
+        stream_.AddPhase(plan.q_b, Gm(addresses.q_b_weight),
+                         plan.warm.group_chunks > 0 ? kFlagWarmed : kNoFlag);
+        if (indexed) stream_.AddPhase(plan.indexer.wq_b, Gm(addresses.indexer.wq_b));
+        stream_.AddPhase(plan.absorb, Gm(addresses.w_uk));
+        stream_.Start();
+    }
+
+    // A linear layer: `a` x weight to `c`, or its int8 form to int32 sums.
+    template <typename C>
+    __aicore__ inline void Linear(const GemmPlan& gemm, const QuantPlan& quant, GM_ADDR a,
+                                  GM_ADDR a_int8, GM_ADDR c, GM_ADDR sums) {
+        if (kQuantised && quant.scale_bytes > 0) {
+            gemm_.template Run<int8_t, int32_t>(gemm, a_int8, sums, stream_);
+        } else {
+            gemm_.template Run<T, C>(gemm, a, c, stream_);
+        }
+    }
+
+    WeightStream<6> stream_;
+    Gemm gemm_;
+};
+
+}  // namespace kernels

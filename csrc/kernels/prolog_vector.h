@@ -1,0 +1,417 @@
+// The vector side of mla_prolog and sfa_prolog: norms, rope, caches, quantisation, warming.
+#pragma once
+
+#include "kernel_operator.h"
+#include "kernels/dequantiser.h"
+#include "kernels/events.h"
+#include "kernels/hand_over.h"
+#include "kernels/paged_cache.h"
+#include "kernels/partition.h"
+#include "kernels/quantiser.h"
+#include "kernels/rms_norm.h"
+#include "kernels/rope.h"
+#include "kernels/vector_math.h"
+#include "kernels/weight_warmer.h"
+#include "plan/prolog_plan.h"
+
+namespace kernels {
+
+template <typename T, bool kQuantised, bool kIndexer>
+class PrologVector {
+public:
+    __aicore__ inline void Run(AscendC::TPipe* pipe, const PrologAddresses& addresses,
+                               const PrologPlan& plan) {
+        pipe_ = pipe;
+        core_ = AscendC::GetBlockIdx();
+        const bool has_latent = plan.q_lora_rank > 0;
+        const bool indexed = kIndexer && plan.indexer.heads.heads > 0;
+        const bool q_b_int8 = Quantised(plan.q_b_quant);
+        Open(addresses, plan);
+
+        if (Quantised(plan.qkv_a_quant) || (!has_latent && q_b_int8)) {
+            QuantiseHidden(addresses, plan);
+            PublishToCube();
+        }
+        warmer_.WarmGroupShare(plan.warm, plan.q_b, Gm(addresses.q_b_weight), core_ / 2,
+                               AscendC::GetBlockNum(), AscendC::GetSubBlockIdx());
+        if (plan.warm.group_chunks > 0) AscendC::CrossCoreSetFlag<2, PIPE_MTE2>(kFlagWarmed);
+        AwaitCube();  // qkv_a of all tokens
+        if (has_latent) {
+            NormQuery(addresses, plan);
+            warmer_.WarmWindowChunks(plan.warm, plan.while_norm);
+            // What was warmed so far is there when q_c is.
+            HandOver<AscendC::HardEvent::MTE2_MTE3>(pipe);
+            PublishToCube();
+        }
+        WriteCaches(addresses, plan);
+        warmer_.WarmWindowChunks(plan.warm, plan.while_q_b);
+        AwaitCube();  // q_b of all tokens, and the indexer's products of the hidden states
+        RotateQuery(addresses, plan);
+        if (q_b_int8) PublishToCube();
+        if (indexed) {
+            WriteIndexerKeys(addresses, plan);
+            warmer_.WarmWindowChunks(plan.warm, plan.while_indexer_q);
+            AwaitCube();  // wq_b
+            RotateIndexerQuery(addresses, plan);
+        }
+        warmer_.WarmWindowChunks(plan.warm, plan.while_absorb);
+        if (kQuantised && plan.quantize_q_nope != 0) {
+            AwaitCube();  // q_nope
+            QuantiseQueryNope(addresses, plan);
+        }
+    }
+
+private:
+    static __aicore__ inline bool Quantised(const QuantPlan& quant) {
+        return kQuantised && quant.scale_bytes > 0;
+    }
+
+    __aicore__ inline void Open(const PrologAddresses& addresses, const PrologPlan& plan) {
+        const uint32_t heads =
+            plan.heads.step > plan.indexer.heads.step ? plan.heads.step : plan.indexer.heads.step;
+        pipe_->InitBuffer(row_, plan.widest * sizeof(float));
+        pipe_->InitBuffer(landing_, plan.widest * sizeof(T));
+        pipe_->InitBuffer(row_out_, plan.widest * sizeof(T));
+        pipe_->InitBuffer(rope_out_, heads * kRopeDim * sizeof(T));
+        pipe_->InitBuffer(slots_, plan.rows_per_core * plan.slot_bytes);
+        norm_.Open(pipe_, plan.widest);
+        rope_.Open(pipe_, Gm(addresses.cos), Gm(addresses.sin), plan.rope_table_float != 0, heads);
+        rope_.SetStyle(plan.rope_interleaved != 0, false);
+        if (kQuantised) {
+            dequantiser_.Open(pipe_, plan.widest);
+            quantiser_.Open(pipe_, plan.widest);
+            if (kIndexer) indexer_quantiser_.Open(pipe_, plan.widest);
+        }
+        warmer_.Open(pipe_, plan.warm, core_);
+    }
+
+    // Rows go to the first cores in blocks, so that the cores without any are the last ones.
+    __aicore__ inline uint32_t FirstRow(const PrologPlan& plan, uint32_t core) const {
+        return Min(plan.tokens, core * plan.rows_per_core);
+    }
+
+    __aicore__ inline void QuantiseHidden(const PrologAddresses& addresses,
+                                          const PrologPlan& plan) {
+        if (Quantised(plan.qkv_a_quant)) {
+            QuantiseHiddenFor(addresses, plan, addresses.qkv_a_quant, plan.workspace_hidden,
+                              plan.workspace_hidden_scales);
+        }
+        if (Quantised(plan.q_b_quant) && plan.q_lora_rank == 0) {
+            QuantiseHiddenFor(addresses, plan, addresses.q_b_quant, plan.workspace_q_b_input,
+                              plan.workspace_q_b_scales);
+        }
+    }
+
+    __aicore__ inline void QuantiseHiddenFor(const PrologAddresses& addresses,
+                                             const PrologPlan& plan, const QuantAddresses& quant,
+                                             uint64_t target, uint64_t scales) {
+        GM_ADDR workspace = Gm(addresses.workspace);
+        quantiser_.Bind(quant.input_scale, quant.input_offset);
+        for (uint32_t token = FirstRow(plan, core_); token < FirstRow(plan, core_ + 1); ++token) {
+            quantiser_.Row(Gm(addresses.hidden_states), workspace + target, workspace + scales,
+                           kBlockFloats, token, plan.qkv_a.k, row_.template Get<float>(),
+                           landing_.template Get<T>());
+        }
+    }
+
+    __aicore__ inline void NormQuery(const PrologAddresses& addresses, const PrologPlan& plan) {
+        const uint32_t begin = FirstRow(plan, core_);
+        const uint32_t end = FirstRow(plan, core_ + 1);
+        if (begin == end) return;
+        GM_ADDR workspace = Gm(addresses.workspace);
+        const AscendC::LocalTensor<float> row = row_.template Get<float>();
+        const AscendC::LocalTensor<T> out = row_out_.template Get<T>();
+        const bool q_b_int8 = Quantised(plan.q_b_quant);
+        const bool wq_b_int8 = kIndexer && Quantised(plan.indexer.wq_b_quant);
+        if (q_b_int8) {
+            quantiser_.Bind(addresses.q_b_quant.input_scale, addresses.q_b_quant.input_offset);
+        }
+        if (wq_b_int8) {
+            indexer_quantiser_.Bind(addresses.indexer.wq_b_quant.input_scale,
+                                    addresses.indexer.wq_b_quant.input_offset);
+        }
+        BindLatents(addresses, plan, 0, plan.q_lora_rank);
+        norm_.template Load<T>(Gm(addresses.q_a_norm_weight), Gm(addresses.q_a_norm_bias),
+                               plan.q_lora_rank);
+        for (uint32_t token = begin; token < end; ++token) {
+            LoadLatents(addresses, plan, token, 0, plan.q_lora_rank);
+            norm_.Apply(row, plan.eps);
+            HandOver<AscendC::HardEvent::MTE3_V>(pipe_);  // row_out_ may still be on its way out
+            FromFloat(out, row, plan.q_lora_rank);
+            AscendC::PipeBarrier<PIPE_V>();
+            Store(Gm(addresses.q_c), static_cast<uint64_t>(token) * plan.q_lora_rank, out,
+                  plan.q_lora_rank);
+            if (q_b_int8) {
+                quantiser_.RowInUb(out, workspace + plan.workspace_q_b_input,
+                                   workspace + plan.workspace_q_b_scales, token, plan.q_lora_rank,
+                                   row);
+            }
+            if (wq_b_int8) {
+                indexer_quantiser_.RowInUb(out, workspace + plan.indexer.workspace_q_c,
+                                           workspace + plan.indexer.workspace_scales, token,
+                                           plan.q_lora_rank, row);
+            }
+        }
+    }
+
+    // The rows of the caches go to the cores in reverse order: with few tokens these are the cores
+    // that had no row to norm.
+    __aicore__ inline void WriteCaches(const PrologAddresses& addresses, const PrologPlan& plan) {
+        const uint32_t share = plan.vector_cores - 1 - core_;
+        const uint32_t begin = FirstRow(plan, share);
+        const uint32_t end = FirstRow(plan, share + 1);
+        if (begin == end) return;
+        const AscendC::LocalTensor<float> row = row_.template Get<float>();
+        const AscendC::LocalTensor<T> out = row_out_.template Get<T>();
+        const AscendC::LocalTensor<T> rope_out = rope_out_.template Get<T>();
+        LoadSlots(addresses, plan, begin, end - begin);
+        if (kQuantised && plan.kv_cache_int8 != 0) quantiser_.Bind(addresses.kv_cache_scale, 0);
+        BindLatents(addresses, plan, plan.q_lora_rank, plan.kv_lora_rank + kRopeDim);
+        norm_.template Load<T>(Gm(addresses.kv_a_norm_weight), nullptr, plan.kv_lora_rank);
+        for (uint32_t token = begin; token < end; ++token) {
+            const int64_t slot = Slot(plan, token - begin);
+            if (slot < 0) continue;  // padding row
+            LoadLatents(addresses, plan, token, plan.q_lora_rank, plan.kv_lora_rank + kRopeDim);
+            rope_.LoadTable(token);
+            norm_.Apply(row, plan.eps);
+            HandOver<AscendC::HardEvent::MTE3_V>(pipe_);
+            rope_.Apply(rope_out, kRopeDim, row[plan.kv_lora_rank], kRopeDim, 1);
+            if (kQuantised && plan.kv_cache_int8 != 0) {
+                HandOver<AscendC::HardEvent::V_MTE3>(pipe_);
+                StoreCacheRow(plan.kv_cache, Gm(addresses.kv_cache), slot,
+                              quantiser_.ToInt8(row, plan.kv_lora_rank), plan.kv_lora_rank);
+            } else {
+                FromFloat(out, row, plan.kv_lora_rank);
+                HandOver<AscendC::HardEvent::V_MTE3>(pipe_);
+                StoreCacheRow(plan.kv_cache, Gm(addresses.kv_cache), slot, out, plan.kv_lora_rank);
+            }
+            StoreCacheRow(plan.rope_cache, Gm(addresses.rope_cache), slot, rope_out, kRopeDim);
+        }
+    }
+
+    __aicore__ inline void RotateQuery(const PrologAddresses& addresses, const PrologPlan& plan) {
+        GM_ADDR workspace = Gm(addresses.workspace);
+        if (Quantised(plan.q_b_quant)) {
+            dequantiser_.Bind(plan.q_b_quant, addresses.q_b_quant,
+                              workspace + plan.workspace_query_sums, plan.q_b.n,
+                              workspace + plan.workspace_q_b_scales);
+        }
+        RotateHeads(plan, plan.heads, Quantised(plan.q_b_quant), workspace + plan.workspace_query,
+                    Gm(addresses.q_rope), false);
+    }
+
+    __aicore__ inline void RotateIndexerQuery(const PrologAddresses& addresses,
+                                              const PrologPlan& plan) {
+        GM_ADDR workspace = Gm(addresses.workspace);
+        GM_ADDR query = Gm(addresses.indexer.q);
+        if (Quantised(plan.indexer.wq_b_quant)) {
+            dequantiser_.Bind(plan.indexer.wq_b_quant, addresses.indexer.wq_b_quant,
+                              workspace + plan.indexer.workspace_sums, plan.indexer.wq_b.n,
+                              workspace + plan.indexer.workspace_scales);
+        }
+        RotateHeads(plan, plan.indexer.heads, Quantised(plan.indexer.wq_b_quant), query, query,
+                    true);
+    }
+
+    // Rotates the rope columns of `query` [tokens, heads, head_dim] into `rotated`, which is the
+    // same matrix (in_place) or [tokens, heads, 64]. With `quantised` all columns come from the
+    // bound dequantiser and `query` is written, else it is read. Steps of some heads of a token are
+    // dealt out over all vector cores.
+    __aicore__ inline void RotateHeads(const PrologPlan& plan, const HeadsPlan& heads,
+                                       bool quantised, GM_ADDR query, GM_ADDR rotated,
+                                       bool in_place) {
+        const uint32_t groups = (heads.heads + heads.step - 1) / heads.step;
+        const uint32_t steps = plan.tokens * groups;
+        const uint32_t begin = ShareBegin(steps, plan.vector_cores, core_);
+        const uint32_t end = ShareBegin(steps, plan.vector_cores, core_ + 1);
+        uint32_t table_token = plan.tokens;
+        for (uint32_t step = begin; step < end; ++step) {
+            // Scales are per column, so dequantising goes through the tokens of a group of heads.
+            const uint32_t token = quantised ? step % plan.tokens : step / groups;
+            const uint32_t head = (quantised ? step / plan.tokens : step % groups) * heads.step;
+            const uint32_t count = Min(heads.step, heads.heads - head);
+            if (token != table_token) rope_.LoadTable(token);
+            table_token = token;
+            const uint64_t first = static_cast<uint64_t>(token) * heads.heads + head;
+            if (quantised) {
+                DequantiseAndRotate(heads, token, head, count, query, rotated, in_place);
+            } else {
+                Rotate(heads, first, count, query, rotated, in_place);
+            }
+        }
+    }
+
+    __aicore__ inline void Rotate(const HeadsPlan& heads, uint64_t first, uint32_t count,
+                                  GM_ADDR query, GM_ADDR rotated, bool in_place) {
+        const AscendC::LocalTensor<T> landing = landing_.template Get<T>();
+        const AscendC::LocalTensor<T> rope_out = rope_out_.template Get<T>();
+        const AscendC::LocalTensor<float> row = row_.template Get<float>();
+        const uint16_t blocks = static_cast<uint16_t>(count);
+        const uint32_t gap = (heads.head_dim - kRopeDim) * sizeof(T);
+        AscendC::GlobalTensor<T> source;
+        AscendC::GlobalTensor<T> target;
+        source.SetGlobalBuffer(reinterpret_cast<__gm__ T*>(query));
+        target.SetGlobalBuffer(reinterpret_cast<__gm__ T*>(rotated));
+        HandOver<AscendC::HardEvent::V_MTE2>(pipe_);
+        AscendC::DataCopyPad(landing, source[first * heads.head_dim + heads.rope_column],
+                             AscendC::DataCopyExtParams(blocks, kRopeDim * sizeof(T), gap, 0, 0),
+                             AscendC::DataCopyPadExtParams<T>());
+        HandOver<AscendC::HardEvent::MTE2_V>(pipe_);
+        ToFloat(row, landing, count * kRopeDim);
+        AscendC::PipeBarrier<PIPE_V>();
+        HandOver<AscendC::HardEvent::MTE3_V>(pipe_);
+        rope_.Apply(rope_out, kRopeDim, row, kRopeDim, count);
+        HandOver<AscendC::HardEvent::V_MTE3>(pipe_);
+        const uint64_t offset =
+            in_place ? first * heads.head_dim + heads.rope_column : first * kRopeDim;
+        AscendC::DataCopyPad(
+            target[offset], rope_out,
+            AscendC::DataCopyExtParams(blocks, kRopeDim * sizeof(T), 0, in_place ? gap : 0, 0));
+    }
+
+    __aicore__ inline void DequantiseAndRotate(const HeadsPlan& heads, uint32_t token,
+                                               uint32_t head, uint32_t count, GM_ADDR query,
+                                               GM_ADDR rotated, bool in_place) {
+        const AscendC::LocalTensor<float> row = row_.template Get<float>();
+        const AscendC::LocalTensor<T> out = row_out_.template Get<T>();
+        const AscendC::LocalTensor<T> rope_out = rope_out_.template Get<T>();
+        const AscendC::LocalTensor<float> rope_in = row[heads.rope_column];
+        const uint32_t columns = count * heads.head_dim;
+        const uint32_t column = head * heads.head_dim;
+        const uint64_t first = static_cast<uint64_t>(token) * heads.heads + head;
+        if (!dequantiser_.Holds(column, columns)) dequantiser_.LoadColumns(column, columns);
+        dequantiser_.Row(row, token);
+        HandOver<AscendC::HardEvent::MTE3_V>(pipe_);
+        FromFloat(out, row, columns);
+        AscendC::PipeBarrier<PIPE_V>();
+        if (in_place) {
+            rope_.Apply(out[heads.rope_column], heads.head_dim, rope_in, heads.head_dim, count);
+        } else {
+            rope_.Apply(rope_out, kRopeDim, rope_in, heads.head_dim, count);
+        }
+        Store(query, first * heads.head_dim, out, columns);
+        if (!in_place) StoreMore(rotated, first * kRopeDim, rope_out, count * kRopeDim);
+    }
+
+    __aicore__ inline void WriteIndexerKeys(const PrologAddresses& addresses,
+                                            const PrologPlan& plan) {
+        rope_.SetStyle(plan.indexer.rope_interleaved != 0, plan.indexer.rope_interleaved != 0);
+        const uint32_t begin = FirstRow(plan, core_);
+        const uint32_t end = FirstRow(plan, core_ + 1);
+        if (begin == end) return;
+        const uint32_t width = plan.indexer.heads.head_dim;
+        const AscendC::LocalTensor<float> row = row_.template Get<float>();
+        const AscendC::LocalTensor<T> out = row_out_.template Get<T>();
+        GM_ADDR weight = Gm(addresses.indexer.k_norm_weight);
+        GM_ADDR bias = Gm(addresses.indexer.k_norm_bias);
+        LoadSlots(addresses, plan, begin, end - begin);
+        if (plan.indexer.norm_float != 0) {
+            norm_.template Load<float>(weight, bias, width);
+        } else {
+            norm_.template Load<T>(weight, bias, width);
+        }
+        for (uint32_t token = begin; token < end; ++token) {
+            const int64_t slot = Slot(plan, token - begin);
+            if (slot < 0) continue;
+            LoadSums(Gm(addresses.workspace) + plan.indexer.workspace_k,
+                     static_cast<uint64_t>(token) * width, width);
+            rope_.LoadTable(token);
+            norm_.Centre(row);
+            norm_.Apply(row, plan.indexer.eps);
+            HandOver<AscendC::HardEvent::MTE3_V>(pipe_);
+            FromFloat(out, row, width);
+            AscendC::PipeBarrier<PIPE_V>();
+            rope_.Apply(out, width, row, width, 1);
+            HandOver<AscendC::HardEvent::V_MTE3>(pipe_);
+            StoreCacheRow(plan.indexer.cache, Gm(addresses.indexer.cache), slot, out, width);
+        }
+    }
+
+    __aicore__ inline void QuantiseQueryNope(const PrologAddresses& addresses,
+                                             const PrologPlan& plan) {
+        const uint32_t rows = plan.tokens * plan.heads.heads;
+        const uint32_t end = ShareBegin(rows, plan.vector_cores, core_ + 1);
+        quantiser_.Bind(0, 0);
+        for (uint32_t row = ShareBegin(rows, plan.vector_cores, core_); row < end; ++row) {
+            quantiser_.Row(Gm(addresses.workspace) + plan.workspace_q_nope, Gm(addresses.q_nope),
+                           Gm(addresses.q_nope_scale), 1, row, plan.kv_lora_rank,
+                           row_.template Get<float>(), landing_.template Get<T>());
+        }
+    }
+
+    __aicore__ inline void LoadSlots(const PrologAddresses& addresses, const PrologPlan& plan,
+                                     uint32_t token, uint32_t count) {
+        AscendC::GlobalTensor<int32_t> gm;
+        const uint32_t words = plan.slot_bytes / sizeof(int32_t);
+        gm.SetGlobalBuffer(reinterpret_cast<__gm__ int32_t*>(addresses.slot_mapping));
+        const AscendC::DataCopyExtParams params(1, count * plan.slot_bytes, 0, 0, 0);
+        HandOver<AscendC::HardEvent::S_MTE2>(pipe_);  // slots of an earlier cache have been read
+        AscendC::DataCopyPad(slots_.Get<int32_t>(), gm[static_cast<uint64_t>(token) * words],
+                             params, AscendC::DataCopyPadExtParams<int32_t>());
+        HandOver<AscendC::HardEvent::MTE2_S>(pipe_);
+    }
+
+    __aicore__ inline int64_t Slot(const PrologPlan& plan, uint32_t index) {
+        if (plan.slot_bytes == 8) return slots_.Get<int64_t>().GetValue(index);
+        return slots_.Get<int32_t>().GetValue(index);
+    }
+
+    // Columns [column, column + width) of the rows of qkv_a are next.
+    __aicore__ inline void BindLatents(const PrologAddresses& addresses, const PrologPlan& plan,
+                                       uint32_t column, uint32_t width) {
+        if (!Quantised(plan.qkv_a_quant)) return;
+        GM_ADDR workspace = Gm(addresses.workspace);
+        dequantiser_.Bind(plan.qkv_a_quant, addresses.qkv_a_quant, workspace, plan.qkv_a.n,
+                          workspace + plan.workspace_hidden_scales);
+        dequantiser_.LoadColumns(column, width);
+    }
+
+    __aicore__ inline void LoadLatents(const PrologAddresses& addresses, const PrologPlan& plan,
+                                       uint32_t token, uint32_t column, uint32_t width) {
+        if (Quantised(plan.qkv_a_quant)) {
+            dequantiser_.Row(row_.template Get<float>(), token);
+        } else {
+            LoadSums(Gm(addresses.workspace), static_cast<uint64_t>(token) * plan.qkv_a.n + column,
+                     width);
+        }
+    }
+
+    // fp32 sums of a product into row_, for the vector pipe.
+    __aicore__ inline void LoadSums(GM_ADDR address, uint64_t offset, uint32_t width) {
+        AscendC::GlobalTensor<float> sums;
+        sums.SetGlobalBuffer(reinterpret_cast<__gm__ float*>(address));
+        HandOver<AscendC::HardEvent::V_MTE2>(pipe_);
+        AscendC::DataCopy(row_.template Get<float>(), sums[offset], width);
+        HandOver<AscendC::HardEvent::MTE2_V>(pipe_);
+    }
+
+    __aicore__ inline void Store(GM_ADDR address, uint64_t offset,
+                                 const AscendC::LocalTensor<T>& values, uint32_t count) {
+        HandOver<AscendC::HardEvent::V_MTE3>(pipe_);
+        StoreMore(address, offset, values, count);
+    }
+
+    // The vector pipe has handed over already.
+    __aicore__ inline void StoreMore(GM_ADDR address, uint64_t offset,
+                                     const AscendC::LocalTensor<T>& values, uint32_t count) {
+        AscendC::GlobalTensor<T> gm;
+        gm.SetGlobalBuffer(reinterpret_cast<__gm__ T*>(address));
+        AscendC::DataCopy(gm[offset], values, count);
+    }
+
+    AscendC::TPipe* pipe_;
+    uint32_t core_;
+    RmsNorm norm_;
+    Rope<T> rope_;
+    Dequantiser dequantiser_;
+    Quantiser<T> quantiser_;
+    Quantiser<T> indexer_quantiser_;
+    WeightWarmer warmer_;
+    AscendC::TBuf<AscendC::TPosition::VECIN> row_;
+    AscendC::TBuf<AscendC::TPosition::VECIN> landing_;
+    AscendC::TBuf<AscendC::TPosition::VECOUT> row_out_;
+    AscendC::TBuf<AscendC::TPosition::VECOUT> rope_out_;
+    AscendC::TBuf<AscendC::TPosition::VECIN> slots_;
+};
+
+}  // namespace kernels

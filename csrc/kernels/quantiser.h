@@ -1,0 +1,213 @@
+// Activations to int8, with one scale and offset for the tensor (static) or a scale per row
+// (dynamic).
+//
+//   static:  round(x * (1 / scale) + offset)
+//   dynamic: round(x * (127 / max|x|)); the row's scale is max|x| / 127
+//
+// Rounds half to even and saturates. Rows of zeros give zeros and a scale of 0.
+#pragma once
+
+#include "kernel_operator.h"
+#include "kernels/events.h"
+#include "kernels/partition.h"
+#include "kernels/vector_math.h"
+#include "plan/quant_plan.h"
+
+namespace kernels {
+
+template <typename T>
+class Quantiser {
+public:
+    // `width` is the widest piece of a row that this instance holds, a multiple of 64 up to 4096.
+    // Longer rows go through in pieces.
+    __aicore__ inline void Open(AscendC::TPipe* pipe, uint32_t width) {
+        pipe_ = pipe;
+        width_ = width;
+        pipe->InitBuffer(narrow_, width * sizeof(half));
+        pipe->InitBuffer(result_, width);
+        pipe->InitBuffer(scale_, kBlockFloats * sizeof(float));
+        pipe->InitBuffer(partial_, kLanes * sizeof(float));
+        pipe->InitBuffer(most_, kLanes * sizeof(float));
+        pipe->InitBuffer(factor_, kLanes * sizeof(float));
+        pipe->InitBuffer(offset_, kLanes * sizeof(float));
+    }
+
+    // Takes up one static quantisation, or a dynamic one where `input_scale` is 0.
+    __aicore__ inline void Bind(uint64_t input_scale, uint64_t input_offset) {
+        dynamic_ = input_scale == 0;
+        has_offset_ = input_offset != 0;
+        if (dynamic_) return;
+        LoadSpread(factor_.Get<float>(), input_scale);
+        const AscendC::LocalTensor<float> one = partial_.Get<float>();
+        AscendC::Duplicate(one, 1.0f, kBlockFloats);
+        AscendC::PipeBarrier<PIPE_V>();
+        AscendC::Div(factor_.Get<float>(), one, factor_.Get<float>(), kBlockFloats);
+        AscendC::PipeBarrier<PIPE_V>();
+        if (has_offset_) LoadSpread(offset_.Get<float>(), input_offset);
+    }
+
+    // Row `row` of `source` [rows, width] to the same row of `target`; its scale, when dynamic, to
+    // all elements of row `row` of `scales` [rows, scale_width], at most 8. `x` holds a piece,
+    // `landing` the same in T.
+    __aicore__ inline void Row(GM_ADDR source, GM_ADDR target, GM_ADDR scales, uint32_t scale_width,
+                               uint64_t row, uint32_t width, const AscendC::LocalTensor<float>& x,
+                               const AscendC::LocalTensor<T>& landing) {
+        const uint32_t pieces = (width + width_ - 1) / width_;
+        if (dynamic_) {
+            for (uint32_t piece = 0; piece < pieces; ++piece) {
+                const uint32_t first = piece * width_;
+                const uint32_t count = Min(width_, width - first);
+                LoadPiece(source, row * width + first, count, x, landing);
+                KeepMost(x, count, piece);
+            }
+            FinishScale(pieces);
+            StoreScale(scales, scale_width, row);
+        }
+        for (uint32_t piece = 0; piece < pieces; ++piece) {
+            const uint32_t first = piece * width_;
+            const uint32_t count = Min(width_, width - first);
+            LoadPiece(source, row * width + first, count, x, landing);
+            Store(target, row * width + first, x, count);
+        }
+    }
+
+    // The same for a row that is in UB already, in one piece.
+    __aicore__ inline void RowInUb(const AscendC::LocalTensor<T>& source, GM_ADDR target,
+                                   GM_ADDR scales, uint64_t row, uint32_t width,
+                                   const AscendC::LocalTensor<float>& x) {
+        if (dynamic_) {
+            ToFloat(x, source, width);
+            AscendC::PipeBarrier<PIPE_V>();
+            KeepMost(x, width, 0);
+            FinishScale(1);
+            StoreScale(scales, kBlockFloats, row);
+        }
+        ToFloat(x, source, width);
+        AscendC::PipeBarrier<PIPE_V>();
+        Store(target, row * width, x, width);
+    }
+
+    // x * factor (+ offset) as int8 in UB, for MTE3.
+    __aicore__ inline AscendC::LocalTensor<int8_t> ToInt8(const AscendC::LocalTensor<float>& x,
+                                                          uint32_t count) {
+        const AscendC::LocalTensor<half> narrow = narrow_.Get<half>();
+        const AscendC::LocalTensor<int8_t> result = result_.Get<int8_t>();
+        MulByBlock(x, factor_.Get<float>(), count);
+        AscendC::PipeBarrier<PIPE_V>();
+        if (!dynamic_ && has_offset_) {
+            AscendC::Add(x, x, offset_.Get<float>(), kLanes, static_cast<uint8_t>(count / kLanes),
+                         {1, 1, 0, 8, 8, 0});
+            AscendC::PipeBarrier<PIPE_V>();
+        }
+        // Whole numbers up to 128 are exact in fp16, which is on the only way to int8.
+        AscendC::Cast(x, x, AscendC::RoundMode::CAST_RINT, count);
+        AscendC::PipeBarrier<PIPE_V>();
+        AscendC::Maxs(x, x, -128.0f, count);
+        AscendC::PipeBarrier<PIPE_V>();
+        AscendC::Mins(x, x, 127.0f, count);
+        AscendC::PipeBarrier<PIPE_V>();
+        AscendC::Cast(narrow, x, AscendC::RoundMode::CAST_RINT, count);
+        AscendC::PipeBarrier<PIPE_V>();
+        HandOver<AscendC::HardEvent::MTE3_V>(pipe_);  // result_ may still be on its way out
+        AscendC::Cast(result, narrow, AscendC::RoundMode::CAST_RINT, count);
+        HandOver<AscendC::HardEvent::V_MTE3>(pipe_);
+        return result;
+    }
+
+private:
+    // One fp32 number from GM into all elements of a block.
+    __aicore__ inline void LoadSpread(const AscendC::LocalTensor<float>& block, uint64_t address) {
+        const AscendC::LocalTensor<float> landing = partial_.Get<float>();
+        AscendC::GlobalTensor<float> gm;
+        gm.SetGlobalBuffer(reinterpret_cast<__gm__ float*>(address));
+        HandOver<AscendC::HardEvent::V_MTE2>(pipe_);
+        AscendC::DataCopyPad(landing, gm, AscendC::DataCopyExtParams(1, sizeof(float), 0, 0, 0),
+                             AscendC::DataCopyPadExtParams<float>(true, 0, kBlockFloats - 1, 1.0f));
+        HandOver<AscendC::HardEvent::MTE2_V>(pipe_);
+        AscendC::Brcb(block, landing, 1, {1, 8});
+        AscendC::PipeBarrier<PIPE_V>();
+    }
+
+    __aicore__ inline void LoadPiece(GM_ADDR source, uint64_t offset, uint32_t count,
+                                     const AscendC::LocalTensor<float>& x,
+                                     const AscendC::LocalTensor<T>& landing) {
+        AscendC::GlobalTensor<T> gm;
+        gm.SetGlobalBuffer(reinterpret_cast<__gm__ T*>(source));
+        HandOver<AscendC::HardEvent::V_MTE2>(pipe_);
+        AscendC::DataCopy(landing, gm[offset], count);
+        HandOver<AscendC::HardEvent::MTE2_V>(pipe_);
+        ToFloat(x, landing, count);
+        AscendC::PipeBarrier<PIPE_V>();
+    }
+
+    // The largest magnitude of a piece into element `piece` of most_; x loses its signs.
+    __aicore__ inline void KeepMost(const AscendC::LocalTensor<float>& x, uint32_t count,
+                                    uint32_t piece) {
+        const AscendC::LocalTensor<float> partial = partial_.Get<float>();
+        const uint8_t repeats = static_cast<uint8_t>(count / kLanes);
+        AscendC::Abs(x, x, count);
+        AscendC::PipeBarrier<PIPE_V>();
+        AscendC::WholeReduceMax(partial, x, kLanes, repeats, 1, 1, 8,
+                                AscendC::ReduceOrder::ORDER_ONLY_VALUE);
+        AscendC::PipeBarrier<PIPE_V>();
+        AscendC::WholeReduceMax(most_.Get<float>()[piece], partial, repeats, 1, 1, 1, 8,
+                                AscendC::ReduceOrder::ORDER_ONLY_VALUE);
+        AscendC::PipeBarrier<PIPE_V>();
+    }
+
+    // From the maxima of all pieces to the row's scale and the factor of its elements.
+    __aicore__ inline void FinishScale(uint32_t pieces) {
+        const AscendC::LocalTensor<float> most = most_.Get<float>();
+        const AscendC::LocalTensor<float> steps = partial_.Get<float>();
+        const AscendC::LocalTensor<float> factor = factor_.Get<float>();
+        const AscendC::LocalTensor<float> scale = scale_.Get<float>();
+        // Brcb reads eight values of which one counts: none of them may be stale.
+        AscendC::Duplicate(steps, 1.0f, kBlockFloats);
+        AscendC::PipeBarrier<PIPE_V>();
+        AscendC::WholeReduceMax(steps, most, pieces, 1, 1, 1, 8,
+                                AscendC::ReduceOrder::ORDER_ONLY_VALUE);
+        AscendC::PipeBarrier<PIPE_V>();
+        AscendC::Brcb(factor, steps, 1, {1, 8});
+        AscendC::PipeBarrier<PIPE_V>();
+        AscendC::Duplicate(steps, 127.0f, kBlockFloats);
+        HandOver<AscendC::HardEvent::MTE3_V>(pipe_);  // scale_ may still be on its way out
+        AscendC::PipeBarrier<PIPE_V>();
+        AscendC::Div(scale, factor, steps, kBlockFloats);
+        AscendC::Maxs(factor, factor, kLeast, kBlockFloats);
+        AscendC::PipeBarrier<PIPE_V>();
+        AscendC::Div(factor, steps, factor, kBlockFloats);
+        AscendC::PipeBarrier<PIPE_V>();
+    }
+
+    __aicore__ inline void StoreScale(GM_ADDR scales, uint32_t width, uint64_t row) {
+        AscendC::GlobalTensor<float> gm;
+        gm.SetGlobalBuffer(reinterpret_cast<__gm__ float*>(scales));
+        HandOver<AscendC::HardEvent::V_MTE3>(pipe_);
+        AscendC::DataCopyPad(gm[row * width], scale_.Get<float>(),
+                             AscendC::DataCopyExtParams(1, width * sizeof(float), 0, 0, 0));
+    }
+
+    __aicore__ inline void Store(GM_ADDR target, uint64_t offset,
+                                 const AscendC::LocalTensor<float>& x, uint32_t count) {
+        AscendC::GlobalTensor<int8_t> gm;
+        gm.SetGlobalBuffer(reinterpret_cast<__gm__ int8_t*>(target));
+        AscendC::DataCopy(gm[offset], ToInt8(x, count), count);
+    }
+
+    // The factor of smaller rows would not be finite.
+    static constexpr float kLeast = 1e-36f;
+
+    AscendC::TPipe* pipe_;
+    uint32_t width_;
+    bool dynamic_;
+    bool has_offset_;
+    AscendC::TBuf<AscendC::TPosition::VECCALC> narrow_;
+    AscendC::TBuf<AscendC::TPosition::VECOUT> result_;
+    AscendC::TBuf<AscendC::TPosition::VECOUT> scale_;
+    AscendC::TBuf<AscendC::TPosition::VECCALC> partial_;
+    AscendC::TBuf<AscendC::TPosition::VECCALC> most_;
+    AscendC::TBuf<AscendC::TPosition::VECCALC> factor_;
+    AscendC::TBuf<AscendC::TPosition::VECCALC> offset_;
+};
+
+}  // namespace kernels

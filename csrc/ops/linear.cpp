@@ -1,0 +1,101 @@
+#include "ops/linear.h"
+
+#include "plan/units.h"
+
+namespace ops {
+
+namespace {
+
+constexpr int64_t kStrip = plan::kStrip;
+constexpr int64_t kLanes = plan::kLanes;
+constexpr int64_t kByteStrip = plan::kBlockBytes;  // columns of an int8 fractal
+
+void CheckQuant(const ArgumentChecks& check, const LinearArguments& linear,
+                const c10::SymInt& out) {
+    const auto name = [&](const char* suffix) { return std::string(linear.prefix) + suffix; };
+    check.Dense(name("dequant_scale").c_str(), *linear.dequant_scale, {out},
+                {at::kFloat, at::kLong});
+    if (linear.input_scale) {
+        check.Dense(name("input_scale").c_str(), *linear.input_scale, {1}, {at::kFloat});
+    }
+    if (linear.input_offset) {
+        check.Require(linear.input_scale.has_value(), name("input_offset").c_str(),
+                      "None without '" + name("input_scale") + "' (dynamic quantisation)",
+                      "a tensor");
+        check.Dense(name("input_offset").c_str(), *linear.input_offset, {1}, {at::kFloat});
+    }
+    if (linear.quant_bias) {
+        check.Dense(name("quant_bias").c_str(), *linear.quant_bias, {out}, {at::kInt});
+    }
+}
+
+void CheckNoQuant(const ArgumentChecks& check, const LinearArguments& linear) {
+    const std::pair<const char*, const std::optional<at::Tensor>&> others[] = {
+        {"input_scale", linear.input_scale},
+        {"input_offset", linear.input_offset},
+        {"quant_bias", linear.quant_bias}};
+    for (const auto& [suffix, tensor] : others) {
+        const std::string name = std::string(linear.prefix) + suffix;
+        check.Require(!tensor.has_value(), name.c_str(),
+                      std::string("None without '") + linear.prefix + "dequant_scale'", "a tensor");
+    }
+}
+
+}  // namespace
+
+void CheckWeight(const ArgumentChecks& check, const char* name, const at::Tensor& weight,
+                 const c10::SymInt& out, const c10::SymInt& in, at::ScalarType dtype) {
+    check.Rank(name, weight, {2, 3});
+    if (weight.dim() == 2) {
+        check.Dense(name, weight, {out, in}, {dtype});
+    } else {
+        check.Dense(name, weight, {in / kStrip, out, kStrip}, {dtype});
+    }
+}
+
+void CheckLinear(const ArgumentChecks& check, const LinearArguments& linear, const c10::SymInt& out,
+                 const c10::SymInt& in, at::ScalarType dtype) {
+    const char* name = linear.weight_name;
+    if (!linear.quantised()) {
+        CheckNoQuant(check, linear);
+        CheckWeight(check, name, linear.weight, out, in, dtype);
+        return;
+    }
+    check.Rank(name, linear.weight, {2, 3});
+    const auto lanes = [](const c10::SymInt& size) { return size > 0 && size % kLanes == 0; };
+    check.RequireValue(lanes(in) && lanes(out), name,
+                       "int8 with in and out features in multiples of 64", ShapeText({in, out}));
+    if (linear.weight.dim() == 2) {
+        check.Dense(name, linear.weight, {in, out}, {at::kChar});
+    } else {
+        check.Dense(name, linear.weight, {out / kByteStrip, in, kByteStrip}, {at::kChar});
+    }
+    CheckQuant(check, linear, out);
+}
+
+c10::SymInt OutFeatures(const LinearArguments& linear) {
+    const at::Tensor& weight = linear.weight;
+    if (!linear.quantised()) return weight.sym_size(weight.dim() == 2 ? 0 : 1);
+    return weight.dim() == 2 ? weight.sym_size(1) : weight.sym_size(0) * kByteStrip;
+}
+
+plan::WeightLayout OutInLayout(const at::Tensor& weight) {
+    return weight.dim() == 2 ? plan::WeightLayout::kOutIn : plan::WeightLayout::kOutInNz;
+}
+
+plan::LinearFormat FormatOf(const LinearArguments& linear) {
+    if (!linear.quantised()) return {OutInLayout(linear.weight), 0, false};
+    return {linear.weight.dim() == 2 ? plan::WeightLayout::kInOut : plan::WeightLayout::kInOutNz,
+            static_cast<uint32_t>(linear.dequant_scale->element_size()),
+            linear.input_scale.has_value()};
+}
+
+QuantAddresses BindQuant(LaunchTensors& tensors, const LinearArguments& linear) {
+    const auto bind = [&](const char* suffix, const std::optional<at::Tensor>& tensor) {
+        return tensors.Read(std::string(linear.prefix) + suffix, tensor);
+    };
+    return {bind("dequant_scale", linear.dequant_scale), bind("input_scale", linear.input_scale),
+            bind("input_offset", linear.input_offset), bind("quant_bias", linear.quant_bias)};
+}
+
+}  // namespace ops

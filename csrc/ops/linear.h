@@ -1,0 +1,48 @@
+// Linear layers as arguments of ops: 16-bit weights [out, in] or int8 weights [in, out], row-major
+// or FRACTAL_NZ, with their quantisation.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+#include <c10/core/SymInt.h>
+
+#include <optional>
+#include <string>
+
+#include "ops/checks.h"
+#include "ops/launch_tensors.h"
+#include "plan/plan_prolog.h"
+#include "plan/quant_plan.h"
+
+namespace ops {
+
+struct LinearArguments {
+    const char* weight_name;
+    const char* prefix;  ///< of the other arguments' names, e.g. "q_b_"
+    const at::Tensor& weight;
+    const std::optional<at::Tensor>& dequant_scale;
+    const std::optional<at::Tensor>& input_scale;
+    const std::optional<at::Tensor>& input_offset;
+    const std::optional<at::Tensor>& quant_bias;
+
+    bool quantised() const { return dequant_scale.has_value(); }
+};
+
+/// A weight [out, in] of `dtype`, or the same in FRACTAL_NZ: [in/16, out, 16].
+void CheckWeight(const ArgumentChecks& check, const char* name, const at::Tensor& weight,
+                 const c10::SymInt& out, const c10::SymInt& in, at::ScalarType dtype);
+
+/// All arguments of a linear layer from `in` to `out` features. 16-bit weights are of `dtype`.
+void CheckLinear(const ArgumentChecks& check, const LinearArguments& linear, const c10::SymInt& out,
+                 const c10::SymInt& in, at::ScalarType dtype);
+
+/// Features out of a layer whose arguments have not been checked yet; the rank is.
+c10::SymInt OutFeatures(const LinearArguments& linear);
+
+/// What remains are [out, in] weights with two dimensions and NZ ones with three.
+plan::WeightLayout OutInLayout(const at::Tensor& weight);
+plan::LinearFormat FormatOf(const LinearArguments& linear);
+
+/// Registers scales, offset and bias with the launch.
+QuantAddresses BindQuant(LaunchTensors& tensors, const LinearArguments& linear);
+
+}  // namespace ops

@@ -1,0 +1,60 @@
+#include "ops/prefetch_request.h"
+
+namespace ops {
+
+namespace {
+
+std::string WeightName(size_t index) { return "prefetch[" + std::to_string(index) + "]"; }
+
+}  // namespace
+
+void CheckPrefetch(const ArgumentChecks& check, const PrefetchArguments& prefetch) {
+    check.RequireValue(prefetch.weights.size() <= plan::kMostPrefetchRegions, "prefetch",
+                       "at most " + std::to_string(plan::kMostPrefetchRegions) + " tensors",
+                       std::to_string(prefetch.weights.size()));
+    for (size_t i = 0; i < prefetch.weights.size(); ++i) {
+        const std::string name = WeightName(i);
+        check.Device(name.c_str(), prefetch.weights[i]);
+        check.Contiguous(name.c_str(), prefetch.weights[i]);
+    }
+    if (prefetch.bytes) {
+        check.RequireValue(*prefetch.bytes >= 0, "prefetch_bytes", "0 or more bytes",
+                           std::to_string(*prefetch.bytes));
+    }
+}
+
+void CheckPrefetchApart(const ArgumentChecks& check, const PrefetchArguments& prefetch,
+                        const std::vector<std::pair<std::string, at::Tensor>>& own) {
+    std::vector<std::pair<std::string, plan::PrefetchRegion>> ranges;
+    for (const auto& [name, tensor] : own) ranges.emplace_back(name, RegionOf(tensor));
+    for (size_t i = 0; i < prefetch.weights.size(); ++i) {
+        const std::string name = WeightName(i);
+        const plan::PrefetchRegion region = RegionOf(prefetch.weights[i]);
+        for (const auto& [other_name, other] : ranges) {
+            const bool apart = region.address + region.bytes <= other.address ||
+                               other.address + other.bytes <= region.address;
+            check.RequireValue(apart, name.c_str(), "bytes that nothing else fetches",
+                               "memory shared with '" + other_name + "'");
+        }
+        ranges.emplace_back(name, region);
+    }
+}
+
+plan::PrefetchRegion RegionOf(const at::Tensor& tensor) {
+    return {reinterpret_cast<uintptr_t>(tensor.data_ptr()), static_cast<uint64_t>(tensor.nbytes())};
+}
+
+plan::PrefetchRequest RequestOf(const PrefetchArguments& prefetch) {
+    plan::PrefetchRequest request;
+    for (const at::Tensor& tensor : prefetch.weights) request.regions.push_back(RegionOf(tensor));
+    if (prefetch.bytes) request.bytes = static_cast<uint64_t>(*prefetch.bytes);
+    return request;
+}
+
+void BindPrefetch(LaunchTensors& tensors, const PrefetchArguments& prefetch) {
+    for (size_t i = 0; i < prefetch.weights.size(); ++i) {
+        tensors.Read(WeightName(i), prefetch.weights[i]);
+    }
+}
+
+}  // namespace ops

@@ -1,0 +1,36 @@
+// The prefetch arguments of the fused ops: weights that are needed next, and a budget.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <initializer_list>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "ops/checks.h"
+#include "ops/launch_tensors.h"
+#include "plan/plan_warm.h"
+
+namespace ops {
+
+struct PrefetchArguments {
+    at::TensorList weights;
+    std::optional<int64_t> bytes;
+};
+
+void CheckPrefetch(const ArgumentChecks& check, const PrefetchArguments& prefetch);
+
+/// No byte is fetched twice: regions lie apart from each other and from `own`, the weights that the
+/// op reads itself. Needs addresses.
+void CheckPrefetchApart(const ArgumentChecks& check, const PrefetchArguments& prefetch,
+                        const std::vector<std::pair<std::string, at::Tensor>>& own);
+
+plan::PrefetchRegion RegionOf(const at::Tensor& tensor);
+plan::PrefetchRequest RequestOf(const PrefetchArguments& prefetch);
+
+/// Registers the weights with the launch; their addresses are in the plan.
+void BindPrefetch(LaunchTensors& tensors, const PrefetchArguments& prefetch);
+
+}  // namespace ops

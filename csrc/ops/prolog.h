@@ -1,0 +1,63 @@
+// What mla_prolog and sfa_prolog share: arguments, their checks, Meta and the CPU (twin) run.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <optional>
+
+#include "ops/linear.h"
+#include "ops/prefetch_request.h"
+
+namespace ops {
+
+using OptionalTensor = std::optional<at::Tensor>;
+
+struct IndexerArguments {
+    const OptionalTensor& cache;
+    LinearArguments wq_b;  ///< its weight is undefined where the layer has no indexer
+    const OptionalTensor& wk;
+    const OptionalTensor& k_norm_weight;
+    const OptionalTensor& k_norm_bias;
+    const OptionalTensor& weights_proj;  ///< absent: its rows follow those of wk
+    bool rope_interleaved;
+    double eps;
+
+    bool present() const { return wq_b.weight.defined(); }
+};
+
+struct PrologArguments {
+    const at::Tensor& hidden_states;
+    LinearArguments qkv_a;
+    const OptionalTensor& q_a_norm_weight;
+    const OptionalTensor& q_a_norm_bias;
+    LinearArguments q_b;
+    const at::Tensor& w_uk;
+    const at::Tensor& kv_a_norm_weight;
+    const at::Tensor& cos;
+    const at::Tensor& sin;
+    const at::Tensor& slot_mapping;
+    const at::Tensor& kv_cache;
+    const OptionalTensor& rope_cache;
+    double eps;
+    bool rope_interleaved;
+    const OptionalTensor& kv_cache_scale;
+    bool quantize_q_nope;
+    PrefetchArguments prefetch;
+    const IndexerArguments* indexer;  ///< null for mla_prolog
+};
+
+struct PrologResults {
+    at::Tensor q_nope;
+    at::Tensor q_rope;
+    at::Tensor q_c;
+    at::Tensor q_nope_scale;
+    at::Tensor indexer_q;
+    at::Tensor indexer_weights;
+};
+
+enum class Backend { kMeta, kTwin };
+
+/// `op` without namespace. Throws what ops/checks.h throws, before anything is written.
+PrologResults RunProlog(const char* op, const PrologArguments& args, Backend backend);
+
+}  // namespace ops

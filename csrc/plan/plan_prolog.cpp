@@ -1,0 +1,259 @@
+#include "plan/plan_prolog.h"
+
+#include <algorithm>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include "plan/units.h"
+
+namespace plan {
+
+namespace {
+
+constexpr uint32_t kFloatBytes = sizeof(float);
+// 16 heads are one 4 KiB step of fp32; at 128 heads and 16 tokens this makes 128 steps for 48
+// cores.
+constexpr uint32_t kRopeHeads = 16;
+// Elements of a step that handles whole heads: as wide as the latents of the known models.
+constexpr uint32_t kStepElements = 2048;
+
+void Require(bool condition, const std::string& quantity, const std::string& expected,
+             uint64_t actual) {
+    if (condition) return;
+    throw std::invalid_argument(quantity + ": expected " + expected + ", got " +
+                                std::to_string(actual));
+}
+
+void RequireRank(const std::string& quantity, uint32_t rank, uint32_t most) {
+    Require(rank > 0 && rank % kLanes == 0 && rank <= most, quantity,
+            "a multiple of 64 up to " + std::to_string(most), rank);
+}
+
+void Check(const PrologProblem& problem) {
+    Require(problem.tokens > 0 && problem.tokens <= kMostTokens, "tokens",
+            "1 to " + std::to_string(kMostTokens), problem.tokens);
+    Require(problem.heads > 0, "heads", "at least 1", problem.heads);
+    Require(problem.rope_dim == kRopeDim, "rope dimension", std::to_string(kRopeDim),
+            problem.rope_dim);
+    Require(problem.kv_cache.block_size > 0, "cache block size", "at least 1",
+            problem.kv_cache.block_size);
+    if (problem.q_lora_rank > 0) RequireRank("q_lora_rank", problem.q_lora_rank, kMostLoraRank);
+    RequireRank("kv_lora_rank", problem.kv_lora_rank, kMostLoraRank);
+    if (problem.indexer.heads > 0) {
+        Require(problem.q_lora_rank > 0, "q_lora_rank", "a query latent for the indexer", 0);
+        RequireRank("indexer head size", problem.indexer.head_dim, kMostIndexerHeadDim);
+    }
+}
+
+/// Hands out the workspace, buffer after buffer.
+class Workspace {
+public:
+    uint64_t Take(uint64_t bytes) {
+        const uint64_t begin = bytes_;
+        bytes_ += RoundUp(bytes, kGmAlignment);
+        return begin;
+    }
+    uint64_t Bytes() const { return bytes_; }
+
+private:
+    uint64_t bytes_ = 0;
+};
+
+/// A product with all tokens on the left, its rows dense on both sides.
+GemmProblem TokenProduct(const std::string& name, uint32_t tokens, uint32_t n, uint32_t k,
+                         const LinearFormat& format, const arch::Chip& chip) {
+    GemmProblem gemm;
+    gemm.name = name;
+    gemm.m = tokens;
+    gemm.n = n;
+    gemm.k = k;
+    gemm.int8 = format.scale_bytes > 0;
+    gemm.cores = chip.aic_count;
+    gemm.a_row_stride = k;
+    gemm.c_row_stride = n;
+    gemm.layout = format.layout;
+    return gemm;
+}
+
+LinearFormat Plain(WeightLayout layout) { return {layout, 0, false}; }
+
+bool Quantised(const LinearFormat& format) { return format.scale_bytes > 0; }
+bool Dynamic(const LinearFormat& format) { return Quantised(format) && !format.has_input_scale; }
+
+/// Heads that a vector core handles at once: their rotated columns, or all of them where they are
+/// dequantised on the way.
+uint32_t HeadsPerStep(uint32_t heads, uint32_t head_dim, bool quantised) {
+    uint32_t step = kRopeHeads;
+    while (quantised && step > 1 && step * head_dim > kStepElements) step /= 2;
+    return std::min(step, heads);
+}
+
+uint32_t StepElements(const HeadsPlan& heads, bool quantised) {
+    return heads.step * (quantised ? heads.head_dim : kRopeDim);
+}
+
+/// Weight tiles of the core with the smallest share.
+uint64_t FewestTiles(const GemmPlan& gemm, uint32_t cores) {
+    const uint32_t columns = gemm.batches * (gemm.n / gemm.strip) / cores * gemm.strip;
+    return CeilDiv(gemm.m, gemm.tile_m) * CeilDiv(columns, gemm.tile_n) *
+           CeilDiv(gemm.k, gemm.tile_k);
+}
+
+void PlanIndexer(PrologPlan& plan, const PrologProblem& problem, const arch::Chip& chip,
+                 Workspace& workspace) {
+    const IndexerProblem& from = problem.indexer;
+    IndexerPlan& indexer = plan.indexer;
+    const uint32_t columns = from.heads * from.head_dim;
+    const bool quantised = Quantised(from.wq_b);
+    indexer.heads = {from.heads, from.head_dim, 0,
+                     HeadsPerStep(from.heads, from.head_dim, quantised)};
+    indexer.eps = from.eps;
+    indexer.rope_interleaved = from.rope_interleaved ? 1 : 0;
+    indexer.norm_float = from.norm_float ? 1 : 0;
+    indexer.cache = from.cache;
+    indexer.wq_b_quant = {from.wq_b.scale_bytes};
+
+    const uint32_t fused_rows = from.fused ? from.head_dim + from.heads : 0;
+    GemmProblem wk = TokenProduct("indexer_wk", problem.tokens, from.head_dim, problem.hidden_size,
+                                  Plain(from.wk), chip);
+    wk.stored_n = fused_rows;
+    indexer.wk = PlanGemm(wk);
+    GemmProblem weights = TokenProduct("indexer_weights_proj", problem.tokens, from.heads,
+                                       problem.hidden_size, Plain(from.weights_proj), chip);
+    weights.stored_n = fused_rows;
+    indexer.weights_proj = PlanGemm(weights);
+    indexer.wq_b = PlanGemm(TokenProduct("indexer_wq_b", problem.tokens, columns,
+                                         problem.q_lora_rank, from.wq_b, chip));
+
+    const uint64_t tokens = problem.tokens;
+    indexer.workspace_k = workspace.Take(tokens * from.head_dim * kFloatBytes);
+    if (quantised) {
+        indexer.workspace_sums = workspace.Take(tokens * columns * kFloatBytes);
+        indexer.workspace_q_c = workspace.Take(tokens * problem.q_lora_rank);
+    }
+    if (Dynamic(from.wq_b)) indexer.workspace_scales = workspace.Take(tokens * kBlockBytes);
+}
+
+void PlanWorkspace(PrologPlan& plan, const PrologProblem& problem, Workspace& workspace) {
+    const uint64_t tokens = problem.tokens;
+    workspace.Take(tokens * plan.qkv_a.n * kFloatBytes);
+    plan.workspace_query = workspace.Take(tokens * plan.q_b.n * kHalfBytes);
+    if (Quantised(problem.qkv_a)) plan.workspace_hidden = workspace.Take(tokens * plan.qkv_a.k);
+    if (Dynamic(problem.qkv_a)) plan.workspace_hidden_scales = workspace.Take(tokens * kBlockBytes);
+    if (Quantised(problem.q_b)) {
+        plan.workspace_query_sums = workspace.Take(tokens * plan.q_b.n * kFloatBytes);
+        plan.workspace_q_b_input = workspace.Take(tokens * plan.q_b.k);
+    }
+    if (Dynamic(problem.q_b)) plan.workspace_q_b_scales = workspace.Take(tokens * kBlockBytes);
+    if (problem.quantize_q_nope) {
+        plan.workspace_q_nope =
+            workspace.Take(tokens * problem.heads * problem.kv_lora_rank * kHalfBytes);
+    }
+}
+
+/// UB that the vector cores' blocks take beside the landing pads; what their Open functions ask
+/// for.
+uint64_t UbBytes(const PrologPlan& plan, bool quantised) {
+    const uint64_t widest = plan.widest;
+    const uint64_t heads = std::max(plan.heads.step, plan.indexer.heads.step);
+    const uint64_t rows = 2 * widest * (kFloatBytes + kHalfBytes);
+    const uint64_t norm = 4 * widest * kFloatBytes + 3 * kLanes * kFloatBytes;
+    const uint64_t rope = 5 * kRopeDim * kFloatBytes + 2 * heads * kRopeDim * kFloatBytes;
+    const uint64_t slots = RoundUp(uint64_t{plan.rows_per_core} * plan.slot_bytes, kBlockBytes);
+    const uint64_t dequantiser = 3 * widest * kFloatBytes + 8 * 1024 + kBlockBytes;
+    const uint64_t quantisers = 2 * (widest * (kHalfBytes + 1) + 5 * kLanes * kFloatBytes);
+    return rows + norm + rope + slots + (quantised ? dequantiser + quantisers : 0);
+}
+
+void PlanWindows(PrologPlan& plan, const PrologProblem& problem, const arch::Chip& chip,
+                 uint64_t ub_bytes) {
+    WarmPlanner planner(chip, problem.prefetch, ub_bytes);
+    // Before anything else q_b, each group its own share, while qkv_a streams.
+    planner.GroupShare(plan.q_b, WeightBytes(plan.qkv_a));
+    // W_UK as far as the idle cores of the norm get. Where q_b has fewer tiles than the ring has
+    // slots, the cube's weight stream is at W_UK already while the norm is pending: nothing could
+    // be ordered before it.
+    const auto busy = static_cast<uint32_t>(CeilDiv(plan.tokens, plan.rows_per_core));
+    const bool indexed = plan.indexer.heads.heads > 0;
+    if (plan.q_lora_rank > 0 && !indexed &&
+        FewestTiles(plan.q_b, chip.aic_count) >= plan.buffers.b_slots) {
+        plan.while_norm = planner.OwnWeight(problem.w_uk_region, busy, chip.aiv_count - busy);
+    }
+    const std::vector<WarmWindow> windows =
+        planner.RegionWindows({WeightBytes(plan.q_b), indexed ? WeightBytes(plan.indexer.wq_b) : 0,
+                               WeightBytes(plan.absorb)});
+    plan.while_q_b = windows[0];
+    plan.while_indexer_q = windows[1];
+    plan.while_absorb = windows[2];
+    plan.warm = planner.Plan();
+}
+
+}  // namespace
+
+PrologPlan PlanProlog(const PrologProblem& problem, const arch::Chip& chip) {
+    Check(problem);
+    const bool has_latent = problem.q_lora_rank > 0;
+    const bool indexed = problem.indexer.heads > 0;
+    const uint32_t head_dim = problem.nope_dim + problem.rope_dim;
+
+    PrologPlan plan{};
+    plan.tokens = problem.tokens;
+    plan.q_lora_rank = problem.q_lora_rank;
+    plan.kv_lora_rank = problem.kv_lora_rank;
+    plan.eps = problem.eps;
+    plan.rope_interleaved = problem.rope_interleaved ? 1 : 0;
+    plan.rope_table_float = problem.rope_table_float ? 1 : 0;
+    plan.slot_bytes = problem.slots_int64 ? 8 : 4;
+    plan.vector_cores = chip.aiv_count;
+    plan.rows_per_core = static_cast<uint32_t>(CeilDiv(problem.tokens, chip.aiv_count));
+    plan.quantize_q_nope = problem.quantize_q_nope ? 1 : 0;
+    plan.kv_cache_int8 = problem.kv_cache_int8 ? 1 : 0;
+    plan.heads = {problem.heads, head_dim, problem.nope_dim,
+                  HeadsPerStep(problem.heads, head_dim, Quantised(problem.q_b))};
+    plan.kv_cache = problem.kv_cache;
+    plan.rope_cache = problem.rope_cache;
+    plan.qkv_a_quant = {problem.qkv_a.scale_bytes};
+    plan.q_b_quant = {problem.q_b.scale_bytes};
+
+    plan.qkv_a = PlanGemm(TokenProduct(
+        "qkv_a", problem.tokens, problem.q_lora_rank + problem.kv_lora_rank + problem.rope_dim,
+        problem.hidden_size, problem.qkv_a, chip));
+    plan.q_b = PlanGemm(TokenProduct("q_b", problem.tokens, problem.heads * head_dim,
+                                     has_latent ? problem.q_lora_rank : problem.hidden_size,
+                                     problem.q_b, chip));
+    GemmProblem absorb;
+    absorb.name = "w_uk";
+    absorb.m = problem.tokens;
+    absorb.n = problem.kv_lora_rank;
+    absorb.k = problem.nope_dim;
+    absorb.batches = problem.heads;
+    absorb.cores = chip.aic_count;
+    absorb.a_row_stride = problem.heads * head_dim;
+    absorb.a_batch_stride = head_dim;
+    absorb.c_row_stride = problem.heads * problem.kv_lora_rank;
+    absorb.c_batch_stride = problem.kv_lora_rank;
+    absorb.layout = problem.w_uk;
+    plan.absorb = PlanGemm(absorb);
+
+    Workspace workspace;
+    PlanWorkspace(plan, problem, workspace);
+    std::vector<GemmPlan> gemms = {plan.qkv_a, plan.q_b, plan.absorb};
+    if (indexed) {
+        PlanIndexer(plan, problem, chip, workspace);
+        gemms.insert(gemms.end(), {plan.indexer.wk, plan.indexer.weights_proj, plan.indexer.wq_b});
+    }
+    plan.workspace_bytes = workspace.Bytes();
+    plan.buffers = PlanGemmBuffers(gemms);
+
+    plan.widest = std::max({problem.q_lora_rank, problem.kv_lora_rank + problem.rope_dim,
+                            StepElements(plan.heads, Quantised(problem.q_b)),
+                            StepElements(plan.indexer.heads, Quantised(problem.indexer.wq_b))});
+    const bool quantised = problem.kv_cache_int8 || problem.quantize_q_nope ||
+                           Quantised(problem.qkv_a) || Quantised(problem.q_b) ||
+                           Quantised(problem.indexer.wq_b);
+    PlanWindows(plan, problem, chip, arch::kUbBytes - UbBytes(plan, quantised));
+    return plan;
+}
+
+}  // namespace plan

@@ -1,0 +1,68 @@
+// From shape and chip to the plan of the mla_prolog and sfa_prolog kernels.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include "arch/chip.h"
+#include "plan/plan_gemm.h"
+#include "plan/plan_warm.h"
+#include "plan/prolog_plan.h"
+
+namespace plan {
+
+/// How a linear layer is stored.
+struct LinearFormat {
+    WeightLayout layout = WeightLayout::kOutIn;
+    uint32_t scale_bytes = 0;  ///< QuantPlan::scale_bytes; int8 where not 0
+    bool has_input_scale = false;
+};
+
+struct IndexerProblem {
+    uint32_t heads = 0;  ///< 0: none
+    uint32_t head_dim = 0;
+    float eps = 1e-6f;
+    bool rope_interleaved = false;
+    bool norm_float = false;
+    bool fused = false;  ///< wk and weights_proj are rows of one weight
+    CachePlan cache{};
+    LinearFormat wq_b;
+    WeightLayout wk = WeightLayout::kOutIn;
+    WeightLayout weights_proj = WeightLayout::kOutIn;
+};
+
+struct PrologProblem {
+    uint32_t tokens = 0;
+    uint32_t hidden_size = 0;
+    uint32_t heads = 0;
+    uint32_t q_lora_rank = 0;  ///< 0: queries come straight from the hidden states
+    uint32_t kv_lora_rank = 0;
+    uint32_t nope_dim = 0;
+    uint32_t rope_dim = 0;
+    float eps = 1e-6f;
+    bool rope_interleaved = true;
+    bool rope_table_float = false;
+    bool slots_int64 = false;
+    bool quantize_q_nope = false;
+    bool kv_cache_int8 = false;
+    CachePlan kv_cache{};
+    CachePlan rope_cache{};
+    LinearFormat qkv_a;
+    LinearFormat q_b;
+    WeightLayout w_uk = WeightLayout::kInOut;
+    PrefetchRegion w_uk_region;
+    IndexerProblem indexer;
+    PrefetchRequest prefetch;
+};
+
+/// Limits of the ops; their argument checks quote them.
+constexpr uint32_t kMostTokens = 8192;
+constexpr uint32_t kMostLoraRank = 4096;
+constexpr uint32_t kMostIndexerHeadDim = 512;
+constexpr uint32_t kRopeDim = 64;
+
+/// Throws std::invalid_argument naming the quantity, what is allowed and what came.
+PrologPlan PlanProlog(const PrologProblem& problem, const arch::Chip& chip);
+
+}  // namespace plan

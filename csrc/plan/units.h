@@ -1,0 +1,22 @@
+// Units in which planners count.
+#pragma once
+
+#include <cstdint>
+
+namespace plan {
+
+/// Columns of a fractal of 16-bit elements: shapes are multiples of it.
+constexpr uint32_t kStrip = 16;
+/// A fp32 vector instruction handles this many elements per repeat.
+constexpr uint32_t kLanes = 64;
+/// Block of UB and L1: addresses and lengths of copies are multiples of it. Bytes.
+constexpr uint32_t kBlockBytes = 32;
+/// GM buffers inside a workspace start at multiples of the L2 line. Bytes.
+constexpr uint32_t kGmAlignment = 512;
+/// Bytes of bf16 and fp16.
+constexpr uint32_t kHalfBytes = 2;
+
+constexpr uint64_t CeilDiv(uint64_t value, uint64_t unit) { return (value + unit - 1) / unit; }
+constexpr uint64_t RoundUp(uint64_t value, uint64_t unit) { return CeilDiv(value, unit) * unit; }
+
+}  // namespace plan
