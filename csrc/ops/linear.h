@@ -10,19 +10,21 @@
 
 #include "ops/checks.h"
 #include "ops/launch_tensors.h"
-#include "plan/plan_prolog.h"
+#include "plan/linear_format.h"
 #include "plan/quant_plan.h"
 
 namespace ops {
+
+using OptionalTensor = std::optional<at::Tensor>;
 
 struct LinearArguments {
     const char* weight_name;
     const char* prefix;  ///< of the other arguments' names, e.g. "q_b_"
     const at::Tensor& weight;
-    const std::optional<at::Tensor>& dequant_scale;
-    const std::optional<at::Tensor>& input_scale;
-    const std::optional<at::Tensor>& input_offset;
-    const std::optional<at::Tensor>& quant_bias;
+    const OptionalTensor& dequant_scale;
+    const OptionalTensor& input_scale;
+    const OptionalTensor& input_offset;
+    const OptionalTensor& quant_bias;
 
     bool quantised() const { return dequant_scale.has_value(); }
 };

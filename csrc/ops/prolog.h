@@ -5,12 +5,11 @@
 
 #include <optional>
 
+#include "ops/backend.h"
 #include "ops/linear.h"
 #include "ops/prefetch_request.h"
 
 namespace ops {
-
-using OptionalTensor = std::optional<at::Tensor>;
 
 struct IndexerArguments {
     const OptionalTensor& cache;
@@ -54,8 +53,6 @@ struct PrologResults {
     at::Tensor indexer_q;
     at::Tensor indexer_weights;
 };
-
-enum class Backend { kMeta, kTwin };
 
 /// `op` without namespace. Throws what ops/checks.h throws, before anything is written.
 PrologResults RunProlog(const char* op, const PrologArguments& args, Backend backend);

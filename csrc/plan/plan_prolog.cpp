@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "plan/units.h"
+#include "plan/workspace.h"
 
 namespace plan {
 
@@ -46,41 +47,6 @@ void Check(const PrologProblem& problem) {
     }
 }
 
-/// Hands out the workspace, buffer after buffer.
-class Workspace {
-public:
-    uint64_t Take(uint64_t bytes) {
-        const uint64_t begin = bytes_;
-        bytes_ += RoundUp(bytes, kGmAlignment);
-        return begin;
-    }
-    uint64_t Bytes() const { return bytes_; }
-
-private:
-    uint64_t bytes_ = 0;
-};
-
-/// A product with all tokens on the left, its rows dense on both sides.
-GemmProblem TokenProduct(const std::string& name, uint32_t tokens, uint32_t n, uint32_t k,
-                         const LinearFormat& format, const arch::Chip& chip) {
-    GemmProblem gemm;
-    gemm.name = name;
-    gemm.m = tokens;
-    gemm.n = n;
-    gemm.k = k;
-    gemm.int8 = format.scale_bytes > 0;
-    gemm.cores = chip.aic_count;
-    gemm.a_row_stride = k;
-    gemm.c_row_stride = n;
-    gemm.layout = format.layout;
-    return gemm;
-}
-
-LinearFormat Plain(WeightLayout layout) { return {layout, 0, false}; }
-
-bool Quantised(const LinearFormat& format) { return format.scale_bytes > 0; }
-bool Dynamic(const LinearFormat& format) { return Quantised(format) && !format.has_input_scale; }
-
 /// Heads that a vector core handles at once: their rotated columns, or all of them where they are
 /// dequantised on the way.
 uint32_t HeadsPerStep(uint32_t heads, uint32_t head_dim, bool quantised) {
@@ -105,7 +71,7 @@ void PlanIndexer(PrologPlan& plan, const PrologProblem& problem, const arch::Chi
     const IndexerProblem& from = problem.indexer;
     IndexerPlan& indexer = plan.indexer;
     const uint32_t columns = from.heads * from.head_dim;
-    const bool quantised = Quantised(from.wq_b);
+    const bool quantised = from.wq_b.quantised();
     indexer.heads = {from.heads, from.head_dim, 0,
                      HeadsPerStep(from.heads, from.head_dim, quantised)};
     indexer.eps = from.eps;
@@ -132,20 +98,21 @@ void PlanIndexer(PrologPlan& plan, const PrologProblem& problem, const arch::Chi
         indexer.workspace_sums = workspace.Take(tokens * columns * kFloatBytes);
         indexer.workspace_q_c = workspace.Take(tokens * problem.q_lora_rank);
     }
-    if (Dynamic(from.wq_b)) indexer.workspace_scales = workspace.Take(tokens * kBlockBytes);
+    if (from.wq_b.dynamic()) indexer.workspace_scales = workspace.Take(tokens * kBlockBytes);
 }
 
 void PlanWorkspace(PrologPlan& plan, const PrologProblem& problem, Workspace& workspace) {
     const uint64_t tokens = problem.tokens;
     workspace.Take(tokens * plan.qkv_a.n * kFloatBytes);
     plan.workspace_query = workspace.Take(tokens * plan.q_b.n * kHalfBytes);
-    if (Quantised(problem.qkv_a)) plan.workspace_hidden = workspace.Take(tokens * plan.qkv_a.k);
-    if (Dynamic(problem.qkv_a)) plan.workspace_hidden_scales = workspace.Take(tokens * kBlockBytes);
-    if (Quantised(problem.q_b)) {
+    if (problem.qkv_a.quantised()) plan.workspace_hidden = workspace.Take(tokens * plan.qkv_a.k);
+    if (problem.qkv_a.dynamic())
+        plan.workspace_hidden_scales = workspace.Take(tokens * kBlockBytes);
+    if (problem.q_b.quantised()) {
         plan.workspace_query_sums = workspace.Take(tokens * plan.q_b.n * kFloatBytes);
         plan.workspace_q_b_input = workspace.Take(tokens * plan.q_b.k);
     }
-    if (Dynamic(problem.q_b)) plan.workspace_q_b_scales = workspace.Take(tokens * kBlockBytes);
+    if (problem.q_b.dynamic()) plan.workspace_q_b_scales = workspace.Take(tokens * kBlockBytes);
     if (problem.quantize_q_nope) {
         plan.workspace_q_nope =
             workspace.Take(tokens * problem.heads * problem.kv_lora_rank * kHalfBytes);
@@ -210,7 +177,7 @@ PrologPlan PlanProlog(const PrologProblem& problem, const arch::Chip& chip) {
     plan.quantize_q_nope = problem.quantize_q_nope ? 1 : 0;
     plan.kv_cache_int8 = problem.kv_cache_int8 ? 1 : 0;
     plan.heads = {problem.heads, head_dim, problem.nope_dim,
-                  HeadsPerStep(problem.heads, head_dim, Quantised(problem.q_b))};
+                  HeadsPerStep(problem.heads, head_dim, problem.q_b.quantised())};
     plan.kv_cache = problem.kv_cache;
     plan.rope_cache = problem.rope_cache;
     plan.qkv_a_quant = {problem.qkv_a.scale_bytes};
@@ -247,11 +214,11 @@ PrologPlan PlanProlog(const PrologProblem& problem, const arch::Chip& chip) {
     plan.buffers = PlanGemmBuffers(gemms);
 
     plan.widest = std::max({problem.q_lora_rank, problem.kv_lora_rank + problem.rope_dim,
-                            StepElements(plan.heads, Quantised(problem.q_b)),
-                            StepElements(plan.indexer.heads, Quantised(problem.indexer.wq_b))});
+                            StepElements(plan.heads, problem.q_b.quantised()),
+                            StepElements(plan.indexer.heads, problem.indexer.wq_b.quantised())});
     const bool quantised = problem.kv_cache_int8 || problem.quantize_q_nope ||
-                           Quantised(problem.qkv_a) || Quantised(problem.q_b) ||
-                           Quantised(problem.indexer.wq_b);
+                           problem.qkv_a.quantised() || problem.q_b.quantised() ||
+                           problem.indexer.wq_b.quantised();
     PlanWindows(plan, problem, chip, arch::kUbBytes - UbBytes(plan, quantised));
     return plan;
 }

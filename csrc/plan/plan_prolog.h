@@ -6,18 +6,11 @@
 #include <string>
 
 #include "arch/chip.h"
-#include "plan/plan_gemm.h"
+#include "plan/linear_format.h"
 #include "plan/plan_warm.h"
 #include "plan/prolog_plan.h"
 
 namespace plan {
-
-/// How a linear layer is stored.
-struct LinearFormat {
-    WeightLayout layout = WeightLayout::kOutIn;
-    uint32_t scale_bytes = 0;  ///< QuantPlan::scale_bytes; int8 where not 0
-    bool has_input_scale = false;
-};
 
 struct IndexerProblem {
     uint32_t heads = 0;  ///< 0: none
@@ -57,7 +50,6 @@ struct PrologProblem {
 };
 
 /// Limits of the ops; their argument checks quote them.
-constexpr uint32_t kMostTokens = 8192;
 constexpr uint32_t kMostLoraRank = 4096;
 constexpr uint32_t kMostIndexerHeadDim = 512;
 constexpr uint32_t kRopeDim = 64;

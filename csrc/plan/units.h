@@ -13,6 +13,8 @@ constexpr uint32_t kLanes = 64;
 constexpr uint32_t kBlockBytes = 32;
 /// GM buffers inside a workspace start at multiples of the L2 line. Bytes.
 constexpr uint32_t kGmAlignment = 512;
+/// Most rows of a token batch: the chunk of a prefill step.
+constexpr uint32_t kMostTokens = 8192;
 /// Bytes of bf16 and fp16.
 constexpr uint32_t kHalfBytes = 2;
 

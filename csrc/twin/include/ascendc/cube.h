@@ -18,15 +18,6 @@ struct LoadData2DParams {
     uint8_t addrMode = 0;
 };
 
-struct LoadData2dTransposeParams {  // STUB
-    uint16_t startIndex = 0;
-    uint8_t repeatTimes = 0;
-    uint16_t srcStride = 0;
-    uint16_t dstGap = 0;
-    uint16_t dstFracGap = 0;
-    uint8_t addrMode = 0;
-};
-
 struct MmadParams {
     uint16_t m = 0;
     uint16_t n = 0;
@@ -81,9 +72,6 @@ void LoadData(const LocalTensor<T>& dst, const LocalTensor<T>& src, const LoadDa
               twin::Site site = twin::Site::Here()) {
     twin::LoadFractals(dst.local(), src.local(), internal::kDType<T>, params, site);
 }
-
-template <typename T>
-void LoadDataWithTranspose(const LocalTensor<T>&, const LocalTensor<T>&, const LoadData2dTransposeParams&) {}  // STUB
 
 template <typename C, typename A, typename B>
 void Mmad(const LocalTensor<C>& dst, const LocalTensor<A>& fm, const LocalTensor<B>& filter,

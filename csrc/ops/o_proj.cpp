@@ -1,0 +1,196 @@
+// o_proj: argument checks, Meta and the CPU (twin) implementation.
+#include <ATen/ATen.h>
+#include <torch/library.h>
+
+#include <optional>
+#include <sstream>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "ops/backend.h"
+#include "ops/checks.h"
+#include "ops/linear.h"
+#include "ops/prefetch_request.h"
+#include "ops/twin_backend.h"
+#include "ops/twin_settings.h"
+#include "plan/o_proj_plan.h"
+#include "plan/plan_o_proj.h"
+#include "plan/units.h"
+
+// The device entry points as the host compiles them.
+using OProjKernel = void(OProjAddresses addresses, OProjPlan plan);
+extern "C" OProjKernel o_proj_bf16;
+extern "C" OProjKernel o_proj_fp16;
+extern "C" OProjKernel o_proj_bf16_w8a8;
+extern "C" OProjKernel o_proj_fp16_w8a8;
+
+namespace ops {
+
+namespace {
+
+constexpr const char* kOp = "o_proj";
+constexpr int64_t kStrip = plan::kStrip;
+constexpr int64_t kLanes = plan::kLanes;
+
+struct Arguments {
+    const at::Tensor& attn_output;
+    LinearArguments o_proj;
+    const OptionalTensor& w_uv;
+    const OptionalTensor& bias;
+    PrefetchArguments prefetch;
+};
+
+/// Sizes read off the arguments; symbolic under torch.compile.
+struct Dimensions {
+    c10::SymInt tokens, heads, kv_lora, columns, hidden;  ///< columns: heads * v
+};
+
+template <typename T>
+std::string Text(const T& value) {
+    std::ostringstream text;
+    text << value;
+    return text.str();
+}
+
+void CheckUpProjection(const ArgumentChecks& check, const Arguments& args, Dimensions& dims,
+                       at::ScalarType dtype) {
+    const at::Tensor& w_uv = *args.w_uv;
+    check.Rank("attn_output", args.attn_output, {3});
+    check.Rank("w_uv", w_uv, {3, 4});
+    dims.heads = args.attn_output.sym_size(1);
+    dims.kv_lora = args.attn_output.sym_size(2);
+    const auto value = w_uv.dim() == 3 ? w_uv.sym_size(2) : w_uv.sym_size(1) * kStrip;
+    dims.columns = dims.heads * value;
+    if (w_uv.dim() == 3) {
+        check.Dense("w_uv", w_uv, {dims.heads, dims.kv_lora, value}, {dtype});
+    } else {
+        check.Dense("w_uv", w_uv, {dims.heads, value / kStrip, dims.kv_lora, kStrip}, {dtype});
+    }
+    const auto strips = [](const c10::SymInt& size) { return size > 0 && size % kStrip == 0; };
+    check.RequireValue(dims.heads > 0, "attn_output", "at least one head", Text(dims.heads));
+    check.RequireValue(strips(dims.kv_lora), "attn_output",
+                       "a latent size that is a positive multiple of 16", Text(dims.kv_lora));
+    check.RequireValue(strips(value), "w_uv", "a value size that is a positive multiple of 16",
+                       Text(value));
+}
+
+Dimensions CheckArguments(const ArgumentChecks& check, const Arguments& args) {
+    const auto dtype = args.attn_output.scalar_type();
+    check.DType("attn_output", args.attn_output, {at::kBFloat16, at::kHalf});
+    check.Rank("o_proj_weight", args.o_proj.weight, {2, 3});
+    Dimensions dims;
+    dims.tokens = args.attn_output.dim() > 0 ? args.attn_output.sym_size(0) : c10::SymInt(0);
+    if (args.w_uv) {
+        CheckUpProjection(check, args, dims, dtype);
+    } else {
+        check.Rank("attn_output", args.attn_output, {2});
+        dims.columns = args.attn_output.sym_size(1);
+    }
+    check.Contiguous("attn_output", args.attn_output);
+    check.RequireValue(dims.tokens > 0 && dims.tokens <= plan::kMostTokens, "attn_output",
+                       "1 to " + Text(plan::kMostTokens) + " tokens", Text(dims.tokens));
+    constexpr int64_t kMostRow = plan::kMostLeftStrideBytes / plan::kHalfBytes;
+    const c10::SymInt row = args.w_uv ? dims.heads * dims.kv_lora : dims.columns;
+    check.RequireValue(row > 0 && row <= kMostRow && row % kStrip == 0, "attn_output",
+                       "rows of a positive multiple of 16 up to " + Text(kMostRow) + " elements",
+                       Text(row));
+    dims.hidden = OutFeatures(args.o_proj);
+    CheckLinear(check, args.o_proj, dims.hidden, dims.columns, dtype);
+    check.RequireValue(dims.hidden > 0 && dims.hidden % kStrip == 0, "o_proj_weight",
+                       "a hidden size that is a positive multiple of 16", Text(dims.hidden));
+    if (args.bias) {
+        check.Dense("bias", *args.bias, {dims.hidden}, {dtype, at::kFloat});
+        check.RequireValue(dims.hidden % kLanes == 0, "bias",
+                           "a hidden size that is a multiple of 64 with a bias", Text(dims.hidden));
+    }
+    CheckPrefetch(check, args.prefetch);
+    return dims;
+}
+
+at::Tensor MakeResult(const Arguments& args, const Dimensions& dims) {
+    return at::empty_symint({dims.tokens, dims.hidden}, args.attn_output.options());
+}
+
+uint32_t Concrete(const c10::SymInt& value) { return static_cast<uint32_t>(value.expect_int()); }
+
+OProjPlan MakePlan(const Arguments& args, const Dimensions& dims, const arch::Chip& chip) {
+    plan::OProjProblem problem;
+    problem.tokens = Concrete(dims.tokens);
+    problem.value_columns = Concrete(dims.columns);
+    problem.hidden_size = Concrete(dims.hidden);
+    if (args.w_uv) {
+        problem.heads = Concrete(dims.heads);
+        problem.kv_lora_rank = Concrete(dims.kv_lora);
+        problem.w_uv =
+            args.w_uv->dim() == 3 ? plan::WeightLayout::kInOut : plan::WeightLayout::kInOutNz;
+    }
+    problem.has_bias = args.bias.has_value();
+    problem.bias_float = args.bias && args.bias->scalar_type() == at::kFloat;
+    problem.o_proj = FormatOf(args.o_proj);
+    problem.prefetch = RequestOf(args.prefetch);
+    try {
+        return plan::PlanOProj(problem, chip);
+    } catch (const std::invalid_argument& error) {
+        TORCH_CHECK_VALUE(false, "ascend_prefetch::", kOp, ": ", error.what());
+    }
+}
+
+at::Tensor RunOnCpu(const ArgumentChecks& check, const Arguments& args, const Dimensions& dims) {
+    std::vector<std::pair<std::string, at::Tensor>> own = {{"o_proj_weight", args.o_proj.weight}};
+    if (args.w_uv) own.emplace_back("w_uv", *args.w_uv);
+    CheckPrefetchApart(check, args.prefetch, own);
+    const arch::Chip& chip = TwinChip();
+    const OProjPlan plan = MakePlan(args, dims, chip);
+    const at::Tensor result = MakeResult(args, dims);
+    const at::Tensor workspace = at::empty({static_cast<int64_t>(plan.workspace_bytes)},
+                                           args.attn_output.options().dtype(at::kByte));
+    LaunchTensors tensors;
+    OProjAddresses addresses{};
+    addresses.attn_output = tensors.Read("attn_output", args.attn_output);
+    addresses.w_uv = tensors.Read("w_uv", args.w_uv);
+    addresses.o_proj_weight = tensors.Read("o_proj_weight", args.o_proj.weight);
+    addresses.quant = BindQuant(tensors, args.o_proj);
+    addresses.bias = tensors.Read("bias", args.bias);
+    addresses.out = tensors.Write("out", result);
+    addresses.workspace = tensors.Write("workspace", workspace);
+    BindPrefetch(tensors, args.prefetch);
+
+    const bool bf16 = args.attn_output.scalar_type() == at::kBFloat16;
+    const bool quantised = args.o_proj.quantised();
+    OProjKernel* kernel = quantised ? (bf16 ? o_proj_bf16_w8a8 : o_proj_fp16_w8a8)
+                                    : (bf16 ? o_proj_bf16 : o_proj_fp16);
+    const std::string name =
+        std::string("o_proj_") + (bf16 ? "bf16" : "fp16") + (quantised ? "_w8a8" : "");
+    RunOnTwin({name}, chip, tensors, [&] { kernel(addresses, plan); });
+    return result;
+}
+
+template <Backend kBackend>
+at::Tensor OProj(const at::Tensor& attn_output, const at::Tensor& o_proj_weight,
+                 const OptionalTensor& w_uv, const OptionalTensor& bias,
+                 const OptionalTensor& dequant_scale, const OptionalTensor& input_scale,
+                 const OptionalTensor& input_offset, const OptionalTensor& quant_bias,
+                 const std::optional<std::vector<at::Tensor>>& prefetch,
+                 std::optional<int64_t> prefetch_bytes) {
+    const Arguments args = {
+        attn_output,
+        {"o_proj_weight", "", o_proj_weight, dequant_scale, input_scale, input_offset, quant_bias},
+        w_uv,
+        bias,
+        {prefetch ? at::TensorList(*prefetch) : at::TensorList(), prefetch_bytes}};
+    const ArgumentChecks check(kOp, attn_output.device());
+    const Dimensions dims = CheckArguments(check, args);
+    if constexpr (kBackend == Backend::kMeta) {
+        return MakeResult(args, dims);
+    } else {
+        return RunOnCpu(check, args, dims);
+    }
+}
+
+}  // namespace
+
+TORCH_LIBRARY_IMPL(ascend_prefetch, Meta, m) { m.impl("o_proj", &OProj<Backend::kMeta>); }
+TORCH_LIBRARY_IMPL(ascend_prefetch, CPU, m) { m.impl("o_proj", &OProj<Backend::kTwin>); }
+
+}  // namespace ops

@@ -1,0 +1,20 @@
+#include "plan/linear_format.h"
+
+namespace plan {
+
+GemmProblem TokenProduct(const std::string& name, uint32_t tokens, uint32_t n, uint32_t k,
+                         const LinearFormat& format, const arch::Chip& chip) {
+    GemmProblem gemm;
+    gemm.name = name;
+    gemm.m = tokens;
+    gemm.n = n;
+    gemm.k = k;
+    gemm.int8 = format.quantised();
+    gemm.cores = chip.aic_count;
+    gemm.a_row_stride = k;
+    gemm.c_row_stride = n;
+    gemm.layout = format.layout;
+    return gemm;
+}
+
+}  // namespace plan

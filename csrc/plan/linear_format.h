@@ -1,0 +1,28 @@
+// How a linear layer is stored, and its product with all tokens.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "arch/chip.h"
+#include "plan/plan_gemm.h"
+
+namespace plan {
+
+struct LinearFormat {
+    WeightLayout layout = WeightLayout::kOutIn;
+    uint32_t scale_bytes = 0;  ///< QuantPlan::scale_bytes; int8 where not 0
+    bool has_input_scale = false;
+
+    bool quantised() const { return scale_bytes > 0; }
+    bool dynamic() const { return quantised() && !has_input_scale; }
+};
+
+/// A 16-bit weight.
+inline LinearFormat Plain(WeightLayout layout) { return {layout, 0, false}; }
+
+/// Tokens times a layer from `k` to `n` features, rows dense on both sides.
+GemmProblem TokenProduct(const std::string& name, uint32_t tokens, uint32_t n, uint32_t k,
+                         const LinearFormat& format, const arch::Chip& chip);
+
+}  // namespace plan

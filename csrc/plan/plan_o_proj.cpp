@@ -1,0 +1,88 @@
+#include "plan/plan_o_proj.h"
+
+#include <algorithm>
+
+#include "plan/units.h"
+#include "plan/workspace.h"
+
+namespace plan {
+
+namespace {
+
+constexpr uint32_t kFloatBytes = sizeof(float);
+constexpr uint32_t kMostStepColumns = 4096;  // a row of them in fp32 is 16 KiB
+
+/// With fewer tokens than cores a row goes to several of them.
+uint32_t StepColumns(uint32_t columns, uint32_t tokens, uint32_t cores) {
+    const uint64_t parts = std::max<uint64_t>(1, cores / tokens);
+    const uint64_t part = RoundUp(CeilDiv(columns, parts), kLanes);
+    return static_cast<uint32_t>(std::min<uint64_t>(part, kMostStepColumns));
+}
+
+/// UB that the vector cores' blocks take beside the landing pads; what their Open functions ask
+/// for.
+uint64_t UbBytes(const OProjPlan& plan) {
+    const uint64_t widest = plan.widest;
+    const uint64_t rows = widest * (2 * kFloatBytes + 3 * kHalfBytes);
+    const uint64_t dequantiser = 3 * widest * kFloatBytes + 8 * 1024 + kBlockBytes;
+    const uint64_t quantiser = widest * (kHalfBytes + 1) + 5 * kLanes * kFloatBytes;
+    return rows + dequantiser + quantiser;
+}
+
+}  // namespace
+
+OProjPlan PlanOProj(const OProjProblem& problem, const arch::Chip& chip) {
+    OProjPlan plan{};
+    const bool quantised = problem.o_proj.quantised();
+    plan.tokens = problem.tokens;
+    plan.has_v_up = problem.kv_lora_rank > 0 ? 1 : 0;
+    plan.has_epilogue = quantised || problem.has_bias ? 1 : 0;
+    plan.bias_float = problem.bias_float ? 1 : 0;
+    plan.vector_cores = chip.aiv_count;
+    plan.step_columns = StepColumns(problem.hidden_size, problem.tokens, chip.aiv_count);
+    plan.widest = quantised ? std::max(plan.step_columns, kMostStepColumns / 2) : plan.step_columns;
+    plan.quant = {problem.o_proj.scale_bytes};
+
+    std::vector<GemmPlan> gemms;
+    if (plan.has_v_up != 0) {
+        GemmProblem v_up;
+        v_up.name = "w_uv";
+        v_up.m = problem.tokens;
+        v_up.n = problem.value_columns / problem.heads;
+        v_up.k = problem.kv_lora_rank;
+        v_up.batches = problem.heads;
+        v_up.cores = chip.aic_count;
+        v_up.a_row_stride = problem.heads * problem.kv_lora_rank;
+        v_up.a_batch_stride = problem.kv_lora_rank;
+        v_up.c_row_stride = problem.value_columns;
+        v_up.c_batch_stride = v_up.n;
+        v_up.layout = problem.w_uv;
+        plan.v_up = PlanGemm(v_up);
+        gemms.push_back(plan.v_up);
+    }
+    plan.o_proj = PlanGemm(TokenProduct("o_proj", problem.tokens, problem.hidden_size,
+                                        problem.value_columns, problem.o_proj, chip));
+    gemms.push_back(plan.o_proj);
+    plan.buffers = PlanGemmBuffers(gemms);
+
+    const uint64_t tokens = problem.tokens;
+    Workspace workspace;
+    if (plan.has_v_up != 0) {
+        plan.workspace_value = workspace.Take(tokens * problem.value_columns * kHalfBytes);
+    }
+    if (quantised) plan.workspace_input = workspace.Take(tokens * problem.value_columns);
+    if (problem.o_proj.dynamic()) plan.workspace_scales = workspace.Take(tokens * kBlockBytes);
+    if (plan.has_epilogue != 0) {
+        plan.workspace_sums = workspace.Take(tokens * problem.hidden_size * kFloatBytes);
+    }
+    plan.workspace_bytes = workspace.Bytes();
+
+    WarmPlanner planner(chip, problem.prefetch, arch::kUbBytes - UbBytes(plan));
+    // Its own weight while W_UV streams; without that phase the cube asks for it at once.
+    if (plan.has_v_up != 0) planner.GroupShare(plan.o_proj, WeightBytes(plan.v_up));
+    plan.while_o_proj = planner.RegionWindows({WeightBytes(plan.o_proj)}).front();
+    plan.warm = planner.Plan();
+    return plan;
+}
+
+}  // namespace plan

@@ -1,0 +1,29 @@
+// From shape and chip to the plan of the o_proj kernel.
+#pragma once
+
+#include <cstdint>
+
+#include "arch/chip.h"
+#include "plan/linear_format.h"
+#include "plan/o_proj_plan.h"
+#include "plan/plan_warm.h"
+
+namespace plan {
+
+struct OProjProblem {
+    uint32_t tokens = 0;
+    uint32_t heads = 0;          ///< with W_UV
+    uint32_t kv_lora_rank = 0;   ///< with W_UV; 0: the input is [tokens, value_columns]
+    uint32_t value_columns = 0;  ///< heads * v
+    uint32_t hidden_size = 0;
+    bool has_bias = false;
+    bool bias_float = false;
+    WeightLayout w_uv = WeightLayout::kInOut;
+    LinearFormat o_proj;
+    PrefetchRequest prefetch;
+};
+
+/// Throws std::invalid_argument naming the quantity, what is allowed and what came.
+OProjPlan PlanOProj(const OProjProblem& problem, const arch::Chip& chip);
+
+}  // namespace plan
