@@ -229,6 +229,25 @@ TWIN_SIMD_CLONES void MultiplyInt8(int32_t* c, const int8_t* a, const int8_t* b,
     }
 }
 
+// 8 bits: the square is 32 rows of 32 bytes, one fractal below the other; so is its transpose.
+void TransposeSquare8(uint8_t* first, uint8_t* second, const uint8_t* square) {
+    for (uint32_t row = 0; row < 32; ++row) {
+        uint8_t* const to = (row < 16 ? first : second) + row % 16 * 32;
+        for (uint32_t i = 0; i < 32; ++i) to[i] = square[i * 32 + row];
+    }
+}
+
+// 32 bits: the square is 16 rows of 16, the fractals of 16 x 8 beside each other; so is its
+// transpose.
+void TransposeSquare32(uint8_t* first, uint8_t* second, const uint8_t* square) {
+    for (uint32_t row = 0; row < 16; ++row) {
+        for (uint32_t i = 0; i < 16; ++i) {
+            const uint8_t* const from = square + row / 8 * kFractalBytes + i * 32 + row % 8 * 4;
+            std::memcpy((i < 8 ? first : second) + row * 32 + i % 8 * 4, from, 4);
+        }
+    }
+}
+
 }  // namespace
 
 void LoadFractals(const Local& dst, const Local& src, DType type,
@@ -271,6 +290,60 @@ void LoadFractals(const Local& dst, const Local& src, DType type,
         FillLocal(record, dst, static_cast<uint32_t>((repeats - 1) * target_step + kFractalBytes));
         record.args[0] = static_cast<uint32_t>(repeats);
         record.args[1] = params.ifTranspose ? 1 : 0;
+    });
+}
+
+void LoadTransposedSquares(const Local& dst, const Local& src, DType type,
+                           const AscendC::LoadData2dTransposeParams& params, Site site) {
+    constexpr const char* kInstruction = "LoadDataWithTranspose";
+    RequireAic(kInstruction, site);
+    RequireBuffer(kInstruction, "src", src, TraceBuffer::kL1, site);
+    if (dst.buffer != TraceBuffer::kL0a && dst.buffer != TraceBuffer::kL0b) {
+        Fail("wrong-buffer", site, "%s: dst must be in L0A or L0B, is in %s", kInstruction,
+             BufferName(dst.buffer));
+    }
+    RequireAligned(kInstruction, "src", src, kBlockBytes, site);
+    RequireAligned(kInstruction, "dst", dst, kFractalBytes, site);
+    RequireRange(kInstruction, "addrMode", params.addrMode, 0, 1, site);
+    if (params.repeatTimes == 0) return;  // documented as no operation
+    const uint32_t element = DTypeBytes(type);
+    const int64_t fractals = element == 2 ? 1 : 2;  // of a square
+    const int64_t repeats = params.repeatTimes;
+    const int64_t square = fractals * kFractalBytes;
+    const int64_t start = params.startIndex * square;
+    const int64_t source_step = (params.addrMode == 0 ? 1 : -1) * params.srcStride * square;
+    const int64_t gap = int64_t{params.dstGap} + 1;
+    // "仅在数据类型为float/int32_t/uint32_t/uint8_t/int8_t/int4b_t时有效"
+    const int64_t fractal_gap = int64_t{params.dstFracGap} + 1;
+    // "开发者需要保证目的操作数转置后的分形没有重叠": the second fractal of an iteration must not
+    // be the first of a later one.
+    if (fractals == 2 && fractal_gap % gap == 0 && fractal_gap / gap < repeats) {
+        Fail("overlap", site,
+             "%s: with dstGap = %u and dstFracGap = %u, the second fractal of an iteration is the "
+             "first of a later one",
+             kInstruction, params.dstGap, params.dstFracGap);
+    }
+    const int64_t last = start + (repeats - 1) * source_step;
+    RequireInside(kInstruction, "src", src, std::min(start, last), std::max(start, last) + square,
+                  site);
+    const int64_t extent = ((repeats - 1) * gap + (fractals - 1) * fractal_gap + 1) * kFractalBytes;
+    RequireInside(kInstruction, "dst", dst, 0, extent, site);
+    for (int64_t i = 0; i < repeats; ++i) {
+        const uint8_t* const from = src.data + start + i * source_step;
+        uint8_t* const to = dst.data + i * gap * kFractalBytes;
+        uint8_t* const second = to + fractal_gap * kFractalBytes;
+        if (element == 1) {
+            TransposeSquare8(to, second, from);
+        } else if (element == 2) {
+            TransposeFractal16(to, from);
+        } else {
+            TransposeSquare32(to, second, from);
+        }
+    }
+    Record(TraceOp::kMove, TracePipe::kMte1, site, [&](TraceRecord& record) {
+        FillLocal(record, dst, static_cast<uint32_t>(extent));
+        record.args[0] = static_cast<uint32_t>(repeats * fractals);
+        record.args[1] = 1;
     });
 }
 

@@ -1,5 +1,6 @@
-// LoadData, Mmad and Fixpipe.
-// Pages: 矩阵计算（ISASI）/矩阵计算的搬入/LoadData_2D, 矩阵计算（ISASI）/Mmad计算/Mmad,
+// LoadData, LoadDataWithTranspose, Mmad and Fixpipe.
+// Pages: 矩阵计算（ISASI）/矩阵计算的搬入/{LoadData_2D, LoadDataWithTranspose,
+//        矩阵计算输入搬运约束}, 矩阵计算（ISASI）/Mmad计算/Mmad,
 //        矩阵计算（ISASI）/矩阵计算的搬出/Fixpipe（L0C到GM数据搬运）.
 #pragma once
 
@@ -18,13 +19,27 @@ struct LoadData2DParams {
     uint8_t addrMode = 0;
 };
 
-struct LoadData2dTransposeParams {  // STUB
-    uint16_t startIndex = 0;
+/// Moves squares: 32 x 32 elements of 8 bits, 16 x 16 of 16 and 32 bits.
+struct LoadData2dTransposeParams {
+    LoadData2dTransposeParams() = default;
+    LoadData2dTransposeParams(uint16_t start, uint8_t repeats, uint16_t source_stride,
+                              uint16_t destination_gap, uint16_t fractal_gap, uint8_t mode)
+        : startIndex(start),
+          repeatTimes(repeats),
+          srcStride(source_stride),
+          dstGap(destination_gap),
+          dstFracGap(fractal_gap),
+          addrMode(mode) {}
+    LoadData2dTransposeParams(uint16_t start, uint8_t repeats, uint16_t source_stride,
+                              uint16_t destination_gap, uint16_t fractal_gap)
+        : LoadData2dTransposeParams(start, repeats, source_stride, destination_gap, fractal_gap,
+                                    0) {}
+    uint16_t startIndex = 0;  ///< squares
     uint8_t repeatTimes = 0;
-    uint16_t srcStride = 0;
-    uint16_t dstGap = 0;
-    uint16_t dstFracGap = 0;
-    uint8_t addrMode = 0;
+    uint16_t srcStride = 0;   ///< squares, start to start
+    uint16_t dstGap = 0;      ///< fractals, from the first one of an iteration to that of the next
+    uint16_t dstFracGap = 0;  ///< fractals, between the two of an iteration; none with 16 bits
+    uint8_t addrMode = 0;     ///< 1: the source counts down
 };
 
 struct MmadParams {
@@ -67,6 +82,8 @@ namespace twin {
 
 void LoadFractals(const Local& dst, const Local& src, DType type,
                   const AscendC::LoadData2DParams& params, Site site);
+void LoadTransposedSquares(const Local& dst, const Local& src, DType type,
+                           const AscendC::LoadData2dTransposeParams& params, Site site);
 void MatrixMultiply(const Local& c, DType c_type, const Local& a, const Local& b, DType ab_type,
                     const AscendC::MmadParams& params, Site site);
 void FixpipeToGm(const Global& dst, DType dst_type, const Local& src, DType src_type,
@@ -82,8 +99,20 @@ void LoadData(const LocalTensor<T>& dst, const LocalTensor<T>& src, const LoadDa
     twin::LoadFractals(dst.local(), src.local(), internal::kDType<T>, params, site);
 }
 
+/// Puts the two fractals of a square one below the other (8 bits) or side by side (32 bits),
+/// transposes and takes them apart again. From row-major [k, n] in Nz that makes the fractals of
+/// L0B; with 8 bits L0B has a multiple of 32 columns then, which the n of Mmad has to cover.
 template <typename T>
-void LoadDataWithTranspose(const LocalTensor<T>&, const LocalTensor<T>&, const LoadData2dTransposeParams&) {}  // STUB
+void LoadDataWithTranspose(const LocalTensor<T>& dst, const LocalTensor<T>& src,
+                           const LoadData2dTransposeParams& params,
+                           twin::Site site = twin::Site::Here()) {
+    static_assert(std::is_same_v<T, int8_t> || std::is_same_v<T, uint8_t> ||
+                      std::is_same_v<T, half> || std::is_same_v<T, bfloat16_t> ||
+                      std::is_same_v<T, int32_t> || std::is_same_v<T, uint32_t> ||
+                      std::is_same_v<T, float>,
+                  "LoadDataWithTranspose does not exist for this type on Atlas A2/A3");
+    twin::LoadTransposedSquares(dst.local(), src.local(), internal::kDType<T>, params, site);
+}
 
 template <typename C, typename A, typename B>
 void Mmad(const LocalTensor<C>& dst, const LocalTensor<A>& fm, const LocalTensor<B>& filter,
