@@ -12,7 +12,10 @@ namespace twin {
 
 namespace {
 
-constexpr uint32_t kFractalRows = 16;
+// Up to this depth every partial sum of int8 products is a whole number of at most 2^24: fp32 adds
+// them exactly.
+constexpr uint32_t kExactDepth = 1024;
+static_assert(kExactDepth * 128 * 128 == 1 << 24);
 
 void TransposeFractal16(uint8_t* dst, const uint8_t* src) {
     uint16_t in[16][16];
@@ -92,9 +95,15 @@ __attribute__((always_inline)) inline void MultiplyRows(float* c, size_t c_strid
 }
 
 // Operands of one product in fp32: A row-major, two column blocks of B transposed to k rows of 32.
+// With int8 B comes in parts of the depth, and the sums of two column blocks stay in int32.
 struct FloatOperands {
     alignas(64) float a_rows[arch::kL0aBytes / 2];
     alignas(64) float b_rows[arch::kL0bBytes / 2 / 16 * 32];
+};
+struct IntegerOperands {
+    alignas(64) float a_rows[arch::kL0aBytes];
+    alignas(64) float b_rows[kExactDepth * 32];
+    alignas(64) int32_t sums[arch::kL0cBytes / sizeof(int32_t)];
 };
 
 // At most two rows of A: dot products along k, as B is stored, save the transposes. Rows x 8
@@ -204,27 +213,124 @@ TWIN_SIMD_CLONES void MultiplyFloat16(FloatOperands& operands, float* c, const u
     }
 }
 
-// int8: fractals of A are 16 x 32, of B 32 x 16 stored column by column; exact in int32.
-TWIN_SIMD_CLONES void MultiplyInt8(int32_t* c, const int8_t* a, const int8_t* b, uint32_t m,
-                                   uint32_t n, uint32_t k, bool accumulate) {
+// "对于整数类型只有饱和模式" (Mmad, constraints). Here the exact product is added to C once; where
+// between the additions the hardware saturates is not documented.
+inline int32_t AddSaturated(int32_t a, int32_t b) {
+    int32_t sum;
+    if (!__builtin_add_overflow(a, b, &sum)) return sum;
+    return a < 0 ? INT32_MIN : INT32_MAX;
+}
+
+// Adds rows x 16 columns of fp32 to `sums`, which has 16 columns too.
+__attribute__((always_inline)) inline void AddTile(int32_t* sums, const float* tile,
+                                                   uint32_t rows) {
+    for (uint32_t i = 0; i < rows * 16; ++i) sums[i] += static_cast<int32_t>(tile[i]);
+}
+
+// Rows x `width` columns of C from their sums.
+__attribute__((always_inline)) inline void StoreSums(int32_t* c, const int32_t* sums, uint32_t rows,
+                                                     uint32_t width, bool accumulate) {
+    for (uint32_t row = 0; row < rows; ++row) {
+        for (uint32_t i = 0; i < width; ++i) {
+            const int32_t sum = sums[row * 16 + i];
+            c[row * 16 + i] = accumulate ? AddSaturated(c[row * 16 + i], sum) : sum;
+        }
+    }
+}
+
+// One fractal of 16 rows of 32 bytes, `stride` floats between the rows of `out`.
+__attribute__((always_inline)) inline void BytesToFloat(const uint8_t* fractal, float* out,
+                                                        size_t stride) {
+    int8_t bytes[kFractalBytes];
+    std::memcpy(bytes, fractal, kFractalBytes);
+    for (uint32_t row = 0; row < 16; ++row) {
+        for (uint32_t i = 0; i < 32; ++i) {
+            out[row * stride + i] = static_cast<float>(bytes[row * 32 + i]);
+        }
+    }
+}
+
+// As MultiplyFloat16, with fractals of 32 in the depth, and in int32: fp32 does kExactDepth at a
+// time, exactly.
+TWIN_SIMD_CLONES void MultiplyInt8(IntegerOperands& operands, int32_t* c, const uint8_t* a,
+                                   const uint8_t* b, uint32_t m, uint32_t n, uint32_t k,
+                                   bool accumulate) {
     const uint32_t m1 = (m + 15) / 16;
     const uint32_t n1 = (n + 15) / 16;
     const uint32_t k1 = (k + 31) / 32;
-    for (uint32_t row = 0; row < m; ++row) {
-        for (uint32_t column = 0; column < n; ++column) {
-            int32_t* target =
-                c + (size_t{column / 16} * m1 + row / 16) * 256 + row % 16 * 16 + column % 16;
-            int32_t sum = accumulate ? *target : 0;
-            for (uint32_t j = 0; j < k1; ++j) {
-                const int8_t* left =
-                    a + (size_t{row / 16} * k1 + j) * kFractalBytes + row % 16 * 32;
-                const int8_t* right =
-                    b + (size_t{j} * n1 + column / 16) * kFractalBytes + column % 16 * 32;
-                const uint32_t depth = std::min(k - j * 32, 32u);
-                for (uint32_t i = 0; i < depth; ++i)
-                    sum += static_cast<int32_t>(left[i]) * right[i];
+    const size_t a_stride = size_t{k1} * 32;
+    float* const a_rows = operands.a_rows;
+    float* const b_rows = operands.b_rows;
+    for (uint32_t i = 0; i < m1; ++i) {
+        for (uint32_t j = 0; j < k1; ++j) {
+            BytesToFloat(a + (size_t{i} * k1 + j) * kFractalBytes,
+                         a_rows + i * 16 * a_stride + j * 32, a_stride);
+        }
+    }
+    alignas(64) float tile[2 * 256];
+    if (m <= 2 && k % 32 == 0) {
+        for (uint32_t column = 0; column < n1; ++column) {
+            alignas(64) int32_t sums[2 * 16] = {};
+            for (uint32_t start = 0; start < k; start += kExactDepth) {
+                const uint32_t depth = std::min(k - start, kExactDepth);
+                for (uint32_t j = 0; j < depth / 32; ++j) {
+                    // The two halves of the depth of a fractal, as two fractals of 16 x 16.
+                    alignas(64) float fractal[2 * 256];
+                    const size_t place = size_t{start / 32 + j} * n1 + column;
+                    BytesToFloat(b + place * kFractalBytes, fractal, 32);
+                    float* const out = b_rows + size_t{j} * 512;
+                    for (uint32_t row = 0; row < 16; ++row) {
+                        std::memcpy(out + row * 16, fractal + row * 32, 64);
+                        std::memcpy(out + 256 + row * 16, fractal + row * 32 + 16, 64);
+                    }
+                }
+                MultiplyTwoRows(tile, a_rows + start, a_stride, b_rows, depth / 16, m, 16, false);
+                AddTile(sums, tile, m);
             }
-            *target = sum;
+            StoreSums(c + size_t{column} * m1 * 256, sums, m, std::min(n - column * 16, 16u),
+                      accumulate);
+        }
+        return;
+    }
+    const size_t c_column = size_t{m1} * 256;
+    for (uint32_t column = 0; column < n1; column += 2) {
+        const uint32_t halves = column + 1 < n1 ? 2 : 1;
+        std::memset(operands.sums, 0, halves * c_column * sizeof(int32_t));
+        for (uint32_t start = 0; start < k; start += kExactDepth) {
+            const uint32_t depth = std::min(k - start, kExactDepth);
+            for (uint32_t j = 0; j < (depth + 31) / 32; ++j) {
+                for (uint32_t side = 0; side < halves; ++side) {
+                    alignas(64) float fractal[2 * 256];
+                    const size_t place = size_t{start / 32 + j} * n1 + column + side;
+                    BytesToFloat(b + place * kFractalBytes, fractal, 32);
+                    float* const out = b_rows + size_t{j} * 32 * 32 + side * 16;
+                    for (int x = 0; x < 32; x += 8) {
+                        for (int y = 0; y < 16; y += 8)
+                            Transpose8x8(out + x * 32 + y, 32, fractal + y * 32 + x, 32);
+                    }
+                }
+            }
+            for (uint32_t i = 0; i < m1; ++i) {
+                const uint32_t rows = std::min(m - i * 16, 16u);
+                const float* const a_block = a_rows + i * 16 * a_stride + start;
+                std::memset(tile, 0, sizeof(tile));
+                uint32_t row = 0;
+                for (; row + 8 <= rows; row += 8) {
+                    MultiplyRows<8>(tile + row * 16, 16, 256, a_block + row * a_stride, a_stride,
+                                    b_rows, depth);
+                }
+                for (; row < rows; ++row) {
+                    MultiplyRows<1>(tile + row * 16, 16, 256, a_block + row * a_stride, a_stride,
+                                    b_rows, depth);
+                }
+                for (uint32_t side = 0; side < halves; ++side) {
+                    AddTile(operands.sums + side * c_column + i * 256, tile + side * 256, rows);
+                }
+            }
+        }
+        for (uint32_t side = 0; side < halves; ++side) {
+            StoreSums(c + (column + side) * c_column, operands.sums + side * c_column, m,
+                      std::min(n - (column + side) * 16, 16u), accumulate);
         }
     }
 }
@@ -382,6 +488,7 @@ void MatrixMultiply(const Local& c, DType c_type, const Local& a, const Local& b
     // Found once per product: a look-up of thread-local storage inside the loops would cost more
     // than they do.
     static thread_local FloatOperands operands;
+    static thread_local IntegerOperands integers;
     switch (ab_type) {
         case DType::kF16:
         case DType::kBF16:
@@ -389,10 +496,8 @@ void MatrixMultiply(const Local& c, DType c_type, const Local& a, const Local& b
                             params.m, params.n, params.k, !params.cmatrixInitVal);
             break;
         case DType::kI8:
-            MultiplyInt8(reinterpret_cast<int32_t*>(c.data),
-                         reinterpret_cast<const int8_t*>(a.data),
-                         reinterpret_cast<const int8_t*>(b.data), params.m, params.n, params.k,
-                         !params.cmatrixInitVal);
+            MultiplyInt8(integers, reinterpret_cast<int32_t*>(c.data), a.data, b.data, params.m,
+                         params.n, params.k, !params.cmatrixInitVal);
             break;
         default:
             Fail("unsupported", site, "Mmad: the twin has no %s matrices", DTypeName(ab_type));
