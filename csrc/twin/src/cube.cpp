@@ -1,4 +1,4 @@
-// L1 -> L0 loads, the matrix unit and the fixpipe.
+// L1 -> L0 loads and the matrix unit.
 #include "ascendc/cube.h"
 
 #include <algorithm>
@@ -509,82 +509,6 @@ void MatrixMultiply(const Local& c, DType c_type, const Local& a, const Local& b
         record.args[2] = params.k;
         record.args[3] = element;
         record.args[4] = params.cmatrixInitVal ? 0 : 1;
-    });
-}
-
-void FixpipeToGm(const Global& dst, DType dst_type, const Local& src, DType src_type,
-                 const AscendC::FixpipeParamsV220& params, bool row_major, Site site) {
-    RequireAic("Fixpipe", site);
-    RequireBuffer("Fixpipe", "src", src, TraceBuffer::kL0c, site);
-    RequireAligned("Fixpipe", "src", src, 64, site);
-    RequireRange("Fixpipe", "nSize", params.nSize, 0, 4095, site);
-    if (params.nSize % 16 != 0)
-        Fail("parameter-range", site, "Fixpipe: nSize is %u, must be a multiple of 16",
-             params.nSize);
-    if (!row_major || params.ndNum > 1 || params.reluEn || params.unitFlag != 0 ||
-        params.isChannelSplit) {
-        Fail("unsupported", site,
-             "Fixpipe: the twin has row-major output of one matrix without ReLU, unitFlag and "
-             "channel split");
-    }
-    RequireRange("Fixpipe", "mSize", params.mSize, 0, 8192, site);
-    const bool to_half =
-        params.quantPre == F322F16 && dst_type == DType::kF16 && src_type == DType::kF32;
-    const bool to_bf16 =
-        params.quantPre == F322BF16 && dst_type == DType::kBF16 && src_type == DType::kF32;
-    const bool plain = params.quantPre == NoQuant && dst_type == src_type &&
-                       (dst_type == DType::kF32 || dst_type == DType::kI32);
-    if (!to_half && !to_bf16 && !plain) {
-        Fail("unsupported", site, "Fixpipe: quantPre %d from %s to %s",
-             static_cast<int>(params.quantPre), DTypeName(src_type), DTypeName(dst_type));
-    }
-    if (params.mSize == 0 || params.nSize == 0 || params.ndNum == 0)
-        return;  // documented as no operation
-    RequireRange("Fixpipe", "dstStride", params.dstStride, 1, UINT32_MAX, site);
-    if (params.srcStride < params.mSize || params.srcStride % 16 != 0) {
-        Fail("parameter-range", site,
-             "Fixpipe: srcStride is %u, must be mSize = %u rounded up to 16", params.srcStride,
-             params.mSize);
-    }
-    if (params.mSize > 1 && params.dstStride < params.nSize) {
-        Fail("parameter-range", site,
-             "Fixpipe: dstStride is %u, rows of nSize = %u elements would overlap",
-             params.dstStride, params.nSize);
-    }
-    const uint32_t element = DTypeBytes(dst_type);
-    const int64_t column_stride =
-        int64_t{params.srcStride} * 64;  // bytes between column blocks of 16
-    RequireInside("Fixpipe", "src", src, 0,
-                  (params.nSize / 16 - 1) * column_stride + int64_t{params.mSize} * 64, site);
-    const uint64_t row_stride = uint64_t{params.dstStride} * element;
-    const uint64_t row_bytes = uint64_t{params.nSize} * element;
-    const int tensor = RequireGm("Fixpipe", dst, row_bytes, params.mSize, row_stride, true, site);
-    for (uint32_t row = 0; row < params.mSize; ++row) {
-        for (uint32_t column = 0; column < params.nSize; column += 16) {
-            const uint8_t* from = src.data + column / 16 * column_stride + row * 64;
-            uint8_t* to = dst.data + row * row_stride + column * element;
-            if (plain) {
-                std::memcpy(to, from, 64);
-                continue;
-            }
-            // Inf/NaN mode, as everywhere in the twin: see convert.h.
-            float values[16];
-            uint16_t bits[16];
-            std::memcpy(values, from, sizeof(values));
-            for (int i = 0; i < 16; ++i)
-                bits[i] = to_half ? FloatToHalf(values[i]) : FloatToBf16(values[i]);
-            std::memcpy(to, bits, sizeof(bits));
-        }
-    }
-    Record(TraceOp::kFixpipe, TracePipe::kFix, site, [&](TraceRecord& record) {
-        FillGm(record, tensor, dst, row_bytes, params.mSize, row_stride);
-        FillLocal(
-            record, src,
-            static_cast<uint32_t>((params.nSize / 16 - 1) * column_stride + params.mSize * 64));
-        record.args[0] = params.mSize;
-        record.args[1] = params.nSize;
-        record.args[2] = DTypeBytes(src_type);
-        record.args[3] = element;
     });
 }
 

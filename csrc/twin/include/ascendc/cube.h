@@ -1,7 +1,9 @@
 // LoadData, LoadDataWithTranspose, Mmad and Fixpipe.
 // Pages: 矩阵计算（ISASI）/矩阵计算的搬入/{LoadData_2D, LoadDataWithTranspose,
 //        矩阵计算输入搬运约束}, 矩阵计算（ISASI）/Mmad计算/Mmad,
-//        矩阵计算（ISASI）/矩阵计算的搬出/Fixpipe（L0C到GM数据搬运）.
+//        矩阵计算（ISASI）/矩阵计算的搬出/Fixpipe（L0C到GM数据搬运）,
+//        矩阵计算（ISASI）/矩阵搬出关键特性说明/{NZ2ND, NZ2NZ, Int8-Channel-Merge, 随路量化,
+//        随路量化与随路ReLU场景组合}.
 #pragma once
 
 #include "ascendc/tensor.h"
@@ -56,9 +58,9 @@ struct FixpipeParamsV220 {
     uint16_t nSize = 0;
     uint16_t mSize = 0;
     uint16_t srcStride = 0;  ///< units of 16 elements of the source
-    uint32_t dstStride = 0;  ///< elements per destination row (row-major output)
+    uint32_t dstStride = 0;  ///< row-major: elements per row; NZ: 32 bytes, start to start
     QuantMode_t quantPre = QuantMode_t::NoQuant;
-    uint64_t deqScalar = 0;
+    uint64_t deqScalar = UINT64_MAX;  ///< the toolkits do not initialise it: no valid scale
     uint16_t ndNum = 1;
     uint16_t srcNdStride = 0;
     uint16_t dstNdStride = 0;
@@ -86,8 +88,10 @@ void LoadTransposedSquares(const Local& dst, const Local& src, DType type,
                            const AscendC::LoadData2dTransposeParams& params, Site site);
 void MatrixMultiply(const Local& c, DType c_type, const Local& a, const Local& b, DType ab_type,
                     const AscendC::MmadParams& params, Site site);
+/// `scales` is null for the overload without a quantisation tensor.
 void FixpipeToGm(const Global& dst, DType dst_type, const Local& src, DType src_type,
-                 const AscendC::FixpipeParamsV220& params, bool row_major, Site site);
+                 const Local* scales, const AscendC::FixpipeParamsV220& params, bool row_major,
+                 Site site);
 
 }  // namespace twin
 
@@ -130,8 +134,19 @@ void Mmad(const LocalTensor<C>& dst, const LocalTensor<A>& fm, const LocalTensor
 template <typename T, typename U, const FixpipeConfig& config = CFG_ROW_MAJOR>
 void Fixpipe(const GlobalTensor<T>& dst, const LocalTensor<U>& src, const FixpipeParamsV220& params,
              twin::Site site = twin::Site::Here()) {
-    twin::FixpipeToGm(dst.global(), internal::kDType<T>, src.local(), internal::kDType<U>, params,
-                      config.format == CO2Layout::ROW_MAJOR, site);
+    twin::FixpipeToGm(dst.global(), internal::kDType<T>, src.local(), internal::kDType<U>, nullptr,
+                      params, config.format == CO2Layout::ROW_MAJOR, site);
+}
+
+/// One scale word per column, in L1: for the modes VDEQF16, VQF322B8_PRE and VREQ8.
+template <typename T, typename U, const FixpipeConfig& config = CFG_ROW_MAJOR,
+          typename S = uint64_t,
+          typename std::enable_if<std::is_same_v<S, uint64_t>, bool>::type = true>
+void Fixpipe(const GlobalTensor<T>& dst, const LocalTensor<U>& src,
+             const LocalTensor<S>& cbufWorkspace, const FixpipeParamsV220& params,
+             twin::Site site = twin::Site::Here()) {
+    twin::FixpipeToGm(dst.global(), internal::kDType<T>, src.local(), internal::kDType<U>,
+                      &cbufWorkspace.local(), params, config.format == CO2Layout::ROW_MAJOR, site);
 }
 
 }  // namespace AscendC
