@@ -36,6 +36,7 @@ constexpr uint32_t kL0aBytes = 64 * 1024;
 constexpr uint32_t kL0bBytes = 64 * 1024;
 constexpr uint32_t kL0cBytes = 128 * 1024;
 constexpr uint32_t kBiasBytes = 1024;
+constexpr uint32_t kFixpipeBytes = 2048;  ///< scales of the fixpipe (INI: fb0_size)
 constexpr uint32_t kAivPerAic = 2;
 
 /// Best HBM read rate with all vector cores, TB/s: 302 MB in 202.7 us on 48 AIV.

@@ -3,6 +3,7 @@
 #include <vector>
 
 #include "check.h"
+#include "kernel_operator.h"
 #include "model/l2_cache.h"
 #include "model/prefetch_account.h"
 #include "model/trace_reader.h"
@@ -144,4 +145,62 @@ TEST(the_l2_cache_drops_the_least_recently_used_line) {
     CHECK(!cache.Contains(2));
     CHECK(cache.Contains(3));
     CHECK(cache.Contains(4));
+}
+
+// A kernel of vector cores alone, on fewer of them than the chip has: every core loads its kilobyte
+// of the weight and adds 1 to it. The cores are those of the launch, and nothing consumes the
+// loads.
+TEST(traces_of_vector_only_launches) {
+    constexpr uint32_t kBlocks = 3;
+    std::vector<float> weight(kBlocks * 256, 5);
+    std::vector<float> out(kBlocks * 256, -1);
+    twin::Trace trace;
+    twin::LaunchConfig config;
+    config.name = "vector only";
+    config.chip = &arch::FindChip("Ascend910B4");
+    config.kind = twin::KernelKind::kAivOnly;
+    config.block_count = kBlocks;
+    config.tensors = {{"weight", weight.data(), weight.size() * 4, false},
+                      {"out", out.data(), out.size() * 4, true}};
+    config.trace = &trace;
+    std::vector<int64_t> blocks;
+    twin::Launch(config, [&] {
+        KERNEL_TASK_TYPE_DEFAULT(KERNEL_TYPE_AIV_ONLY);
+        CHECK(!twin::IsAic());
+        CHECK_EQ(AscendC::GetBlockNum(), int64_t{kBlocks});
+        CHECK_EQ(AscendC::GetSubBlockIdx(), 0);
+        blocks.push_back(AscendC::GetBlockIdx());
+        AscendC::TPipe pipe;
+        AscendC::TBuf<> buffer;
+        pipe.InitBuffer(buffer, 1024);
+        const auto ub = buffer.Get<float>();
+        AscendC::GlobalTensor<float> from;
+        AscendC::GlobalTensor<float> to;
+        from.SetGlobalBuffer(weight.data());
+        to.SetGlobalBuffer(out.data());
+        const auto at = static_cast<uint64_t>(AscendC::GetBlockIdx()) * 256;
+        AscendC::DataCopy(ub, from[at], 256);
+        AscendC::SetFlag<AscendC::HardEvent::MTE2_V>(0);
+        AscendC::WaitFlag<AscendC::HardEvent::MTE2_V>(0);
+        AscendC::Adds(ub, ub, 1.0F, 256);
+        AscendC::SetFlag<AscendC::HardEvent::V_MTE3>(0);
+        AscendC::WaitFlag<AscendC::HardEvent::V_MTE3>(0);
+        AscendC::DataCopy(to[at], ub, 256);
+    });
+    CHECK_EQ(blocks, (std::vector<int64_t>{0, 1, 2}));
+    CHECK_EQ(out, std::vector<float>(kBlocks * 256, 6));
+    CHECK_EQ(trace.aic_count, 0u);
+    CHECK_EQ(trace.cores.size(), kBlocks);
+    const std::string bytes = trace.Serialise();
+    const model::TraceFile file = model::ReadTrace(bytes);
+    CHECK_EQ(file.aic_count, 0u);
+    CHECK_EQ(file.cores.size(), kBlocks);
+    for (uint32_t i = 0; i < kBlocks; ++i) {
+        CHECK_EQ(file.cores[i].front().op, TraceOp::kLoad);
+        CHECK_EQ(file.cores[i].front().gm_offset, 1024u * i);
+        const TraceRecord& store = file.cores[i].end()[-2];  // the pipe ends with a barrier
+        CHECK_EQ(store.op, TraceOp::kStore);
+        CHECK_EQ(store.gm_offset, 1024u * i);
+    }
+    CheckAccount(model::AccountPrefetch(bytes, {"weight"}), 0, kBlocks * 1024, 0, 0);
 }

@@ -595,6 +595,41 @@ TEST(nd2nz_column_blocks_are_32_bytes_of_any_element) {
     });
 }
 
+// int32 and int8 with odd sizes: 5 rows of 13 int32 are two column blocks of 8, the second with 3
+// zeros; 3 rows of 65 int8 of 67 are three of 32, the last with 31 zeros.
+TEST(nd2nz_of_odd_int32_and_int8) {
+    std::vector<int32_t> words = Ramp<int32_t>(5 * 13, -7);
+    OnAic({Input("x", words)}, [&] {
+        TPipe pipe;
+        const auto l1 = Allocate<kL1, int32_t>(pipe, 2 * 16 * 8, 0xAA);
+        DataCopy(l1, Gm(words), Nd2Nz(1, 5, 13, 0, 13, 16, 1, 0));
+        for (int row = 0; row < 5; ++row) {
+            const auto at = static_cast<size_t>(row) * 8;
+            const int first = 13 * row - 7;
+            CHECK_EQ(Values(l1, at, 8), Ramp<int32_t>(8, first));
+            CHECK_EQ(Values(l1, 128 + at, 8), Of<int32_t>(first + 8, first + 9, first + 10,
+                                                          first + 11, first + 12, 0, 0, 0));
+        }
+        CHECK_EQ(Peek(l1, 40), static_cast<int32_t>(0xAAAAAAAA));
+        CHECK_EQ(Peek(l1, 168), static_cast<int32_t>(0xAAAAAAAA));
+    });
+    std::vector<int8_t> bytes(3 * 67);
+    for (size_t i = 0; i < bytes.size(); ++i) bytes[i] = static_cast<int8_t>(i - 100);
+    OnAic({Input("x", bytes)}, [&] {
+        TPipe pipe;
+        const auto l1 = Allocate<kL1, int8_t>(pipe, 3 * 16 * 32, 0xAA);
+        DataCopy(l1, Gm(bytes), Nd2Nz(1, 3, 65, 0, 67, 16, 1, 0));
+        for (size_t row = 0; row < 3; ++row) {
+            CHECK_EQ(Values(l1, row * 32, 32), Values(bytes, row * 67, 32));
+            CHECK_EQ(Values(l1, 512 + row * 32, 32), Values(bytes, row * 67 + 32, 32));
+            CHECK_EQ(Peek(l1, 1024 + row * 32), bytes[row * 67 + 64]);
+            CHECK_EQ(Values(l1, 1024 + row * 32 + 1, 31), Repeat<int8_t>(31, 0));
+        }
+        CHECK_EQ(Peek(l1, 96), static_cast<int8_t>(0xAA));
+        CHECK_EQ(Peek(l1, 1024 + 96), static_cast<int8_t>(0xAA));
+    });
+}
+
 // "ndNum ≠ 1时，当srcNdMatrixStride = 0时，表示重复搬出源矩阵的第一个ND矩阵".
 TEST(nd2nz_without_a_matrix_stride_repeats_the_first_matrix) {
     std::vector<uint16_t> from = Ramp<uint16_t>(64, 1);
@@ -702,6 +737,47 @@ TEST(nd2nz_with_matrix_stride_zero_keeps_the_last_matrix) {
         CHECK_EQ(Values(l1, 0, 32), Ramp<uint16_t>(32, 33));
         CHECK_EQ(Values(l1, 32, 32), Repeat<uint16_t>(32, kFill16));
     });
+}
+
+// DataCopy（GM与UB高维切分数据搬运）, DataCopy（GMToL1高维切分数据搬运）: lengths and gaps count 32
+// bytes of any element.
+TEST(blocks_are_32_bytes_of_any_element) {
+    const auto check = [](auto element) {
+        using T = decltype(element);
+        constexpr size_t kBlock = 32 / sizeof(T);
+        std::vector<T> from(9 * kBlock);
+        for (size_t i = 0; i < from.size(); ++i) from[i] = static_cast<T>(3 * i + 1);
+        std::vector<T> to(8 * kBlock, T{77});
+        // 3 blocks of 2 with a gap of 1 in GM: blocks 0-1, 3-4 and 6-7 of 9.
+        const auto expected = [&](size_t block) {
+            return Values(from, 3 * block * kBlock, 2 * kBlock);
+        };
+        OnAiv({Input("from", from), Output("to", to)}, [&] {
+            TPipe pipe;
+            const auto ub = Allocate<kUb, T>(pipe, 12 * kBlock, 0xAA);
+            DataCopy(ub, Gm(from), DataCopyParams(3, 2, 1, 2));
+            for (size_t block = 0; block < 3; ++block)
+                CHECK_EQ(Values(ub, 4 * block * kBlock, 2 * kBlock), expected(block));
+            CHECK_EQ(Values(ub.template ReinterpretCast<uint8_t>(), 64, 64),
+                     Repeat<uint8_t>(64, 0xAA));
+            PipeBarrier<PIPE_ALL>();
+            DataCopy(Gm(to), ub, DataCopyParams(2, 2, 2, 1));
+        });
+        CHECK_EQ(Values(to, 0, 2 * kBlock), expected(0));
+        CHECK_EQ(Values(to, 2 * kBlock, kBlock), std::vector<T>(kBlock, T{77}));
+        CHECK_EQ(Values(to, 3 * kBlock, 2 * kBlock), expected(1));
+        CHECK_EQ(Values(to, 5 * kBlock, 3 * kBlock), std::vector<T>(3 * kBlock, T{77}));
+        OnAic({Input("from", from)}, [&] {
+            TPipe pipe;
+            const auto l1 = Allocate<kL1, T>(pipe, 12 * kBlock, 0xAA);
+            DataCopy(l1, Gm(from), DataCopyParams(3, 2, 1, 2));
+            for (size_t block = 0; block < 3; ++block)
+                CHECK_EQ(Values(l1, 4 * block * kBlock, 2 * kBlock), expected(block));
+        });
+    };
+    check(int8_t{});
+    check(int32_t{});
+    check(float{});
 }
 
 // ---- buffers that a core does not have, paths that do not exist ----

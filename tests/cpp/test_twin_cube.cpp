@@ -5,7 +5,7 @@
 #include <limits>
 #include <vector>
 
-#include "twin_fixture.h"
+#include "twin_cube_fixture.h"
 
 using namespace fixture;
 using AscendC::DataCopy;
@@ -19,12 +19,6 @@ using AscendC::Nd2NzParams;
 using AscendC::PipeBarrier;
 
 namespace {
-
-constexpr auto kL1 = TPosition::A1;
-constexpr auto kL0a = TPosition::A2;
-constexpr auto kL0b = TPosition::B2;
-constexpr auto kL0c = TPosition::CO1;
-constexpr float kNaN = std::numeric_limits<float>::quiet_NaN();
 
 LoadData2DParams Load(uint16_t start, uint8_t repeats, uint16_t source_stride,
                       uint16_t destination_gap, bool transpose = false) {
@@ -254,70 +248,6 @@ TEST(load_data_stays_inside_both_allocations) {
 // ---- 矩阵计算（ISASI）/Mmad计算/Mmad ----
 
 namespace {
-
-size_t Blocks(size_t size, size_t block) { return (size + block - 1) / block; }
-
-/// Places of 矩阵计算分形介绍/关键分形格式详解; `c0` elements are 32 bytes.
-/// Zz: fractals of 16 x c0 row by row, row-major inside.
-size_t ZzIndex(size_t m, size_t k, size_t columns, size_t c0) {
-    return ((m / 16) * Blocks(columns, c0) + k / c0) * 16 * c0 + m % 16 * c0 + k % c0;
-}
-/// Zn: fractals of c0 x 16 row by row, column-major inside.
-size_t ZnIndex(size_t k, size_t n, size_t columns, size_t c0) {
-    return ((k / c0) * Blocks(columns, 16) + n / 16) * 16 * c0 + n % 16 * c0 + k % c0;
-}
-/// Nz of L0C: fractals of 16 x 16 column by column, row-major inside.
-size_t NzIndex(size_t m, size_t n, size_t rows) {
-    return ((n / 16) * Blocks(rows, 16) + m / 16) * 256 + m % 16 * 16 + n % 16;
-}
-
-using Entry = std::function<float(size_t row, size_t column)>;
-
-template <typename T>
-T Element(float value) {
-    if constexpr (std::is_same_v<T, half>) {
-        return std::isnan(value) ? half{0x7E00} : Half(value);
-    } else if constexpr (std::is_same_v<T, bfloat16_t>) {
-        return Bf16(value);
-    } else {
-        return static_cast<T>(value);
-    }
-}
-
-/// L0A with A in Zz and `garbage` wherever a fractal is larger than A.
-template <typename T>
-LocalTensor<T> LeftMatrix(TPipe& pipe, size_t m, size_t k, const Entry& entry, float garbage) {
-    constexpr size_t c0 = 32 / sizeof(T);
-    const size_t count = Blocks(m, 16) * 16 * Blocks(k, c0) * c0;
-    const auto l0a = Allocate<kL0a, T>(pipe, static_cast<uint32_t>(count));
-    for (size_t i = 0; i < count; ++i) Poke(l0a, i, Element<T>(garbage));
-    for (size_t i = 0; i < m; ++i) {
-        for (size_t j = 0; j < k; ++j) Poke(l0a, ZzIndex(i, j, k, c0), Element<T>(entry(i, j)));
-    }
-    return l0a;
-}
-
-/// L0B with B in Zn.
-template <typename T>
-LocalTensor<T> RightMatrix(TPipe& pipe, size_t k, size_t n, const Entry& entry, float garbage) {
-    constexpr size_t c0 = 32 / sizeof(T);
-    const size_t count = Blocks(k, c0) * c0 * Blocks(n, 16) * 16;
-    const auto l0b = Allocate<kL0b, T>(pipe, static_cast<uint32_t>(count));
-    for (size_t i = 0; i < count; ++i) Poke(l0b, i, Element<T>(garbage));
-    for (size_t i = 0; i < k; ++i) {
-        for (size_t j = 0; j < n; ++j) Poke(l0b, ZnIndex(i, j, n, c0), Element<T>(entry(i, j)));
-    }
-    return l0b;
-}
-
-MmadParams Shape(uint16_t m, uint16_t n, uint16_t k, bool initialise = true) {
-    MmadParams params;
-    params.m = m;
-    params.n = n;
-    params.k = k;
-    params.cmatrixInitVal = initialise;
-    return params;
-}
 
 float One(size_t, size_t) { return 1; }
 
@@ -738,18 +668,6 @@ TEST(cube_instructions_are_refused_on_an_aiv) {
 
 namespace {
 
-/// ND2NZ of a whole matrix without gaps.
-Nd2NzParams WholeMatrix(uint16_t rows, uint16_t columns) {
-    Nd2NzParams params;
-    params.ndNum = 1;
-    params.nValue = rows;
-    params.dValue = columns;
-    params.srcDValue = columns;
-    params.dstNzC0Stride = static_cast<uint16_t>(Blocks(rows, 16) * 16);
-    params.dstNzNStride = 1;
-    return params;
-}
-
 /// A [20, 40] x B [40, 24]: A[i][k] = 1 where k = i + 13, so that C[i][n] = B[i + 13][n] = 24 (i +
 /// 13) + n. `b` holds B as [40, 24] when `b_has_k_rows`, else as [24, 40].
 void CheckMatmul(bool b_has_k_rows) {
@@ -1115,7 +1033,7 @@ TEST(fixpipe_stays_inside_both_sides) {
     });
 }
 
-// What is not there stops loudly: several matrices, ReLU, unit flags, channel split, NZ output.
+// What is not there stops loudly: several matrices, ReLU, unit flags, channel split.
 TEST(fixpipe_refuses_what_it_does_not_do) {
     std::vector<float> out(2048);
     const auto refused = [&](const char* name, const FixpipeParamsV220& params) {
@@ -1138,9 +1056,4 @@ TEST(fixpipe_refuses_what_it_does_not_do) {
     params = Store(16, 16, 16, 16);
     params.isChannelSplit = true;
     refused("channel split", params);
-    AicBreaks("unsupported", {"row-major"}, {Output("out", out)}, [&] {
-        TPipe pipe;
-        Fixpipe<float, float, AscendC::CFG_NZ>(Gm(out), Numbered<float>(pipe, 256),
-                                               Store(16, 16, 16, 32));
-    });
 }

@@ -94,6 +94,8 @@ TEST(events_of_each_core_type) {
             SetAndWait<HardEvent::M_MTE1>();
             SetAndWait<HardEvent::M_FIX>();
             SetAndWait<HardEvent::FIX_M>();
+            SetAndWait<HardEvent::MTE2_FIX>();
+            SetAndWait<HardEvent::FIX_MTE2>();
             SetAndWait<HardEvent::MTE2_MTE3>();
             SetAndWait<HardEvent::MTE3_MTE2>();
         } else {
@@ -118,6 +120,7 @@ TEST(events_of_each_core_type) {
 TEST(events_between_pipes_that_a_core_lacks_are_refused) {
     AivBreaks("wrong-core", {"AIV 0"}, {}, [] { SetFlag<HardEvent::M_FIX>(0); });
     AivBreaks("wrong-core", {"AIV 0"}, {}, [] { SetFlag<HardEvent::MTE2_MTE1>(0); });
+    AivBreaks("wrong-core", {"AIV 0"}, {}, [] { SetFlag<HardEvent::MTE2_FIX>(0); });
     AivBreaks("wrong-core", {"AIV 0"}, {}, [] { WaitFlag<HardEvent::MTE1_M>(0); });
     AicBreaks("wrong-core", {"AIC 0"}, {}, [] { SetFlag<HardEvent::MTE2_V>(0); });
     AicBreaks("wrong-core", {"AIC 0"}, {}, [] { SetFlag<HardEvent::V_MTE3>(0); });

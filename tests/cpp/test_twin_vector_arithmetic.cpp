@@ -119,6 +119,68 @@ TEST(float_arithmetic_is_single_precision) {
     });
 }
 
+// 基础算术/Reciprocal: the example's inputs as floats; halves round once; the elements beyond count
+// stay. Of zero the page says "未知结果".
+TEST(reciprocals) {
+    OnAiv({}, [] {
+        TPipe pipe;
+        const auto dst = Filled<float>(pipe, 8, -9);
+        AscendC::Reciprocal(dst, Load<float>(pipe, {4, -0.5F, 3, 0x1p100F, 1}), 4);
+        CHECK_EQ(Read(dst, 0, 5), Of<float>(0.25F, -2, FloatOfBits(0x3EAAAAAB), 0x1p-100F, -9));
+        const auto halves = Filled<half>(pipe, 16, 0);
+        // 1 / 3 is 0x3555 in half, 1 / -7 0xB092.
+        AscendC::Reciprocal(halves, Load<half>(pipe, {0x4200, 0xC700, 0x4000}), 3);
+        CHECK_EQ(Read(halves, 0, 4), Of<uint16_t>(0x3555, 0xB092, 0x3800, 0));
+        // Iterations: a mask of leading elements, and one bit per element.
+        const auto many = Filled<float>(pipe, 128, 8);
+        const auto out = Filled<float>(pipe, 128, -1);
+        AscendC::Reciprocal(out, many, 3, 2, {1, 1, 8, 8});
+        CHECK_EQ(Changed(out, 128, -1), Positions({{0, 3}, {64, 3}}));
+        CHECK_EQ(Read(out, 64, 3), Of<float>(0.125F, 0.125F, 0.125F));
+        uint64_t mask[2] = {0x8000000000000010, 0};
+        AscendC::Reciprocal(out, many, mask, 1, {1, 1, 8, 8});
+        CHECK_EQ(Read(out, 63, 1), Of<float>(0.125F));
+        CHECK_EQ(Read(out, 3, 2), Of<float>(-1, 0.125F));
+    });
+}
+
+// The forms with iterations: Sub and the scalar operations, whose strides are those of
+// BinaryRepeatParams and UnaryRepeatParams (高维切分).
+TEST(iterations_of_sub_and_scalar_operations) {
+    OnAiv({}, [] {
+        TPipe pipe;
+        std::vector<float> values(192);
+        for (int i = 0; i < 192; ++i) values[i] = static_cast<float>(i);
+        const auto src = Load<float>(pipe, values);
+        const auto row = Filled<float>(pipe, 64, 100);
+        const auto dst = Filled<float>(pipe, 192, -9);
+        // The same row is taken from every iteration, of 5 elements.
+        AscendC::Sub(dst, src, row, 5, 3, {1, 1, 1, 8, 8, 0});
+        CHECK_EQ(Changed(dst, 192, -9), Positions({{0, 5}, {64, 5}, {128, 5}}));
+        CHECK_EQ(Read(dst, 128, 5), Of<float>(28, 29, 30, 31, 32));
+        uint64_t mask[2] = {0b1001, 0};
+        AscendC::Sub(dst, src, row, mask, 2, {1, 1, 1, 8, 16, 0});
+        CHECK_EQ(Read(dst, 0, 4), Of<float>(-100, -99, -98, -97));
+        CHECK_EQ(Read(dst, 64, 4), Of<float>(28, -35, -34, 31));
+        AscendC::Muls(dst, src, 0.5F, 3, 2, {1, 1, 8, 8});
+        CHECK_EQ(Read(dst, 64, 4), Of<float>(32, 32.5F, 33, 31));
+        AscendC::Adds(dst, src, -1.5F, mask, 2, {1, 1, 8, 8});
+        CHECK_EQ(Read(dst, 64, 4), Of<float>(62.5F, 32.5F, 33, 65.5F));
+        AscendC::Maxs(dst, src, 65.0F, 4, 2, {1, 1, 8, 8});
+        CHECK_EQ(Read(dst, 0, 4), Of<float>(65, 65, 65, 65));
+        CHECK_EQ(Read(dst, 64, 4), Of<float>(65, 65, 66, 67));
+        AscendC::Mins(dst, src, 65.0F, mask, 2, {1, 1, 8, 8});
+        CHECK_EQ(Read(dst, 64, 4), Of<float>(64, 65, 66, 65));
+        AscendC::Mins(dst, src, -0.5F, 3);
+        AscendC::Maxs(dst[8], src, 1.0F, 3);
+        CHECK_EQ(Read(dst, 0, 3), Of<float>(-0.5F, -0.5F, -0.5F));
+        CHECK_EQ(Read(dst, 8, 3), Of<float>(1, 1, 2));
+        const auto magnitudes = Filled<float>(pipe, 8, 3);
+        AscendC::Abs(magnitudes, Load<float>(pipe, {-1.5F, 0, 2, -kInf, -4}), 4);
+        CHECK_EQ(Read(magnitudes, 0, 5), Of<float>(1.5F, 0, 2, kInf, 3));
+    });
+}
+
 // 基础算术/{Add, Sub, Mul, Max, Min}: integers, up to the ends of their range.
 TEST(integer_arithmetic) {
     OnAiv({}, [] {

@@ -246,6 +246,30 @@ TEST(whole_max_of_floats) {
     });
 }
 
+// ORDER_ONLY_VALUE of floats: one after the other, dstRepStride in floats; the last iteration of a
+// row shorter than 64. The mask is a count or one bit per element.
+TEST(whole_max_of_floats_values_only) {
+    OnAiv({}, [] {
+        TPipe pipe;
+        std::vector<float> values(3 * 64, -100);
+        values[63] = -1.5F, values[64] = 7, values[64 + 40] = 9, values[128 + 2] = 0.25F;
+        values[128 + 37] = 50;
+        const auto src = Load<float>(pipe, values);
+        const auto dst = Filled<float>(pipe, 16, -9);
+        AscendC::WholeReduceMax(dst, src, 64, 2, 1, 1, 8, ReduceOrder::ORDER_ONLY_VALUE);
+        CHECK_EQ(Read(dst, 0, 3), Of<float>(-1.5F, 9, -9));
+        AscendC::WholeReduceMax(dst[3], src[128], 37, 1, 1, 1, 8, ReduceOrder::ORDER_ONLY_VALUE);
+        CHECK_EQ(Read(dst, 3, 2), Of<float>(0.25F, -9));
+        AscendC::WholeReduceMax<float>(dst, src, 41, 3, 4, 1, 8, ReduceOrder::ORDER_ONLY_VALUE);
+        CHECK_EQ(Read(dst, 0, 10), Of<float>(-100, 9, -9, 0.25F, 9, -9, -9, -9, 50, -9));
+        const uint64_t mask[2] = {uint64_t{1} << 40 | 0b101, 0};
+        AscendC::WholeReduceMax(dst, src, mask, 3, 1, 1, 8, ReduceOrder::ORDER_ONLY_VALUE);
+        CHECK_EQ(Read(dst, 0, 3), Of<float>(-100, 9, 0.25F));
+        AscendC::WholeReduceMax(dst[4], src[64], mask, 1, 1, 1, 8);
+        CHECK_EQ(Read(dst.ReinterpretCast<uint32_t>(), 5, 1), Of<uint32_t>(40));
+    });
+}
+
 // ReduceRepeat, table 3, and ReduceDataBlock, constraints: alignment of the destination.
 TEST(reductions_align_their_destination) {
     AivBreaks("misaligned", {"WholeReduceMax", "dst", "multiple of 8"}, {}, [] {

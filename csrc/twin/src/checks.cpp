@@ -32,7 +32,8 @@ const char* DTypeName(DType type) {
 }
 
 const char* BufferName(TraceBuffer buffer) {
-    constexpr const char* kNames[] = {"UB", "L1", "L0A", "L0B", "L0C", "the bias table"};
+    constexpr const char* kNames[] = {
+        "UB", "L1", "L0A", "L0B", "L0C", "the bias table", "the fixpipe buffer"};
     return buffer == TraceBuffer::kNone ? "no buffer" : kNames[static_cast<int>(buffer)];
 }
 

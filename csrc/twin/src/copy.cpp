@@ -1,7 +1,8 @@
-// Transfers between GM and the local buffers of a core.
+// Transfers between GM and the local buffers of a core, and between local buffers.
 #include "ascendc/copy.h"
 
 #include <algorithm>
+#include <bitset>
 #include <cstring>
 
 #include "core.h"
@@ -9,6 +10,8 @@
 namespace twin {
 
 namespace {
+
+constexpr uint32_t kFixpipeUnit = 128;  ///< of addresses and lengths in the fixpipe buffer
 
 /// UB on an AIV, L1 on an AIC: where a plain DataCopy may land or start.
 void RequireCopyBuffer(const char* instruction, const char* operand, const Local& local, bool store,
@@ -89,8 +92,8 @@ void TransferBlocks(const Global& global, const Local& local, DType type,
              store, site);
 }
 
-void TransferCount(const Global& global, const Local& local, DType type, uint32_t count, bool store,
-                   const Site& site) {
+/// Bytes of `count` elements, in whole blocks.
+uint64_t CountBytes(DType type, uint32_t count, const Site& site) {
     const uint64_t bytes = static_cast<uint64_t>(count) * DTypeBytes(type);
     if (bytes == 0 || bytes % kBlockBytes != 0) {
         Fail("misaligned", site,
@@ -99,8 +102,85 @@ void TransferCount(const Global& global, const Local& local, DType type, uint32_
     }
     RequireRange("DataCopy", "length in 32-byte blocks", static_cast<int64_t>(bytes / kBlockBytes),
                  1, 65535, site);
+    return bytes;
+}
+
+void TransferCount(const Global& global, const Local& local, DType type, uint32_t count, bool store,
+                   const Site& site) {
+    const uint64_t bytes = CountBytes(type, count, site);
     RequireGmElement(global, type, site);
     Transfer("DataCopy", global, local, {1, bytes, bytes, bytes}, store, site);
+}
+
+/// Blocks between two local buffers; strides between starts.
+struct LocalBlocks {
+    uint64_t count;
+    uint64_t bytes;
+    uint64_t src_stride;
+    uint64_t dst_stride;
+};
+
+// UB -> UB runs on the vector pipe. What it does to operands that overlap is not documented, which
+// counts as not supported (通用地址重叠约束).
+void CopyInUb(const Local& dst, const Local& src, DType type, const LocalBlocks& blocks,
+              const Site& site) {
+    RequireBuffer("DataCopy", "dst", dst, TraceBuffer::kUb, site);
+    RequireBuffer("DataCopy", "src", src, TraceBuffer::kUb, site);
+    RequireAligned("DataCopy", "dst", dst, kBlockBytes, site);
+    RequireAligned("DataCopy", "src", src, kBlockBytes, site);
+    const uint64_t dst_extent = (blocks.count - 1) * blocks.dst_stride + blocks.bytes;
+    const uint64_t src_extent = (blocks.count - 1) * blocks.src_stride + blocks.bytes;
+    RequireInside("DataCopy", "dst", dst, 0, static_cast<int64_t>(dst_extent), site);
+    RequireInside("DataCopy", "src", src, 0, static_cast<int64_t>(src_extent), site);
+    std::bitset<arch::kUbBytes / kBlockBytes> written;
+    const auto for_blocks = [&](uint64_t start, uint64_t stride, const auto& visit) {
+        for (uint64_t i = 0; i < blocks.count; ++i) {
+            for (uint64_t byte = 0; byte < blocks.bytes; byte += kBlockBytes)
+                visit((start + i * stride + byte) / kBlockBytes);
+        }
+    };
+    for_blocks(dst.offset, blocks.dst_stride, [&](uint64_t block) { written.set(block); });
+    for_blocks(src.offset, blocks.src_stride, [&](uint64_t block) {
+        if (written[block]) {
+            Fail("overlap", site, "DataCopy: dst and src overlap at byte %llu of UB",
+                 static_cast<unsigned long long>(block * kBlockBytes));
+        }
+    });
+    for (uint64_t i = 0; i < blocks.count; ++i) {
+        std::memcpy(dst.data + i * blocks.dst_stride, src.data + i * blocks.src_stride,
+                    blocks.bytes);
+    }
+    Record(TraceOp::kVector, TracePipe::kV, site, [&](TraceRecord& record) {
+        FillLocal(record, dst, static_cast<uint32_t>(dst_extent));
+        record.args[0] = static_cast<uint32_t>(blocks.count);
+        record.args[1] = static_cast<uint32_t>(blocks.count * blocks.bytes);
+        record.args[2] = DTypeBytes(type);
+    });
+}
+
+// The overview of data paths (数据搬运导览/概览/数据通路) gives this path to the fixpipe.
+void CopyToFixpipe(const Local& dst, const Local& src, DType type, const LocalBlocks& blocks,
+                   const Site& site) {
+    constexpr const char* kInstruction = "DataCopy (L1 to fixpipe buffer)";
+    RequireAic(kInstruction, site);
+    RequireBuffer(kInstruction, "dst", dst, TraceBuffer::kFixpipe, site);
+    RequireBuffer(kInstruction, "src", src, TraceBuffer::kL1, site);
+    if (type != DType::kU64) {
+        Fail("parameter-range", site, "%s: the elements are %s, must be uint64_t", kInstruction,
+             DTypeName(type));
+    }
+    RequireAligned(kInstruction, "dst", dst, kFixpipeUnit, site);
+    RequireAligned(kInstruction, "src", src, kBlockBytes, site);
+    const uint64_t dst_extent = (blocks.count - 1) * blocks.dst_stride + blocks.bytes;
+    const uint64_t src_extent = (blocks.count - 1) * blocks.src_stride + blocks.bytes;
+    RequireInside(kInstruction, "dst", dst, 0, static_cast<int64_t>(dst_extent), site);
+    RequireInside(kInstruction, "src", src, 0, static_cast<int64_t>(src_extent), site);
+    for (uint64_t i = 0; i < blocks.count; ++i) {
+        std::memcpy(dst.data + i * blocks.dst_stride, src.data + i * blocks.src_stride,
+                    blocks.bytes);
+    }
+    Record(TraceOp::kMove, TracePipe::kFix, site,
+           [&](TraceRecord& record) { FillLocal(record, dst, static_cast<uint32_t>(dst_extent)); });
 }
 
 void CheckPadParams(DType type, const AscendC::DataCopyExtParams& params, const Site& site) {
@@ -132,6 +212,34 @@ void CopyGmToLocal(const Local& dst, const Global& src, DType type, uint32_t cou
 
 void CopyLocalToGm(const Global& dst, const Local& src, DType type, uint32_t count, Site site) {
     TransferCount(dst, src, type, count, true, site);
+}
+
+void CopyLocalToLocal(const Local& dst, const Local& src, DType type,
+                      const AscendC::DataCopyParams& params, Site site) {
+    RequireRange("DataCopy", "blockCount", params.blockCount, 0, 4095, site);
+    if (params.blockCount == 0 || params.blockLen == 0) return;  // documented as no operation
+    const uint64_t count = params.blockCount;
+    const uint64_t length = params.blockLen;
+    if (IsAic()) {
+        CopyToFixpipe(dst, src, type,
+                      {count, length * kFixpipeUnit, uint64_t{params.srcStride} * kBlockBytes,
+                       uint64_t{params.dstStride} * kFixpipeUnit},
+                      site);
+    } else {
+        CopyInUb(dst, src, type,
+                 {count, length * kBlockBytes, (length + params.srcStride) * kBlockBytes,
+                  (length + params.dstStride) * kBlockBytes},
+                 site);
+    }
+}
+
+void CopyLocalToLocal(const Local& dst, const Local& src, DType type, uint32_t count, Site site) {
+    const uint64_t bytes = CountBytes(type, count, site);
+    if (IsAic()) {
+        CopyToFixpipe(dst, src, type, {1, bytes, bytes, bytes}, site);
+    } else {
+        CopyInUb(dst, src, type, {1, bytes, bytes, bytes}, site);
+    }
 }
 
 // Each block is filled up to 32 bytes: left padding, data, right padding, dummy. Without isPad the

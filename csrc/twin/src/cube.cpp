@@ -1,4 +1,4 @@
-// L1 -> L0 loads, the matrix unit and the fixpipe.
+// L1 -> L0 loads and the matrix unit.
 #include "ascendc/cube.h"
 
 #include <algorithm>
@@ -12,7 +12,10 @@ namespace twin {
 
 namespace {
 
-constexpr uint32_t kFractalRows = 16;
+// Up to this depth every partial sum of int8 products is a whole number of at most 2^24: fp32 adds
+// them exactly.
+constexpr uint32_t kExactDepth = 1024;
+static_assert(kExactDepth * 128 * 128 == 1 << 24);
 
 void TransposeFractal16(uint8_t* dst, const uint8_t* src) {
     uint16_t in[16][16];
@@ -92,9 +95,15 @@ __attribute__((always_inline)) inline void MultiplyRows(float* c, size_t c_strid
 }
 
 // Operands of one product in fp32: A row-major, two column blocks of B transposed to k rows of 32.
+// With int8 B comes in parts of the depth, and the sums of two column blocks stay in int32.
 struct FloatOperands {
     alignas(64) float a_rows[arch::kL0aBytes / 2];
     alignas(64) float b_rows[arch::kL0bBytes / 2 / 16 * 32];
+};
+struct IntegerOperands {
+    alignas(64) float a_rows[arch::kL0aBytes];
+    alignas(64) float b_rows[kExactDepth * 32];
+    alignas(64) int32_t sums[arch::kL0cBytes / sizeof(int32_t)];
 };
 
 // At most two rows of A: dot products along k, as B is stored, save the transposes. Rows x 8
@@ -204,27 +213,143 @@ TWIN_SIMD_CLONES void MultiplyFloat16(FloatOperands& operands, float* c, const u
     }
 }
 
-// int8: fractals of A are 16 x 32, of B 32 x 16 stored column by column; exact in int32.
-TWIN_SIMD_CLONES void MultiplyInt8(int32_t* c, const int8_t* a, const int8_t* b, uint32_t m,
-                                   uint32_t n, uint32_t k, bool accumulate) {
+// "对于整数类型只有饱和模式" (Mmad, constraints). Here the exact product is added to C once; where
+// between the additions the hardware saturates is not documented.
+inline int32_t AddSaturated(int32_t a, int32_t b) {
+    int32_t sum;
+    if (!__builtin_add_overflow(a, b, &sum)) return sum;
+    return a < 0 ? INT32_MIN : INT32_MAX;
+}
+
+// Adds rows x 16 columns of fp32 to `sums`, which has 16 columns too.
+__attribute__((always_inline)) inline void AddTile(int32_t* sums, const float* tile,
+                                                   uint32_t rows) {
+    for (uint32_t i = 0; i < rows * 16; ++i) sums[i] += static_cast<int32_t>(tile[i]);
+}
+
+// Rows x `width` columns of C from their sums.
+__attribute__((always_inline)) inline void StoreSums(int32_t* c, const int32_t* sums, uint32_t rows,
+                                                     uint32_t width, bool accumulate) {
+    for (uint32_t row = 0; row < rows; ++row) {
+        for (uint32_t i = 0; i < width; ++i) {
+            const int32_t sum = sums[row * 16 + i];
+            c[row * 16 + i] = accumulate ? AddSaturated(c[row * 16 + i], sum) : sum;
+        }
+    }
+}
+
+// One fractal of 16 rows of 32 bytes, `stride` floats between the rows of `out`.
+__attribute__((always_inline)) inline void BytesToFloat(const uint8_t* fractal, float* out,
+                                                        size_t stride) {
+    int8_t bytes[kFractalBytes];
+    std::memcpy(bytes, fractal, kFractalBytes);
+    for (uint32_t row = 0; row < 16; ++row) {
+        for (uint32_t i = 0; i < 32; ++i) {
+            out[row * stride + i] = static_cast<float>(bytes[row * 32 + i]);
+        }
+    }
+}
+
+// As MultiplyFloat16, with fractals of 32 in the depth, and in int32: fp32 does kExactDepth at a
+// time, exactly.
+TWIN_SIMD_CLONES void MultiplyInt8(IntegerOperands& operands, int32_t* c, const uint8_t* a,
+                                   const uint8_t* b, uint32_t m, uint32_t n, uint32_t k,
+                                   bool accumulate) {
     const uint32_t m1 = (m + 15) / 16;
     const uint32_t n1 = (n + 15) / 16;
     const uint32_t k1 = (k + 31) / 32;
-    for (uint32_t row = 0; row < m; ++row) {
-        for (uint32_t column = 0; column < n; ++column) {
-            int32_t* target =
-                c + (size_t{column / 16} * m1 + row / 16) * 256 + row % 16 * 16 + column % 16;
-            int32_t sum = accumulate ? *target : 0;
-            for (uint32_t j = 0; j < k1; ++j) {
-                const int8_t* left =
-                    a + (size_t{row / 16} * k1 + j) * kFractalBytes + row % 16 * 32;
-                const int8_t* right =
-                    b + (size_t{j} * n1 + column / 16) * kFractalBytes + column % 16 * 32;
-                const uint32_t depth = std::min(k - j * 32, 32u);
-                for (uint32_t i = 0; i < depth; ++i)
-                    sum += static_cast<int32_t>(left[i]) * right[i];
+    const size_t a_stride = size_t{k1} * 32;
+    float* const a_rows = operands.a_rows;
+    float* const b_rows = operands.b_rows;
+    for (uint32_t i = 0; i < m1; ++i) {
+        for (uint32_t j = 0; j < k1; ++j) {
+            BytesToFloat(a + (size_t{i} * k1 + j) * kFractalBytes,
+                         a_rows + i * 16 * a_stride + j * 32, a_stride);
+        }
+    }
+    alignas(64) float tile[2 * 256];
+    if (m <= 2 && k % 32 == 0) {
+        for (uint32_t column = 0; column < n1; ++column) {
+            alignas(64) int32_t sums[2 * 16] = {};
+            for (uint32_t start = 0; start < k; start += kExactDepth) {
+                const uint32_t depth = std::min(k - start, kExactDepth);
+                for (uint32_t j = 0; j < depth / 32; ++j) {
+                    // The two halves of the depth of a fractal, as two fractals of 16 x 16.
+                    alignas(64) float fractal[2 * 256];
+                    const size_t place = size_t{start / 32 + j} * n1 + column;
+                    BytesToFloat(b + place * kFractalBytes, fractal, 32);
+                    float* const out = b_rows + size_t{j} * 512;
+                    for (uint32_t row = 0; row < 16; ++row) {
+                        std::memcpy(out + row * 16, fractal + row * 32, 64);
+                        std::memcpy(out + 256 + row * 16, fractal + row * 32 + 16, 64);
+                    }
+                }
+                MultiplyTwoRows(tile, a_rows + start, a_stride, b_rows, depth / 16, m, 16, false);
+                AddTile(sums, tile, m);
             }
-            *target = sum;
+            StoreSums(c + size_t{column} * m1 * 256, sums, m, std::min(n - column * 16, 16u),
+                      accumulate);
+        }
+        return;
+    }
+    const size_t c_column = size_t{m1} * 256;
+    for (uint32_t column = 0; column < n1; column += 2) {
+        const uint32_t halves = column + 1 < n1 ? 2 : 1;
+        std::memset(operands.sums, 0, halves * c_column * sizeof(int32_t));
+        for (uint32_t start = 0; start < k; start += kExactDepth) {
+            const uint32_t depth = std::min(k - start, kExactDepth);
+            for (uint32_t j = 0; j < (depth + 31) / 32; ++j) {
+                for (uint32_t side = 0; side < halves; ++side) {
+                    alignas(64) float fractal[2 * 256];
+                    const size_t place = size_t{start / 32 + j} * n1 + column + side;
+                    BytesToFloat(b + place * kFractalBytes, fractal, 32);
+                    float* const out = b_rows + size_t{j} * 32 * 32 + side * 16;
+                    for (int x = 0; x < 32; x += 8) {
+                        for (int y = 0; y < 16; y += 8)
+                            Transpose8x8(out + x * 32 + y, 32, fractal + y * 32 + x, 32);
+                    }
+                }
+            }
+            for (uint32_t i = 0; i < m1; ++i) {
+                const uint32_t rows = std::min(m - i * 16, 16u);
+                const float* const a_block = a_rows + i * 16 * a_stride + start;
+                std::memset(tile, 0, sizeof(tile));
+                uint32_t row = 0;
+                for (; row + 8 <= rows; row += 8) {
+                    MultiplyRows<8>(tile + row * 16, 16, 256, a_block + row * a_stride, a_stride,
+                                    b_rows, depth);
+                }
+                for (; row < rows; ++row) {
+                    MultiplyRows<1>(tile + row * 16, 16, 256, a_block + row * a_stride, a_stride,
+                                    b_rows, depth);
+                }
+                for (uint32_t side = 0; side < halves; ++side) {
+                    AddTile(operands.sums + side * c_column + i * 256, tile + side * 256, rows);
+                }
+            }
+        }
+        for (uint32_t side = 0; side < halves; ++side) {
+            StoreSums(c + (column + side) * c_column, operands.sums + side * c_column, m,
+                      std::min(n - (column + side) * 16, 16u), accumulate);
+        }
+    }
+}
+
+// 8 bits: the square is 32 rows of 32 bytes, one fractal below the other; so is its transpose.
+void TransposeSquare8(uint8_t* first, uint8_t* second, const uint8_t* square) {
+    for (uint32_t row = 0; row < 32; ++row) {
+        uint8_t* const to = (row < 16 ? first : second) + row % 16 * 32;
+        for (uint32_t i = 0; i < 32; ++i) to[i] = square[i * 32 + row];
+    }
+}
+
+// 32 bits: the square is 16 rows of 16, the fractals of 16 x 8 beside each other; so is its
+// transpose.
+void TransposeSquare32(uint8_t* first, uint8_t* second, const uint8_t* square) {
+    for (uint32_t row = 0; row < 16; ++row) {
+        for (uint32_t i = 0; i < 16; ++i) {
+            const uint8_t* const from = square + row / 8 * kFractalBytes + i * 32 + row % 8 * 4;
+            std::memcpy((i < 8 ? first : second) + row * 32 + i % 8 * 4, from, 4);
         }
     }
 }
@@ -274,6 +399,60 @@ void LoadFractals(const Local& dst, const Local& src, DType type,
     });
 }
 
+void LoadTransposedSquares(const Local& dst, const Local& src, DType type,
+                           const AscendC::LoadData2dTransposeParams& params, Site site) {
+    constexpr const char* kInstruction = "LoadDataWithTranspose";
+    RequireAic(kInstruction, site);
+    RequireBuffer(kInstruction, "src", src, TraceBuffer::kL1, site);
+    if (dst.buffer != TraceBuffer::kL0a && dst.buffer != TraceBuffer::kL0b) {
+        Fail("wrong-buffer", site, "%s: dst must be in L0A or L0B, is in %s", kInstruction,
+             BufferName(dst.buffer));
+    }
+    RequireAligned(kInstruction, "src", src, kBlockBytes, site);
+    RequireAligned(kInstruction, "dst", dst, kFractalBytes, site);
+    RequireRange(kInstruction, "addrMode", params.addrMode, 0, 1, site);
+    if (params.repeatTimes == 0) return;  // documented as no operation
+    const uint32_t element = DTypeBytes(type);
+    const int64_t fractals = element == 2 ? 1 : 2;  // of a square
+    const int64_t repeats = params.repeatTimes;
+    const int64_t square = fractals * kFractalBytes;
+    const int64_t start = params.startIndex * square;
+    const int64_t source_step = (params.addrMode == 0 ? 1 : -1) * params.srcStride * square;
+    const int64_t gap = int64_t{params.dstGap} + 1;
+    // "仅在数据类型为float/int32_t/uint32_t/uint8_t/int8_t/int4b_t时有效"
+    const int64_t fractal_gap = int64_t{params.dstFracGap} + 1;
+    // "开发者需要保证目的操作数转置后的分形没有重叠": the second fractal of an iteration must not
+    // be the first of a later one.
+    if (fractals == 2 && fractal_gap % gap == 0 && fractal_gap / gap < repeats) {
+        Fail("overlap", site,
+             "%s: with dstGap = %u and dstFracGap = %u, the second fractal of an iteration is the "
+             "first of a later one",
+             kInstruction, params.dstGap, params.dstFracGap);
+    }
+    const int64_t last = start + (repeats - 1) * source_step;
+    RequireInside(kInstruction, "src", src, std::min(start, last), std::max(start, last) + square,
+                  site);
+    const int64_t extent = ((repeats - 1) * gap + (fractals - 1) * fractal_gap + 1) * kFractalBytes;
+    RequireInside(kInstruction, "dst", dst, 0, extent, site);
+    for (int64_t i = 0; i < repeats; ++i) {
+        const uint8_t* const from = src.data + start + i * source_step;
+        uint8_t* const to = dst.data + i * gap * kFractalBytes;
+        uint8_t* const second = to + fractal_gap * kFractalBytes;
+        if (element == 1) {
+            TransposeSquare8(to, second, from);
+        } else if (element == 2) {
+            TransposeFractal16(to, from);
+        } else {
+            TransposeSquare32(to, second, from);
+        }
+    }
+    Record(TraceOp::kMove, TracePipe::kMte1, site, [&](TraceRecord& record) {
+        FillLocal(record, dst, static_cast<uint32_t>(extent));
+        record.args[0] = static_cast<uint32_t>(repeats * fractals);
+        record.args[1] = 1;
+    });
+}
+
 void MatrixMultiply(const Local& c, DType c_type, const Local& a, const Local& b, DType ab_type,
                     const AscendC::MmadParams& params, Site site) {
     RequireAic("Mmad", site);
@@ -309,6 +488,7 @@ void MatrixMultiply(const Local& c, DType c_type, const Local& a, const Local& b
     // Found once per product: a look-up of thread-local storage inside the loops would cost more
     // than they do.
     static thread_local FloatOperands operands;
+    static thread_local IntegerOperands integers;
     switch (ab_type) {
         case DType::kF16:
         case DType::kBF16:
@@ -316,10 +496,8 @@ void MatrixMultiply(const Local& c, DType c_type, const Local& a, const Local& b
                             params.m, params.n, params.k, !params.cmatrixInitVal);
             break;
         case DType::kI8:
-            MultiplyInt8(reinterpret_cast<int32_t*>(c.data),
-                         reinterpret_cast<const int8_t*>(a.data),
-                         reinterpret_cast<const int8_t*>(b.data), params.m, params.n, params.k,
-                         !params.cmatrixInitVal);
+            MultiplyInt8(integers, reinterpret_cast<int32_t*>(c.data), a.data, b.data, params.m,
+                         params.n, params.k, !params.cmatrixInitVal);
             break;
         default:
             Fail("unsupported", site, "Mmad: the twin has no %s matrices", DTypeName(ab_type));
@@ -331,82 +509,6 @@ void MatrixMultiply(const Local& c, DType c_type, const Local& a, const Local& b
         record.args[2] = params.k;
         record.args[3] = element;
         record.args[4] = params.cmatrixInitVal ? 0 : 1;
-    });
-}
-
-void FixpipeToGm(const Global& dst, DType dst_type, const Local& src, DType src_type,
-                 const AscendC::FixpipeParamsV220& params, bool row_major, Site site) {
-    RequireAic("Fixpipe", site);
-    RequireBuffer("Fixpipe", "src", src, TraceBuffer::kL0c, site);
-    RequireAligned("Fixpipe", "src", src, 64, site);
-    RequireRange("Fixpipe", "nSize", params.nSize, 0, 4095, site);
-    if (params.nSize % 16 != 0)
-        Fail("parameter-range", site, "Fixpipe: nSize is %u, must be a multiple of 16",
-             params.nSize);
-    if (!row_major || params.ndNum > 1 || params.reluEn || params.unitFlag != 0 ||
-        params.isChannelSplit) {
-        Fail("unsupported", site,
-             "Fixpipe: the twin has row-major output of one matrix without ReLU, unitFlag and "
-             "channel split");
-    }
-    RequireRange("Fixpipe", "mSize", params.mSize, 0, 8192, site);
-    const bool to_half =
-        params.quantPre == F322F16 && dst_type == DType::kF16 && src_type == DType::kF32;
-    const bool to_bf16 =
-        params.quantPre == F322BF16 && dst_type == DType::kBF16 && src_type == DType::kF32;
-    const bool plain = params.quantPre == NoQuant && dst_type == src_type &&
-                       (dst_type == DType::kF32 || dst_type == DType::kI32);
-    if (!to_half && !to_bf16 && !plain) {
-        Fail("unsupported", site, "Fixpipe: quantPre %d from %s to %s",
-             static_cast<int>(params.quantPre), DTypeName(src_type), DTypeName(dst_type));
-    }
-    if (params.mSize == 0 || params.nSize == 0 || params.ndNum == 0)
-        return;  // documented as no operation
-    RequireRange("Fixpipe", "dstStride", params.dstStride, 1, UINT32_MAX, site);
-    if (params.srcStride < params.mSize || params.srcStride % 16 != 0) {
-        Fail("parameter-range", site,
-             "Fixpipe: srcStride is %u, must be mSize = %u rounded up to 16", params.srcStride,
-             params.mSize);
-    }
-    if (params.mSize > 1 && params.dstStride < params.nSize) {
-        Fail("parameter-range", site,
-             "Fixpipe: dstStride is %u, rows of nSize = %u elements would overlap",
-             params.dstStride, params.nSize);
-    }
-    const uint32_t element = DTypeBytes(dst_type);
-    const int64_t column_stride =
-        int64_t{params.srcStride} * 64;  // bytes between column blocks of 16
-    RequireInside("Fixpipe", "src", src, 0,
-                  (params.nSize / 16 - 1) * column_stride + int64_t{params.mSize} * 64, site);
-    const uint64_t row_stride = uint64_t{params.dstStride} * element;
-    const uint64_t row_bytes = uint64_t{params.nSize} * element;
-    const int tensor = RequireGm("Fixpipe", dst, row_bytes, params.mSize, row_stride, true, site);
-    for (uint32_t row = 0; row < params.mSize; ++row) {
-        for (uint32_t column = 0; column < params.nSize; column += 16) {
-            const uint8_t* from = src.data + column / 16 * column_stride + row * 64;
-            uint8_t* to = dst.data + row * row_stride + column * element;
-            if (plain) {
-                std::memcpy(to, from, 64);
-                continue;
-            }
-            // Inf/NaN mode, as everywhere in the twin: see convert.h.
-            float values[16];
-            uint16_t bits[16];
-            std::memcpy(values, from, sizeof(values));
-            for (int i = 0; i < 16; ++i)
-                bits[i] = to_half ? FloatToHalf(values[i]) : FloatToBf16(values[i]);
-            std::memcpy(to, bits, sizeof(bits));
-        }
-    }
-    Record(TraceOp::kFixpipe, TracePipe::kFix, site, [&](TraceRecord& record) {
-        FillGm(record, tensor, dst, row_bytes, params.mSize, row_stride);
-        FillLocal(
-            record, src,
-            static_cast<uint32_t>((params.nSize / 16 - 1) * column_stride + params.mSize * 64));
-        record.args[0] = params.mSize;
-        record.args[1] = params.nSize;
-        record.args[2] = DTypeBytes(src_type);
-        record.args[3] = element;
     });
 }
 

@@ -22,9 +22,9 @@ std::string Format(const char* format, va_list arguments) {
     return text;
 }
 
-constexpr std::array<uint32_t, kLocalBuffers> kCapacity = {arch::kUbBytes,  arch::kL1Bytes,
-                                                           arch::kL0aBytes, arch::kL0bBytes,
-                                                           arch::kL0cBytes, arch::kBiasBytes};
+constexpr std::array<uint32_t, kLocalBuffers> kCapacity = {
+    arch::kUbBytes,  arch::kL1Bytes,   arch::kL0aBytes,    arch::kL0bBytes,
+    arch::kL0cBytes, arch::kBiasBytes, arch::kFixpipeBytes};
 
 bool Exists(bool is_aic, int buffer) {
     return is_aic == (buffer != static_cast<int>(TraceBuffer::kUb));

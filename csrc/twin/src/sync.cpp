@@ -7,9 +7,9 @@ namespace twin {
 namespace {
 
 constexpr const char* kEventNames[kHardEvents] = {
-    "MTE2_MTE1", "MTE1_MTE2", "MTE1_M", "M_MTE1", "MTE2_V",    "V_MTE2",
-    "MTE3_V",    "V_MTE3",    "M_FIX",  "FIX_M",  "MTE3_MTE2", "MTE2_MTE3",
-    "S_V",       "V_S",       "S_MTE2", "MTE2_S", "S_MTE3",    "MTE3_S"};
+    "MTE2_MTE1", "MTE1_MTE2", "MTE1_M", "M_MTE1",    "MTE2_V",    "V_MTE2",  "MTE3_V",
+    "V_MTE3",    "M_FIX",     "FIX_M",  "MTE3_MTE2", "MTE2_MTE3", "S_V",     "V_S",
+    "S_MTE2",    "MTE2_S",    "S_MTE3", "MTE3_S",    "MTE2_FIX",  "FIX_MTE2"};
 
 bool IsCubePipe(TracePipe pipe) {
     return pipe == TracePipe::kM || pipe == TracePipe::kMte1 || pipe == TracePipe::kFix;

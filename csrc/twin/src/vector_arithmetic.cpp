@@ -3,7 +3,8 @@
 // half computes in float and rounds once to nearest even, which is exact for one operation. The
 // pages leave open what an integer operation returns on this architecture when the result does not
 // fit: that stops. They also leave open what Max and Min make of NaN (here: NaN) and call the
-// square root of a value that is not positive unknown (here: the IEEE 754 result).
+// square root of a value that is not positive and the reciprocal of zero unknown (here: the IEEE
+// 754 result). The hardware's Reciprocal is less exact than this one.
 #include <cmath>
 #include <limits>
 
@@ -180,6 +181,8 @@ void Execute(VectorOp op, const Task& task) {
             return RunFloat(task, [](float a, float) { return std::fabs(a); });
         case VectorOp::kSqrt:
             return RunFloat(task, [](float a, float) { return std::sqrt(a); });
+        case VectorOp::kReciprocal:
+            return RunFloat(task, [](float a, float) { return 1.0f / a; });
     }
 }
 
@@ -191,7 +194,8 @@ bool MayAccumulate(VectorOp op, DType type) {
     return named && (type == DType::kF16 || type == DType::kI32 || type == DType::kF32);
 }
 
-constexpr const char* kNames[] = {"Add", "Sub", "Mul", "Div", "Max", "Min", "Abs", "Sqrt"};
+constexpr const char* kNames[] = {"Add", "Sub", "Mul",  "Div",       "Max",
+                                  "Min", "Abs", "Sqrt", "Reciprocal"};
 constexpr const char* kScalarNames[] = {"Adds", "Subs", "Muls", "Divs", "Maxs", "Mins"};
 
 void OneSource(VectorOp op, const char* instruction, DType type, const Local& dst, const Local& src,

@@ -1,16 +1,19 @@
 // DataCopy and DataCopyPad.
 // Pages: Memory矢量计算/数据搬运/{DataCopy（GM与UB连续数据搬运）,
 // DataCopy（GM与UB高维切分数据搬运）,
-//        DataCopyPad（GMToUB非对齐数据搬运）, DataCopyPad（UBToGM非对齐数据搬运）},
+//        DataCopyPad（GMToUB非对齐数据搬运）, DataCopyPad（UBToGM非对齐数据搬运）,
+//        DataCopy（UBToUB连续数据搬运）, DataCopy（UBToUB高维切分数据搬运）},
 //        矩阵计算（ISASI）/矩阵计算的搬入/{DataCopy（GMToL1随路转换-ND2NZ搬运）,
-//        DataCopy（GMToL1连续数据搬运）, DataCopy（GMToL1高维切分数据搬运）}.
+//        DataCopy（GMToL1连续数据搬运）, DataCopy（GMToL1高维切分数据搬运）,
+//        DataCopy（L1ToFixpipe-Buffer数据搬运）}.
 #pragma once
 
 #include "ascendc/tensor.h"
 
 namespace AscendC {
 
-/// Lengths and gaps in 32-byte blocks.
+/// Lengths and gaps in 32-byte blocks; into the fixpipe buffer lengths in 128 bytes and gaps from
+/// start to start, those of the destination in 128 bytes too.
 struct DataCopyParams {
     DataCopyParams() = default;
     DataCopyParams(uint16_t count, uint16_t length, uint16_t source_gap, uint16_t destination_gap)
@@ -80,6 +83,11 @@ void CopyPadLocalToGm(const Global& dst, const Local& src, DType type,
 void CopyNd2Nz(const Local& dst, const Global& src, DType type, const AscendC::Nd2NzParams& params,
                Site site);
 
+/// UB -> UB on an AIV, L1 -> fixpipe buffer on an AIC.
+void CopyLocalToLocal(const Local& dst, const Local& src, DType type,
+                      const AscendC::DataCopyParams& params, Site site);
+void CopyLocalToLocal(const Local& dst, const Local& src, DType type, uint32_t count, Site site);
+
 }  // namespace twin
 
 namespace AscendC {
@@ -103,6 +111,16 @@ template <typename T>
 void DataCopy(const GlobalTensor<T>& dst, const LocalTensor<T>& src, uint32_t count,
               twin::Site site = twin::Site::Here()) {
     twin::CopyLocalToGm(dst.global(), src.local(), internal::kDType<T>, count, site);
+}
+template <typename T>
+void DataCopy(const LocalTensor<T>& dst, const LocalTensor<T>& src, const DataCopyParams& params,
+              twin::Site site = twin::Site::Here()) {
+    twin::CopyLocalToLocal(dst.local(), src.local(), internal::kDType<T>, params, site);
+}
+template <typename T>
+void DataCopy(const LocalTensor<T>& dst, const LocalTensor<T>& src, uint32_t count,
+              twin::Site site = twin::Site::Here()) {
+    twin::CopyLocalToLocal(dst.local(), src.local(), internal::kDType<T>, count, site);
 }
 template <typename T>
 void DataCopy(const LocalTensor<T>& dst, const GlobalTensor<T>& src, const Nd2NzParams& params,

@@ -1,6 +1,9 @@
-// LoadData, Mmad and Fixpipe.
-// Pages: 矩阵计算（ISASI）/矩阵计算的搬入/LoadData_2D, 矩阵计算（ISASI）/Mmad计算/Mmad,
-//        矩阵计算（ISASI）/矩阵计算的搬出/Fixpipe（L0C到GM数据搬运）.
+// LoadData, LoadDataWithTranspose, Mmad and Fixpipe.
+// Pages: 矩阵计算（ISASI）/矩阵计算的搬入/{LoadData_2D, LoadDataWithTranspose,
+//        矩阵计算输入搬运约束}, 矩阵计算（ISASI）/Mmad计算/Mmad,
+//        矩阵计算（ISASI）/矩阵计算的搬出/Fixpipe（L0C到GM数据搬运）,
+//        矩阵计算（ISASI）/矩阵搬出关键特性说明/{NZ2ND, NZ2NZ, Int8-Channel-Merge, 随路量化,
+//        随路量化与随路ReLU场景组合}.
 #pragma once
 
 #include "ascendc/tensor.h"
@@ -18,6 +21,29 @@ struct LoadData2DParams {
     uint8_t addrMode = 0;
 };
 
+/// Moves squares: 32 x 32 elements of 8 bits, 16 x 16 of 16 and 32 bits.
+struct LoadData2dTransposeParams {
+    LoadData2dTransposeParams() = default;
+    LoadData2dTransposeParams(uint16_t start, uint8_t repeats, uint16_t source_stride,
+                              uint16_t destination_gap, uint16_t fractal_gap, uint8_t mode)
+        : startIndex(start),
+          repeatTimes(repeats),
+          srcStride(source_stride),
+          dstGap(destination_gap),
+          dstFracGap(fractal_gap),
+          addrMode(mode) {}
+    LoadData2dTransposeParams(uint16_t start, uint8_t repeats, uint16_t source_stride,
+                              uint16_t destination_gap, uint16_t fractal_gap)
+        : LoadData2dTransposeParams(start, repeats, source_stride, destination_gap, fractal_gap,
+                                    0) {}
+    uint16_t startIndex = 0;  ///< squares
+    uint8_t repeatTimes = 0;
+    uint16_t srcStride = 0;   ///< squares, start to start
+    uint16_t dstGap = 0;      ///< fractals, from the first one of an iteration to that of the next
+    uint16_t dstFracGap = 0;  ///< fractals, between the two of an iteration; none with 16 bits
+    uint8_t addrMode = 0;     ///< 1: the source counts down
+};
+
 struct MmadParams {
     uint16_t m = 0;
     uint16_t n = 0;
@@ -32,9 +58,9 @@ struct FixpipeParamsV220 {
     uint16_t nSize = 0;
     uint16_t mSize = 0;
     uint16_t srcStride = 0;  ///< units of 16 elements of the source
-    uint32_t dstStride = 0;  ///< elements per destination row (row-major output)
+    uint32_t dstStride = 0;  ///< row-major: elements per row; NZ: 32 bytes, start to start
     QuantMode_t quantPre = QuantMode_t::NoQuant;
-    uint64_t deqScalar = 0;
+    uint64_t deqScalar = UINT64_MAX;  ///< the toolkits do not initialise it: no valid scale
     uint16_t ndNum = 1;
     uint16_t srcNdStride = 0;
     uint16_t dstNdStride = 0;
@@ -58,10 +84,14 @@ namespace twin {
 
 void LoadFractals(const Local& dst, const Local& src, DType type,
                   const AscendC::LoadData2DParams& params, Site site);
+void LoadTransposedSquares(const Local& dst, const Local& src, DType type,
+                           const AscendC::LoadData2dTransposeParams& params, Site site);
 void MatrixMultiply(const Local& c, DType c_type, const Local& a, const Local& b, DType ab_type,
                     const AscendC::MmadParams& params, Site site);
+/// `scales` is null for the overload without a quantisation tensor.
 void FixpipeToGm(const Global& dst, DType dst_type, const Local& src, DType src_type,
-                 const AscendC::FixpipeParamsV220& params, bool row_major, Site site);
+                 const Local* scales, const AscendC::FixpipeParamsV220& params, bool row_major,
+                 Site site);
 
 }  // namespace twin
 
@@ -71,6 +101,21 @@ template <typename T>
 void LoadData(const LocalTensor<T>& dst, const LocalTensor<T>& src, const LoadData2DParams& params,
               twin::Site site = twin::Site::Here()) {
     twin::LoadFractals(dst.local(), src.local(), internal::kDType<T>, params, site);
+}
+
+/// Puts the two fractals of a square one below the other (8 bits) or side by side (32 bits),
+/// transposes and takes them apart again. From row-major [k, n] in Nz that makes the fractals of
+/// L0B; with 8 bits L0B has a multiple of 32 columns then, which the n of Mmad has to cover.
+template <typename T>
+void LoadDataWithTranspose(const LocalTensor<T>& dst, const LocalTensor<T>& src,
+                           const LoadData2dTransposeParams& params,
+                           twin::Site site = twin::Site::Here()) {
+    static_assert(std::is_same_v<T, int8_t> || std::is_same_v<T, uint8_t> ||
+                      std::is_same_v<T, half> || std::is_same_v<T, bfloat16_t> ||
+                      std::is_same_v<T, int32_t> || std::is_same_v<T, uint32_t> ||
+                      std::is_same_v<T, float>,
+                  "LoadDataWithTranspose does not exist for this type on Atlas A2/A3");
+    twin::LoadTransposedSquares(dst.local(), src.local(), internal::kDType<T>, params, site);
 }
 
 template <typename C, typename A, typename B>
@@ -89,8 +134,19 @@ void Mmad(const LocalTensor<C>& dst, const LocalTensor<A>& fm, const LocalTensor
 template <typename T, typename U, const FixpipeConfig& config = CFG_ROW_MAJOR>
 void Fixpipe(const GlobalTensor<T>& dst, const LocalTensor<U>& src, const FixpipeParamsV220& params,
              twin::Site site = twin::Site::Here()) {
-    twin::FixpipeToGm(dst.global(), internal::kDType<T>, src.local(), internal::kDType<U>, params,
-                      config.format == CO2Layout::ROW_MAJOR, site);
+    twin::FixpipeToGm(dst.global(), internal::kDType<T>, src.local(), internal::kDType<U>, nullptr,
+                      params, config.format == CO2Layout::ROW_MAJOR, site);
+}
+
+/// One scale word per column, in L1: for the modes VDEQF16, VQF322B8_PRE and VREQ8.
+template <typename T, typename U, const FixpipeConfig& config = CFG_ROW_MAJOR,
+          typename S = uint64_t,
+          typename std::enable_if<std::is_same_v<S, uint64_t>, bool>::type = true>
+void Fixpipe(const GlobalTensor<T>& dst, const LocalTensor<U>& src,
+             const LocalTensor<S>& cbufWorkspace, const FixpipeParamsV220& params,
+             twin::Site site = twin::Site::Here()) {
+    twin::FixpipeToGm(dst.global(), internal::kDType<T>, src.local(), internal::kDType<U>,
+                      &cbufWorkspace.local(), params, config.format == CO2Layout::ROW_MAJOR, site);
 }
 
 }  // namespace AscendC

@@ -72,7 +72,21 @@ enum QuantMode_t {
 
 namespace AscendC {
 
-enum class TPosition : uint8_t { GM, A1, A2, B1, B2, C1, C2, CO1, CO2, VECIN, VECOUT, VECCALC };
+enum class TPosition : uint8_t {
+    GM,
+    A1,
+    A2,
+    B1,
+    B2,
+    C1,
+    C2,
+    CO1,
+    CO2,
+    VECIN,
+    VECOUT,
+    VECCALC,
+    C2PIPE2GM
+};
 
 using TEventID = int8_t;
 
@@ -96,6 +110,8 @@ enum class HardEvent : uint8_t {
     MTE2_S,
     S_MTE3,
     MTE3_S,
+    MTE2_FIX,
+    FIX_MTE2,
     MAX
 };
 
@@ -148,6 +164,8 @@ constexpr twin::TraceBuffer BufferOf(TPosition position) {
             return twin::TraceBuffer::kBias;
         case TPosition::CO1:
             return twin::TraceBuffer::kL0c;
+        case TPosition::C2PIPE2GM:
+            return twin::TraceBuffer::kFixpipe;
         case TPosition::VECIN:
         case TPosition::VECOUT:
         case TPosition::VECCALC:
@@ -222,6 +240,10 @@ constexpr EventPipes PipesOf(HardEvent event) {
             return {P::kS, P::kMte3};
         case HardEvent::MTE3_S:
             return {P::kMte3, P::kS};
+        case HardEvent::MTE2_FIX:
+            return {P::kMte2, P::kFix};
+        case HardEvent::FIX_MTE2:
+            return {P::kFix, P::kMte2};
         default:
             return {P::kAll, P::kAll};
     }

@@ -123,7 +123,7 @@ struct VectorRange {
     int64_t repeats;         ///< iterations, unless kCount
 };
 
-enum class VectorOp : uint8_t { kAdd, kSub, kMul, kDiv, kMax, kMin, kAbs, kSqrt };
+enum class VectorOp : uint8_t { kAdd, kSub, kMul, kDiv, kMax, kMin, kAbs, kSqrt, kReciprocal };
 
 void VectorBinary(VectorOp op, DType type, const Local& dst, const Local& src0, const Local& src1,
                   const VectorRange& range, const AscendC::BinaryRepeatParams& params, Site site);
@@ -303,6 +303,7 @@ ASCEND_TWIN_SCALAR(Mins, kMin)
     }
 ASCEND_TWIN_UNARY(Abs)
 ASCEND_TWIN_UNARY(Sqrt)
+ASCEND_TWIN_UNARY(Reciprocal)
 #undef ASCEND_TWIN_UNARY
 
 /// The round modes each pair of types takes are checked when the instruction is issued. int32_t ->
@@ -418,6 +419,17 @@ void BlockReduceSum(const LocalTensor<T>& dst, const LocalTensor<T>& src, int32_
 }
 
 /// Maximum of each iteration and its index; `dstRepStride` in what `order` writes per iteration.
+template <typename T, bool isSetMask = true>
+void WholeReduceMax(const LocalTensor<T>& dst, const LocalTensor<T>& src, const uint64_t mask[],
+                    int32_t repeatTime, int32_t dstRepStride, int32_t srcBlkStride,
+                    int32_t srcRepStride, ReduceOrder order = ReduceOrder::ORDER_VALUE_INDEX,
+                    twin::Site site = twin::Site::Here()) {
+    static_assert(internal::kHasFloatArithmetic<T>, "WholeReduceMax exists for half and float");
+    ASCEND_TWIN_REQUIRE_OWN_MASK;
+    twin::VectorReduceMax(internal::kDType<T>, dst.local(), src.local(),
+                          twin::VectorRange::Bitmap(mask, repeatTime),
+                          {dstRepStride, srcBlkStride, srcRepStride}, order, site);
+}
 template <typename T, bool isSetMask = true>
 void WholeReduceMax(const LocalTensor<T>& dst, const LocalTensor<T>& src, int32_t mask,
                     int32_t repeatTime, int32_t dstRepStride, int32_t srcBlkStride,

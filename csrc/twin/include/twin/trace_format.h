@@ -23,7 +23,8 @@ constexpr uint16_t kNoTensor = 0xFFFF;
 enum class TraceOp : uint8_t {
     kLoad = 0,      ///< GM -> UB or L1 (MTE2): GM range, local range
     kStore = 1,     ///< UB -> GM (MTE3): GM range, local range
-    kMove = 2,      ///< L1 -> L0A / L0B (MTE1): local range is the destination
+    kMove = 2,      ///< L1 -> L0A / L0B (MTE1) or the fixpipe buffer (FIX): local range is the
+                    ///< destination; args = fractals (to L0), 1 when transposed
     kMmad = 3,      ///< cube (M): args = m, n, k, element bytes of A, 1 when it accumulates
     kFixpipe = 4,   ///< L0C -> GM (FIX): GM range, local range is the L0C source
     kVector = 5,    ///< vector (V): args = repeats, bytes of destination written, element bytes
@@ -56,6 +57,7 @@ enum class TraceBuffer : uint8_t {
     kL0b = 3,
     kL0c = 4,
     kBias = 5,
+    kFixpipe = 6,
     kNone = 255
 };
 
