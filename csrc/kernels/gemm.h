@@ -201,7 +201,7 @@ private:
         params.startIndex = 0;
         params.repeatTimes = column_blocks;
         params.srcStride = tile.depths / kSide;
-        params.dstGap = 0;
+        params.dstGap = 1;  // from the first fractal of a block over its second one
         params.dstFracGap = 0;
         for (uint32_t i = 0; i < depths / kSide; ++i) {
             AscendC::LoadDataWithTranspose(l0b[i * column_blocks * kSide * kSide],
