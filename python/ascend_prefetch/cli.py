@@ -14,9 +14,13 @@ from typing import Any
 import torch
 
 from ascend_prefetch import _C, __version__, twin
-from ascend_prefetch.bench import BENCHES, BenchConfig
-from ascend_prefetch.bench.common import DTYPES
-from ascend_prefetch.models import MODELS
+from ascend_prefetch.bench import BENCHES, BenchConfig, run_bench
+from ascend_prefetch.bench.common import DTYPES, LAYOUTS
+from ascend_prefetch.bench.table import bench_table, row_passed, row_verdict
+from ascend_prefetch.models import MODELS, QUANTS
+
+# In place of an op: every one of them.
+_ALL = "all"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -29,7 +33,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         message = " ".join(str(error).split())
         print(f"ascend_prefetch {options.verb}: {message}", file=sys.stderr)
         return 2
-    return 0 if result.get("check", {}).get("ok", True) else 1
+    return 0 if _passed(result) else 1
+
+
+def _passed(result: dict[str, Any]) -> bool:
+    if "rows" in result:
+        return all(row_passed(row) for row in result["rows"])
+    return result.get("check", {}).get("ok", True)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -48,12 +58,13 @@ def _parser() -> argparse.ArgumentParser:
         description="Runs an op on the twin, checks it against float64, times it against torch "
         "float32 eager in the same process and accounts for the bytes it prefetched. Wall times "
         "are seconds of this host, sizes are bytes, modelled times are us of the device and null "
-        "where nothing models them yet.",
+        "where nothing models them yet. `all` runs every op, model, quantisation and weight "
+        "layout, a process each, which takes about half an hour at full size; --model, --quant "
+        "and --weights then choose from them.",
     )
-    bench.add_argument("op", choices=sorted(BENCHES))
+    bench.add_argument("op", choices=[*BENCHES, _ALL])
     bench.add_argument(
         "--model",
-        required=True,
         choices=sorted(MODELS),
         metavar="MODEL",
         help="one of: " + ", ".join(sorted(MODELS)),
@@ -63,11 +74,14 @@ def _parser() -> argparse.ArgumentParser:
     bench.add_argument("--dtype", choices=sorted(DTYPES), default="bf16")
     bench.add_argument(
         "--weights",
-        choices=("nd", "nz"),
-        default="nd",
-        help="weight layout: row-major or FRACTAL_NZ",
+        choices=LAYOUTS,
+        help="weight layout: row-major (default) or FRACTAL_NZ",
     )
-    bench.add_argument("--quant", choices=("none", "w8a8", "w8a8_dynamic"), default="none")
+    bench.add_argument(
+        "--quant",
+        choices=QUANTS,
+        help="none (default), or W8A8 with static or dynamic activation scales",
+    )
     bench.add_argument("--soc", default="Ascend910_9391", help="SoC name that the twin plays")
     bench.add_argument(
         "--checkpoint",
@@ -124,13 +138,35 @@ def _bench(options: argparse.Namespace) -> dict[str, Any]:
         tp=options.tp,
         tokens=options.tokens,
         dtype=options.dtype,
-        weights=options.weights,
-        quant=options.quant,
+        weights=options.weights or "nd",
+        quant=options.quant or "none",
         soc=options.soc,
         checkpoint=options.checkpoint,
         layer=options.layer,
     )
-    return BENCHES[options.op](config)
+    if options.op == _ALL:
+        return _bench_all(options, config)
+    if options.model is None:
+        raise ValueError("model: expected one by --model, got none")
+    return run_bench(options.op, config)
+
+
+def _bench_all(options: argparse.Namespace, config: BenchConfig) -> dict[str, Any]:
+    if options.checkpoint is not None:
+        raise ValueError("checkpoint: expected none with 'all', which runs several models")
+    chosen = {
+        name: [value]
+        for name, value in (
+            ("models", options.model),
+            ("quants", options.quant),
+            ("layouts", options.weights),
+        )
+        if value is not None
+    }
+    rows = bench_table(
+        config, **chosen, progress=lambda line: print(line, file=sys.stderr, flush=True)
+    )
+    return {"rows": rows}
 
 
 def _write(result: dict[str, Any], options: argparse.Namespace) -> None:
@@ -161,13 +197,16 @@ def _show_info(result: dict[str, Any]) -> None:
 
 
 def _show_bench(result: dict[str, Any]) -> None:
+    if "rows" in result:
+        _show_table(result["rows"])
+        return
     check, run, prefetch = result["check"], result["twin"], result["prefetch"]
     floor = result["modelled_us"]["floor"]
     rows = [
         (
             "check",
             f"{'ok' if check['ok'] else 'FAILED'}: relative error {check['max_rel_err']:.2e}"
-            f" (tolerance {check['tolerance']:.0e})",
+            f" (tolerance {check['tolerance']:.0e}){_ulp_text(check)}",
         ),
         (
             "twin",
@@ -191,7 +230,54 @@ def _show_bench(result: dict[str, Any]) -> None:
     ]
     print(
         f"{result['op']} {result['model']} TP{result['tp']} T={result['tokens']} "
-        f"{result['dtype']} {result['weights']} on {result['soc']} (twin)"
+        f"{result['dtype']} {result['quant']} {result['weights']} on {result['soc']} (twin)"
     )
     for name, text in rows:
         print(f"  {name:15} {text}")
+
+
+def _ulp_text(check: dict[str, Any]) -> str:
+    if "max_ulp" not in check:
+        return ""
+    return f", {check['max_ulp']:.2f} ulp (tolerance {check['ulp_tolerance']:.0f})"
+
+
+_COLUMNS = (
+    "op", "model", "quant", "weights", "check", "rel. error", "ulp",
+    "twin ms", "torch ms", "ratio", "RSS MB", "prefetched MB",
+)  # fmt: skip
+
+
+def _show_table(rows: Sequence[dict[str, Any]]) -> None:
+    """A line for each row; in place of numbers, why there are none."""
+    key_count = _COLUMNS.index("check")
+    cells = [[row[name] for name in _COLUMNS[:key_count]] + _row_cells(row) for row in rows]
+    complete = [_COLUMNS, *(line for line in cells if len(line) == len(_COLUMNS))]
+    widths = [max(len(line[column]) for line in complete) for column in range(len(_COLUMNS))]
+    for column in range(key_count):
+        widths[column] = max(len(line[column]) for line in [_COLUMNS, *cells])
+    for line in [_COLUMNS, *cells]:
+        padded = [
+            text.ljust(width) if column <= key_count else text.rjust(width)
+            for column, (text, width) in enumerate(zip(line, widths, strict=False))
+        ]
+        print("  ".join(padded).rstrip())
+    passed = sum(row_passed(row) and "refused" not in row for row in rows)
+    refused = sum("refused" in row for row in rows)
+    print(f"{passed} ok, {refused} refused, {len(rows) - passed - refused} failed")
+
+
+def _row_cells(row: dict[str, Any]) -> list[str]:
+    if "check" not in row:
+        return [row_verdict(row)]
+    check, run = row["check"], row["twin"]
+    return [
+        row_verdict(row),
+        f"{check['max_rel_err']:.2e}",
+        f"{check['max_ulp']:.2f}" if "max_ulp" in check else "-",
+        f"{run['wall_s'] * 1e3:.1f}",
+        f"{run['torch_wall_s'] * 1e3:.1f}",
+        f"{run['ratio']:.2f}",
+        f"{run['peak_rss_mb']:.0f}",
+        f"{row['prefetch']['planned'] / 1e6:.2f}",
+    ]

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import subprocess
 
 import pytest
 import torch
 from safetensors.torch import save_file
 
 from ascend_prefetch import cli, twin
+from ascend_prefetch.bench.table import row_verdict
 from ascend_prefetch.models import get_model
 
 BENCH = ["bench", "mla_prolog", "--model", "deepseek-v3", "--tp", "16", "--tokens", "3"]
@@ -105,8 +107,6 @@ def test_bench_reads_a_checkpoint(capsys, tmp_path):
     [
         (["--soc", "Ascend999"], "unknown chip 'Ascend999'; known chips: Ascend910B1"),
         (["--tp", "3"], "128 heads"),
-        (["--quant", "w8a8"], "quant: expected 'none', got 'w8a8'"),
-        (["--model", "deepseek-v2-lite", "--tp", "1"], "got 'deepseek-v2-lite'"),
         (["--tokens", "8193"], "8193"),
         (["--checkpoint", "absent-directory"], "absent-directory"),
     ],
@@ -123,14 +123,127 @@ def test_bench_refuses_in_one_line(capsys, arguments, text):
 
 
 @pytest.mark.parametrize(
+    "model", ["deepseek-v3", "kimi-k2", "longcat-flash", "glm-4-moe-lite", "deepseek-v2-lite"]
+)
+def test_sfa_prolog_wants_an_indexer(capsys, model):
+    assert cli.main(["bench", "sfa_prolog", "--model", model]) == 2
+    text = f"sfa_prolog: model: expected one with an indexer, got '{model}'"
+    assert capsys.readouterr().err == f"ascend_prefetch bench: {text}\n"
+
+
+def test_bench_wants_a_model(capsys):
+    assert cli.main(["bench", "o_proj"]) == 2
+    assert capsys.readouterr().err.endswith("model: expected one by --model, got none\n")
+
+
+def test_checkpoint_of_another_quantisation(capsys, tmp_path):
+    """Layers that a checkpoint holds as W8A8 run as what they are."""
+    dims = get_model("deepseek-v2-lite")
+    prefix = "model.layers.0.self_attn."
+    shapes = {
+        "q_proj": (dims.num_heads * dims.qk_head_dim, dims.hidden_size),
+        "kv_a_proj_with_mqa": (dims.kv_lora_rank + dims.qk_rope_head_dim, dims.hidden_size),
+        "o_proj": (dims.hidden_size, dims.num_heads * dims.v_head_dim),
+    }
+    tensors = {
+        "kv_a_layernorm.weight": torch.ones(dims.kv_lora_rank),
+        "kv_b_proj.weight": torch.zeros(dims.num_heads * 256, dims.kv_lora_rank),
+    }
+    for name, shape in shapes.items():
+        tensors[f"{name}.weight"] = torch.ones(shape, dtype=torch.int8)
+        tensors[f"{name}.weight_scale"] = torch.ones(shape[0], 1)
+    save_file(
+        {prefix + name: tensor for name, tensor in tensors.items()},
+        tmp_path / "quant_model_weights.safetensors",
+    )
+    arguments = ["bench", "o_proj", "--model", dims.name, "--checkpoint", str(tmp_path)]
+    assert cli.main([*arguments, "--quant", "w8a8"]) == 2
+    text = "quant: expected 'w8a8_dynamic' as in the checkpoint, got 'w8a8'\n"
+    assert capsys.readouterr().err.endswith(text)
+
+
+@pytest.mark.parametrize(
     "arguments",
-    [["--tokens", "0"], ["--model", "gpt"], ["--dtype", "fp8"], ["--launch-us", "nan"]],
+    [
+        ["--tokens", "0"],
+        ["--quant", "w4a8"],
+        ["--weights", "nc1hwc0"],
+        ["--model", "gpt"],
+        ["--dtype", "fp8"],
+        ["--launch-us", "nan"],
+    ],
 )
 def test_argument_errors_exit_with_2(capsys, arguments):
     with pytest.raises(SystemExit) as stop:
         cli.main([*BENCH, *arguments])
     assert stop.value.code == 2
     assert arguments[1] in capsys.readouterr().err
+
+
+# --- the whole table ---
+
+
+def test_all_runs_every_op(capsys, tmp_path):
+    path = tmp_path / "table.json"
+    chosen = ["--model", "deepseek-v2-lite", "--quant", "w8a8", "--weights", "nd"]
+    sizes = ["--tp", "16", "--tokens", "2"]
+    assert cli.main(["bench", "all", *chosen, *sizes, "--json", str(path)]) == 0
+    rows = json.loads(path.read_text())["rows"]
+    assert [row["op"] for row in rows] == ["mla_prolog", "sfa_prolog", "o_proj", "prefetch"]
+    assert rows[1] == {
+        "op": "sfa_prolog",
+        "model": "deepseek-v2-lite",
+        "quant": "w8a8",
+        "weights": "nd",
+        "refused": "sfa_prolog: model: expected one with an indexer, got 'deepseek-v2-lite'",
+    }
+    for row in rows[:1] + rows[2:]:
+        assert row["check"]["ok"] is True
+        assert (row["tp"], row["tokens"], row["dtype"]) == (16, 2, "bf16")
+    printed = capsys.readouterr()
+    lines = printed.out.splitlines()
+    assert len(lines) == 6
+    assert lines[1].startswith("mla_prolog  deepseek-v2-lite  w8a8   nd       ok ")
+    assert lines[-1] == "3 ok, 1 refused, 0 failed"
+    assert printed.err.count("\n") == 4
+    assert printed.err.startswith("[1/4] mla_prolog deepseek-v2-lite w8a8 nd: ok, ")
+
+
+def test_all_takes_every_combination(capsys):
+    """None of which fits here, so that nothing runs."""
+    status, result = run_json(capsys, "bench", "all", "--tp", "7")
+    assert status == 0
+    rows = result["rows"]
+    combinations = {(row["op"], row["model"], row["quant"], row["weights"]) for row in rows}
+    assert len(rows) == len(combinations) == 4 * 7 * 3 * 2
+    assert all("heads of" in row["refused"] and "got 7" in row["refused"] for row in rows)
+
+
+@pytest.mark.parametrize(
+    ("run", "verdict"),
+    [
+        ((1, '{"check": {"ok": false, "max_rel_err": 1.0}}', ""), "FAILED"),
+        ((2, "", "a trace\nascend_prefetch bench: no"), "ERROR: exit status 2: ascend_pre"),
+        ((-9, "", ""), "ERROR: exit status -9: no message"),
+    ],
+)
+def test_all_fails_with_a_row(capsys, monkeypatch, run, verdict):
+    """A wrong result, and a run that ends otherwise than a combination that makes no sense."""
+    completed = subprocess.CompletedProcess([], *run)
+    monkeypatch.setattr(subprocess, "run", lambda *_, **__: completed)
+    chosen = ["--model", "kimi-k2", "--quant", "none", "--weights", "nd"]
+    status, result = run_json(capsys, "bench", "all", *chosen)
+    assert status == 1
+    kinds = ["error" if run[0] != 1 else "check"] * 4
+    kinds[1] = "refused"
+    for row, kind in zip(result["rows"], kinds, strict=True):
+        assert kind in row
+    assert row_verdict(result["rows"][0]).startswith(verdict)
+
+
+def test_all_takes_no_checkpoint(capsys, tmp_path):
+    assert cli.main(["bench", "all", "--checkpoint", str(tmp_path)]) == 2
+    assert "checkpoint: expected none with 'all'" in capsys.readouterr().err
 
 
 def test_info_lists_what_there_is(capsys, tmp_path):

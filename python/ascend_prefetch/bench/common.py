@@ -1,24 +1,33 @@
-"""What every op's benchmark shares: configuration, result schema, timing."""
+"""What every op's benchmark shares: configuration, checks, timing, the result and its schema."""
 
 from __future__ import annotations
 
+import math
 import resource
 import statistics
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
-from ascend_prefetch import _C
+from ascend_prefetch import _C, reference, twin
+from ascend_prefetch.models import QUANTS, ModelDimensions, get_model
+from ascend_prefetch.twin import PrefetchBytes
 
 DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 # Norm-wise relative error per output against float64 on the same 16-bit inputs.
 TOLERANCES = {"bf16": 4e-3, "fp16": 1e-3}
+
+# Units in the last place of the output dtype, for values that a W8A8 layer's exact sums were
+# dequantised to and that were rounded once.
+ULP_TOLERANCES = {"bf16": 1.0, "fp16": 2.0}
+
+LAYOUTS = ("nd", "nz")
 
 # The published HBM read rate was measured on a chip with this many cube cores.
 _AIC_COUNT_OF_HBM_RATE = 24
@@ -26,6 +35,7 @@ _AIC_COUNT_OF_HBM_RATE = 24
 MODELLED_KEYS = ("floor", "fused", "fused_no_prefetch", "separate", "separate_cmo")
 
 BenchResult = dict[str, Any]
+Check = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -38,7 +48,7 @@ class BenchConfig:
         tokens: tokens in the batch.
         dtype: "bf16" or "fp16".
         weights: "nd" or "nz".
-        quant: "none".
+        quant: "none", "w8a8" (static activation scales) or "w8a8_dynamic".
         soc: SoC name that the twin plays.
         checkpoint: directory of a Hugging Face checkpoint; random weights without one.
         layer: layer of the checkpoint.
@@ -57,6 +67,113 @@ class BenchConfig:
     layer: int = 0
     repeats: int = 5
     seed: int = 0
+
+
+@dataclass(frozen=True)
+class BenchCase:
+    """One op with its inputs, ready to run.
+
+    Attributes:
+        run: calls the op once and returns its results.
+        check: judges the results of a run, given what became of the bytes it prefetched.
+        torch: prepares the same mathematics in torch float32 eager and returns what runs it.
+        prefetched: the tensors that vector cores may prefetch, by the names the launch gives them.
+        floor_bytes: bytes that HBM has to deliver: each weight and input once. Results stay in L2.
+    """
+
+    run: Callable[[], Any]
+    check: Callable[[Any, PrefetchBytes], Check]
+    torch: Callable[[], Callable[[], object]]
+    prefetched: Sequence[str]
+    floor_bytes: int
+
+
+class Compared(NamedTuple):
+    """A result and its float64 value; whether it was rounded once, so that ulps mean something."""
+
+    actual: torch.Tensor
+    expected: torch.Tensor
+    rounded_once: bool = False
+
+
+def run_case(op: str, config: BenchConfig, case: BenchCase) -> BenchResult:
+    """Runs, checks and times a case on the twin; keys as in the command-line contract.
+
+    `twin.torch_wall_s` is measured in this process. `peak_rss_mb` is the process with inputs,
+    reference and torch's copies.
+    """
+    aic_count = twin.find_chip(config.soc)["aic_count"]
+    with twin.chip(config.soc):
+        with poisoned_empty(), twin.tracing() as traces:
+            results = case.run()
+        account = twin.account_prefetch(traces[0], case.prefetched)
+        check = case.check(results, account)
+        del results
+        wall_s = median_seconds(case.run, config.repeats)
+    with torch.inference_mode():
+        torch_wall_s = median_seconds(case.torch(), config.repeats)
+    return {
+        "op": op,
+        "model": config.model,
+        "tp": config.tp,
+        "tokens": config.tokens,
+        "dtype": config.dtype,
+        "weights": config.weights,
+        "quant": config.quant,
+        "soc": config.soc,
+        "check": check,
+        "twin": {
+            "wall_s": wall_s,
+            "torch_wall_s": torch_wall_s,
+            "ratio": wall_s / torch_wall_s,
+            "peak_rss_mb": peak_rss_mb(),
+        },
+        "modelled_us": modelled_us(floor_us(case.floor_bytes, aic_count)),
+        "bytes": {"floor": case.floor_bytes, "hbm_read": None, "l2_hit": None},
+        "prefetch": dict(account),
+    }
+
+
+def checked_dimensions(config: BenchConfig) -> ModelDimensions:
+    """The dimensions of the model that a configuration names.
+
+    Raises:
+        ValueError: an unknown model, chip, quantisation or layout, or a tp that does not fit.
+    """
+    twin.find_chip(config.soc)
+    dims = get_model(config.model)
+    dims.heads_per_rank(config.tp)
+    for name, known in (("quant", QUANTS), ("weights", LAYOUTS), ("dtype", tuple(DTYPES))):
+        value = getattr(config, name)
+        if value not in known:
+            raise ValueError(f"{name}: expected one of {', '.join(known)}, got {value!r}")
+    return dims
+
+
+def judge(compared: Sequence[Compared], config: BenchConfig, sound: bool = True) -> Check:
+    """Holds results against their float64 values.
+
+    Args:
+        compared: the results. With quantisation those rounded once are measured in ulps as well.
+        config: knows dtype and quantisation.
+        sound: False if something was changed that must not be.
+
+    Returns:
+        max_rel_err, tolerance and ok; with quantisation max_ulp and ulp_tolerance, unless no
+        result was rounded once. Errors are infinite if not sound.
+    """
+    tolerance = TOLERANCES[config.dtype]
+    error = max(reference.relative_error(result.actual, result.expected) for result in compared)
+    check: Check = {"max_rel_err": error if sound else math.inf, "tolerance": tolerance}
+    ok = check["max_rel_err"] <= tolerance
+    once = [result for result in compared if result.rounded_once and result.actual.numel()]
+    if once and config.quant != "none":
+        check["max_ulp"] = max(
+            reference.ulp_distance(result.actual, result.expected).max().item() for result in once
+        )
+        check["ulp_tolerance"] = ULP_TOLERANCES[config.dtype]
+        ok = ok and check["max_ulp"] <= check["ulp_tolerance"]
+    return {**check, "ok": ok}
 
 
 def median_seconds(run: Callable[[], object], repeats: int) -> float:

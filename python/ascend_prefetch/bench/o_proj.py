@@ -1,0 +1,77 @@
+"""Benchmark of o_proj: value up-projection and output projection in one kernel."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+
+from ascend_prefetch import ops, reference
+from ascend_prefetch.bench.common import (
+    DTYPES,
+    BenchCase,
+    BenchConfig,
+    Check,
+    Compared,
+    checked_dimensions,
+    judge,
+)
+from ascend_prefetch.bench.inputs import float_layer, mla_weights, pack_mla_weights, total_bytes
+from ascend_prefetch.linear import quant_arguments, stored_weight
+
+
+def check_o_proj(config: BenchConfig) -> None:
+    """Raises ValueError unless the configuration makes sense for o_proj."""
+    checked_dimensions(config)
+
+
+def o_proj_case(config: BenchConfig) -> BenchCase:
+    """One call of o_proj; its own weight and the next layer's qkv_a may be prefetched.
+
+    Raises:
+        ValueError: a configuration that makes no sense, or a checkpoint that does not fit.
+    """
+    dims = checked_dimensions(config)
+    weights = mla_weights(config, dims)
+    packed = pack_mla_weights(weights) if config.weights == "nz" else weights
+    dtype = DTYPES[config.dtype]
+    shape = (config.tokens, dims.heads_per_rank(config.tp), dims.kv_lora_rank)
+    generator = torch.Generator().manual_seed(config.seed + 1)
+    attn_output = torch.randn(shape, generator=generator).to(dtype)
+    weight = stored_weight(packed.o_proj)
+    options = {
+        **quant_arguments(packed.o_proj),
+        "prefetch": [stored_weight(packed.qkv_a)],
+    }
+
+    def check(output: torch.Tensor, _: object) -> Check:
+        values = reference.value_up_projection(attn_output, weights.w_uv)
+        if config.quant == "none":
+            return judge([Compared(output, reference.o_proj(values, weights.o_proj))], config)
+        # The up-projected values are rounded before they are quantised, and are no output: where
+        # the kernel's and these round to different neighbours, so does what follows. Given
+        # values of its dtype, the kernel has to get every integer right.
+        values = values.to(dtype)
+        expected = reference.o_proj(values, weights.o_proj)
+        from_values = ops.o_proj(values, weight, **options)
+        compared = [Compared(output, expected), Compared(from_values, expected, rounded_once=True)]
+        return judge(compared, config)
+
+    def torch_eager() -> Callable[[], object]:
+        latent, w_uv = attn_output.float(), weights.w_uv.float()
+        o_proj_weight = float_layer(weights.o_proj)
+
+        def run() -> torch.Tensor:
+            values = torch.bmm(latent.transpose(0, 1), w_uv).transpose(0, 1)
+            return F.linear(values.flatten(1), o_proj_weight)
+
+        return run
+
+    return BenchCase(
+        run=lambda: ops.o_proj(attn_output, weight, w_uv=packed.w_uv, **options),
+        check=check,
+        torch=torch_eager,
+        prefetched=("o_proj_weight", "prefetch[0]"),
+        floor_bytes=total_bytes([attn_output, weights.w_uv, weights.o_proj]),
+    )

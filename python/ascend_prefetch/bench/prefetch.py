@@ -1,0 +1,59 @@
+"""Benchmark of prefetch: the weights that a layer leaves to windows outside the fused ops."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+
+from ascend_prefetch import ops
+from ascend_prefetch.bench.common import BenchCase, BenchConfig, Check, checked_dimensions
+from ascend_prefetch.bench.inputs import mla_weights, pack_mla_weights, total_bytes
+from ascend_prefetch.linear import stored_weight
+from ascend_prefetch.twin import PrefetchBytes
+
+
+def check_prefetch(config: BenchConfig) -> None:
+    """Raises ValueError unless the configuration makes sense for prefetch."""
+    checked_dimensions(config)
+
+
+def prefetch_case(config: BenchConfig) -> BenchCase:
+    """One call that warms the o_proj and qkv_a weights, as they are stored.
+
+    There is nothing to compute: torch reads the same bytes once, summing them as float32. `tokens`
+    changes nothing.
+
+    Raises:
+        ValueError: a configuration that makes no sense, or a checkpoint that does not fit.
+    """
+    dims = checked_dimensions(config)
+    weights = mla_weights(config, dims)
+    packed = pack_mla_weights(weights) if config.weights == "nz" else weights
+    regions = [stored_weight(packed.o_proj), stored_weight(packed.qkv_a)]
+    before = [region.clone() for region in regions]
+
+    def check(_: object, account: PrefetchBytes) -> Check:
+        """No bit may change, and every byte is to be loaded once."""
+        same = all(
+            torch.equal(region.view(torch.uint8), copy.view(torch.uint8))
+            for region, copy in zip(regions, before, strict=True)
+        )
+        loaded_once = account["planned"] == total_bytes(regions) and not account["duplicated"]
+        return {
+            "max_rel_err": 0.0 if same else float("inf"),
+            "tolerance": 0.0,
+            "ok": same and loaded_once,
+        }
+
+    def torch_eager() -> Callable[[], object]:
+        words = [region.view(torch.float32) for region in regions]
+        return lambda: [word.sum() for word in words]
+
+    return BenchCase(
+        run=lambda: ops.prefetch(regions),
+        check=check,
+        torch=torch_eager,
+        prefetched=tuple(f"weights[{index}]" for index in range(len(regions))),
+        floor_bytes=total_bytes(regions),
+    )

@@ -1,0 +1,160 @@
+"""Benchmark of sfa_prolog: mla_prolog's with the projections of the indexer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+
+from ascend_prefetch import ops, reference
+from ascend_prefetch.bench import prolog
+from ascend_prefetch.bench.common import (
+    BenchCase,
+    BenchConfig,
+    Check,
+    Compared,
+    checked_dimensions,
+    judge,
+)
+from ascend_prefetch.bench.inputs import (
+    PagedCache,
+    float_layer,
+    indexer_weights,
+    mla_weights,
+    pack_indexer_weights,
+    pack_mla_weights,
+    total_bytes,
+)
+from ascend_prefetch.linear import quant_arguments, stored_weight
+from ascend_prefetch.models import IndexerWeights, ModelDimensions
+
+# vllm 0.23, model_executor/models/deepseek_v2.py: not the model's rms_norm_eps.
+_LAYER_NORM_EPS = 1e-6
+
+
+def check_sfa_prolog(config: BenchConfig) -> None:
+    """Raises ValueError unless the configuration makes sense for sfa_prolog."""
+    dims = checked_dimensions(config)
+    if dims.indexer is None:
+        raise ValueError(f"sfa_prolog: model: expected one with an indexer, got {dims.name!r}")
+
+
+def sfa_prolog_case(config: BenchConfig) -> BenchCase:
+    """One call of sfa_prolog; what mla_prolog prefetches and the indexer's weights.
+
+    Raises:
+        ValueError: a configuration that makes no sense, or a checkpoint that does not fit.
+    """
+    check_sfa_prolog(config)
+    dims = checked_dimensions(config)
+    assert dims.indexer is not None
+    weights, indexer = mla_weights(config, dims), indexer_weights(config, dims)
+    inputs = prolog.prolog_inputs(config, dims)
+    cache = prolog.paged_cache(config, inputs.slot_mapping, dims.indexer.head_dim)
+    packed, packed_indexer = weights, indexer
+    if config.weights == "nz":
+        packed, packed_indexer = pack_mla_weights(weights), pack_indexer_weights(indexer)
+    options = {
+        "indexer_rope_interleaved": dims.indexer.rope_interleaved,
+        "indexer_eps": _LAYER_NORM_EPS,
+    }
+    arguments = {
+        **prolog.op_arguments(packed, inputs, dims),
+        **_indexer_arguments(packed_indexer),
+        "indexer_wq_b": stored_weight(packed_indexer.wq_b),
+        "indexer_cache": cache.tensor,
+        **quant_arguments(packed_indexer.wq_b, "indexer_wq_b_"),
+        **options,
+    }
+
+    def check(outputs: prolog.Tensors, _: object) -> Check:
+        expected = reference.sfa_prolog(
+            **prolog.reference_arguments(weights, inputs, dims),
+            **_indexer_arguments(indexer),
+            indexer_wq_b=indexer.wq_b,
+            **options,
+            q_c=prolog.given_latent(outputs, config),
+        )
+        assert expected.indexer is not None
+        indexer_q, indexer_head_weights = outputs[4:]
+        compared = [
+            *prolog.compare_mla(outputs, inputs, expected.mla),
+            Compared(indexer_q, expected.indexer.q),
+            # Rope leaves these alone.
+            Compared(
+                indexer_q[..., dims.qk_rope_head_dim :],
+                expected.indexer.q[..., dims.qk_rope_head_dim :],
+                rounded_once=True,
+            ),
+            Compared(cache.written(), expected.indexer.k),
+            Compared(indexer_head_weights, expected.indexer.weights),
+        ]
+        return judge(compared, config, inputs.caches_sound() and cache.others_untouched())
+
+    def torch_eager() -> Callable[[], object]:
+        mla = prolog.eager_mla(weights, inputs, dims)
+        run_indexer = _eager_indexer(indexer, inputs, cache, dims)
+        return lambda: run_indexer(mla())
+
+    return BenchCase(
+        run=lambda: ops.sfa_prolog(**arguments),
+        check=check,
+        torch=torch_eager,
+        prefetched=(
+            "q_b_weight",
+            "w_uk",
+            "indexer_wq_b",
+            "indexer_wk",
+            "indexer_weights_proj",
+            "prefetch[0]",
+        ),
+        floor_bytes=prolog.floor_bytes(weights, inputs) + _indexer_bytes(indexer),
+    )
+
+
+def _indexer_arguments(weights: IndexerWeights) -> dict[str, torch.Tensor | None]:
+    """What the op and its reference take alike: all but wq_b."""
+    return {
+        "indexer_wk": weights.wk,
+        "indexer_k_norm_weight": weights.k_norm,
+        "indexer_k_norm_bias": weights.k_norm_bias,
+        "indexer_weights_proj": weights.weights_proj,
+    }
+
+
+def _indexer_bytes(weights: IndexerWeights) -> int:
+    return total_bytes([weights.wq_b, *_indexer_arguments(weights).values()])
+
+
+def _eager_indexer(
+    weights: IndexerWeights,
+    inputs: prolog.PrologInputs,
+    cache: PagedCache,
+    dims: ModelDimensions,
+) -> Callable[[torch.Tensor], None]:
+    """The indexer in torch float32, given q_c."""
+    assert dims.indexer is not None and weights.weights_proj is not None
+    wq_b, wk = float_layer(weights.wq_b), weights.wk.float()
+    weights_proj = weights.weights_proj.float()
+    hidden = inputs.hidden_states.float()
+    rows = prolog.eager_rows(cache)
+    heads, dim, rope_dim = dims.indexer.num_heads, dims.indexer.head_dim, dims.qk_rope_head_dim
+    interleaved = dims.indexer.rope_interleaved
+
+    def rotate(x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:
+        turned = prolog.rotate(x[..., :rope_dim], cos, sin, interleaved)
+        if interleaved:  # the pairs keep their places
+            turned = turned.unflatten(-1, (2, rope_dim // 2)).transpose(-1, -2).flatten(-2)
+        return torch.cat([turned, x[..., rope_dim:]], dim=-1)
+
+    def run(q_c: torch.Tensor) -> None:
+        query = F.linear(q_c, wq_b).view(-1, heads, dim)
+        rotate(query, inputs.cos.unsqueeze(1), inputs.sin.unsqueeze(1))
+        key = F.layer_norm(
+            F.linear(hidden, wk), (dim,), weights.k_norm, weights.k_norm_bias, _LAYER_NORM_EPS
+        )
+        rows[inputs.slot_mapping] = rotate(key, inputs.cos, inputs.sin)
+        F.linear(hidden, weights_proj)
+
+    return run
