@@ -51,11 +51,13 @@ public:
     }
 
     void Run() {
+        // Cores take turns, a record each: what they load mixes in L2 as it does side by side. One
+        // core after the other, a stream longer than L2 would evict what the last ones still need.
         bool progress = true;
         while (progress) {
             progress = false;
             for (uint32_t core = 0; core < cores_.size(); ++core) {
-                while (cores_[core].next < trace_.cores[core].size() && Step(core)) progress = true;
+                if (cores_[core].next < trace_.cores[core].size() && Step(core)) progress = true;
             }
         }
         for (uint32_t core = 0; core < cores_.size(); ++core) {

@@ -48,19 +48,25 @@ TraceRecord CrossWait(uint32_t id) {
     return record;
 }
 
-/// One AIC with its two AIVs; tensor 0 is "weight", tensor 1 "other" of `other_bytes`.
-model::PrefetchAccount Account(const std::vector<TraceRecord>& aic,
-                               const std::vector<TraceRecord>& aiv0,
-                               const std::vector<TraceRecord>& aiv1, uint64_t other_bytes = 4096) {
+using Cores = std::vector<std::vector<TraceRecord>>;
+
+/// AICs, then two AIVs for each; tensor 0 is "weight", tensor 1 "other" of `other_bytes`.
+model::PrefetchAccount AccountCores(uint32_t aic_count, const Cores& cores, uint64_t other_bytes) {
     twin::Trace trace;
     trace.kernel = "by hand";
     trace.chip = "Ascend910B4";
-    trace.aic_count = 1;
-    trace.cores = {aic, aiv0, aiv1};
+    trace.aic_count = aic_count;
+    trace.cores = cores;
     trace.tensors = {{"weight", nullptr, kWeightBytes, false},
                      {"other", nullptr, other_bytes, false}};
     trace.sites = {"here:1"};
     return model::AccountPrefetch(trace.Serialise(), {"weight"});
+}
+
+model::PrefetchAccount Account(const std::vector<TraceRecord>& aic,
+                               const std::vector<TraceRecord>& aiv0,
+                               const std::vector<TraceRecord>& aiv1, uint64_t other_bytes = 4096) {
+    return AccountCores(1, {aic, aiv0, aiv1}, other_bytes);
 }
 
 void CheckAccount(const model::PrefetchAccount& account, uint64_t landed, uint64_t pending,
@@ -130,6 +136,19 @@ TEST(bytes_that_were_evicted_before_the_read_are_unused) {
     };
     CheckAccount(between(90), 1024, 0, 0, 0);
     CheckAccount(between(100), 0, 0, 1024, 0);
+}
+
+// The other core's stream is longer than L2, but runs beside the read, not before it.
+TEST(cores_share_l2_while_they_run_side_by_side) {
+    const TraceRecord half = Load(1, 0, 60u << 20);
+    const TraceRecord other_half = Load(1, 60u << 20, 60u << 20);
+    const Cores cores = {{CrossWait(3), half, half, other_half},
+                         {CrossWait(3), Load(0, 0, 4096)},
+                         {kSet},
+                         {kSet},
+                         {Load(0, 0, 1024), kSet},
+                         {kSet}};
+    CheckAccount(AccountCores(2, cores, 120u << 20), 1024, 0, 0, 0);
 }
 
 TEST(flags_that_do_not_pair_are_refused) {

@@ -51,12 +51,16 @@ def save_checkpoint(
     model.save_pretrained(directory, **save)
 
 
-def load_attention(directory: Path, dtype: torch.dtype) -> DeepseekV3Attention:
-    """Layer 0's attention of a saved model, loaded by transformers itself."""
-    model = DeepseekV3ForCausalLM.from_pretrained(
+def load_model(directory: Path, dtype: torch.dtype) -> DeepseekV3ForCausalLM:
+    """A saved model, loaded by transformers itself."""
+    return DeepseekV3ForCausalLM.from_pretrained(
         directory, dtype=dtype, attn_implementation="eager", local_files_only=True
     )
-    return model.model.layers[0].self_attn
+
+
+def load_attention(directory: Path, dtype: torch.dtype) -> DeepseekV3Attention:
+    """Layer 0's attention of a saved model."""
+    return load_model(directory, dtype).model.layers[0].self_attn
 
 
 def position_embeddings(
