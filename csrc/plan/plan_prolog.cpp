@@ -137,7 +137,7 @@ void PlanWindows(PrologPlan& plan, const PrologProblem& problem, const arch::Chi
                  uint64_t ub_bytes) {
     WarmPlanner planner(chip, problem.prefetch, ub_bytes);
     // Before anything else q_b, each group its own share, while qkv_a streams.
-    planner.GroupShare(plan.q_b, WeightBytes(plan.qkv_a));
+    planner.GroupShare(plan.q_b, plan.qkv_a);
     // W_UK as far as the idle cores of the norm get. Where q_b has fewer tiles than the ring has
     // slots, the cube's weight stream is at W_UK already while the norm is pending: nothing could
     // be ordered before it.

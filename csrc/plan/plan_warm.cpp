@@ -28,6 +28,13 @@ uint64_t SlackChunks(uint64_t bytes) {
     return static_cast<uint64_t>(static_cast<double>(bytes) * share) / kChunkBytes;
 }
 
+/// Bytes that a product brings through L2: weight, left matrix, sums.
+uint64_t MovedBytes(const GemmPlan& gemm) {
+    const uint64_t columns = uint64_t{gemm.batches} * gemm.k;
+    return WeightBytes(gemm) + gemm.m * columns * gemm.element_bytes +
+           uint64_t{gemm.m} * gemm.batches * gemm.n * sizeof(float);
+}
+
 bool SharesAreContiguous(const GemmPlan& gemm) { return gemm.b_layout == 0 || gemm.b_layout == 3; }
 
 /// Chunks of a group's share that exist whatever the group; see WeightWarmer::WarmGroupShare.
@@ -53,23 +60,23 @@ WarmPlanner::WarmPlanner(const arch::Chip& chip, const PrefetchRequest& request,
                                     " regions, got " + std::to_string(request.regions.size()));
     }
     // Beyond the usable share of L2 a prefetch evicts what it has brought.
-    const auto usable =
-        static_cast<uint64_t>(arch::kUsableL2.value * (uint64_t{chip.l2_mib} << 20));
-    budget_ = std::min(request.bytes.value_or(usable), usable) / kChunkBytes;
+    usable_ = static_cast<uint64_t>(arch::kUsableL2.value * (uint64_t{chip.l2_mib} << 20));
+    budget_ = std::min(request.bytes.value_or(usable_), usable_) / kChunkBytes;
     if (ub_bytes < kChunkBytes) budget_ = 0;  // nowhere to land
     plan_.chunk_bytes = kChunkBytes;
     plan_.pad_slot_bytes = kChunkBytes;
 }
 
-void WarmPlanner::GroupShare(const GemmPlan& gemm, uint64_t streamed_bytes) {
-    if (budget_ == 0) return;
+void WarmPlanner::GroupShare(const GemmPlan& gemm, const GemmPlan& before) {
+    if (budget_ == 0 || MovedBytes(before) > usable_) return;
     const uint32_t groups = chip_.aic_count;
     // Runs of any length share a chunk, which may get twice as long.
     const uint32_t chunks_per_slot = SharesAreContiguous(gemm) ? 1 : 2;
     if (chunks_per_slot * kChunkBytes > ub_bytes_) return;
     const uint64_t cost = uint64_t{groups} * chunks_per_slot;
-    const uint64_t chunks = std::min({GroupChunksAvailable(gemm, groups),
-                                      CeilDiv(SlackChunks(streamed_bytes), cost), budget_ / cost});
+    const uint64_t chunks =
+        std::min({GroupChunksAvailable(gemm, groups),
+                  CeilDiv(SlackChunks(WeightBytes(before)), cost), budget_ / cost});
     if (chunks == 0) return;
     plan_.group_chunks = static_cast<uint32_t>(chunks);
     plan_.pad_slot_bytes = chunks_per_slot * kChunkBytes;

@@ -37,8 +37,9 @@ public:
     /// kMostPrefetchRegions regions.
     WarmPlanner(const arch::Chip& chip, const PrefetchRequest& request, uint64_t ub_bytes);
 
-    /// The start of each group's own share of `gemm`'s weight, while `streamed_bytes` pass.
-    void GroupShare(const GemmPlan& gemm, uint64_t streamed_bytes);
+    /// The start of each group's own share of `gemm`'s weight, while the cube streams the weight of
+    /// `before`. Nothing where that product alone moves more than the usable share of L2 (prefill).
+    void GroupShare(const GemmPlan& gemm, const GemmPlan& before);
 
     /// The start of a weight of the op itself, by `core_count` cores that would only wait.
     WarmWindow OwnWeight(const PrefetchRegion& weight, uint32_t first_core, uint32_t core_count);
@@ -54,6 +55,7 @@ private:
     PrefetchRequest request_;
     WarmPlan plan_{};
     uint64_t ub_bytes_;
+    uint64_t usable_;          ///< bytes of L2
     uint64_t budget_;          ///< chunks left
     uint64_t next_chunk_ = 0;  ///< of the chunk sequence
 };

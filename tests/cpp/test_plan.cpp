@@ -130,6 +130,13 @@ TEST(a_large_budget_is_bounded_by_l2) {
     CHECK_EQ(PlannedChunks(plan, chip), 140928614u / 16384);  // 0.7 x 201326592 bytes
 }
 
+// 8,192 tokens move 117 MB of hidden states and 69 MB of sums through L2 before q_b is read.
+TEST(nothing_is_warmed_that_prefill_would_evict) {
+    const arch::Chip& chip = arch::FindChip("Ascend910_9391");
+    CHECK(plan::PlanProlog(DeepSeekV3(2048, 16), chip).warm.group_chunks > 0);
+    CHECK_EQ(plan::PlanProlog(DeepSeekV3(8192, 16), chip).warm.group_chunks, 0u);
+}
+
 // At TP16 with half the hidden size q_b has 3 tiles a core, fewer than the ring holds: the stream
 // reaches W_UK before the norm is done, so nothing of it is warmed.
 TEST(w_uk_is_left_alone_where_the_weight_stream_is_there_first) {
