@@ -134,7 +134,7 @@ def _info(_: argparse.Namespace) -> dict[str, Any]:
 
 def _bench(options: argparse.Namespace) -> dict[str, Any]:
     config = BenchConfig(
-        model=options.model,
+        model=options.model or "",
         tp=options.tp,
         tokens=options.tokens,
         dtype=options.dtype,
@@ -146,7 +146,7 @@ def _bench(options: argparse.Namespace) -> dict[str, Any]:
     )
     if options.op == _ALL:
         return _bench_all(options, config)
-    if options.model is None:
+    if not config.model:
         raise ValueError("model: expected one by --model, got none")
     return run_bench(options.op, config)
 

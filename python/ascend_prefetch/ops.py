@@ -12,7 +12,7 @@ Linear weights
     rank. Each layer has a form of its own.
 
     - 16-bit: [out, in] as torch Linear has it, or FRACTAL_NZ [in / 16, out, 16].
-    - int8 (W8A8): [in, out], or FRACTAL_NZ [out / 32, in, 32]; `in` and `out` are multiples of 32.
+    - int8 (W8A8): [in, out], or FRACTAL_NZ [out / 32, in, 32]; `in` and `out` are multiples of 64.
 
     ascend_prefetch.packing packs both. w_uk [N, nope, kv_lora], w_uv [N, kv_lora, v], indexer_wk
     and indexer_weights_proj are always 16-bit, row-major or in FRACTAL_NZ of their last two
@@ -45,9 +45,10 @@ Caches
     - int8: kv_cache is int8 and kv_cache_scale, [1] float32, divides its rows before they are
       rounded and saturated. rope_cache keeps the activation dtype; there is no joint form.
 
-    block_size is 1 to 1024. Dimension 0 may be strided. slot_mapping is [T] int32 or int64: slot s
-    is row s % block_size of block s // block_size, -1 skips the token's rows in every cache; other
-    slots must be distinct.
+    All caches of a call have the same blocks of the same size; upstream's have 16 to 1024 rows, any
+    number works. Dimension 0 may be strided. slot_mapping is [T] int32 or int64: slot s is row
+    s % block_size of block s // block_size, -1 skips the token's rows in every cache; other slots
+    must be distinct.
 
 Prefetch
     While its own dependencies leave vector cores waiting, a kernel loads the weights it reads next
@@ -110,7 +111,8 @@ def mla_prolog(
         hidden_states: [T, hidden]; hidden is a multiple of 16.
         qkv_a_weight: linear weight, out = q_lora + kv_lora + 64, in = hidden.
         q_a_norm_weight: [q_lora], or None; q_lora is a multiple of 64, at most 4096.
-        q_b_weight: linear weight, out = N * (nope + 64), in = q_lora; nope is a multiple of 16.
+        q_b_weight: linear weight, out = N * (nope + 64), in = q_lora; nope is a multiple of 16,
+            of 64 with an int8 weight.
         w_uk: [N, nope, kv_lora].
         kv_a_norm_weight: [kv_lora]; kv_lora is a multiple of 64, at most 4096.
         cos: [T, 64], float32 or the activation dtype.
@@ -170,7 +172,7 @@ def mla_prolog(
 def sfa_prolog(
     hidden_states: torch.Tensor,
     qkv_a_weight: torch.Tensor,
-    q_a_norm_weight: torch.Tensor,
+    q_a_norm_weight: torch.Tensor | None,
     q_b_weight: torch.Tensor,
     w_uk: torch.Tensor,
     kv_a_norm_weight: torch.Tensor,
@@ -213,12 +215,13 @@ def sfa_prolog(
     Everything that mla_prolog documents holds here. The indexer adds its queries wq_b(q_c), its key
     LayerNorm(wk(hidden_states)), which goes to indexer_cache at slot_mapping, and the weights of
     its heads. Rope rotates the first 64 elements of each query head and of the key. Layers without
-    an indexer pass none of its arguments.
+    an indexer pass none of its arguments; with one, q_a_norm_weight is required.
 
     Args:
-        indexer_cache: rows of Di elements; Di is 128 in all known models.
+        indexer_cache: rows of Di elements; Di is a multiple of 64 from 128 to 512, 128 in all
+            known models.
         indexer_wq_b: linear weight, out = Hi * Di, in = q_lora, for Hi indexer heads, which are
-            replicated, not split, under tensor parallelism.
+            replicated, not split, under tensor parallelism; Hi is a multiple of 16.
         indexer_wk: [Di, hidden]; or [Di + Hi, hidden], the rows of wk above those of weights_proj,
             without indexer_weights_proj.
         indexer_k_norm_weight: [Di], float32 or the activation dtype.
@@ -300,10 +303,13 @@ def o_proj(
     up-projects, then `prefetch`. Linear weights, prefetch and errors: see the module.
 
     Args:
-        attn_output: [T, N, kv_lora] with w_uv, else [T, N * v].
-        o_proj_weight: linear weight, out = hidden, in = N * v.
-        w_uv: [N, kv_lora, v]; None where attn_output is up-projected already.
-        bias: [hidden], float32 or the activation dtype, added to the result.
+        attn_output: [T, N, kv_lora] with w_uv, else [T, N * v]; rows are a multiple of 16 elements,
+            at most 131,070.
+        o_proj_weight: linear weight, out = hidden, in = N * v; hidden is a multiple of 16.
+        w_uv: [N, kv_lora, v], kv_lora and v multiples of 16; None where attn_output is
+            up-projected already.
+        bias: [hidden], float32 or the activation dtype, added to the result; hidden is a multiple
+            of 64 then.
         dequant_scale, input_scale, input_offset, quant_bias: of an int8 o_proj_weight.
         prefetch: weights that are needed next.
         prefetch_bytes: how much to prefetch in all, in bytes.
