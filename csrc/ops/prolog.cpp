@@ -83,8 +83,9 @@ void CheckSizes(const ArgumentChecks& check, const PrologArguments& args, const 
     const c10::SymInt rows = dims.heads * (dims.nope + kRope);
     check.RequireValue(rows <= plan::kMostStride, "q_b_weight",
                        "at most " + Text(plan::kMostStride) + " rows", Text(rows));
-    check.RequireValue(CacheBlockSize(args.kv_cache) > 0, "kv_cache", "blocks of at least one row",
-                       ShapeText(args.kv_cache.sym_sizes()));
+    const c10::SymInt block_size = CacheBlockSize(args.kv_cache);
+    check.RequireValue(block_size > 0 && block_size <= plan::kMostCacheRows, "kv_cache",
+                       "blocks of 1 to " + Text(plan::kMostCacheRows) + " rows", Text(block_size));
 }
 
 /// The kernel computes in fp32: what it gets must be a positive normal number there.
@@ -103,6 +104,10 @@ void CheckCaches(const ArgumentChecks& check, const PrologArguments& args, const
                       "None");
         check.Dense("kv_cache_scale", *args.kv_cache_scale, {1}, {at::kFloat});
     }
+    // Before the dtype of the cache, which a call would get wrong without its scale.
+    check.Require(int8 == (args.kv_cache.scalar_type() == at::kChar), "kv_cache_scale",
+                  int8 ? "None unless 'kv_cache' is int8" : "a tensor beside an int8 'kv_cache'",
+                  int8 ? "a tensor" : "None");
     const c10::SymInt width = joint ? dims.kv_lora + kRope : dims.kv_lora;
     CheckCache(check, "kv_cache", args.kv_cache, args.kv_cache, width, int8 ? at::kChar : dtype);
     if (!joint) {
@@ -126,8 +131,15 @@ void CheckIndexerPresence(const ArgumentChecks& check, const IndexerArguments& i
     if (indexer.present()) return;
     check.Require(!indexer.weights_proj.has_value(), "indexer_weights_proj",
                   "None without 'indexer_wq_b'", "a tensor");
-    check.Require(!indexer.wq_b.quantised(), "indexer_wq_b_dequant_scale",
-                  "None without 'indexer_wq_b'", "a tensor");
+    const LinearArguments& wq_b = indexer.wq_b;
+    const std::pair<const char*, const OptionalTensor&> unused[] = {
+        {"indexer_wq_b_dequant_scale", wq_b.dequant_scale},
+        {"indexer_wq_b_input_scale", wq_b.input_scale},
+        {"indexer_wq_b_input_offset", wq_b.input_offset},
+        {"indexer_wq_b_quant_bias", wq_b.quant_bias}};
+    for (const auto& [name, tensor] : unused) {
+        check.Require(!tensor.has_value(), name, "None without 'indexer_wq_b'", "a tensor");
+    }
 }
 
 void CheckIndexer(const ArgumentChecks& check, const PrologArguments& args,
@@ -146,15 +158,23 @@ void CheckIndexer(const ArgumentChecks& check, const PrologArguments& args,
     const c10::SymInt columns = OutFeatures(indexer.wq_b);
     check.RequireValue(columns > 0 && columns % dim == 0, "indexer_wq_b",
                        "whole heads of " + Text(dim) + " features", Text(columns));
+    check.RequireValue(columns <= plan::kMostStride, "indexer_wq_b",
+                       "at most " + Text(plan::kMostStride) + " features", Text(columns));
     dims.indexer_heads = columns / dim;
     check.RequireValue(dims.indexer_heads % kStrip == 0, "indexer_wq_b",
                        "a number of heads that is a multiple of 16", Text(dims.indexer_heads));
     CheckLinear(check, indexer.wq_b, columns, dims.q_lora, dtype);
+    check.Rank("indexer_wk", *indexer.wk, {2, 3});
+    const c10::SymInt wk_rows = indexer.wk->sym_size(indexer.wk->dim() == 2 ? 0 : 1);
     if (indexer.weights_proj) {
+        check.Require(wk_rows != dim + dims.indexer_heads, "indexer_weights_proj",
+                      "None beside an 'indexer_wk' that holds its rows", "a tensor");
         CheckWeight(check, "indexer_wk", *indexer.wk, dim, dims.hidden, dtype);
         CheckWeight(check, "indexer_weights_proj", *indexer.weights_proj, dims.indexer_heads,
                     dims.hidden, dtype);
     } else {
+        check.Require(wk_rows != dim, "indexer_weights_proj",
+                      "a tensor beside an 'indexer_wk' of " + Text(dim) + " rows", "None");
         CheckWeight(check, "indexer_wk", *indexer.wk, dim + dims.indexer_heads, dims.hidden, dtype);
     }
     check.Dense("indexer_k_norm_weight", *indexer.k_norm_weight, {dim}, {dtype, at::kFloat});

@@ -37,8 +37,9 @@ void Check(const PrologProblem& problem) {
     Require(problem.heads > 0, "heads", "at least 1", problem.heads);
     Require(problem.rope_dim == kRopeDim, "rope dimension", std::to_string(kRopeDim),
             problem.rope_dim);
-    Require(problem.kv_cache.block_size > 0, "cache block size", "at least 1",
-            problem.kv_cache.block_size);
+    const uint32_t block_size = problem.kv_cache.block_size;
+    Require(block_size > 0 && block_size <= kMostCacheRows, "cache block size",
+            "1 to " + std::to_string(kMostCacheRows), block_size);
     if (problem.q_lora_rank > 0) RequireRank("q_lora_rank", problem.q_lora_rank, kMostLoraRank);
     RequireRank("kv_lora_rank", problem.kv_lora_rank, kMostLoraRank);
     if (problem.indexer.heads > 0) {

@@ -52,6 +52,7 @@ struct PrologProblem {
 /// Limits of the ops; their argument checks quote them.
 constexpr uint32_t kMostLoraRank = 4096;
 constexpr uint32_t kMostIndexerHeadDim = 512;
+constexpr uint32_t kMostCacheRows = 1024;  // of a block
 constexpr uint32_t kRopeDim = 64;
 
 /// Throws std::invalid_argument naming the quantity, what is allowed and what came.
