@@ -5,9 +5,10 @@ import re
 import pytest
 import torch
 
+import bad_calls
 from ascend_prefetch import twin
 from ascend_prefetch.packing import nd_to_nz
-from mla_cases import ROPE, WEIGHTS, MlaCase, MlaInputs, same_bits
+from mla_cases import ROPE, WEIGHTS, MlaCase, MlaInputs
 
 CASE = MlaCase(tokens=5, hidden=64, q_lora=128, kv_lora=192, nope=32, heads=3, block_size=4)
 SLOTS = 4 * MlaInputs(CASE).blocks
@@ -30,29 +31,12 @@ def make_arguments(case=CASE, **changes):
     return arguments
 
 
-def tensors_of(arguments):
-    tensors = [value for value in arguments.values() if isinstance(value, torch.Tensor)]
-    return [t for t in tensors + arguments["prefetch"] if t.device.type == "cpu"]
-
-
-def storage_of(tensor):
-    """All of the memory that a tensor is a view of."""
-    return torch.empty(0, dtype=torch.uint8).set_(tensor.untyped_storage())
-
-
 def error_of(error, arguments):
-    """The text of the error that the op raises, having changed nothing, not even between rows."""
-    before = [storage_of(tensor).clone() for tensor in tensors_of(arguments)]
-    with pytest.raises(error) as raised:
-        torch.ops.ascend_prefetch.mla_prolog(**arguments)
-    assert type(raised.value) is error
-    for tensor, bits in zip(tensors_of(arguments), before, strict=True):
-        assert same_bits(storage_of(tensor), bits)
-    return str(raised.value)
+    return bad_calls.error_of(torch.ops.ascend_prefetch.mla_prolog, error, arguments)
 
 
 def refuses(error, message, arguments):
-    assert error_of(error, arguments) == f"ascend_prefetch::mla_prolog: {message}"
+    bad_calls.refuses(torch.ops.ascend_prefetch.mla_prolog, error, message, arguments)
 
 
 def test_the_arguments_are_good_before_they_are_changed():
@@ -355,9 +339,10 @@ def test_a_cache_without_blocks_takes_padding_rows_only():
     assert all(output.isfinite().all() for output in outputs)
 
 
-def test_a_cache_without_rows():
-    message = f"argument 'kv_cache': expected blocks of at least one row, got [3, 0, 1, {K}]"
-    refuses(ValueError, message, make_arguments(**empty_caches(3, 0)))
+@pytest.mark.parametrize("block_size", [0, 1025, 65536])
+def test_cache_block_size(block_size):
+    message = f"argument 'kv_cache': expected blocks of 1 to 1024 rows, got {block_size}"
+    refuses(ValueError, message, make_arguments(**empty_caches(3, block_size)))
 
 
 @pytest.mark.parametrize("prefetch_bytes", [-1, -(2**63)])
