@@ -10,37 +10,23 @@ from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 import ascend_prefetch.ops
 from ascend_prefetch import _C
 from ascend_prefetch.reference import relative_error
-from mla_cases import WEIGHTS, MlaCase, MlaInputs, run, same_bits
+from compiled_prolog import check_compiled
+from mla_cases import WEIGHTS, MlaCase, MlaInputs, call_of, finite_call_of, run, same_bits
 
 CASE = MlaCase(tokens=5, hidden=64, q_lora=128, kv_lora=192, nope=32, heads=3, skip=0.2)
 TENSORS = [
     *("hidden_states", "qkv_a_weight", "q_a_norm_weight", "q_b_weight", "w_uk"),
     *("kv_a_norm_weight", "cos", "sin", "slot_mapping", "kv_cache", "rope_cache"),
 ]
+QUANT = [
+    f"{linear}_{name}"
+    for linear in ("qkv_a", "q_b")
+    for name in ("dequant_scale", "input_scale", "input_offset", "quant_bias")
+]
 # Whose dimension 0 counts tokens.
 PER_TOKEN = ["hidden_states", "cos", "sin", "slot_mapping"]
 
 OP = torch.ops.ascend_prefetch.mla_prolog.default
-
-
-def call_of(inputs, **options):
-    """Positional and keyword arguments of a call, with caches of its own."""
-    kv_cache, rope_cache = inputs.poisoned_caches()
-    arguments = {
-        **inputs.arguments,
-        "kv_cache": kv_cache.tensor,
-        "rope_cache": rope_cache.tensor,
-        **options,
-    }
-    return tuple(arguments.pop(name) for name in TENSORS), arguments
-
-
-def finite_call_of(inputs, **options):
-    """The same without NaN in the caches, for comparisons by value."""
-    args, kwargs = call_of(inputs, **options)
-    for cache in args[-2:]:
-        cache.fill_(0.5)
-    return args, kwargs
 
 
 @pytest.mark.parametrize(
@@ -52,7 +38,14 @@ def finite_call_of(inputs, **options):
         (replace(CASE, slot_dtype=torch.int32, cache_gap=16, rope_interleaved=False), {}),
         (CASE, {"prefetch": [torch.zeros(7, 3), torch.zeros(1 << 18)], "prefetch_bytes": 1 << 20}),
         (CASE, {"prefetch": []}),
+        (replace(CASE, joint=True), {}),
+        (replace(CASE, joint=True, cache_nz=("kv_cache",), block_size=5), {}),
+        (replace(CASE, cache_nz=("kv_cache", "rope_cache"), cache_gap=48), {}),
+        (replace(CASE, kv_cache_scale=0.1, cache_nz=("kv_cache",)), {}),
+        (replace(CASE, quantize_q_nope=True, dtype=torch.float16), {}),
+        (replace(CASE, q_lora=0, nz=WEIGHTS, kv_cache_scale=0.1, quantize_q_nope=True), {}),
     ],
+    ids=str,
 )
 def test_opcheck(case, options):
     args, kwargs = finite_call_of(MlaInputs(case), **options)
@@ -71,12 +64,15 @@ def test_schema():
     assert [argument.name for argument in schema.arguments if not argument.kwarg_only] == TENSORS
     mutated = [a.name for a in schema.arguments if a.alias_info and a.alias_info.is_write]
     assert mutated == ["kv_cache", "rope_cache"]
-    assert [output.name for output in schema.returns] == ["q_nope", "q_rope", "q_c"]
+    assert [output.name for output in schema.returns] == ["q_nope", "q_rope", "q_c", "q_nope_scale"]
     defaults = {a.name: a.default_value for a in schema.arguments if a.kwarg_only}
     assert defaults == {
         "q_a_norm_bias": None,
         "eps": 1e-6,
         "rope_interleaved": True,
+        **dict.fromkeys(QUANT),
+        "kv_cache_scale": None,
+        "quantize_q_nope": False,
         "prefetch": None,
         "prefetch_bytes": None,
     }
@@ -95,30 +91,48 @@ def test_defaults_and_the_documented_function():
     by_op = torch.ops.ascend_prefetch.mla_prolog(*args, **other)
     for output, wanted, default in zip(by_function, by_op, expected, strict=True):
         assert same_bits(output, wanted)
-        assert not same_bits(output, default)
+        assert output.shape == (0,) or not same_bits(output, default)
+    inputs = MlaInputs(replace(CASE, kv_cache_scale=0.1, quantize_q_nope=True))
+    args, kwargs = call_of(inputs)
+    for output, wanted in zip(
+        ascend_prefetch.ops.mla_prolog(*args, **kwargs), run(inputs).outputs, strict=True
+    ):
+        assert same_bits(output, wanted)
 
 
 # --- without data ---
 
 
 def check_outputs_without_data(outputs, case, device):
-    shapes = [(case.heads, case.kv_lora), (case.heads, 64), (case.q_lora,)]
-    for output, shape in zip(outputs, shapes, strict=True):
-        assert tuple(output.shape) == (case.tokens, *shape)
-        assert output.dtype == case.dtype
+    for output, (shape, dtype) in zip(outputs, case.outputs().values(), strict=True):
+        assert tuple(output.shape) == shape
+        assert output.dtype == dtype
         assert output.device.type == device
         assert output.is_contiguous()
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-@pytest.mark.parametrize("nz", [(), WEIGHTS], ids=["nd", "nz"])
-def test_meta(nz, dtype):
-    case = replace(CASE, tokens=7, nz=nz, dtype=dtype, bias=True)
-    args, kwargs = call_of(MlaInputs(case), prefetch=[torch.zeros(9)])
-    args = tuple(tensor.to("meta") for tensor in args)
-    kwargs["q_a_norm_bias"] = kwargs["q_a_norm_bias"].to("meta")
-    kwargs["prefetch"] = [tensor.to("meta") for tensor in kwargs["prefetch"]]
-    check_outputs_without_data(OP(*args, **kwargs), case, "meta")
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"bias": True},
+        {"bias": True, "nz": WEIGHTS},
+        {"joint": True},
+        {"joint": True, "cache_nz": ("kv_cache",)},
+        {"kv_cache_scale": 0.1, "cache_nz": ("kv_cache", "rope_cache")},
+        {"quantize_q_nope": True},
+        {"q_lora": 0, "nz": WEIGHTS},
+    ],
+    ids=lambda changes: "-".join(changes),
+)
+def test_meta(changes, dtype):
+    def to_meta(value):
+        return value.to("meta") if isinstance(value, torch.Tensor) else value
+
+    case = replace(CASE, tokens=7, dtype=dtype, **changes)
+    args, kwargs = call_of(MlaInputs(case), prefetch=[torch.zeros(9).to("meta")])
+    kwargs = {name: to_meta(value) for name, value in kwargs.items()}
+    check_outputs_without_data(OP(*map(to_meta, args), **kwargs), case, "meta")
 
 
 def test_meta_checks_shapes():
@@ -170,7 +184,7 @@ def test_export_with_a_dynamic_number_of_tokens():
     shapes |= {"weights": [None] * 5, "kv_cache": None, "rope_cache": None}
     program = torch.export.export(Prolog(), module_arguments(5), dynamic_shapes=shapes)
     (node,) = (node for node in program.graph.nodes if node.target == OP)
-    for output in node.meta["val"]:
+    for output in node.meta["val"][:3]:
         assert isinstance(output, FakeTensor)
         assert isinstance(output.shape[0], torch.SymInt)
         assert not any(isinstance(size, torch.SymInt) for size in output.shape[1:])
@@ -226,6 +240,21 @@ def test_compile_with_a_dynamic_number_of_tokens(backend):
     with torch._dynamo.config.patch(error_on_recompile=True):
         for tokens in (17, 2, 129):
             check_same(module, compiled, tokens)
+
+
+@pytest.mark.usefixtures("fresh_compiler")
+@pytest.mark.parametrize("backend", ["aot_eager", "inductor"])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"joint": True, "cache_nz": ("kv_cache",)},
+        {"kv_cache_scale": 0.1, "quantize_q_nope": True, "cache_nz": ("rope_cache",)},
+        {"q_lora": 0, "joint": True, "nz": WEIGHTS},
+    ],
+    ids=lambda changes: "-".join(changes),
+)
+def test_compile_other_forms(changes, backend):
+    check_compiled(replace(CASE, **changes), backend)
 
 
 @pytest.mark.usefixtures("fresh_compiler")
