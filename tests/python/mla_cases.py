@@ -63,6 +63,7 @@ class MlaCase:
     slot_dtype: torch.dtype = torch.int64
     skip: float = 0.0  # share of the tokens with slot -1
     block_size: int = 16
+    blocks: int | None = None  # of each cache; None: some more than the tokens need
     cache_gap: int = 0  # elements between a cache block and the next
     cache_nz: tuple[str, ...] = ()  # caches in FRACTAL_NZ
     joint: bool = False  # no rope_cache: its rows follow the latent's
@@ -152,7 +153,7 @@ class MlaInputs:
             self.nd[name] = table.to(case.table_dtype or case.dtype)
         self.nd["q_a_norm_bias"] = normal(case.q_lora) if case.bias else None
 
-        self.blocks = case.tokens * 5 // 4 // case.block_size + 2
+        self.blocks = case.blocks or case.tokens * 5 // 4 // case.block_size + 2
         slots = torch.randperm(self.blocks * case.block_size, generator=generator)[: case.tokens]
         skipped = torch.rand(case.tokens, generator=generator) < case.skip
         self.slots = slots.masked_fill(skipped, -1)
