@@ -12,7 +12,7 @@ Linear weights
     rank. Each layer has a form of its own.
 
     - 16-bit: [out, in] as torch Linear has it, or FRACTAL_NZ [in / 16, out, 16].
-    - int8 (W8A8): [in, out], or FRACTAL_NZ [out / 32, in, 32]; `in` and `out` are multiples of 32.
+    - int8 (W8A8): [in, out], or FRACTAL_NZ [out / 32, in, 32]; `in` and `out` are multiples of 64.
 
     ascend_prefetch.packing packs both. w_uk [N, nope, kv_lora], w_uv [N, kv_lora, v], indexer_wk
     and indexer_weights_proj are always 16-bit, row-major or in FRACTAL_NZ of their last two
