@@ -4,7 +4,8 @@
 //   static:  round(x * (1 / scale) + offset)
 //   dynamic: round(x * (127 / max|x|)); the row's scale is max|x| / 127
 //
-// Rounds half to even and saturates. Rows of zeros give zeros and a scale of 0.
+// Rounds half to even and saturates. Rows of zeros, or of numbers so small that 127 / max|x| is not
+// finite, give zeros and a scale of 0.
 #pragma once
 
 #include "kernel_operator.h"
@@ -173,9 +174,19 @@ private:
         HandOver<AscendC::HardEvent::MTE3_V>(pipe_);  // scale_ may still be on its way out
         AscendC::PipeBarrier<PIPE_V>();
         AscendC::Div(scale, factor, steps, kBlockFloats);
+        // 1, or 0 for rows that count as zeros.
+        AscendC::Duplicate(most, kLeast, kBlockFloats);
+        AscendC::PipeBarrier<PIPE_V>();
+        AscendC::Div(most, factor, most, kBlockFloats);
         AscendC::Maxs(factor, factor, kLeast, kBlockFloats);
         AscendC::PipeBarrier<PIPE_V>();
         AscendC::Div(factor, steps, factor, kBlockFloats);
+        AscendC::Mins(most, most, 1.0f, kBlockFloats);
+        AscendC::PipeBarrier<PIPE_V>();
+        AscendC::Cast(most, most, AscendC::RoundMode::CAST_FLOOR, kBlockFloats);
+        AscendC::PipeBarrier<PIPE_V>();
+        AscendC::Mul(scale, scale, most, kBlockFloats);
+        AscendC::Mul(factor, factor, most, kBlockFloats);
         AscendC::PipeBarrier<PIPE_V>();
     }
 
@@ -194,8 +205,8 @@ private:
         AscendC::DataCopy(gm[offset], ToInt8(x, count), count);
     }
 
-    // The factor of smaller rows would not be finite.
-    static constexpr float kLeast = 1e-36f;
+    // 127 / max|x| of smaller rows is not finite.
+    static constexpr float kLeast = 0x1.fc0002p-122f;
 
     AscendC::TPipe* pipe_;
     uint32_t width_;

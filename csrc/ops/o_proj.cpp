@@ -32,6 +32,7 @@ namespace {
 constexpr const char* kOp = "o_proj";
 constexpr int64_t kStrip = plan::kStrip;
 constexpr int64_t kLanes = plan::kLanes;
+constexpr int64_t kMostStride = plan::kMostStride;
 
 struct Arguments {
     const at::Tensor& attn_output;
@@ -73,6 +74,9 @@ void CheckUpProjection(const ArgumentChecks& check, const Arguments& args, Dimen
                        "a latent size that is a positive multiple of 16", Text(dims.kv_lora));
     check.RequireValue(strips(value), "w_uv", "a value size that is a positive multiple of 16",
                        Text(value));
+    check.RequireValue(dims.kv_lora <= kMostStride && value <= kMostStride, "w_uv",
+                       "at most " + Text(kMostStride) + " rows and columns",
+                       ShapeText({dims.kv_lora, value}));
 }
 
 Dimensions CheckArguments(const ArgumentChecks& check, const Arguments& args) {
@@ -99,6 +103,9 @@ Dimensions CheckArguments(const ArgumentChecks& check, const Arguments& args) {
     CheckLinear(check, args.o_proj, dims.hidden, dims.columns, dtype);
     check.RequireValue(dims.hidden > 0 && dims.hidden % kStrip == 0, "o_proj_weight",
                        "a hidden size that is a positive multiple of 16", Text(dims.hidden));
+    check.RequireValue(dims.hidden <= kMostStride && dims.columns <= kMostStride, "o_proj_weight",
+                       "at most " + Text(kMostStride) + " in and out features",
+                       ShapeText({dims.columns, dims.hidden}));
     if (args.bias) {
         check.Dense("bias", *args.bias, {dims.hidden}, {dtype, at::kFloat});
         check.RequireValue(dims.hidden % kLanes == 0, "bias",

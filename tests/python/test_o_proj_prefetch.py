@@ -1,0 +1,199 @@
+"""What o_proj prefetches, accounted from the traces of the twin."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from ascend_prefetch import twin
+from o_proj_cases import WEIGHTS, OProjCase, model_case, model_ranks
+from w8a8_cases import DYNAMIC, STATIC
+
+CHIPS = ["Ascend910B3", "Ascend910_9391"]
+CHUNK = 16 * 1024
+NOTHING = {"planned": 0, "landed": 0, "pending": 0, "unused": 0, "duplicated": 0}
+OWN = "o_proj_weight"
+LAYOUTS = pytest.mark.parametrize("nz", [(), WEIGHTS], ids=["nd", "nz"])
+QUANTS = pytest.mark.parametrize(
+    "quant", [None, STATIC, DYNAMIC], ids=["bf16", "static", "dynamic"]
+)
+
+
+def zero_arguments(case):
+    """Arguments of the op, all zero: a trace does not depend on values."""
+
+    def zeros(*shape, dtype=case.dtype):
+        return torch.zeros(shape, dtype=dtype)
+
+    def matrix(rows, columns, nz, dtype):
+        if not nz:
+            return (rows, columns)
+        c0 = 32 if dtype == torch.int8 else 16
+        return (columns // c0, rows, c0)
+
+    arguments = {}
+    if case.up_project:
+        arguments["attn_output"] = zeros(case.tokens, case.heads, case.kv_lora)
+        shape = matrix(case.kv_lora, case.value, "w_uv" in case.nz, case.dtype)
+        arguments["w_uv"] = zeros(case.heads, *shape)
+    else:
+        arguments["attn_output"] = zeros(case.tokens, case.columns)
+    if case.quant is None:
+        shape = matrix(case.hidden, case.columns, OWN in case.nz, case.dtype)
+        return {**arguments, OWN: zeros(*shape)}
+    shape = matrix(case.columns, case.hidden, OWN in case.nz, torch.int8)
+    arguments[OWN] = zeros(*shape, dtype=torch.int8)
+    arguments["dequant_scale"] = torch.ones(case.hidden)
+    if case.quant.static:
+        arguments["input_scale"] = torch.ones(1)
+    return arguments
+
+
+def trace_of(case, **options):
+    """The trace of one launch."""
+    with twin.tracing() as traces:
+        torch.ops.ascend_prefetch.o_proj(**zero_arguments(case), **options)
+    (trace,) = traces
+    return trace
+
+
+def account(trace, *names):
+    """The account of the tensors together, which has to balance."""
+    result = twin.account_prefetch(trace, names)
+    assert result["planned"] == result["landed"] + result["pending"] + result["unused"]
+    assert all(result[key] >= 0 for key in result)
+    return result
+
+
+def next_weight():
+    """The next layer's qkv_a of DeepSeek-V3."""
+    return torch.zeros(2112, 7168, dtype=torch.bfloat16)
+
+
+@pytest.mark.parametrize("chip", CHIPS)
+@LAYOUTS
+@pytest.mark.parametrize(("name", "tp"), model_ranks((8, 10, 16)))
+def test_models(name, tp, nz, chip):
+    """The own weight lands while W_UV streams; what nothing reads here stays pending.
+
+    256 KiB of W_UV and less are over before HBM has had time for one chunk more.
+    """
+    region = next_weight()
+    for tokens in (1, 16, 64):
+        case = model_case(name, tp, tokens, nz=nz)
+        with twin.chip(chip):
+            trace = trace_of(case, prefetch=[region])
+        own, following = account(trace, OWN), account(trace, "prefetch[0]")
+        assert own == {**NOTHING, "planned": own["planned"], "landed": own["planned"]}
+        assert (own["planned"] > 0) == (case.heads * case.kv_lora * case.value * 2 > 1 << 18)
+        assert 0 < following["pending"] == following["planned"] <= region.nbytes
+        assert following["duplicated"] == 0
+
+
+@pytest.mark.parametrize("chip", CHIPS)
+@LAYOUTS
+@QUANTS
+@pytest.mark.parametrize("tokens", [1, 49])
+def test_formats(tokens, quant, nz, chip):
+    """int8 weights land as well, whatever the quantisation of the values waits for."""
+    case = model_case("glm-5", 16, tokens, nz=nz, quant=quant)
+    with twin.chip(chip):
+        own = account(trace_of(case), OWN)
+    assert own == {**NOTHING, "planned": own["planned"], "landed": own["planned"]}
+    assert own["planned"] > 0
+
+
+@QUANTS
+@LAYOUTS
+def test_without_w_uv_the_own_weight_streams_at_once(nz, quant):
+    """Nothing comes before it that could hide its prefetch; the next weights still have time."""
+    case = model_case("deepseek-v3", 16, 16, nz=nz, quant=quant, up_project=False)
+    trace = trace_of(case, prefetch=[next_weight()])
+    assert account(trace, OWN) == NOTHING
+    assert account(trace, "prefetch[0]")["pending"] > 0
+
+
+@pytest.mark.parametrize("quant", [None, DYNAMIC], ids=["bf16", "dynamic"])
+def test_the_budget_by_default_is_what_hbm_has_left(quant):
+    """Not so much that it would slow down the op's own weights: below a tenth of them."""
+    case = model_case("deepseek-v3", 16, 16, quant=quant)
+    arguments = zero_arguments(case)
+    streamed = arguments["w_uv"].nbytes + arguments[OWN].nbytes
+    result = account(trace_of(case, prefetch=[next_weight()]), OWN, "prefetch[0]")
+    assert 0 < result["planned"] < streamed / 10
+
+
+@pytest.mark.parametrize("chip", CHIPS)
+@LAYOUTS
+@QUANTS
+@pytest.mark.parametrize(
+    "case",
+    [
+        model_case("deepseek-v3", 16, 16),
+        model_case("glm-4-moe-lite", 10, 1),
+        OProjCase(tokens=49, hidden=320, heads=4, kv_lora=208, value=48),
+    ],
+    ids=["deepseek-v3", "glm-4-moe-lite", "odd"],
+)
+def test_budget(case, quant, nz, chip):
+    case = replace(case, nz=nz, quant=quant)
+    region = torch.zeros(16 << 20, dtype=torch.uint8)
+    budgets = [0, 1, CHUNK - 1, CHUNK, 25 * CHUNK - 1, 25 * CHUNK, 1_000_000, 10_000_000]
+    with twin.chip(chip):
+        for budget in budgets:
+            result = account(
+                trace_of(case, prefetch=[region], prefetch_bytes=budget), OWN, "prefetch[0]"
+            )
+            chunks = budget // CHUNK * CHUNK  # the region alone could take them all
+            # A chunk of the own weight may be as many whole runs as fit: at least half of one.
+            assert chunks // 2 <= result["planned"] <= chunks
+            assert result["unused"] == result["duplicated"] == 0
+            assert account(trace_of(case, prefetch_bytes=budget), OWN)["planned"] <= budget
+        unlimited = trace_of(case, prefetch=[region], prefetch_bytes=(1 << 63) - 1)
+        assert account(unlimited, "prefetch[0]")["planned"] == region.nbytes
+        # A budget moves no more of the op's own weight than fits.
+        assert account(unlimited, OWN) == account(trace_of(case), OWN)
+
+
+@LAYOUTS
+def test_nothing_is_prefetched_without_a_budget(nz):
+    case = model_case("deepseek-v3", 16, 1, nz=nz)
+    trace = trace_of(case, prefetch=[next_weight()], prefetch_bytes=0)
+    assert account(trace, OWN, "prefetch[0]") == NOTHING
+
+
+@pytest.mark.parametrize("prefetch_bytes", [None, *range(0, 2_000_001, 125_000), 1 << 40])
+def test_regions_are_taken_in_order(prefetch_bytes):
+    """A region gets bytes only when the one before it is whole, up to its last 32-byte block."""
+    sizes = [CHUNK, 3 * CHUNK, 100_001, 0, 31, 32, 700_000, 1_000_000]
+    regions = [torch.zeros(size, dtype=torch.uint8) for size in sizes]
+    case = model_case("glm-4-moe-lite", 10, 3)
+    trace = trace_of(case, prefetch=regions, prefetch_bytes=prefetch_bytes)
+    whole = [size // 32 * 32 for size in sizes]
+    planned = [account(trace, f"prefetch[{i}]")["planned"] for i in range(len(sizes))]
+    partial = next((i for i in range(len(sizes)) if planned[i] != whole[i]), len(sizes))
+    assert not any(planned[partial + 1 :])
+    if partial < len(sizes):
+        assert planned[partial] < whole[partial]
+    if prefetch_bytes == 1 << 40:
+        assert planned == whole
+    if prefetch_bytes == 0:
+        assert not any(planned)
+
+
+def test_own_weight_before_regions():
+    """The own weight is needed first: a budget goes there before it goes to regions."""
+    case = model_case("deepseek-v3", 16, 16)
+    own = account(trace_of(case), OWN)["planned"]
+    region = torch.zeros(1 << 20, dtype=torch.uint8)
+    trace = trace_of(case, prefetch=[region], prefetch_bytes=own + 5 * CHUNK)
+    assert account(trace, OWN)["planned"] == own
+    assert account(trace, "prefetch[0]")["planned"] == 5 * CHUNK
+
+
+@pytest.mark.parametrize("quant", [None, STATIC], ids=["bf16", "static"])
+def test_two_runs_trace_the_same_loads(quant):
+    case = model_case("glm-4-moe-lite", 10, 3, quant=quant)
+    region = torch.zeros(1 << 20, dtype=torch.uint8)
+    accounts = [account(trace_of(case, prefetch=[region]), OWN, "prefetch[0]") for _ in range(2)]
+    assert accounts[0] == accounts[1]
