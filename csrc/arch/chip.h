@@ -2,7 +2,8 @@
 //
 // Classes: published (a public document says so), derived (computed from published numbers),
 // assumed (nobody published it). Source keys: INI = platform_config of CANN 8.1.RC1; ADx =
-// asc-devkit examples/01_simd_cpp_api/05_best_practices; AD = asc-devkit docs/zh/guide; PL =
+// asc-devkit examples/01_simd_cpp_api/05_best_practices; AD = asc-devkit docs/zh/guide; ADt =
+// asc-devkit tests/perf; PL =
 // hw-native-sys/pypto-lib docs/debug-and-tune/l2-prefetch.md; CAT = hicann/catlass docs.
 #pragma once
 
@@ -43,6 +44,8 @@ constexpr uint32_t kAivPerAic = 2;
 constexpr Constant kHbmReadVector = {1.49, Provenance::kPublished, "ADx data_copy"};
 /// HBM read rate of 24 cube cores loading ND weights with ND2NZ, TB/s: 302 MB in 214.5 us.
 constexpr Constant kHbmReadCube = {1.41, Provenance::kPublished, "ADx data_copy"};
+/// Products that a cube core adds up in a cycle, 16-bit elements: 16 x 16 x 16; int8 twice as many.
+constexpr Constant kCubeMacs = {4096, Provenance::kPublished, "ADt mmad"};
 /// Share of L2 that can hold prefetched bytes: gain at 0.67 x capacity, loss at 1.33 x.
 constexpr Constant kUsableL2 = {0.7, Provenance::kDerived, "PL"};
 /// L2 line, bytes: 128 as seen by hit counters (derived), 512 on the coherence page. Residency is

@@ -52,6 +52,7 @@ py::dict Constants() {
     py::dict constants;
     constants["hbm_read_vector"] = describe(arch::kHbmReadVector, "TB/s");
     constants["hbm_read_cube"] = describe(arch::kHbmReadCube, "TB/s");
+    constants["cube_macs"] = describe(arch::kCubeMacs, "products of 16-bit elements per cycle");
     constants["usable_l2"] = describe(arch::kUsableL2, "share");
     return constants;
 }

@@ -53,6 +53,17 @@ def test_bench_floor_is_the_weights_over_the_published_rate(capsys):
     assert result["modelled_us"]["floor"]["nominal"] == pytest.approx((weights + inputs) / 1.49e6)
 
 
+def test_the_floor_of_prefill_is_arithmetic(capsys):
+    """4,096 tokens: 24 cores x 4,096 products a cycle at 1,850 MHz take longer than HBM."""
+    _, result = run_json(
+        capsys, "bench", "o_proj", "--model", "deepseek-v2-lite", "--tp", "16", "--tokens", "4096"
+    )
+    products = 4096 * (512 * 128 + 128 * 2048)
+    nominal = result["modelled_us"]["floor"]["nominal"]
+    assert nominal == pytest.approx(products / (24 * 4096 * 1850))
+    assert nominal > result["bytes"]["floor"] / 1.49e6
+
+
 @pytest.mark.parametrize(
     "extra",
     [

@@ -14,8 +14,9 @@ from typing import Any, NamedTuple
 import torch
 
 from ascend_prefetch import _C, reference, twin
+from ascend_prefetch.linear import Linear, stored_weight
 from ascend_prefetch.models import QUANTS, ModelDimensions, get_model
-from ascend_prefetch.twin import PrefetchBytes
+from ascend_prefetch.twin import ChipInfo, PrefetchBytes
 
 DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -78,6 +79,7 @@ class BenchCase:
         torch: prepares the same mathematics in torch float32 eager and returns what runs it.
         prefetched: the tensors that vector cores may prefetch, by the names the launch gives them.
         floor_bytes: bytes that HBM has to deliver: each weight and input once. Results stay in L2.
+        products: the weights that the cube multiplies by: each element once for every token.
     """
 
     run: Callable[[], Any]
@@ -85,6 +87,7 @@ class BenchCase:
     torch: Callable[[], Callable[[], object]]
     prefetched: Sequence[str]
     floor_bytes: int
+    products: Sequence[Linear]
 
 
 class Compared(NamedTuple):
@@ -101,7 +104,7 @@ def run_case(op: str, config: BenchConfig, case: BenchCase) -> BenchResult:
     `twin.torch_wall_s` is measured in this process. `peak_rss_mb` is the process with inputs,
     reference and torch's copies.
     """
-    aic_count = twin.find_chip(config.soc)["aic_count"]
+    chip = twin.find_chip(config.soc)
     with twin.chip(config.soc):
         with poisoned_empty(), twin.tracing() as traces:
             results = case.run()
@@ -127,7 +130,7 @@ def run_case(op: str, config: BenchConfig, case: BenchCase) -> BenchResult:
             "ratio": wall_s / torch_wall_s,
             "peak_rss_mb": peak_rss_mb(),
         },
-        "modelled_us": modelled_us(floor_us(case.floor_bytes, aic_count)),
+        "modelled_us": modelled_us(floor_us(case, config.tokens, chip)),
         "bytes": {"floor": case.floor_bytes, "hbm_read": None, "l2_hit": None},
         "prefetch": dict(account),
     }
@@ -208,16 +211,20 @@ def poisoned_empty() -> Iterator[None]:
         torch.utils.deterministic.fill_uninitialized_memory = filled
 
 
-def floor_us(bytes_moved: int, aic_count: int) -> dict[str, float] | None:
-    """Modelled lower bound: bytes that must move at the best published HBM read rate.
+def floor_us(case: BenchCase, tokens: int, chip: ChipInfo) -> dict[str, float] | None:
+    """Modelled lower bound: the bytes that must move at the best published HBM read rate, or the
+    products at the cubes' peak rate, whichever takes longer.
 
-    Holds no launch and no latency. None for chips without a published rate. Arithmetic is no
-    bound at decode sizes and is left out.
+    Holds no launch and no latency. None for chips without a published HBM rate.
     """
-    if aic_count != _AIC_COUNT_OF_HBM_RATE:
+    if chip["aic_count"] != _AIC_COUNT_OF_HBM_RATE:
         return None
-    bytes_per_us = _C.constants()["hbm_read_vector"]["value"] * 1e6
-    us = bytes_moved / bytes_per_us
+    constants = _C.constants()
+    memory_us = case.floor_bytes / (constants["hbm_read_vector"]["value"] * 1e6)
+    # int8 products take half a slot.
+    slots = sum(stored_weight(layer).nbytes / 2 for layer in case.products)
+    rate = chip["aic_count"] * constants["cube_macs"]["value"] * chip["clock_mhz"]
+    us = max(memory_us, tokens * slots / rate)
     return {"low": us, "nominal": us, "high": us}
 
 

@@ -39,4 +39,5 @@ def mla_prolog_case(config: BenchConfig) -> BenchCase:
         torch=lambda: prolog.eager_mla(weights, inputs, dims),
         prefetched=("q_b_weight", "w_uk", "prefetch[0]"),
         floor_bytes=prolog.floor_bytes(weights, inputs),
+        products=prolog.products(weights),
     )

@@ -74,4 +74,5 @@ def o_proj_case(config: BenchConfig) -> BenchCase:
         torch=torch_eager,
         prefetched=("o_proj_weight", "prefetch[0]"),
         floor_bytes=total_bytes([attn_output, weights.w_uv, weights.o_proj]),
+        products=(weights.w_uv, weights.o_proj),
     )

@@ -56,4 +56,5 @@ def prefetch_case(config: BenchConfig) -> BenchCase:
         torch=torch_eager,
         prefetched=tuple(f"weights[{index}]" for index in range(len(regions))),
         floor_bytes=total_bytes(regions),
+        products=(),
     )

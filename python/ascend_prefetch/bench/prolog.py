@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from ascend_prefetch import reference
 from ascend_prefetch.bench.common import DTYPES, BenchConfig, Compared
 from ascend_prefetch.bench.inputs import BLOCK_SIZE, PagedCache, float_layer, total_bytes
-from ascend_prefetch.linear import quant_arguments, stored_weight
+from ascend_prefetch.linear import Linear, quant_arguments, stored_weight
 from ascend_prefetch.models import MlaWeights, ModelDimensions
 from ascend_prefetch.reference import MlaPrologOutput
 
@@ -176,6 +176,11 @@ def rotate(
     if interleaved:
         x = torch.cat([x[..., 0::2], x[..., 1::2]], dim=-1)
     return x * cos + torch.cat([-x[..., half:], x[..., :half]], dim=-1) * sin
+
+
+def products(weights: MlaWeights) -> tuple[Linear, ...]:
+    """The weights that both ops multiply by."""
+    return (weights.qkv_a, weights.q_b, weights.w_uk)
 
 
 def floor_bytes(weights: MlaWeights, inputs: PrologInputs) -> int:

@@ -110,6 +110,14 @@ def sfa_prolog_case(config: BenchConfig) -> BenchCase:
             "prefetch[0]",
         ),
         floor_bytes=prolog.floor_bytes(weights, inputs) + _indexer_bytes(indexer),
+        products=(
+            *prolog.products(weights),
+            *(
+                layer
+                for layer in (indexer.wq_b, indexer.wk, indexer.weights_proj)
+                if layer is not None
+            ),
+        ),
     )
 
 
