@@ -20,7 +20,7 @@ template <typename T>
 class Quantiser {
 public:
     // `width` is the widest piece of a row that this instance holds, a multiple of 64 up to 4096.
-    // Longer rows go through in pieces.
+    // Longer rows go through in pieces, dynamic ones in at most 64.
     __aicore__ inline void Open(AscendC::TPipe* pipe, uint32_t width) {
         pipe_ = pipe;
         width_ = width;

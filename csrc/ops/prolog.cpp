@@ -131,14 +131,13 @@ void CheckIndexerPresence(const ArgumentChecks& check, const IndexerArguments& i
     if (indexer.present()) return;
     check.Require(!indexer.weights_proj.has_value(), "indexer_weights_proj",
                   "None without 'indexer_wq_b'", "a tensor");
-    const LinearArguments& wq_b = indexer.wq_b;
-    const std::pair<const char*, const OptionalTensor&> unused[] = {
-        {"indexer_wq_b_dequant_scale", wq_b.dequant_scale},
-        {"indexer_wq_b_input_scale", wq_b.input_scale},
-        {"indexer_wq_b_input_offset", wq_b.input_offset},
-        {"indexer_wq_b_quant_bias", wq_b.quant_bias}};
-    for (const auto& [name, tensor] : unused) {
-        check.Require(!tensor.has_value(), name, "None without 'indexer_wq_b'", "a tensor");
+    const std::pair<const char*, bool> unused[] = {
+        {"indexer_wq_b_dequant_scale", indexer.wq_b.dequant_scale.has_value()},
+        {"indexer_wq_b_input_scale", indexer.wq_b.input_scale.has_value()},
+        {"indexer_wq_b_input_offset", indexer.wq_b.input_offset.has_value()},
+        {"indexer_wq_b_quant_bias", indexer.wq_b.quant_bias.has_value()}};
+    for (const auto& [name, given] : unused) {
+        check.Require(!given, name, "None without 'indexer_wq_b'", "a tensor");
     }
 }
 

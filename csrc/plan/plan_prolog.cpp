@@ -220,6 +220,11 @@ PrologPlan PlanProlog(const PrologProblem& problem, const arch::Chip& chip) {
     const bool quantised = problem.kv_cache_int8 || problem.quantize_q_nope ||
                            problem.qkv_a.quantised() || problem.q_b.quantised() ||
                            problem.indexer.wq_b.quantised();
+    // The quantiser keeps the maxima of the pieces of a row in one vector register.
+    if (quantised) {
+        const auto piece = static_cast<uint32_t>(CeilDiv(problem.hidden_size, kLanes));
+        plan.widest = std::max(plan.widest, static_cast<uint32_t>(RoundUp(piece, kLanes)));
+    }
     PlanWindows(plan, problem, chip, arch::kUbBytes - UbBytes(plan, quantised));
     return plan;
 }

@@ -6,15 +6,31 @@ from dataclasses import dataclass
 
 import torch
 
-from ascend_prefetch.linear import W8A8Linear
+from ascend_prefetch import reference
+from ascend_prefetch.linear import (
+    Linear,
+    W8A8Linear,
+    linear_to_nz,
+    quant_arguments,
+    stored_weight,
+)
 from ascend_prefetch.packing import pack_dequant_scale
 from ascend_prefetch.reference import ulp_distance
+from mla_cases import MlaInputs, MlaResult
+from sfa_cases import SfaInputs
 
 # Units in the last place between a dequantised result and the float64 value of its exact sums.
 ULP_BOUNDS = {torch.bfloat16: 1.0, torch.float16: 2.0}
 # Roundings of fp32 between a sum and its result: conversion, two scales, a bias; and one of the
 # float64 value's own factors.
 _FP32_ROUNDINGS = 6
+
+# The linear layers of the prologs, and what the ops put before the names of their scales.
+PREFIXES = {
+    "qkv_a_weight": "qkv_a_",
+    "q_b_weight": "q_b_",
+    "indexer_wq_b": "indexer_wq_b_",
+}
 
 _INT8_STD = (255**2 / 12) ** 0.5  # of a uniformly random int8 value
 
@@ -27,6 +43,12 @@ class W8A8Case:
     offset: bool = False  # an input_offset, of static layers
     bias: bool = False  # a quant_bias
     packed: bool = False  # dequant_scale in the int64 form
+
+    @property
+    def name(self) -> str:
+        """Such as "static+offset+bias"."""
+        options = [name for name in ("offset", "bias", "packed") if getattr(self, name)]
+        return "+".join(["static" if self.static else "dynamic", *options])
 
 
 STATIC = W8A8Case(offset=True, bias=True)
@@ -70,6 +92,51 @@ def high_bits(scale: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     """The scales packed, with bits in the high half that mean nothing here."""
     high = torch.randint(0, 1 << 31, scale.shape, generator=generator)
     return pack_dequant_scale(scale) | high << 32
+
+
+def set_layer(inputs: MlaInputs, name: str, layer: Linear) -> None:
+    """Replaces a linear layer of a prolog's inputs, in the case's layout."""
+    inputs.nd[name] = layer
+    packed = linear_to_nz(layer) if name in inputs.case.nz else layer
+    inputs.arguments[name] = stored_weight(packed)
+    inputs.arguments |= quant_arguments(layer, PREFIXES[name])
+
+
+def quantise_layers(inputs: MlaInputs, quants: dict[str, W8A8Case], seed: int) -> None:
+    """Replaces the named layers of a prolog's inputs by random W8A8 ones of the same shape."""
+    generator = torch.Generator().manual_seed(seed)
+    for name, case in quants.items():
+        # The latent, which all but the first layer take, has about unit variance.
+        latent = name == "indexer_wq_b" or (name == "q_b_weight" and inputs.case.q_lora > 0)
+        x_std = 1.0 if latent else inputs.case.hidden_scale
+        set_layer(inputs, name, random_w8a8(generator, *inputs.nd[name].shape, case, x_std))
+
+
+def expected_behind(inputs: MlaInputs, result: MlaResult) -> dict[str, torch.Tensor]:
+    """The float64 results for MlaResult.tensors(), of layers that take the op's own latent.
+
+    With it, W8A8 layers behind the latent quantise the very values that the op quantised.
+    """
+    case = inputs.case
+    options = {
+        "eps": case.eps,
+        "rope_interleaved": case.rope_interleaved,
+        "q_c": result.tensors()["q_c"] if case.q_lora else None,
+    }
+    if not isinstance(inputs, SfaInputs):
+        return inputs.named(reference.mla_prolog(**inputs.nd, **options))
+    mla, indexer = reference.sfa_prolog(
+        **inputs.nd,
+        **options,
+        indexer_eps=case.indexer_eps,
+        indexer_rope_interleaved=case.indexer_rope_interleaved,
+    )
+    expected = inputs.named(mla)
+    if indexer is not None:
+        expected["indexer_q"] = indexer.q
+        expected["indexer_weights"] = indexer.weights
+        expected["indexer_cache"] = indexer.k[inputs.slots >= 0]
+    return expected
 
 
 def check_dequantised(
