@@ -174,6 +174,7 @@ private:
         HandOver<AscendC::HardEvent::MTE3_V>(pipe_);  // scale_ may still be on its way out
         AscendC::PipeBarrier<PIPE_V>();
         AscendC::Div(scale, factor, steps, kBlockFloats);
+        AscendC::PipeBarrier<PIPE_V>();  // factor has been read
         AscendC::Maxs(factor, factor, kLeast, kBlockFloats);
         AscendC::PipeBarrier<PIPE_V>();
         AscendC::Div(factor, steps, factor, kBlockFloats);
