@@ -19,13 +19,14 @@ namespace kernels {
 template <typename T>
 class Quantiser {
 public:
-    // `width` is the widest piece of a row that this instance holds, a multiple of 64 up to 4096.
-    // Longer rows go through in pieces, dynamic ones in at most 64.
+    // `width` is the widest row in UB that this instance will see, a multiple of 64. Longer rows,
+    // and those beyond 4096 elements, go through in pieces: at most 64, whose maxima fit one
+    // repeat.
     __aicore__ inline void Open(AscendC::TPipe* pipe, uint32_t width) {
         pipe_ = pipe;
-        width_ = width;
-        pipe->InitBuffer(narrow_, width * sizeof(half));
-        pipe->InitBuffer(result_, width);
+        width_ = Min(width, kMostPiece);
+        pipe->InitBuffer(narrow_, width_ * sizeof(half));
+        pipe->InitBuffer(result_, width_);
         pipe->InitBuffer(scale_, kBlockFloats * sizeof(float));
         pipe->InitBuffer(partial_, kLanes * sizeof(float));
         pipe->InitBuffer(most_, kLanes * sizeof(float));
@@ -72,7 +73,7 @@ public:
         }
     }
 
-    // The same for a row that is in UB already, in one piece.
+    // The same for a row that is in UB already, in one piece of at most 4096 elements.
     __aicore__ inline void RowInUb(const AscendC::LocalTensor<T>& source, GM_ADDR target,
                                    GM_ADDR scales, uint64_t row, uint32_t width,
                                    const AscendC::LocalTensor<float>& x) {
@@ -178,6 +179,7 @@ private:
         AscendC::Duplicate(most, kLeast, kBlockFloats);
         AscendC::PipeBarrier<PIPE_V>();
         AscendC::Div(most, factor, most, kBlockFloats);
+        AscendC::PipeBarrier<PIPE_V>();  // factor has been read
         AscendC::Maxs(factor, factor, kLeast, kBlockFloats);
         AscendC::PipeBarrier<PIPE_V>();
         AscendC::Div(factor, steps, factor, kBlockFloats);
@@ -205,6 +207,8 @@ private:
         AscendC::DataCopy(gm[offset], ToInt8(x, count), count);
     }
 
+    // The maxima of the repeats of a piece fit one repeat.
+    static constexpr uint32_t kMostPiece = kLanes * kLanes;
     // 127 / max|x| of smaller rows is not finite.
     static constexpr float kLeast = 0x1.fc0002p-122f;
 

@@ -18,7 +18,6 @@ public:
         pipe->InitBuffer(gamma_, width * sizeof(float));
         pipe->InitBuffer(beta_, width * sizeof(float));
         pipe->InitBuffer(square_, width * sizeof(float));
-        pipe->InitBuffer(parameter_, width * sizeof(float));
         pipe->InitBuffer(partial_, kLanes * sizeof(float));
         pipe->InitBuffer(sums_, kLanes * sizeof(float));
         pipe->InitBuffer(root_, kLanes * sizeof(float));
@@ -87,9 +86,9 @@ private:
     __aicore__ inline void LoadParameter(const AscendC::LocalTensor<float>& dst, GM_ADDR address) {
         AscendC::GlobalTensor<P> gm;
         gm.SetGlobalBuffer(reinterpret_cast<__gm__ P*>(address));
-        const AscendC::LocalTensor<P> landing = parameter_.Get<P>();
+        const AscendC::LocalTensor<P> landing = square_.Get<P>();  // idle between rows
         HandOver<AscendC::HardEvent::V_MTE2>(
-            pipe_);  // an earlier cast may still read the landing buffer
+            pipe_);  // an earlier cast or norm may still use the landing buffer
         AscendC::DataCopy(landing, gm, width_);
         HandOver<AscendC::HardEvent::MTE2_V>(pipe_);
         ToFloat(dst, landing, width_);
@@ -101,8 +100,7 @@ private:
     bool has_beta_;
     AscendC::TBuf<AscendC::TPosition::VECCALC> gamma_;
     AscendC::TBuf<AscendC::TPosition::VECCALC> beta_;
-    AscendC::TBuf<AscendC::TPosition::VECCALC> square_;
-    AscendC::TBuf<AscendC::TPosition::VECIN> parameter_;
+    AscendC::TBuf<AscendC::TPosition::VECIN> square_;
     AscendC::TBuf<AscendC::TPosition::VECCALC> partial_;
     AscendC::TBuf<AscendC::TPosition::VECCALC> sums_;
     AscendC::TBuf<AscendC::TPosition::VECCALC> root_;

@@ -78,8 +78,10 @@ void CheckSizes(const ArgumentChecks& check, const PrologArguments& args, const 
     check.RequireValue(dims.heads > 0, "w_uk", "at least one head", Text(dims.heads));
     check.RequireValue(strips(dims.nope), "w_uk", "a nope size that is a positive multiple of 16",
                        Text(dims.nope));
-    check.RequireValue(!args.q_b.quantised() || dims.nope % kLanes == 0, "w_uk",
-                       "a nope size that is a multiple of 64 where q_b is int8", Text(dims.nope));
+    check.RequireValue(
+        !args.q_b.quantised() || rank(dims.nope, plan::kMostInt8NopeDim), "w_uk",
+        "a nope size that is " + rank_text(plan::kMostInt8NopeDim) + " where q_b is int8",
+        Text(dims.nope));
     const c10::SymInt rows = dims.heads * (dims.nope + kRope);
     check.RequireValue(rows <= plan::kMostStride, "q_b_weight",
                        "at most " + Text(plan::kMostStride) + " rows", Text(rows));

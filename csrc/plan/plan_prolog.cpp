@@ -42,6 +42,8 @@ void Check(const PrologProblem& problem) {
             "1 to " + std::to_string(kMostCacheRows), block_size);
     if (problem.q_lora_rank > 0) RequireRank("q_lora_rank", problem.q_lora_rank, kMostLoraRank);
     RequireRank("kv_lora_rank", problem.kv_lora_rank, kMostLoraRank);
+    if (problem.q_b.quantised())
+        RequireRank("nope size with an int8 q_b", problem.nope_dim, kMostInt8NopeDim);
     if (problem.indexer.heads > 0) {
         Require(problem.q_lora_rank > 0, "q_lora_rank", "a query latent for the indexer", 0);
         RequireRank("indexer head size", problem.indexer.head_dim, kMostIndexerHeadDim);
@@ -120,18 +122,34 @@ void PlanWorkspace(PrologPlan& plan, const PrologProblem& problem, Workspace& wo
     }
 }
 
-/// UB that the vector cores' blocks take beside the landing pads; what their Open functions ask
-/// for.
+/// Elements of the widest row or step in UB.
+uint32_t Widest(const PrologPlan& plan, const PrologProblem& problem) {
+    uint32_t widest =
+        std::max({problem.q_lora_rank, problem.kv_lora_rank + problem.rope_dim,
+                  StepElements(plan.heads, problem.q_b.quantised()),
+                  StepElements(plan.indexer.heads, problem.indexer.wq_b.quantised())});
+    if (problem.qkv_a.quantised() || (problem.q_lora_rank == 0 && problem.q_b.quantised())) {
+        // Hidden states go through the quantiser in pieces, whose maxima fit one repeat.
+        const uint64_t piece = RoundUp(CeilDiv(problem.hidden_size, kLanes), kLanes);
+        widest = std::max(widest, static_cast<uint32_t>(piece));
+    }
+    return widest;
+}
+
+/// UB that the vector cores' blocks take beside the landing pads: what their Open functions ask
+/// for, with the second quantiser of sfa_prolog in any case.
 uint64_t UbBytes(const PrologPlan& plan, bool quantised) {
     const uint64_t widest = plan.widest;
     const uint64_t heads = std::max(plan.heads.step, plan.indexer.heads.step);
-    const uint64_t rows = 2 * widest * (kFloatBytes + kHalfBytes);
-    const uint64_t norm = 4 * widest * kFloatBytes + 3 * kLanes * kFloatBytes;
-    const uint64_t rope = 5 * kRopeDim * kFloatBytes + 2 * heads * kRopeDim * kFloatBytes;
+    const uint64_t rows = widest * (kFloatBytes + 2 * kHalfBytes);
+    const uint64_t norm = 3 * widest * kFloatBytes + 3 * kLanes * kFloatBytes;
+    const uint64_t tables = kRopeDim * (3 * kFloatBytes + 2 * kHalfBytes);
+    const uint64_t rotated = heads * kRopeDim * (2 * kFloatBytes + kFloatBytes / 2 + kHalfBytes);
     const uint64_t slots = RoundUp(uint64_t{plan.rows_per_core} * plan.slot_bytes, kBlockBytes);
     const uint64_t dequantiser = 3 * widest * kFloatBytes + 8 * 1024 + kBlockBytes;
-    const uint64_t quantisers = 2 * (widest * (kHalfBytes + 1) + 5 * kLanes * kFloatBytes);
-    return rows + norm + rope + slots + (quantised ? dequantiser + quantisers : 0);
+    const uint64_t piece = std::min<uint64_t>(widest, kLanes * kLanes);
+    const uint64_t quantiser = piece * (kHalfBytes + 1) + kBlockBytes + 4 * kLanes * kFloatBytes;
+    return rows + norm + tables + rotated + slots + (quantised ? dequantiser + 2 * quantiser : 0);
 }
 
 void PlanWindows(PrologPlan& plan, const PrologProblem& problem, const arch::Chip& chip,
@@ -214,18 +232,15 @@ PrologPlan PlanProlog(const PrologProblem& problem, const arch::Chip& chip) {
     plan.workspace_bytes = workspace.Bytes();
     plan.buffers = PlanGemmBuffers(gemms);
 
-    plan.widest = std::max({problem.q_lora_rank, problem.kv_lora_rank + problem.rope_dim,
-                            StepElements(plan.heads, problem.q_b.quantised()),
-                            StepElements(plan.indexer.heads, problem.indexer.wq_b.quantised())});
+    plan.widest = Widest(plan, problem);
     const bool quantised = problem.kv_cache_int8 || problem.quantize_q_nope ||
                            problem.qkv_a.quantised() || problem.q_b.quantised() ||
                            problem.indexer.wq_b.quantised();
-    // The quantiser keeps the maxima of the pieces of a row in one vector register.
-    if (quantised) {
-        const auto piece = static_cast<uint32_t>(CeilDiv(problem.hidden_size, kLanes));
-        plan.widest = std::max(plan.widest, static_cast<uint32_t>(RoundUp(piece, kLanes)));
+    const uint64_t ub_bytes = UbBytes(plan, quantised);
+    if (ub_bytes > arch::kUbBytes) {
+        throw std::logic_error("the rows of a vector core do not fit its UB");
     }
-    PlanWindows(plan, problem, chip, arch::kUbBytes - UbBytes(plan, quantised));
+    PlanWindows(plan, problem, chip, arch::kUbBytes - ub_bytes);
     return plan;
 }
 

@@ -51,6 +51,9 @@ struct PrologProblem {
 
 /// Limits of the ops; their argument checks quote them.
 constexpr uint32_t kMostLoraRank = 4096;
+/// A head of an int8 q_b, rope included, is a row in UB; it is no longer than a latent with its
+/// rope.
+constexpr uint32_t kMostInt8NopeDim = kMostLoraRank;
 constexpr uint32_t kMostIndexerHeadDim = 512;
 constexpr uint32_t kMostCacheRows = 1024;  // of a block
 constexpr uint32_t kRopeDim = 64;

@@ -112,7 +112,7 @@ def mla_prolog(
         qkv_a_weight: linear weight, out = q_lora + kv_lora + 64, in = hidden.
         q_a_norm_weight: [q_lora], or None; q_lora is a multiple of 64, at most 4096.
         q_b_weight: linear weight, out = N * (nope + 64), in = q_lora; nope is a multiple of 16,
-            of 64 with an int8 weight.
+            of 64 and at most 4096 with an int8 weight.
         w_uk: [N, nope, kv_lora].
         kv_a_norm_weight: [kv_lora]; kv_lora is a multiple of 64, at most 4096.
         cos: [T, 64], float32 or the activation dtype.

@@ -164,3 +164,24 @@ TEST(plans_refuse_what_the_kernel_cannot_do) {
     CHECK_THROWS_WITH(arch::FindChip("Ascend310"), std::invalid_argument,
                       "unknown chip 'Ascend310'");
 }
+
+// Rows of 4096 + 64 elements in every form leave less than a chunk of UB.
+TEST(the_widest_rows_leave_no_room_for_landing_pads) {
+    for (const arch::Chip& chip : arch::Chips()) {
+        for (const uint32_t tokens : {1u, 8192u}) {
+            plan::PrologProblem problem = DeepSeekV3(tokens, 1);
+            problem.q_lora_rank = problem.kv_lora_rank = plan::kMostLoraRank;
+            problem.slots_int64 = true;
+            const plan::LinearFormat int8 = {plan::WeightLayout::kInOut, 8, false};
+            problem.qkv_a = problem.q_b = int8;
+            problem.indexer.heads = 16;
+            problem.indexer.head_dim = 128;
+            problem.indexer.wq_b = int8;
+            problem.prefetch.regions = {{0x1000, 1 << 20}};
+            const PrologPlan plan = plan::PlanProlog(problem, chip);
+            CHECK_EQ(plan.widest, plan::kMostLoraRank + plan::kRopeDim);
+            CHECK_EQ(plan.warm.pad_slots, 0u);
+            CHECK_EQ(PlannedChunks(plan, chip), uint64_t{0});
+        }
+    }
+}
