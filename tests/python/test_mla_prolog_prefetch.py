@@ -3,7 +3,6 @@
 import json
 import random
 import re
-import struct
 import subprocess
 import sys
 from dataclasses import replace
@@ -14,6 +13,18 @@ import torch
 from ascend_prefetch import twin
 from ascend_prefetch.models import get_model
 from mla_cases import ROPE, SEED, WEIGHTS, MlaCase, MlaInputs, model_case, model_ranks
+from traces import (
+    ALL_PIPES,
+    CROSS_SET,
+    HEADER,
+    LOAD,
+    RECORD,
+    RECORD_FIELDS,
+    SET_FLAG,
+    TENSOR,
+    WAIT_FLAG,
+    Trace,
+)
 
 OWN = ["q_b_weight", "w_uk"]
 CHIPS = ["Ascend910B3", "Ascend910_9391"]
@@ -22,40 +33,6 @@ CHUNK = 16 * 1024
 RANKS = list(
     {model_case(*rank, tokens=1): rank for rank in model_ranks((1, 2, 4, 5, 8, 10, 16))}.values()
 )
-
-# csrc/twin/include/twin/trace_format.h.
-HEADER = struct.Struct("<6IQ")
-CORE = struct.Struct("<2Q")
-TENSOR = struct.Struct("<2Q2I")
-# op, pipe, tensor, site, GM offset, block stride, block bytes, block count of a record.
-RECORD = struct.Struct("<BBHIQQII32x")
-RECORD_FIELDS = RECORD.size - 32
-LOAD, SET_FLAG, WAIT_FLAG, CROSS_SET = 0, 7, 8, 10
-ALL_PIPES = 7
-
-
-class Trace:
-    """The parts of a serialised trace that these tests look at."""
-
-    def __init__(self, trace):
-        header = HEADER.unpack_from(trace)
-        _, _, self.core_count, self.aic_count, tensor_count, site_count, record_count = header
-        self.tensor_table = HEADER.size + self.core_count * CORE.size
-        self.first_record = self.tensor_table + tensor_count * TENSOR.size
-        self._bytes = trace
-        self.texts = self.first_record + record_count * RECORD.size
-        texts = trace[self.texts :].split(b"\0")
-        self.tensors = dict(enumerate(text.decode() for text in texts[site_count:][:tensor_count]))
-
-    def records(self, core):
-        """The fields of RECORD of every record."""
-        first, count = CORE.unpack_from(self._bytes, HEADER.size + core * CORE.size)
-        start = self.first_record + first * RECORD.size
-        return RECORD.iter_unpack(self._bytes[start : start + count * RECORD.size])
-
-    def without_addresses(self):
-        """Everything but the tensor table."""
-        return self._bytes[: self.tensor_table], self._bytes[self.first_record :]
 
 
 def zero_arguments(case):
