@@ -91,6 +91,7 @@ private:
         }
     }
 
+    // `count` runs of `bytes`; a multiple of 32 where it is more than one run.
     __aicore__ inline void Load(const WarmPlan& plan, GM_ADDR address, uint64_t bytes,
                                 uint32_t count, uint64_t stride) {
         if (slot_ == 0 && used_)
@@ -98,13 +99,20 @@ private:
         used_ = true;
         AscendC::GlobalTensor<uint8_t> gm;
         gm.SetGlobalBuffer(address);
+        const AscendC::LocalTensor<uint8_t> slot = pad_.Get<uint8_t>()[slot_ * plan.pad_slot_bytes];
+        slot_ = slot_ + 1 == plan.pad_slots ? 0 : slot_ + 1;
+        if (bytes % kBlockBytes != 0) {  // the end of a tensor: DataCopy would read beyond it
+            AscendC::DataCopyPad(
+                slot, gm, AscendC::DataCopyExtParams(1, static_cast<uint32_t>(bytes), 0, 0, 0),
+                AscendC::DataCopyPadExtParams<uint8_t>());
+            return;
+        }
         AscendC::DataCopyParams params;
         params.blockCount = static_cast<uint16_t>(count);
         params.blockLen = static_cast<uint16_t>(bytes / kBlockBytes);
         params.srcStride = static_cast<uint16_t>((stride - bytes) / kBlockBytes);
         params.dstStride = 0;
-        AscendC::DataCopy(pad_.Get<uint8_t>()[slot_ * plan.pad_slot_bytes], gm, params);
-        slot_ = slot_ + 1 == plan.pad_slots ? 0 : slot_ + 1;
+        AscendC::DataCopy(slot, gm, params);
     }
 
     AscendC::TBuf<AscendC::TPosition::VECIN> pad_;

@@ -53,14 +53,21 @@ void AddRegion(WarmPlan& plan, const PrefetchRegion& region) {
 
 }  // namespace
 
+void CheckRegionCount(size_t regions) {
+    if (regions > kMostPrefetchRegions) {
+        throw std::invalid_argument("prefetch: at most " + std::to_string(kMostPrefetchRegions) +
+                                    " regions, got " + std::to_string(regions));
+    }
+}
+
+uint64_t UsableL2Bytes(const arch::Chip& chip) {
+    return static_cast<uint64_t>(arch::kUsableL2.value * (uint64_t{chip.l2_mib} << 20));
+}
+
 WarmPlanner::WarmPlanner(const arch::Chip& chip, const PrefetchRequest& request, uint64_t ub_bytes)
     : chip_(chip), request_(request), ub_bytes_(ub_bytes) {
-    if (request.regions.size() > kMostPrefetchRegions) {
-        throw std::invalid_argument("prefetch: at most " + std::to_string(kMostPrefetchRegions) +
-                                    " regions, got " + std::to_string(request.regions.size()));
-    }
-    // Beyond the usable share of L2 a prefetch evicts what it has brought.
-    usable_ = static_cast<uint64_t>(arch::kUsableL2.value * (uint64_t{chip.l2_mib} << 20));
+    CheckRegionCount(request.regions.size());
+    usable_ = UsableL2Bytes(chip);
     budget_ = std::min(request.bytes.value_or(usable_), usable_) / kChunkBytes;
     if (ub_bytes < kChunkBytes) budget_ = 0;  // nowhere to land
     plan_.chunk_bytes = kChunkBytes;
@@ -125,21 +132,6 @@ WarmPlan WarmPlanner::Plan() const {
         plan.pad_slots =
             static_cast<uint32_t>(std::min<uint64_t>(kPadSlots, ub_bytes_ / plan.pad_slot_bytes));
     }
-    return plan;
-}
-
-WarmPlan PlanWarmAll(const std::vector<PrefetchRegion>& regions, uint32_t cores,
-                     WarmWindow* window) {
-    WarmPlan plan{};
-    plan.chunk_bytes = kChunkBytes;
-    plan.pad_slots = kPadSlots;
-    plan.pad_slot_bytes = kChunkBytes;
-    uint64_t chunks = 0;
-    for (const PrefetchRegion& region : regions) {
-        AddRegion(plan, region);
-        chunks += CeilDiv(region.bytes, kChunkBytes);
-    }
-    *window = {0, static_cast<uint32_t>(chunks), 0, cores};
     return plan;
 }
 

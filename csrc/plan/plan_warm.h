@@ -25,6 +25,12 @@ struct PrefetchRequest {
 
 constexpr size_t kMostPrefetchRegions = 8;
 
+/// Throws std::invalid_argument for more than kMostPrefetchRegions regions.
+void CheckRegionCount(size_t regions);
+
+/// Beyond this a prefetch evicts what it has brought.
+uint64_t UsableL2Bytes(const arch::Chip& chip);
+
 /// Spends one budget window by window, in deadline order; call its members in that order.
 ///
 /// Without a budget each window gets what HBM has left while the cube streams the phase it covers:
@@ -59,9 +65,5 @@ private:
     uint64_t budget_;          ///< chunks left
     uint64_t next_chunk_ = 0;  ///< of the chunk sequence
 };
-
-/// A plan that loads all of `regions` with `cores` vector cores, in one window.
-WarmPlan PlanWarmAll(const std::vector<PrefetchRegion>& regions, uint32_t cores,
-                     WarmWindow* window);
 
 }  // namespace plan

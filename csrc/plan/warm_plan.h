@@ -18,7 +18,7 @@ struct WarmWindow {
 // A contiguous range of GM that is loaded in order, in chunks of WarmPlan::chunk_bytes.
 struct WarmRegion {
     uint64_t address;  // GM
-    uint64_t bytes;    // multiple of 32
+    uint64_t bytes;    // multiple of 32, but for the prefetch kernel
 };
 
 struct WarmPlan {
