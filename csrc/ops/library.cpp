@@ -42,5 +42,10 @@ TORCH_LIBRARY(ascend_prefetch, m) {
         "o_proj(Tensor attn_output, Tensor o_proj_weight, *, Tensor? w_uv=None, "
         "Tensor? bias=None, " +
         Quant("") + kPrefetch + ") -> Tensor";
-    for (const std::string& schema : {mla_prolog, sfa_prolog, o_proj}) m.def(schema.c_str());
+    const std::string prefetch =
+        "prefetch(Tensor[] weights, *, int[]? max_bytes=None, int[]? offsets=None, "
+        "int? cores=None, Tensor? after=None) -> ()";
+    for (const std::string& schema : {mla_prolog, sfa_prolog, o_proj, prefetch}) {
+        m.def(schema.c_str());
+    }
 }

@@ -1,0 +1,179 @@
+// prefetch: argument checks, Meta and the CPU (twin) implementation.
+#include <ATen/ATen.h>
+#include <torch/library.h>
+
+#include <optional>
+#include <sstream>
+#include <string>
+#include <vector>
+
+#include "ops/backend.h"
+#include "ops/checks.h"
+#include "ops/prefetch_request.h"
+#include "ops/twin_backend.h"
+#include "ops/twin_settings.h"
+#include "plan/plan_prefetch.h"
+#include "plan/prefetch_plan.h"
+
+// The device entry point as the host compiles it.
+extern "C" void prefetch(PrefetchPlan plan);
+
+namespace ops {
+
+namespace {
+
+constexpr const char* kOp = "prefetch";
+
+struct Arguments {
+    at::TensorList weights;
+    at::OptionalIntArrayRef max_bytes;
+    at::OptionalIntArrayRef offsets;
+    std::optional<int64_t> cores;
+    const std::optional<at::Tensor>& after;
+};
+
+/// Where in its tensor the bytes lie that a prefetch loads; symbolic under torch.compile.
+struct Range {
+    c10::SymInt offset, bytes;
+};
+
+template <typename T>
+std::string Text(const T& value) {
+    std::ostringstream text;
+    text << value;
+    return text.str();
+}
+
+std::string Name(const char* list, size_t index) {
+    return std::string(list) + "[" + std::to_string(index) + "]";
+}
+
+void CheckCount(const ArgumentChecks& check, const at::TensorList& weights) {
+    const size_t most = plan::kMostPrefetchRegions;
+    check.RequireValue(!weights.empty() && weights.size() <= most, "weights",
+                       "1 to " + Text(most) + " tensors", Text(weights.size()));
+}
+
+void CheckLength(const ArgumentChecks& check, const char* name,
+                 const at::OptionalIntArrayRef& values, size_t count) {
+    if (!values) return;
+    check.Require(values->size() == count, name, "one number per weight: " + Text(count),
+                  Text(values->size()));
+}
+
+Range CheckRange(const ArgumentChecks& check, const Arguments& args, size_t index) {
+    const at::Tensor& weight = args.weights[index];
+    const std::string name = Name("weights", index);
+    check.Device(name.c_str(), weight);
+    check.Contiguous(name.c_str(), weight);
+    const c10::SymInt size = weight.sym_numel() * static_cast<int64_t>(weight.element_size());
+    check.RequireValue(size > 0, name.c_str(), "at least one byte",
+                       "shape " + ShapeText(weight.sym_sizes()));
+    Range range = {0, size};
+    if (args.offsets) {
+        range.offset = (*args.offsets)[index];
+        check.RequireValue(range.offset >= 0 && range.offset < size, Name("offsets", index).c_str(),
+                           "0 or more bytes, below the " + Text(size) + " of the weight",
+                           Text(range.offset));
+        range.bytes = size - range.offset;
+    }
+    if (args.max_bytes) {
+        const int64_t most = (*args.max_bytes)[index];
+        check.RequireValue(most > 0, Name("max_bytes", index).c_str(), "more than 0 bytes",
+                           Text(most));
+        if (range.bytes > most) range.bytes = most;
+    }
+    return range;
+}
+
+std::vector<Range> CheckArguments(const ArgumentChecks& check, const Arguments& args,
+                                  const arch::Chip& chip) {
+    CheckCount(check, args.weights);
+    CheckLength(check, "max_bytes", args.max_bytes, args.weights.size());
+    CheckLength(check, "offsets", args.offsets, args.weights.size());
+    std::vector<Range> ranges;
+    c10::SymInt bytes = 0;
+    for (size_t i = 0; i < args.weights.size(); ++i) {
+        ranges.push_back(CheckRange(check, args, i));
+        bytes += ranges.back().bytes;
+    }
+    const auto usable = static_cast<int64_t>(plan::UsableL2Bytes(chip));
+    check.RequireValue(bytes <= usable, "weights",
+                       "at most " + Text(usable) + " bytes in all, the usable share of the L2 of " +
+                           chip.name + " (more evicts itself; see 'max_bytes')",
+                       Text(bytes));
+    if (args.cores) {
+        check.RequireValue(*args.cores >= 1 && *args.cores <= chip.aiv_count, "cores",
+                           "1 to the " + Text(chip.aiv_count) + " vector cores of " + chip.name,
+                           Text(*args.cores));
+    }
+    if (args.after) check.Device("after", *args.after);
+    return ranges;
+}
+
+std::vector<plan::PrefetchRange> LocateRanges(const ArgumentChecks& check, const Arguments& args,
+                                              const std::vector<Range>& ranges) {
+    std::vector<plan::PrefetchRange> located;
+    for (size_t i = 0; i < ranges.size(); ++i) {
+        const plan::PrefetchRange range = {RegionOf(args.weights[i]),
+                                           static_cast<uint64_t>(ranges[i].offset.expect_int()),
+                                           static_cast<uint64_t>(ranges[i].bytes.expect_int())};
+        const uint64_t begin = range.tensor.address + range.offset;
+        for (size_t other = 0; other < i; ++other) {
+            const uint64_t other_begin = located[other].tensor.address + located[other].offset;
+            const bool apart =
+                begin + range.bytes <= other_begin || other_begin + located[other].bytes <= begin;
+            check.RequireValue(apart, Name("weights", i).c_str(), "bytes that nothing else fetches",
+                               "memory shared with '" + Name("weights", other) + "'");
+        }
+        located.push_back(range);
+    }
+    return located;
+}
+
+ArgumentChecks Checks(const Arguments& args) {
+    return {kOp, args.weights.empty() ? at::kCPU : args.weights[0].device()};
+}
+
+void RunOnCpu(const Arguments& args) {
+    const ArgumentChecks check = Checks(args);
+    const arch::Chip& chip = TwinChip();
+    const std::vector<Range> ranges = CheckArguments(check, args, chip);
+    const auto cores = static_cast<uint32_t>(args.cores.value_or(chip.aiv_count));
+    const PrefetchPlan plan = plan::PlanPrefetch(LocateRanges(check, args, ranges), cores);
+    LaunchTensors tensors;
+    for (size_t i = 0; i < args.weights.size(); ++i)
+        tensors.Read(Name("weights", i), args.weights[i]);
+    RunOnTwin({kOp, twin::KernelKind::kAivOnly, cores}, chip, tensors, [&] { ::prefetch(plan); });
+}
+
+template <Backend kBackend>
+void Prefetch(at::TensorList weights, at::OptionalIntArrayRef max_bytes,
+              at::OptionalIntArrayRef offsets, std::optional<int64_t> cores,
+              const std::optional<at::Tensor>& after) {
+    const Arguments args = {weights, max_bytes, offsets, cores, after};
+    if constexpr (kBackend == Backend::kMeta) {
+        CheckArguments(Checks(args), args, TwinChip());
+    } else {
+        RunOnCpu(args);
+    }
+}
+
+/// What the dispatcher falls back on: without a tensor it knows no device.
+void PrefetchNowhere(at::TensorList weights, at::OptionalIntArrayRef, at::OptionalIntArrayRef,
+                     std::optional<int64_t>, const std::optional<at::Tensor>&) {
+    const ArgumentChecks check(kOp, at::kCPU);
+    CheckCount(check, weights);
+    check.Require(false, "weights[0]", "a dense tensor on cpu, npu or meta",
+                  Text(weights[0].layout()) + " on " + weights[0].device().str());
+}
+
+}  // namespace
+
+TORCH_LIBRARY_IMPL(ascend_prefetch, CompositeExplicitAutograd, m) {
+    m.impl("prefetch", &PrefetchNowhere);
+}
+TORCH_LIBRARY_IMPL(ascend_prefetch, Meta, m) { m.impl("prefetch", &Prefetch<Backend::kMeta>); }
+TORCH_LIBRARY_IMPL(ascend_prefetch, CPU, m) { m.impl("prefetch", &Prefetch<Backend::kTwin>); }
+
+}  // namespace ops
