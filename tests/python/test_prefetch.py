@@ -1,0 +1,244 @@
+"""What prefetch loads, from the traces of the twin: every requested byte once, nothing else."""
+
+import random
+
+import pytest
+import torch
+
+from ascend_prefetch import ops, twin
+from mla_cases import SEED, same_bits
+from traces import LOAD, STORE, Trace
+
+BLOCK = 32
+CHUNK = 16 * 1024
+MIB = 1 << 20
+DTYPES = [torch.int8, torch.bool, torch.bfloat16, torch.float16, torch.float32, torch.int64]
+
+
+def random_bytes(size):
+    """A tensor of random bytes that starts at a block of memory."""
+    tensor = torch.randint(-128, 128, (size,), dtype=torch.int8)
+    assert tensor.data_ptr() % BLOCK == 0
+    return tensor
+
+
+class Launch:
+    """One call of the op and its trace; no tensor may have changed.
+
+    Attributes:
+        loads: per weight, (core, offset in the weight, bytes) of every load, core by core.
+        cores: vector cores launched.
+    """
+
+    def __init__(self, weights, **options):
+        before = [weight.clone() for weight in weights]
+        with twin.tracing() as traces:
+            result = torch.ops.ascend_prefetch.prefetch(weights, **options)
+        assert result is None
+        for weight, copy in zip(weights, before, strict=True):
+            assert same_bits(weight, copy)
+        (self.bytes,) = traces
+        trace = Trace(self.bytes)
+        assert trace.kernel == "prefetch"
+        assert trace.aic_count == 0
+        assert list(trace.tensors.values()) == [f"weights[{i}]" for i in range(len(weights))]
+        self.cores = trace.core_count
+        self.loads = [[] for _ in weights]
+        self.order = [[] for _ in range(self.cores)]  # of the weights, by core
+        for core in range(self.cores):
+            for op, _, tensor, _, offset, _, size, count in trace.records(core):
+                assert op != STORE
+                if op == LOAD:
+                    assert count == 1
+                    self.loads[tensor].append((core, offset, size))
+                    self.order[core].append(tensor)
+
+    def loaded(self, weight):
+        """(begin, end) of what was loaded of a weight, loads that adjoin each other as one.
+
+        No two of them may share a byte.
+        """
+        merged = []
+        for _, offset, size in sorted(self.loads[weight], key=lambda load: load[1]):
+            if merged and offset <= merged[-1][1]:
+                assert offset == merged[-1][1], "a byte was loaded twice"
+                merged[-1] = (merged[-1][0], offset + size)
+            else:
+                merged.append((offset, offset + size))
+        return merged
+
+    def bytes_per_core(self):
+        totals = [0] * self.cores
+        for loads in self.loads:
+            for core, _, size in loads:
+                totals[core] += size
+        return totals
+
+
+def blocks_of(weight, offset=0, max_bytes=None):
+    """(begin, end) of the blocks of memory that hold the requested bytes, inside the weight."""
+    end = weight.nbytes if max_bytes is None else min(offset + max_bytes, weight.nbytes)
+    address = weight.data_ptr()
+    first = (address + offset) // BLOCK * BLOCK - address
+    last = -(-(address + end) // BLOCK) * BLOCK - address
+    return [(max(first, 0), min(last, weight.nbytes))]
+
+
+# --- which bytes ---
+
+
+@pytest.mark.parametrize("cores", [1, 7, None])
+@pytest.mark.parametrize(
+    "size", [1, 31, 32, 33, 511, CHUNK - 1, CHUNK, CHUNK + 1, 3 * CHUNK + 32, MIB + 17]
+)
+def test_whole_weight(size, cores):
+    weight = random_bytes(size)
+    launch = Launch([weight], cores=cores)
+    assert launch.loaded(0) == [(0, size)]
+    assert launch.cores == (cores or 48)
+
+
+@pytest.mark.parametrize(
+    ("offset", "max_bytes", "expected"),
+    [
+        (0, 1, (0, 32)),
+        (0, 32, (0, 32)),
+        (0, 33, (0, 64)),
+        (1, 31, (0, 32)),
+        (31, 1, (0, 32)),
+        (31, 2, (0, 64)),
+        (32, 32, (32, 64)),
+        (33, 100, (32, 160)),
+        (4999, 20000, (4992, 25024)),
+        (50000, 1, (49984, 50001)),  # the last byte: its block ends with the weight
+        (49999, 10, (49984, 50001)),
+        (49983, 1, (49952, 49984)),
+        (0, 50001, (0, 50001)),
+        (0, 1 << 62, (0, 50001)),  # cut at the end of the weight
+        (40000, 1 << 62, (40000, 50001)),
+    ],
+)
+def test_offset_and_max_bytes(offset, max_bytes, expected):
+    weight = random_bytes(50001)
+    launch = Launch([weight], offsets=[offset], max_bytes=[max_bytes])
+    assert launch.loaded(0) == [expected] == blocks_of(weight, offset, max_bytes)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_dtypes(dtype):
+    """Offsets and sizes are bytes, whatever the elements."""
+    weight = random_bytes(8 * 999).view(torch.uint8)
+    weight = weight % 2 == 1 if dtype == torch.bool else weight.view(dtype)
+    assert Launch([weight]).loaded(0) == [(0, weight.nbytes)]
+    assert Launch([weight], offsets=[65], max_bytes=[100]).loaded(0) == [(64, 192)]
+
+
+@pytest.mark.parametrize("shape", [(), (1,), (3, 5, 7), (2, 1, 1, 64)])
+def test_shapes(shape):
+    assert Launch([torch.ones(shape)]).loaded(0) == [(0, 4 * torch.Size(shape).numel())]
+
+
+@pytest.mark.parametrize("start", [1, 5, 31, 33])
+def test_a_view_that_starts_inside_a_block(start):
+    """Blocks count from memory; bytes before the view belong to another tensor."""
+    view = random_bytes(5000)[start:4000]
+    assert Launch([view]).loaded(0) == [(0, view.nbytes)]
+    launch = Launch([view], offsets=[2], max_bytes=[1])
+    assert launch.loaded(0) == blocks_of(view, 2, 1)
+    launch = Launch([view], offsets=[100], max_bytes=[200])
+    assert launch.loaded(0) == blocks_of(view, 100, 200)
+
+
+def test_several_weights():
+    weights = [random_bytes(size) for size in (MIB, 1, 100, 20000, 33, 512, 7, CHUNK)]
+    offsets = [4096, 0, 50, 3, 0, 256, 6, 0]
+    max_bytes = [MIB // 2, 5, 10, 19000, 33, 1, 1, CHUNK]
+    launch = Launch(weights, offsets=offsets, max_bytes=max_bytes)
+    for index, weight in enumerate(weights):
+        assert launch.loaded(index) == blocks_of(weight, offsets[index], max_bytes[index])
+    for order in launch.order:
+        assert order == sorted(order)  # that of need
+
+
+def test_two_parts_of_a_weight():
+    """A block that both need is loaded with the first."""
+    storage = random_bytes(1000)
+    for offsets in ([0, 100], [100, 0]):
+        launch = Launch([storage, storage], offsets=offsets, max_bytes=[100, 100])
+        # One memory, one name in the trace.
+        assert sorted(launch.loaded(0) + launch.loaded(1)) == [(0, 224)]
+    halves = [storage[:500], storage[500:]]
+    launch = Launch(halves)
+    assert launch.loaded(0) == [(0, 500)]
+    assert launch.loaded(1) == [(0, 500)]
+
+
+def test_random_calls():
+    print(f"ASCEND_PREFETCH_SEED={SEED}")
+    generator = random.Random(SEED)
+    for _ in range(150):
+        weights, offsets, max_bytes = [], [], []
+        for _ in range(generator.randint(1, 8)):
+            start = generator.choice([0, 0, generator.randint(0, 100)])
+            size = int(2 ** generator.uniform(0, 19))
+            weights.append(random_bytes(start + size)[start:])
+            offsets.append(generator.choice([0, generator.randrange(size)]))
+            max_bytes.append(generator.choice([1 << 40, generator.randint(1, size + 10)]))
+        cores = generator.randint(1, 48)
+        launch = Launch(weights, offsets=offsets, max_bytes=max_bytes, cores=cores)
+        assert launch.cores == cores
+        for index, weight in enumerate(weights):
+            assert launch.loaded(index) == blocks_of(weight, offsets[index], max_bytes[index])
+
+
+# --- by which cores ---
+
+
+@pytest.mark.parametrize(("chip", "cores"), [("Ascend910_9391", 48), ("Ascend910B3", 40)])
+def test_all_vector_cores_by_default(chip, cores):
+    weight = random_bytes(3 * MIB)
+    with twin.chip(chip):
+        launch = Launch([weight])
+    assert launch.cores == cores
+    assert min(launch.bytes_per_core()) > 0
+
+
+@pytest.mark.parametrize("cores", [1, 2, 5, 16, 47, 48])
+def test_cores_share_the_work(cores):
+    size = 8 * MIB + 1000
+    launch = Launch([random_bytes(size)], cores=cores)
+    assert launch.loaded(0) == [(0, size)]
+    loads = launch.bytes_per_core()
+    assert len(loads) == cores
+    assert max(loads) - min(loads) <= 32 * 1024
+    # 16 KB at least, but for the end: smaller copies waste HBM.
+    assert sum(load[2] < CHUNK for load in launch.loads[0]) <= 1
+
+
+def test_usable_l2_can_be_filled():
+    weight = torch.zeros(140_928_614, dtype=torch.int8)
+    assert Launch([weight]).loaded(0) == [(0, weight.nbytes)]
+
+
+# --- accounts ---
+
+
+def test_account():
+    """As far as this launch goes, every byte is pending: whoever reads them runs later."""
+    weights = [random_bytes(5 * MIB), random_bytes(64)]
+    launch = Launch(weights, offsets=[64, 0], max_bytes=[MIB, 64])
+    account = twin.account_prefetch(launch.bytes, ["weights[0]", "weights[1]"])
+    planned = MIB + 64
+    assert account == {
+        "planned": planned, "landed": 0, "pending": planned, "unused": 0, "duplicated": 0,
+    }  # fmt: skip
+
+
+def test_the_documented_function():
+    weight, after = random_bytes(1000), torch.ones(3)
+    with twin.tracing() as traces:
+        assert ops.prefetch([weight]) is None
+        ops.prefetch((weight,), max_bytes=(100,), offsets=(3,), cores=2, after=after)
+    cores = [Trace(trace).core_count for trace in traces]
+    assert cores == [48, 2]
+    assert after.tolist() == [1, 1, 1]
