@@ -342,11 +342,18 @@ def prefetch(
     """Loads weights into L2 with vector cores alone, for windows outside the other ops.
 
     Such as under a collective, which leaves HBM idle. Changes no tensor. A compiled graph calls it
-    as often as the program does.
+    as often as the program does, and calls keep their order.
+
+    Of each weight it loads the 32-byte blocks of memory that hold the bytes asked for, each once,
+    and nothing outside the weight. Offsets that are multiples of 512 load fastest.
+
+    In all it loads at most the usable share of L2, 0.7 of its capacity, and refuses more: such a
+    prefetch evicts what it has brought. No two weights may share a byte asked for.
 
     Args:
         weights: 1 to 8 contiguous tensors of any dtype, in the order of need.
-        max_bytes: per weight, the most bytes to load, > 0; the whole weight by default.
+        max_bytes: per weight, the most bytes to load, > 0; by default, and beyond its end, all of
+            the weight from its offset.
         offsets: per weight, where in it to start, in bytes, >= 0 and before its end; 0 by default.
         cores: vector cores to use, 1 to all of the chip; by default all.
         after: a tensor that has to be computed before the prefetch starts, which is how a compiled
@@ -355,7 +362,8 @@ def prefetch(
     Raises:
         RuntimeError: a weight is not contiguous or on another device, or the lengths of the lists
             differ.
-        ValueError: a number out of range.
+        ValueError: a number out of range, no weight or an empty one, shared bytes, or more bytes
+            than L2 can use.
     """
     torch.ops.ascend_prefetch.prefetch(
         weights, max_bytes=max_bytes, offsets=offsets, cores=cores, after=after
