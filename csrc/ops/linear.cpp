@@ -53,15 +53,20 @@ void CheckWeight(const ArgumentChecks& check, const char* name, const at::Tensor
     }
 }
 
+void CheckForm(const ArgumentChecks& check, const LinearArguments& linear, at::ScalarType dtype) {
+    check.Rank(linear.weight_name, linear.weight, {2, 3});
+    if (!linear.quantised()) CheckNoQuant(check, linear);
+    check.DType(linear.weight_name, linear.weight, {linear.quantised() ? at::kChar : dtype});
+}
+
 void CheckLinear(const ArgumentChecks& check, const LinearArguments& linear, const c10::SymInt& out,
                  const c10::SymInt& in, at::ScalarType dtype) {
     const char* name = linear.weight_name;
+    CheckForm(check, linear, dtype);
     if (!linear.quantised()) {
-        CheckNoQuant(check, linear);
         CheckWeight(check, name, linear.weight, out, in, dtype);
         return;
     }
-    check.Rank(name, linear.weight, {2, 3});
     const auto lanes = [](const c10::SymInt& size) { return size > 0 && size % kLanes == 0; };
     check.RequireValue(lanes(in) && lanes(out), name,
                        "int8 with in and out features in multiples of 64", ShapeText({in, out}));

@@ -33,11 +33,15 @@ struct LinearArguments {
 void CheckWeight(const ArgumentChecks& check, const char* name, const at::Tensor& weight,
                  const c10::SymInt& out, const c10::SymInt& in, at::ScalarType dtype);
 
+/// Rank and dtype of the weight, and scales for an int8 one only: what tells its form. 16-bit
+/// weights are of `dtype`.
+void CheckForm(const ArgumentChecks& check, const LinearArguments& linear, at::ScalarType dtype);
+
 /// All arguments of a linear layer from `in` to `out` features. 16-bit weights are of `dtype`.
 void CheckLinear(const ArgumentChecks& check, const LinearArguments& linear, const c10::SymInt& out,
                  const c10::SymInt& in, at::ScalarType dtype);
 
-/// Features out of a layer whose arguments have not been checked yet; the rank is.
+/// Features out of a layer of which no more than the form has been checked.
 c10::SymInt OutFeatures(const LinearArguments& linear);
 
 /// What remains are [out, in] weights with two dimensions and NZ ones with three.

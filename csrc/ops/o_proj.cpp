@@ -82,7 +82,7 @@ void CheckUpProjection(const ArgumentChecks& check, const Arguments& args, Dimen
 Dimensions CheckArguments(const ArgumentChecks& check, const Arguments& args) {
     const auto dtype = args.attn_output.scalar_type();
     check.DType("attn_output", args.attn_output, {at::kBFloat16, at::kHalf});
-    check.Rank("o_proj_weight", args.o_proj.weight, {2, 3});
+    CheckForm(check, args.o_proj, dtype);
     Dimensions dims;
     dims.tokens = args.attn_output.dim() > 0 ? args.attn_output.sym_size(0) : c10::SymInt(0);
     if (args.w_uv) {

@@ -147,7 +147,7 @@ void CheckIndexer(const ArgumentChecks& check, const PrologArguments& args,
                   const IndexerArguments& indexer, Dimensions& dims, at::ScalarType dtype) {
     check.Require(HasLatent(args), "indexer_wq_b", "None for models without a query latent",
                   "a tensor");
-    check.Rank("indexer_wq_b", indexer.wq_b.weight, {2, 3});
+    CheckForm(check, indexer.wq_b, dtype);
     check.Rank("indexer_k_norm_weight", *indexer.k_norm_weight, {1});
     dims.indexer_dim = indexer.k_norm_weight->sym_size(0);
     const auto dim = dims.indexer_dim;
