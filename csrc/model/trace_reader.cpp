@@ -1,5 +1,6 @@
 #include "model/trace_reader.h"
 
+#include <algorithm>
 #include <cstring>
 #include <stdexcept>
 
@@ -37,6 +38,13 @@ public:
             throw std::invalid_argument(std::string("trace: ends inside its ") + what);
         std::string text = bytes_.substr(at_, end - at_);
         at_ = end + 1;
+        // Error texts quote names: bytes that are no text could not be reported.
+        const bool printable =
+            std::all_of(text.begin(), text.end(), [](char c) { return c >= ' ' && c <= '~'; });
+        if (!printable) {
+            throw std::invalid_argument(std::string("trace: a text among its ") + what +
+                                        " is not printable ASCII");
+        }
         return text;
     }
 

@@ -155,6 +155,15 @@ TEST(flags_that_do_not_pair_are_refused) {
     CHECK_THROWS_WITH(Account({CrossWait(3)}, {kSet}, {}), std::invalid_argument, "is never set");
 }
 
+TEST(names_that_are_no_text_are_refused) {
+    twin::Trace trace;
+    trace.kernel = "by hand";
+    trace.chip = "Ascend910B4";
+    trace.tensors = {{"weig\xC1t", nullptr, kWeightBytes, false}};
+    CHECK_THROWS_WITH(model::ReadTrace(trace.Serialise()), std::invalid_argument,
+                      "is not printable ASCII");
+}
+
 TEST(the_l2_cache_drops_the_least_recently_used_line) {
     model::L2Cache cache(3 * 512, 512);
     for (const uint64_t line : {1u, 2u, 3u}) cache.Touch(line);
