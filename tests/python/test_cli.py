@@ -211,8 +211,8 @@ def test_all_runs_every_op(capsys, tmp_path):
     for row in rows[:1] + rows[2:]:
         assert row["check"]["ok"] is True
         assert (row["tp"], row["tokens"], row["dtype"]) == (16, 2, "bf16")
-        # Of that process: these tests need far more.
-        assert 100 < row["twin"]["peak_rss_mb"] < 600
+        # Most of it is torch, whose builds differ; the whole of this model is far below 100 MB.
+        assert 100 < row["twin"]["peak_rss_mb"] < 1500
     printed = capsys.readouterr()
     lines = printed.out.splitlines()
     assert len(lines) == 6
