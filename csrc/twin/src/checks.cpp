@@ -90,6 +90,41 @@ void RequireInside(const char* instruction, const char* operand, const Local& lo
     }
 }
 
+Accesses::Accesses(const char* instruction, TracePipe pipe, const Site& site, bool in_order)
+    : sanitizer_(Current().machine->sanitizer()) {
+    Core& core = Current();
+    core.last_instruction = site;
+    if (sanitizer_ == nullptr) return;
+    sanitizer_->Begin(static_cast<uint32_t>(core.machine->Position(core)), pipe, instruction, site,
+                      in_order);
+}
+
+void Accesses::Read(const Local& local, int64_t first, int64_t bytes) const {
+    if (sanitizer_ != nullptr) sanitizer_->ReadLocal(local, first, bytes);
+}
+
+void Accesses::Write(const Local& local, int64_t first, int64_t bytes) const {
+    if (sanitizer_ != nullptr) sanitizer_->WriteLocal(local, first, bytes);
+}
+
+void Accesses::Move(const Local& dst, int64_t dst_first, const Local& src, int64_t src_first,
+                    int64_t bytes) const {
+    if (sanitizer_ != nullptr) sanitizer_->MoveLocal(dst, dst_first, src, src_first, bytes);
+}
+
+void Accesses::Read(int tensor, const Global& global, uint64_t bytes) const {
+    if (sanitizer_ != nullptr) sanitizer_->ReadGm(tensor, Offset(tensor, global), bytes);
+}
+
+void Accesses::Write(int tensor, const Global& global, uint64_t bytes) const {
+    if (sanitizer_ != nullptr) sanitizer_->WriteGm(tensor, Offset(tensor, global), bytes);
+}
+
+uint64_t Accesses::Offset(int tensor, const Global& global) const {
+    const GmTensor& found = Current().machine->config().tensors[tensor];
+    return static_cast<uint64_t>(global.data - static_cast<const uint8_t*>(found.data));
+}
+
 std::string TensorName(const Global& global) {
     const Machine& machine = *Current().machine;
     const int tensor = machine.FindTensor(global.data, 1, false);

@@ -55,6 +55,18 @@ void RecordTransfer(int tensor, const Global& global, const Local& local, const 
 void Transfer(const char* instruction, const Global& global, const Local& local,
               const Blocks& blocks, bool store, const Site& site) {
     const int tensor = CheckTransfer(instruction, global, local, blocks, store, site);
+    const Accesses accesses(instruction, store ? TracePipe::kMte3 : TracePipe::kMte2, site);
+    for (uint64_t i = 0; accesses.On() && i < blocks.count; ++i) {
+        const Global piece = {global.data + i * blocks.gm_stride, nullptr};
+        const auto start = static_cast<int64_t>(i * blocks.local_stride);
+        if (store) {
+            accesses.Read(local, start, static_cast<int64_t>(blocks.bytes));
+            accesses.Write(tensor, piece, blocks.bytes);
+        } else {
+            accesses.Read(tensor, piece, blocks.bytes);
+            accesses.Write(local, start, static_cast<int64_t>(blocks.bytes));
+        }
+    }
     for (uint64_t i = 0; i < blocks.count; ++i) {
         uint8_t* gm = global.data + i * blocks.gm_stride;
         uint8_t* ub = local.data + i * blocks.local_stride;
@@ -146,7 +158,11 @@ void CopyInUb(const Local& dst, const Local& src, DType type, const LocalBlocks&
                  static_cast<unsigned long long>(block * kBlockBytes));
         }
     });
+    const Accesses accesses("DataCopy", TracePipe::kV, site);
     for (uint64_t i = 0; i < blocks.count; ++i) {
+        accesses.Move(dst, static_cast<int64_t>(i * blocks.dst_stride), src,
+                      static_cast<int64_t>(i * blocks.src_stride),
+                      static_cast<int64_t>(blocks.bytes));
         std::memcpy(dst.data + i * blocks.dst_stride, src.data + i * blocks.src_stride,
                     blocks.bytes);
     }
@@ -175,7 +191,11 @@ void CopyToFixpipe(const Local& dst, const Local& src, DType type, const LocalBl
     const uint64_t src_extent = (blocks.count - 1) * blocks.src_stride + blocks.bytes;
     RequireInside(kInstruction, "dst", dst, 0, static_cast<int64_t>(dst_extent), site);
     RequireInside(kInstruction, "src", src, 0, static_cast<int64_t>(src_extent), site);
+    const Accesses accesses(kInstruction, TracePipe::kFix, site);
     for (uint64_t i = 0; i < blocks.count; ++i) {
+        accesses.Move(dst, static_cast<int64_t>(i * blocks.dst_stride), src,
+                      static_cast<int64_t>(i * blocks.src_stride),
+                      static_cast<int64_t>(blocks.bytes));
         std::memcpy(dst.data + i * blocks.dst_stride, src.data + i * blocks.src_stride,
                     blocks.bytes);
     }
@@ -271,10 +291,22 @@ void CopyPadGmToLocal(const Local& dst, const Global& src, DType type,
     RequireInside("DataCopyPad", "dst", dst, 0, extent, site);
     const int tensor =
         RequireGm("DataCopyPad", src, blocks.bytes, blocks.count, blocks.gm_stride, false, site);
+    const Accesses accesses("DataCopyPad", TracePipe::kMte2, site);
     for (uint64_t i = 0; i < blocks.count; ++i) {
         uint8_t* to = dst.data + i * blocks.local_stride;
         const uint8_t* from = src.data + i * blocks.gm_stride;
         const bool repeat_first = !pad && left == 0 && right == 0;
+        // Padding that the page does not promise counts as not written, whatever was there before.
+        const bool all = pad || repeat_first;
+        accesses.Read(tensor, {src.data + i * blocks.gm_stride, nullptr}, blocks.bytes);
+        const auto start = static_cast<int64_t>(i * blocks.local_stride);
+        accesses.Write(dst, start, static_cast<int64_t>(padded));
+        if (accesses.On() && !all) {
+            const int64_t data = left * element;
+            const int64_t tail = data + static_cast<int64_t>(params.blockLen);
+            std::memset(accesses.Written(dst, start), 0, static_cast<size_t>(data));
+            std::memset(accesses.Written(dst, start + tail), 0, padded - static_cast<size_t>(tail));
+        }
         if (pad || repeat_first) {
             const auto* fill = pad ? static_cast<const uint8_t*>(value) : from;
             for (uint64_t byte = 0; byte < padded; byte += element)
@@ -342,6 +374,16 @@ void CopyNd2Nz(const Local& dst, const Global& src, DType type, const AscendC::N
         const int tensor =
             RequireGm("DataCopy (ND2NZ)", from, row_bytes, params.nValue, row_stride, false, site);
         uint8_t* to = dst.data + matrix * nz_stride;
+        const Accesses accesses("DataCopy (ND2NZ)", TracePipe::kMte2, site);
+        for (uint64_t row = 0; accesses.On() && row < params.nValue; ++row) {
+            accesses.Read(tensor, {from.data + row * row_stride, nullptr}, row_bytes);
+            for (uint64_t block = 0; block < full + (tail != 0 ? 1 : 0); ++block) {
+                accesses.Write(
+                    dst,
+                    static_cast<int64_t>(matrix * nz_stride + row * n_stride + block * c0_stride),
+                    kBlockBytes);
+            }
+        }
         for (uint64_t row = 0; row < params.nValue; ++row) {
             const uint8_t* source = from.data + row * row_stride;
             uint8_t* target = to + row * n_stride;

@@ -13,6 +13,7 @@
 
 #include "ascendc/types.h"
 #include "fiber.h"
+#include "sanitizer.h"
 #include "twin/detail.h"
 #include "twin/launch.h"
 
@@ -60,6 +61,7 @@ struct Core {
     std::array<uint8_t, kCrossFlags> cross_counter{};
     uint32_t buffer_count = 0;
     void* pipe_object = nullptr;  ///< the live TPipe
+    Site last_instruction{"start", 0};
 
     CoreState state = CoreState::kReady;
     int waiting_flag = -1;
@@ -79,6 +81,12 @@ public:
     void Run();
 
     const LaunchConfig& config() const { return config_; }
+    /// Null when it is off.
+    Sanitizer* sanitizer() const { return sanitizer_.get(); }
+    /// Index into cores_ and arrivals_.
+    size_t Position(const Core& core) const {
+        return core.is_aic ? core.index : AicCount() + core.index;
+    }
     uint32_t block_count() const { return block_count_; }
     /// The registered tensor that holds [address, address + bytes), or -1. Where several do, the
     /// first one registered; for a write the first writable one, if there is one.
@@ -91,10 +99,6 @@ private:
     void RunCore(Core& core);
     void Resume(Core& core);
     uint32_t AicCount() const;
-    /// Index into cores_ and arrivals_.
-    size_t Position(const Core& core) const {
-        return core.is_aic ? core.index : AicCount() + core.index;
-    }
     /// Positions of the cores that have to set a flag together with `core`.
     std::vector<size_t> Group(const Core& core, int mode) const;
     void CheckCoreEnd(const Core& core) const;
@@ -114,6 +118,7 @@ private:
     std::vector<std::unique_ptr<Core>> cores_;
     BufferMemory memory_;
     std::vector<std::array<Arrivals, kCrossFlags>> arrivals_;  ///< per core
+    std::unique_ptr<Sanitizer> sanitizer_;
     std::unordered_map<std::string, uint32_t> site_index_;
     std::unordered_map<const char*, std::unordered_map<int, uint32_t>> site_cache_;
     bool cancelling_ = false;
@@ -146,6 +151,31 @@ void RequireInside(const char* instruction, const char* operand, const Local& lo
 /// its index.
 int RequireGm(const char* instruction, const Global& global, uint64_t bytes, uint64_t count,
               uint64_t stride, bool write, const Site& site);
+
+/// What an instruction reads and writes, told to the sanitizer. Reads come before writes.
+class Accesses {
+public:
+    Accesses(const char* instruction, TracePipe pipe, const Site& site, bool in_order = false);
+
+    /// Bytes [first, first + bytes) from the start of an operand.
+    void Read(const Local& local, int64_t first, int64_t bytes) const;
+    void Write(const Local& local, int64_t first, int64_t bytes) const;
+    /// Read and written, but not used.
+    void Move(const Local& dst, int64_t dst_first, const Local& src, int64_t src_first,
+              int64_t bytes) const;
+    void Read(int tensor, const Global& global, uint64_t bytes) const;
+    void Write(int tensor, const Global& global, uint64_t bytes) const;
+    /// Sanitizer::Written; only when On().
+    uint8_t* Written(const Local& local, int64_t first) const {
+        return sanitizer_->Written(local, first);
+    }
+    bool On() const { return sanitizer_ != nullptr; }
+
+private:
+    uint64_t Offset(int tensor, const Global& global) const;
+
+    Sanitizer* sanitizer_;
+};
 
 /// Name of the registered tensor that an address lies in, "none" outside of all.
 std::string TensorName(const Global& global);

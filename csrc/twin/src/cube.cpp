@@ -335,6 +335,10 @@ TWIN_SIMD_CLONES void MultiplyInt8(IntegerOperands& operands, int32_t* c, const 
     }
 }
 
+/// From this size on the cube orders products that add to the same bytes of L0C (Mmad, note on
+/// synchronisation).
+constexpr uint32_t kSelfOrderingFractals = 10;
+
 // 8 bits: the square is 32 rows of 32 bytes, one fractal below the other; so is its transpose.
 void TransposeSquare8(uint8_t* first, uint8_t* second, const uint8_t* square) {
     for (uint32_t row = 0; row < 32; ++row) {
@@ -383,11 +387,17 @@ void LoadFractals(const Local& dst, const Local& src, DType type,
     RequireInside("LoadData", "src", src, start,
                   start + (repeats - 1) * source_step + kFractalBytes, site);
     RequireInside("LoadData", "dst", dst, 0, (repeats - 1) * target_step + kFractalBytes, site);
+    const Accesses accesses("LoadData", TracePipe::kMte1, site);
     for (int64_t i = 0; i < repeats; ++i) {
         const uint8_t* from = src.data + start + i * source_step;
         uint8_t* to = dst.data + i * target_step;
+        accesses.Move(dst, i * target_step, src, start + i * source_step, kFractalBytes);
         if (params.ifTranspose) {
             TransposeFractal16(to, from);
+            if (accesses.On()) {
+                TransposeFractal16(accesses.Written(dst, i * target_step),
+                                   accesses.Written(src, start + i * source_step));
+            }
         } else {
             std::memcpy(to, from, kFractalBytes);
         }
@@ -434,16 +444,26 @@ void LoadTransposedSquares(const Local& dst, const Local& src, DType type,
                   site);
     const int64_t extent = ((repeats - 1) * gap + (fractals - 1) * fractal_gap + 1) * kFractalBytes;
     RequireInside(kInstruction, "dst", dst, 0, extent, site);
+    const Accesses accesses(kInstruction, TracePipe::kMte1, site);
     for (int64_t i = 0; i < repeats; ++i) {
-        const uint8_t* const from = src.data + start + i * source_step;
-        uint8_t* const to = dst.data + i * gap * kFractalBytes;
-        uint8_t* const second = to + fractal_gap * kFractalBytes;
-        if (element == 1) {
-            TransposeSquare8(to, second, from);
-        } else if (element == 2) {
-            TransposeFractal16(to, from);
-        } else {
-            TransposeSquare32(to, second, from);
+        for (int64_t fractal = 0; fractal < fractals; ++fractal) {
+            accesses.Move(dst, (i * gap + fractal * fractal_gap) * kFractalBytes, src,
+                          start + i * source_step + fractal * kFractalBytes, kFractalBytes);
+        }
+        const auto transpose = [&](uint8_t* to, const uint8_t* from) {
+            uint8_t* const second = to + fractal_gap * kFractalBytes;
+            if (element == 1) {
+                TransposeSquare8(to, second, from);
+            } else if (element == 2) {
+                TransposeFractal16(to, from);
+            } else {
+                TransposeSquare32(to, second, from);
+            }
+        };
+        const int64_t first = start + i * source_step;
+        transpose(dst.data + i * gap * kFractalBytes, src.data + first);
+        if (accesses.On()) {
+            transpose(accesses.Written(dst, i * gap * kFractalBytes), accesses.Written(src, first));
         }
     }
     Record(TraceOp::kMove, TracePipe::kMte1, site, [&](TraceRecord& record) {
@@ -485,6 +505,38 @@ void MatrixMultiply(const Local& c, DType c_type, const Local& a, const Local& b
     RequireInside("Mmad", "fm", a, 0, m1 * k1 * kFractalBytes, site);
     RequireInside("Mmad", "filter", b, 0, k1 * n1 * kFractalBytes, site);
     RequireInside("Mmad", "dst", c, 0, m1 * n1 * 256 * DTypeBytes(c_type), site);
+    // Of the last fractals what m, n and k leave out is read, but not used.
+    const Accesses accesses("Mmad", TracePipe::kM, site,
+                            (params.m / 16) * (params.n / 16) >= kSelfOrderingFractals);
+    if (accesses.On()) {
+        const auto read_fractal = [&](const Local& from, int64_t fractal, int64_t rows, int64_t j) {
+            const int64_t depth = std::min<int64_t>(params.k - j * k0, k0) * element;
+            const int64_t first = fractal * kFractalBytes;
+            if (depth == kBlockBytes) {
+                accesses.Read(from, first, rows * kBlockBytes);
+                return;
+            }
+            for (int64_t row = 0; row < rows; ++row) {
+                accesses.Read(from, first + row * kBlockBytes, depth);
+            }
+        };
+        for (int64_t i = 0; i < m1; ++i) {
+            const int64_t rows = std::min<int64_t>(params.m - i * 16, 16);
+            for (int64_t j = 0; j < k1; ++j) read_fractal(a, i * k1 + j, rows, j);
+        }
+        for (int64_t j = 0; j < k1; ++j) {
+            for (int64_t i = 0; i < n1; ++i) {
+                const int64_t columns = std::min<int64_t>(params.n - i * 16, 16);
+                read_fractal(b, j * n1 + i, columns, j);
+            }
+        }
+        const int64_t row_bytes = 16 * DTypeBytes(c_type);
+        for (int64_t i = 0; i < n1; ++i) {
+            const int64_t first = i * m1 * 16 * row_bytes;
+            if (!params.cmatrixInitVal) accesses.Read(c, first, params.m * row_bytes);
+            accesses.Write(c, first, params.m * row_bytes);
+        }
+    }
     // Found once per product: a look-up of thread-local storage inside the loops would cost more
     // than they do.
     static thread_local FloatOperands operands;

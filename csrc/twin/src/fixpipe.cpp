@@ -259,6 +259,16 @@ void FixpipeToGm(const Global& dst, DType dst_type, const Local& src, DType src_
     const int tensor =
         RequireGm(kInstruction, dst, layout.bytes, layout.count, layout.stride, true, site);
     const std::vector<Scale> decoded = DecodeScales(scales, src_type, dst_type, params, site);
+    const Accesses accesses(kInstruction, TracePipe::kFix, site);
+    for (uint32_t block = 0; accesses.On() && block < blocks; ++block) {
+        accesses.Read(src, block * source_stride, int64_t{params.mSize} * 64);
+    }
+    if (accesses.On() && scales != nullptr) {
+        accesses.Read(*scales, 0, int64_t{params.nSize} * 8);
+    }
+    for (uint64_t i = 0; accesses.On() && i < layout.count; ++i) {
+        accesses.Write(tensor, {dst.data + i * layout.stride, nullptr}, layout.bytes);
+    }
     for (uint32_t row = 0; row < params.mSize; ++row) {
         for (uint32_t block = 0; block < blocks; ++block) {
             Convert(src.data + block * source_stride + row * 64, src_type,

@@ -163,6 +163,15 @@ Machine::Machine(const LaunchConfig& config, const std::function<void()>& kernel
         cores_.push_back(std::move(core));
     }
     arrivals_.resize(cores_.size());
+    if (config_.sanitize != SanitizeMode::kOff) {
+        std::vector<std::array<uint32_t, kShadowBuffers>> capacity(cores_.size());
+        for (size_t i = 0; i < cores_.size(); ++i) {
+            for (uint32_t buffer = 0; buffer < kShadowBuffers; ++buffer) {
+                capacity[i][buffer] = cores_[i]->Capacity(static_cast<TraceBuffer>(buffer));
+            }
+        }
+        sanitizer_ = std::make_unique<Sanitizer>(config_.sanitize, config_.tensors, capacity);
+    }
 
     if (config.trace != nullptr) {
         *config.trace = Trace{};
@@ -375,11 +384,13 @@ void Machine::CrossSet(Core& core, int mode, int id, const Site& site) {
         if (arrivals_[member][id].pending == 0) return;
     }
     for (const size_t member : group) --arrivals_[member][id].pending;
+    std::vector<size_t> signalled_cores;
     for (size_t i = 0; i < cores_.size(); ++i) {
         Core& other = *cores_[i];
         const bool signalled = mode == 2 ? other.is_aic != core.is_aic && other.block == core.block
                                          : std::find(group.begin(), group.end(), i) != group.end();
         if (!signalled) continue;
+        signalled_cores.push_back(i);
         if (++other.cross_counter[id] > kCrossCounterMax) {
             Fail("cross-core-counter", site,
                  "flag %d of %s was signalled more than %d times without a wait", id,
@@ -390,6 +401,7 @@ void Machine::CrossSet(Core& core, int mode, int id, const Site& site) {
             if (arrivals_[i][id].pending == 0) arrivals_[i][id].mode = mode;
         }
     }
+    if (sanitizer_ != nullptr) sanitizer_->CrossSignal(group, signalled_cores, id);
 }
 
 void Machine::CrossWait(Core& core, int id, const Site& site) {
@@ -448,6 +460,9 @@ Local AllocateLocal(TraceBuffer buffer, uint64_t bytes, Site site) {
     local.data = core.memory[static_cast<int>(buffer)] + used;
     std::memset(local.data, kPoison, bytes);
     used = local.end;
+    if (Sanitizer* sanitizer = core.machine->sanitizer()) {
+        sanitizer->Allocate(static_cast<uint32_t>(core.machine->Position(core)), local);
+    }
     return local;
 }
 
@@ -466,6 +481,12 @@ uint8_t* ScalarAccess(const Local& operand, uint32_t bytes, bool write, Site sit
     const char* name = write ? "SetValue" : "GetValue";
     RequireInside(name, "tensor", operand, 0, bytes, site);
     RequireBuffer(name, "tensor", operand, TraceBuffer::kUb, site);
+    const Accesses accesses(name, TracePipe::kS, site);
+    if (write) {
+        accesses.Write(operand, 0, bytes);
+    } else {
+        accesses.Read(operand, 0, bytes);
+    }
     Record(TraceOp::kScalar, TracePipe::kS, site, [&](TraceRecord& record) {
         FillLocal(record, operand, bytes);
         record.args[0] = write ? 1 : 0;

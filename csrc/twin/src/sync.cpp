@@ -17,6 +17,8 @@ bool IsCubePipe(TracePipe pipe) {
 
 bool IsVectorPipe(TracePipe pipe) { return pipe == TracePipe::kV; }
 
+uint32_t Position(const Core& core) { return static_cast<uint32_t>(core.machine->Position(core)); }
+
 void RequirePipe(const char* instruction, TracePipe pipe, Site site) {
     const Core& core = Current();
     if (core.is_aic ? IsVectorPipe(pipe) : IsCubePipe(pipe)) {
@@ -41,6 +43,26 @@ void RequireEventId(const char* instruction, int event, int id, Site site) {
         Fail("event-id", site, "%s<%s> with event id %d; ids are 0 to %d", instruction,
              EventName(event), id, kEventIds - 1);
     }
+}
+
+std::string Where(const Site& site) {
+    return site.line == 0 ? site.file : std::string(site.file) + ":" + std::to_string(site.line);
+}
+
+/// Whether a synchronisation call is to do nothing; notes that it was reached.
+template <typename Name>
+bool Disabled(const Name& name, const Site& site) {
+    const Core& core = Current();
+    const LaunchConfig& config = core.machine->config();
+    if (config.sync_calls == nullptr && config.disabled == nullptr) return false;
+    const SyncCall call{name(), Where(site), Where(core.last_instruction)};
+    if (config.sync_calls != nullptr) config.sync_calls->insert(call);
+    if (config.disabled == nullptr) return false;
+    return !(call < *config.disabled) && !(*config.disabled < call);
+}
+
+bool EventDisabled(const char* instruction, int event, const Site& site) {
+    return Disabled([&] { return std::string(instruction) + "<" + EventName(event) + ">"; }, site);
 }
 
 }  // namespace
@@ -77,6 +99,7 @@ void ReleaseEvent(int event, int id, Site site) {
 void SetEvent(int event, TracePipe source, TracePipe destination, int id, Site site) {
     RequireEventPipes("SetFlag", source, destination, site);
     RequireEventId("SetFlag", event, id, site);
+    if (EventDisabled("SetFlag", event, site)) return;
     Core& core = Current();
     if (core.event_set[event][id]) {
         Fail("event-set-twice", site,
@@ -85,6 +108,9 @@ void SetEvent(int event, TracePipe source, TracePipe destination, int id, Site s
     }
     core.event_set[event][id] = true;
     core.event_site[event][id] = site;
+    if (Sanitizer* sanitizer = core.machine->sanitizer()) {
+        sanitizer->SetEvent(Position(core), source, event, id);
+    }
     Record(TraceOp::kSetFlag, source, site, [&](TraceRecord& record) {
         record.args[0] = static_cast<uint32_t>(source);
         record.args[1] = static_cast<uint32_t>(destination);
@@ -97,12 +123,16 @@ void SetEvent(int event, TracePipe source, TracePipe destination, int id, Site s
 void WaitEvent(int event, TracePipe source, TracePipe destination, int id, Site site) {
     RequireEventPipes("WaitFlag", source, destination, site);
     RequireEventId("WaitFlag", event, id, site);
+    if (EventDisabled("WaitFlag", event, site)) return;
     Core& core = Current();
     if (!core.event_set[event][id]) {
         Fail("unpaired-event", site, "WaitFlag<%s>(%d) without a SetFlag before it",
              EventName(event), id);
     }
     core.event_set[event][id] = false;
+    if (Sanitizer* sanitizer = core.machine->sanitizer()) {
+        sanitizer->WaitEvent(Position(core), destination, event, id);
+    }
     Record(TraceOp::kWaitFlag, destination, site, [&](TraceRecord& record) {
         record.args[0] = static_cast<uint32_t>(source);
         record.args[1] = static_cast<uint32_t>(destination);
@@ -112,24 +142,41 @@ void WaitEvent(int event, TracePipe source, TracePipe destination, int id, Site 
 
 void Barrier(TracePipe pipe, Site site) {
     RequirePipe("PipeBarrier", pipe, site);
+    const auto name = [&] { return std::string("PipeBarrier<") + PipeName(pipe) + ">"; };
+    if (Disabled(name, site)) return;
+    const Core& core = Current();
+    if (Sanitizer* sanitizer = core.machine->sanitizer()) {
+        sanitizer->Barrier(Position(core), pipe);
+    }
     Record(TraceOp::kBarrier, pipe, site, [](TraceRecord&) {});
 }
 
 void CrossSet(int mode, TracePipe pipe, int id, Site site) {
     RequirePipe("CrossCoreSetFlag", pipe, site);
     RequireRange("CrossCoreSetFlag", "flagId", id, 0, kCrossFlags - 1, site);
+    const auto name = [&] {
+        return "CrossCoreSetFlag<" + std::to_string(mode) + ", " + PipeName(pipe) + ">";
+    };
+    if (Disabled(name, site)) return;
     Core& core = Current();
     Record(TraceOp::kCrossSet, pipe, site, [&](TraceRecord& record) {
         record.args[0] = static_cast<uint32_t>(mode);
         record.args[1] = static_cast<uint32_t>(id);
     });
+    if (Sanitizer* sanitizer = core.machine->sanitizer()) {
+        sanitizer->CrossSet(Position(core), pipe, id);
+    }
     core.machine->CrossSet(core, mode, id, site);
 }
 
 void CrossWait(int id, Site site) {
     RequireRange("CrossCoreWaitFlag", "flagId", id, 0, kCrossFlags - 1, site);
+    if (Disabled([] { return std::string("CrossCoreWaitFlag"); }, site)) return;
     Core& core = Current();
     core.machine->CrossWait(core, id, site);
+    if (Sanitizer* sanitizer = core.machine->sanitizer()) {
+        sanitizer->CrossWait(Position(core), id);
+    }
     Record(TraceOp::kCrossWait, TracePipe::kAll, site,
            [&](TraceRecord& record) { record.args[0] = static_cast<uint32_t>(id); });
 }
@@ -151,6 +198,10 @@ TPipe::~TPipe() {
     core.pipe_object = nullptr;
     core.allocated.fill(0);
     core.buffer_count = 0;
+    if (twin::Sanitizer* sanitizer = core.machine->sanitizer()) {
+        sanitizer->Barrier(static_cast<uint32_t>(core.machine->Position(core)),
+                           twin::TracePipe::kAll);
+    }
     twin::Record(twin::TraceOp::kBarrier, twin::TracePipe::kAll, twin::Site{"~TPipe", 0},
                  [](twin::TraceRecord&) {});
 }

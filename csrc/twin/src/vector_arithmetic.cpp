@@ -215,6 +215,9 @@ void OneSource(VectorOp op, const char* instruction, DType type, const Local& ds
     RequireOperand(instruction, walk, to, site);
     RequireOperand(instruction, walk, from, site);
     RequireOverlap(instruction, walk, to, from, false, site);
+    const Accesses accesses(instruction, TracePipe::kV, site);
+    ReadLanes(accesses, walk, from);
+    WriteLanes(accesses, walk, to);
     RecordVector(dst, ExtentOf(walk, to), walk.repeats, walk.ActiveLanes() * bytes, bytes, site);
     Execute(op, {instruction, type, walk, to, from, nullptr, scalar, site});
 }
@@ -242,6 +245,10 @@ void VectorBinary(VectorOp op, DType type, const Local& dst, const Local& src0, 
     const bool still = !walk.contiguous && (params.src1RepStride == 0 || params.dstRepStride == 0);
     RequireOverlap(instruction, walk, to, from0, false, site);
     RequireOverlap(instruction, walk, to, from1, still && MayAccumulate(op, type), site);
+    const Accesses accesses(instruction, TracePipe::kV, site);
+    ReadLanes(accesses, walk, from0);
+    ReadLanes(accesses, walk, from1);
+    WriteLanes(accesses, walk, to);
     RecordVector(dst, ExtentOf(walk, to), walk.repeats, walk.ActiveLanes() * bytes, bytes, site);
     Execute(op, {instruction, type, walk, to, from0, &from1, nullptr, site});
 }

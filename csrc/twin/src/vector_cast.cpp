@@ -207,6 +207,9 @@ void VectorCast(const Local& dst, DType dst_type, const Local& src, DType src_ty
     RequireOperand("Cast", walk, to, site);
     RequireOperand("Cast", walk, from, site);
     RequireOverlap("Cast", walk, to, from, false, site);
+    const Accesses accesses("Cast", TracePipe::kV, site);
+    ReadLanes(accesses, walk, from);
+    WriteLanes(accesses, walk, to);
     RecordVector(dst, ExtentOf(walk, to), walk.repeats, walk.ActiveLanes() * dst_bytes, widest,
                  site);
     const Task task{walk, to, from, mode, site};

@@ -35,6 +35,7 @@ void VectorDuplicate(DType type, const Local& dst, const void* scalar, const Vec
     if (walk.Empty()) return;
     const Operand to = MakeOperand("dst", dst, bytes, walk, block_stride, repeat_stride);
     RequireOperand("Duplicate", walk, to, site);
+    WriteLanes(Accesses("Duplicate", TracePipe::kV, site), walk, to);
     RecordVector(dst, ExtentOf(walk, to), walk.repeats, walk.ActiveLanes() * bytes, bytes, site);
     if (bytes == 2) {
         FillLanes<uint16_t>(walk, to, scalar);
@@ -73,6 +74,12 @@ void VectorBrcb(DType type, const Local& dst, const Local& src, int64_t repeats,
         }
     }
     RequireDisjoint("Brcb", writes, "src", reads, site);
+    const Accesses accesses("Brcb", TracePipe::kV, site);
+    accesses.Read(src, 0, src_bytes);
+    for (int64_t i = 0; accesses.On() && i < repeats * kBlocksPerRepeat; ++i) {
+        accesses.Write(dst, i / kBlocksPerRepeat * repeat_step + i % kBlocksPerRepeat * block_step,
+                       kBlockBytes);
+    }
     RecordVector(dst, {0, dst_bytes}, static_cast<uint64_t>(repeats),
                  static_cast<uint64_t>(repeats) * kRepeatBytes, static_cast<uint32_t>(bytes), site);
     for (int64_t repeat = 0; repeat < repeats; ++repeat) {

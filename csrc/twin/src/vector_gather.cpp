@@ -148,6 +148,15 @@ uint64_t VectorGatherMask(DType type, const Local& dst, const Local& src, const 
 
     const int64_t iterations =
         request.repeats * ((request.elements * bytes + kRepeatBytes - 1) / kRepeatBytes);
+    // All elements that are offered are read; those that are not kept may hold anything.
+    const Accesses accesses(kInstruction, TracePipe::kV, site);
+    for (size_t i = 0; accesses.On() && i < kept.size(); ++i) accesses.Read(src, kept[i], bytes);
+    if (pattern != nullptr) {
+        for (int64_t repeat = 0; repeat < request.repeats; ++repeat) {
+            accesses.Read(*pattern, repeat * request.pattern_step, PatternBytesPerRepeat(request));
+        }
+    }
+    accesses.Write(dst, 0, dst_bytes);
     RecordVector(dst, {0, dst_bytes}, static_cast<uint64_t>(iterations),
                  static_cast<uint64_t>(dst_bytes), static_cast<uint32_t>(bytes), site);
     for (size_t i = 0; i < kept.size(); ++i) {

@@ -92,6 +92,10 @@ void VectorGather(DType type, const Local& dst, const Local& src, const Local& s
         SourceOffsets(walk, src, src_offset, src_base, bytes, site);
     RequireDisjointOperands(walk, to, offsets, src, sources, site);
 
+    const Accesses accesses(kInstruction, TracePipe::kV, site);
+    ReadLanes(accesses, walk, offsets);
+    for (const int64_t from : sources) accesses.Read(src, from, bytes);
+    WriteLanes(accesses, walk, to);
     RecordVector(dst, ExtentOf(walk, to), walk.repeats, walk.ActiveLanes() * bytes, bytes, site);
     auto source = sources.begin();
     ForEachLane(walk, [&](uint32_t repeat, uint32_t lane) {

@@ -195,6 +195,45 @@ void RequireDisjoint(const char* instruction, const BlockSet& dst, const char* s
         Fail("overlap", site, "%s: dst and %s overlap in UB", instruction, src_name);
 }
 
+namespace {
+
+/// Runs of active lanes, block by block.
+template <typename Visit>
+void ForRuns(const Walk& walk, const Operand& operand, const Visit& visit) {
+    const uint32_t per_block = operand.LanesPerBlock();
+    for (uint32_t repeat = 0; repeat < walk.repeats; ++repeat) {
+        for (uint32_t block = 0; block < operand.Blocks(walk); ++block) {
+            const uint32_t bits = walk.At(repeat).Bits(block * per_block, per_block);
+            const int64_t start = operand.BlockOffset(repeat, block);
+            for (uint32_t lane = 0; lane < per_block;) {
+                if ((bits >> lane & 1) == 0) {
+                    ++lane;
+                    continue;
+                }
+                uint32_t end = lane;
+                while (end < per_block && (bits >> end & 1) != 0) ++end;
+                visit(start + lane * operand.lane_bytes,
+                      static_cast<int64_t>(end - lane) * operand.lane_bytes);
+                lane = end;
+            }
+        }
+    }
+}
+
+}  // namespace
+
+void ReadLanes(const Accesses& accesses, const Walk& walk, const Operand& operand) {
+    if (!accesses.On()) return;
+    ForRuns(walk, operand,
+            [&](int64_t first, int64_t bytes) { accesses.Read(operand.local, first, bytes); });
+}
+
+void WriteLanes(const Accesses& accesses, const Walk& walk, const Operand& operand) {
+    if (!accesses.On()) return;
+    ForRuns(walk, operand,
+            [&](int64_t first, int64_t bytes) { accesses.Write(operand.local, first, bytes); });
+}
+
 void RecordVector(const Local& dst, const Extent& extent, uint64_t repeats, uint64_t bytes,
                   uint32_t lane_bytes, const Site& site) {
     Record(TraceOp::kVector, TracePipe::kV, site, [&](TraceRecord& record) {

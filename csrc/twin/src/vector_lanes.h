@@ -116,6 +116,10 @@ void RequireReservedDefaults(const char* instruction, const Params& params, cons
     RequireRange(instruction, "strideSizeMode", params.strideSizeMode ? 1 : 0, 0, 0, site);
 }
 
+/// The lanes of an operand that the instruction uses.
+void ReadLanes(const Accesses& accesses, const Walk& walk, const Operand& operand);
+void WriteLanes(const Accesses& accesses, const Walk& walk, const Operand& operand);
+
 void RecordVector(const Local& dst, const Extent& extent, uint64_t repeats, uint64_t bytes,
                   uint32_t lane_bytes, const Site& site);
 

@@ -89,6 +89,15 @@ Operand CheckReduction(const char* instruction, const Walk& walk, DType type, co
     return from;
 }
 
+void TellAccesses(const char* instruction, const Walk& walk, const Operand& from, const Local& dst,
+                  int64_t step, const Results& results, const Site& site) {
+    const Accesses accesses(instruction, TracePipe::kV, site);
+    ReadLanes(accesses, walk, from);
+    for (uint32_t repeat = 0; accesses.On() && repeat < walk.repeats; ++repeat) {
+        accesses.Write(dst, repeat * step + results.first, results.bytes - results.first);
+    }
+}
+
 void RequireStrides(const char* instruction, const ReduceStrides& strides, const Site& site) {
     RequireRange(instruction, "dstRepStride", strides.dst_repeat, 0, kMaxStride, site);
     RequireRange(instruction, "srcBlkStride", strides.src_block, 0, kMaxStride, site);
@@ -119,6 +128,7 @@ void SumBlocks(const Walk& walk, DType type, const Local& dst, const Local& src,
     const Results results{kBlocksPerRepeat * bytes, last * bytes, first * bytes};
     const Operand from = CheckReduction(kInstruction, walk, type, dst, src, results, strides, site);
     const int64_t step = strides.dst_repeat * results.unit;
+    TellAccesses(kInstruction, walk, from, dst, step, results, site);
     RecordVector(dst, {results.first, (walk.repeats - 1) * step + results.bytes}, walk.repeats,
                  static_cast<uint64_t>(walk.repeats * written * bytes),
                  static_cast<uint32_t>(bytes), site);
@@ -139,6 +149,7 @@ void SumRepeats(const char* instruction, const Walk& walk, DType type, const Loc
     const Operand from =
         CheckReduction(instruction, walk, type, dst, src, {bytes, bytes, 0}, strides, site);
     const int64_t step = strides.dst_repeat * bytes;
+    TellAccesses(instruction, walk, from, dst, step, {bytes, bytes, 0}, site);
     RecordVector(dst, {0, (walk.repeats - 1) * step + bytes}, walk.repeats,
                  static_cast<uint64_t>(walk.repeats * bytes), static_cast<uint32_t>(bytes), site);
     float lanes[kMaxLanes] = {};
@@ -220,6 +231,7 @@ void VectorReduceMax(DType type, const Local& dst, const Local& src, const Vecto
     const Operand from =
         CheckReduction(kInstruction, walk, type, dst, src, {bytes, bytes, 0}, strides, site);
     const int64_t step = strides.dst_repeat * bytes;
+    TellAccesses(kInstruction, walk, from, dst, step, {bytes, bytes, 0}, site);
     RecordVector(dst, {0, (walk.repeats - 1) * step + bytes}, walk.repeats,
                  static_cast<uint64_t>(walk.repeats * bytes), DTypeBytes(type), site);
     float lanes[kMaxLanes] = {};

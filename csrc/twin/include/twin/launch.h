@@ -4,7 +4,9 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <set>
 #include <string>
+#include <tuple>
 #include <vector>
 
 #include "arch/chip.h"
@@ -20,6 +22,7 @@ struct GmTensor {
     void* data = nullptr;
     size_t bytes = 0;
     bool writable = false;
+    bool initialised = true;  ///< false: reading a byte before the kernel writes it is a mistake
 };
 
 /// A finished trace; see trace_format.h for the records.
@@ -38,6 +41,26 @@ struct Trace {
 /// Core types a kernel starts (subset of Ascend C's KernelMetaType that launches here understand).
 enum class KernelKind : uint8_t { kMixAic1Aiv2, kAicOnly, kAivOnly, kMixAiv1Aic0, kMixAic1Aiv0 };
 
+/// What the launch looks for beside the rules that always hold. csrc/twin/README.md lists the
+/// codes.
+enum class SanitizeMode : uint8_t {
+    kOff,
+    kMemory,  ///< bytes used before they are written
+    kFull     ///< and accesses that nothing orders
+};
+
+/// A synchronisation call of a kernel: what it is, where it stands, and the instruction before it
+/// on the same core. A call inside of a helper is told apart by the latter.
+struct SyncCall {
+    std::string kind;   ///< e.g. "PipeBarrier<V>", "SetFlag<MTE2_V>"
+    std::string site;   ///< "file:line"
+    std::string after;  ///< "file:line", or "start"
+
+    bool operator<(const SyncCall& other) const {
+        return std::tie(kind, site, after) < std::tie(other.kind, other.site, other.after);
+    }
+};
+
 struct LaunchConfig {
     std::string name;  ///< kernel name for reports
     const arch::Chip* chip = nullptr;
@@ -46,6 +69,9 @@ struct LaunchConfig {
         0;  ///< 0: one block per AIC (or AIV for vector-only kernels) of the chip
     std::vector<GmTensor> tensors;
     Trace* trace = nullptr;  ///< filled when not null
+    SanitizeMode sanitize = SanitizeMode::kOff;
+    std::set<SyncCall>* sync_calls = nullptr;  ///< filled with those that were reached
+    const SyncCall* disabled = nullptr;        ///< this one does nothing
 };
 
 /// Runs `kernel` once on every core, interleaved deterministically on the calling thread.
