@@ -10,6 +10,12 @@ uint64_t LaunchTensors::Write(const std::string& name, const std::optional<at::T
     return Add(name, tensor, true);
 }
 
+uint64_t LaunchTensors::WriteFresh(const std::string& name, const at::Tensor& tensor) {
+    const uint64_t address = Add(name, tensor, true);
+    if (address != 0) tensors_.back().initialised = false;
+    return address;
+}
+
 uint64_t LaunchTensors::Add(const std::string& name, const std::optional<at::Tensor>& tensor,
                             bool writable) {
     if (!tensor || !tensor->defined()) return 0;

@@ -16,8 +16,10 @@ class LaunchTensors {
 public:
     /// Address of a tensor that the kernel may only read; 0 for an absent one.
     uint64_t Read(const std::string& name, const std::optional<at::Tensor>& tensor);
-    /// Address of a tensor that it may write.
+    /// Address of a tensor that it may write, and of a fresh one: a result or the workspace, whose
+    /// bytes mean nothing before the kernel has written them.
     uint64_t Write(const std::string& name, const std::optional<at::Tensor>& tensor);
+    uint64_t WriteFresh(const std::string& name, const at::Tensor& tensor);
 
     /// Tensors as the twin sees them: extents include the holes of strided ones.
     std::vector<twin::GmTensor> Take() { return std::move(tensors_); }

@@ -159,8 +159,8 @@ at::Tensor RunOnCpu(const ArgumentChecks& check, const Arguments& args, const Di
     addresses.o_proj_weight = tensors.Read("o_proj_weight", args.o_proj.weight);
     addresses.quant = BindQuant(tensors, args.o_proj);
     addresses.bias = tensors.Read("bias", args.bias);
-    addresses.out = tensors.Write("out", result);
-    addresses.workspace = tensors.Write("workspace", workspace);
+    addresses.out = tensors.WriteFresh("out", result);
+    addresses.workspace = tensors.WriteFresh("workspace", workspace);
     BindPrefetch(tensors, args.prefetch);
 
     const bool bf16 = args.attn_output.scalar_type() == at::kBFloat16;

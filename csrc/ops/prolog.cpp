@@ -329,8 +329,8 @@ IndexerAddresses BindIndexer(LaunchTensors& tensors, const IndexerArguments& ind
             static_cast<uint64_t>(indexer.k_norm_weight->size(0) * row) * wk.element_size();
     }
     addresses.cache = tensors.Write("indexer_cache", indexer.cache);
-    addresses.q = tensors.Write("indexer_q", results.indexer_q);
-    addresses.weights = tensors.Write("indexer_weights", results.indexer_weights);
+    addresses.q = tensors.WriteFresh("indexer_q", results.indexer_q);
+    addresses.weights = tensors.WriteFresh("indexer_weights", results.indexer_weights);
     return addresses;
 }
 
@@ -355,12 +355,12 @@ PrologAddresses Bind(LaunchTensors& tensors, const PrologArguments& args,
         args.rope_cache
             ? tensors.Write("rope_cache", args.rope_cache)
             : addresses.kv_cache + CacheColumnOffset(args.kv_cache, args.kv_a_norm_weight.size(0));
-    addresses.q_nope = tensors.Write("q_nope", results.q_nope);
+    addresses.q_nope = tensors.WriteFresh("q_nope", results.q_nope);
     addresses.q_nope_scale =
-        args.quantize_q_nope ? tensors.Write("q_nope_scale", results.q_nope_scale) : 0;
-    addresses.q_rope = tensors.Write("q_rope", results.q_rope);
-    addresses.q_c = HasLatent(args) ? tensors.Write("q_c", results.q_c) : 0;
-    addresses.workspace = tensors.Write("workspace", workspace);
+        args.quantize_q_nope ? tensors.WriteFresh("q_nope_scale", results.q_nope_scale) : 0;
+    addresses.q_rope = tensors.WriteFresh("q_rope", results.q_rope);
+    addresses.q_c = HasLatent(args) ? tensors.WriteFresh("q_c", results.q_c) : 0;
+    addresses.workspace = tensors.WriteFresh("workspace", workspace);
     if (Indexer(args) != nullptr) addresses.indexer = BindIndexer(tensors, *Indexer(args), results);
     BindPrefetch(tensors, args.prefetch);
     return addresses;

@@ -12,6 +12,8 @@ void RunOnTwin(const TwinLaunch& launch, const arch::Chip& chip, LaunchTensors& 
     config.kind = launch.kind;
     config.block_count = launch.block_count;
     config.tensors = tensors.Take();
+    config.sanitize = TwinSanitizeMode();
+    ApplySyncSettings(config);
     twin::Trace trace;
     if (Tracing()) config.trace = &trace;
     twin::Launch(config, body);

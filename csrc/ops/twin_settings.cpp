@@ -1,6 +1,9 @@
 #include "ops/twin_settings.h"
 
+#include <cstdlib>
 #include <mutex>
+#include <optional>
+#include <set>
 #include <stdexcept>
 #include <utility>
 
@@ -10,9 +13,27 @@ namespace {
 
 constexpr const char* kDefaultChip = "Ascend910_9391";
 
+constexpr const char* kModeNames[] = {"off", "memory", "full"};
+
+twin::SanitizeMode ParseMode(const std::string& source, const std::string& name) {
+    for (int i = 0; i < 3; ++i) {
+        if (name == kModeNames[i]) return static_cast<twin::SanitizeMode>(i);
+    }
+    throw std::invalid_argument(source + ": expected off, memory or full, got '" + name + "'");
+}
+
+twin::SanitizeMode ModeOfEnvironment() {
+    constexpr const char* kVariable = "ASCEND_PREFETCH_SANITIZE";
+    const char* mode = std::getenv(kVariable);
+    return mode == nullptr ? twin::SanitizeMode::kOff : ParseMode(kVariable, mode);
+}
+
 struct TwinSettings {
     std::mutex mutex;
     const arch::Chip* chip = &arch::FindChip(kDefaultChip);
+    twin::SanitizeMode sanitize = ModeOfEnvironment();
+    std::optional<std::set<twin::SyncCall>> sync_calls;
+    std::optional<twin::SyncCall> disabled;
     bool tracing = false;
     std::vector<std::string> traces;
 };
@@ -35,6 +56,55 @@ const arch::Chip& TwinChip() {
     TwinSettings& settings = Settings();
     const std::lock_guard<std::mutex> lock(settings.mutex);
     return *settings.chip;
+}
+
+void SetSanitizeMode(const std::string& mode) {
+    const twin::SanitizeMode parsed = ParseMode("sanitize", mode);
+    TwinSettings& settings = Settings();
+    const std::lock_guard<std::mutex> lock(settings.mutex);
+    settings.sanitize = parsed;
+}
+
+std::string SanitizeModeName() { return kModeNames[static_cast<int>(TwinSanitizeMode())]; }
+
+twin::SanitizeMode TwinSanitizeMode() {
+    TwinSettings& settings = Settings();
+    const std::lock_guard<std::mutex> lock(settings.mutex);
+    return settings.sanitize;
+}
+
+void StartSyncCalls() {
+    TwinSettings& settings = Settings();
+    const std::lock_guard<std::mutex> lock(settings.mutex);
+    settings.sync_calls.emplace();
+}
+
+std::vector<twin::SyncCall> TakeSyncCalls() {
+    TwinSettings& settings = Settings();
+    const std::lock_guard<std::mutex> lock(settings.mutex);
+    std::vector<twin::SyncCall> calls;
+    if (settings.sync_calls) calls.assign(settings.sync_calls->begin(), settings.sync_calls->end());
+    settings.sync_calls.reset();
+    return calls;
+}
+
+void DisableSyncCall(const twin::SyncCall& call) {
+    TwinSettings& settings = Settings();
+    const std::lock_guard<std::mutex> lock(settings.mutex);
+    settings.disabled = call;
+}
+
+void EnableAllSyncCalls() {
+    TwinSettings& settings = Settings();
+    const std::lock_guard<std::mutex> lock(settings.mutex);
+    settings.disabled.reset();
+}
+
+void ApplySyncSettings(twin::LaunchConfig& config) {
+    TwinSettings& settings = Settings();
+    const std::lock_guard<std::mutex> lock(settings.mutex);
+    if (settings.sync_calls) config.sync_calls = &*settings.sync_calls;
+    if (settings.disabled) config.disabled = &*settings.disabled;
 }
 
 void StartTracing() {

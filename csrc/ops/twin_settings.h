@@ -1,11 +1,12 @@
-// Settings of the host twin behind CPU tensors: which chip it plays, and whether launches are
-// traced.
+// Settings of the host twin behind CPU tensors: which chip it plays, what launches are checked for,
+// and whether they are traced.
 #pragma once
 
 #include <string>
 #include <vector>
 
 #include "arch/chip.h"
+#include "twin/launch.h"
 
 namespace ops {
 
@@ -13,6 +14,21 @@ namespace ops {
 /// unknown names.
 void SetTwinChip(const std::string& name);
 const arch::Chip& TwinChip();
+
+/// "off", "memory" or "full"; until set what the environment variable ASCEND_PREFETCH_SANITIZE
+/// says, or "off". Throws std::invalid_argument for anything else.
+void SetSanitizeMode(const std::string& mode);
+std::string SanitizeModeName();
+twin::SanitizeMode TwinSanitizeMode();
+
+/// Synchronisation calls that launches reach between StartSyncCalls and TakeSyncCalls.
+void StartSyncCalls();
+std::vector<twin::SyncCall> TakeSyncCalls();
+/// Until EnableAllSyncCalls this call does nothing: a launch must then be found to be wrong.
+void DisableSyncCall(const twin::SyncCall& call);
+void EnableAllSyncCalls();
+/// Puts the above into a launch.
+void ApplySyncSettings(twin::LaunchConfig& config);
 
 /// Between Start and Take every launch appends a serialised trace (twin/trace_format.h). A second
 /// Start before Take throws std::logic_error.

@@ -87,6 +87,28 @@ PYBIND11_MODULE(_C, m) {
         "SoC name that CPU launches play.");
     m.def("set_twin_chip", &ops::SetTwinChip, py::arg("name"),
           "Make CPU launches play this SoC. ValueError lists the known names.");
+    m.def("sanitize_mode", &ops::SanitizeModeName, "What CPU launches are checked for.");
+    m.def("set_sanitize_mode", &ops::SetSanitizeMode, py::arg("mode"),
+          "off, memory (bytes used before they are written) or full (races too).");
+    m.def("start_sync_calls", &ops::StartSyncCalls,
+          "Note every synchronisation call that launches reach from here on.");
+    m.def(
+        "take_sync_calls",
+        [] {
+            py::list calls;
+            for (const twin::SyncCall& call : ops::TakeSyncCalls()) {
+                calls.append(py::make_tuple(call.kind, call.site, call.after));
+            }
+            return calls;
+        },
+        "(kind, site, site of the instruction before it) of every call noted.");
+    m.def(
+        "disable_sync_call",
+        [](const std::string& kind, const std::string& site, const std::string& after) {
+            ops::DisableSyncCall({kind, site, after});
+        },
+        py::arg("kind"), py::arg("site"), py::arg("after"), "Make this call do nothing.");
+    m.def("enable_all_sync_calls", &ops::EnableAllSyncCalls, "Undo disable_sync_call.");
     m.def("start_tracing", &ops::StartTracing, "Record a trace of every launch from here on.");
     m.def("take_traces", &TakeTraces,
           "Stop recording; the serialised traces (twin/trace_format.h), one per launch.");

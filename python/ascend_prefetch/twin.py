@@ -66,6 +66,26 @@ def chip(name: str) -> Iterator[None]:
 
 
 @contextmanager
+def sanitizing(mode: str) -> Iterator[None]:
+    """CPU launches inside the block are checked for more than the rules that always hold.
+
+    Args:
+        mode: "off"; "memory" for bytes that are used before they are written; "full" for accesses
+            that nothing orders as well. What is found is a RuntimeError; csrc/twin/README.md lists
+            the codes.
+
+    Raises:
+        ValueError: another mode.
+    """
+    before = _C.sanitize_mode()
+    _C.set_sanitize_mode(mode)
+    try:
+        yield
+    finally:
+        _C.set_sanitize_mode(before)
+
+
+@contextmanager
 def tracing() -> Iterator[list[bytes]]:
     """Collects a trace of every launch inside the block; the list is filled when the block ends.
 
