@@ -5,7 +5,7 @@
 #include "arch/chip.h"
 #include "model/prefetch_account.h"
 #include "ops/twin_settings.h"
-#include "twin/error.h"
+#include "twin/codes.h"
 
 namespace py = pybind11;
 
@@ -57,6 +57,14 @@ py::dict Constants() {
     return constants;
 }
 
+py::list ErrorCodes() {
+    py::list codes;
+    for (const twin::ErrorCode& code : twin::kErrorCodes) {
+        codes.append(py::make_tuple(code.code, code.summary));
+    }
+    return codes;
+}
+
 py::list TakeTraces() {
     py::list traces;
     for (const std::string& trace : ops::TakeTraces()) traces.append(py::bytes(trace));
@@ -90,6 +98,7 @@ PYBIND11_MODULE(_C, m) {
     m.def("sanitize_mode", &ops::SanitizeModeName, "What CPU launches are checked for.");
     m.def("set_sanitize_mode", &ops::SetSanitizeMode, py::arg("mode"),
           "off, memory (bytes used before they are written) or full (races too).");
+    m.def("error_codes", &ErrorCodes, "Every code of the twin: (code, summary of one line).");
     m.def("start_sync_calls", &ops::StartSyncCalls,
           "Note every synchronisation call that launches reach from here on.");
     m.def(

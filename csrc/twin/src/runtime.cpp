@@ -6,6 +6,7 @@
 #include <cstring>
 
 #include "core.h"
+#include "twin/codes.h"
 
 namespace twin {
 
@@ -90,13 +91,20 @@ BufferMemory TakeMemory(size_t bytes) {
     return memory;
 }
 
+// A code that the table lacks is a mistake of the twin.
+std::string RequireCode(std::string code) {
+    if (FindErrorCode(code) == nullptr)
+        throw std::logic_error("twin: '" + code + "' is not in kErrorCodes");
+    return code;
+}
+
 }  // namespace
 
 Error::Error(std::string code_in, std::string kernel_in, std::string core_in, std::string file_in,
              int line_in, const std::string& message)
     : std::runtime_error("twin: " + code_in + ": " + message + " [kernel " + kernel_in + ", " +
                          core_in + ", " + file_in + ":" + std::to_string(line_in) + "]"),
-      code(std::move(code_in)),
+      code(RequireCode(std::move(code_in))),
       kernel(std::move(kernel_in)),
       core(std::move(core_in)),
       file(std::move(file_in)),

@@ -12,10 +12,11 @@ namespace twin {
 /// be used again after it: all cores of the launch have been unwound.
 class Error : public std::runtime_error {
 public:
+    /// Throws std::logic_error for a code that is not one of kErrorCodes (twin/codes.h).
     Error(std::string code, std::string kernel, std::string core, std::string file, int line,
           const std::string& message);
 
-    const std::string code;    ///< stable short name of the rule, e.g. "out-of-bounds"
+    const std::string code;    ///< of the rule, e.g. "out-of-bounds"; one of kErrorCodes
     const std::string kernel;  ///< name given to the launch
     const std::string core;    ///< e.g. "AIC 3"; "host" for errors of the launch itself
     const std::string file;

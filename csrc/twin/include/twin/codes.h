@@ -1,0 +1,52 @@
+// The codes of twin::Error: every rule that the twin enforces, with what breaking it means.
+#pragma once
+
+#include <string_view>
+
+namespace twin {
+
+struct ErrorCode {
+    const char* code;     ///< stable; what Error::code holds
+    const char* summary;  ///< one line
+};
+
+/// All of them: an Error of a code that is not here cannot be made.
+inline constexpr ErrorCode kErrorCodes[] = {
+    {"out-of-bounds",
+     "an access leaves its buffer's allocation, every GM tensor, or SetGlobalBuffer's size"},
+    {"write-to-input", "a write to a GM tensor that the launch registered as input"},
+    {"misaligned", "a start address or a length is no multiple of the documented alignment"},
+    {"parameter-range", "a count, stride, mask or repeat outside of its documented range"},
+    {"capacity", "InitBuffer beyond the size of a buffer, or of more buffers than a kernel has"},
+    {"wrong-core", "an instruction, pipe or buffer that this core type does not have"},
+    {"wrong-buffer", "an operand in a buffer that the instruction does not take it from"},
+    {"overlap", "operands that overlap in a way whose result is not documented"},
+    {"round-mode", "Cast with a rounding mode that this pair of types does not take"},
+    {"integer-overflow", "integer arithmetic beyond its type, whose result is not documented"},
+    {"negative-to-unsigned", "Cast of a negative number to an unsigned type"},
+    {"event-id", "an event id out of range, not taken, never released, or none left to take"},
+    {"event-set-twice", "SetFlag of an event that is set and has not been waited for"},
+    {"unpaired-event", "WaitFlag without a SetFlag before it, or SetFlag never waited for"},
+    {"cross-core-flag", "a cross-core call that this kernel type or the flag's use does not allow"},
+    {"cross-core-counter", "a cross-core flag set more than 15 times ahead of its waits"},
+    {"unpaired-cross-core-flag", "a cross-core flag set more often than it is waited for"},
+    {"deadlock", "no core can go on: all wait for cross-core flags that nobody sets"},
+    {"kernel-type", "the kernel declares another type than it is launched as"},
+    {"no-pipe", "a call that needs a live TPipe"},
+    {"two-pipes", "a second TPipe while the first one lives"},
+    {"unsupported", "a documented form of an instruction that the twin does not have"},
+    {"uninitialised", "bytes are used that nothing has written"},
+    {"pipe-race", "two pipes of a core touch the same bytes, one writes, and no event orders them"},
+    {"missing-barrier", "a pipe touches bytes that its own earlier instruction may still work on"},
+    {"core-race", "two cores touch the same GM bytes, one writes, and no flag orders them"},
+};
+
+/// Null for a code that is none.
+constexpr const ErrorCode* FindErrorCode(std::string_view code) {
+    for (const ErrorCode& known : kErrorCodes) {
+        if (code == known.code) return &known;
+    }
+    return nullptr;
+}
+
+}  // namespace twin
