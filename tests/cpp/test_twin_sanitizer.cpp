@@ -887,7 +887,7 @@ LocalTensor<float> Ones(TPipe& pipe) {
 TEST(an_aic_reads_what_another_one_stores) {
     Aic aic;
     Pair("core-race",
-         {"DataCopy (ND2NZ) on MTE2 reads", "GM tensor 'out'", "Fixpipe on FIX of core 0"},
+         {"DataCopy (ND2NZ) on MTE2 reads", "GM tensor 'out'", "Fixpipe on FIX of AIC 0"},
          aic.Config(KernelKind::kMixAic1Aiv2, 2), [&](bool mended, Mark& mark) {
              if ASCEND_IS_AIV
                  return;
@@ -946,7 +946,7 @@ TEST(an_aiv_reads_what_its_aic_stores) {
 TEST(an_aiv_reads_what_the_other_one_stores) {
     for (const bool wrong_pipe : {false, true}) {
         Aiv aiv;
-        Pair("core-race", {"DataCopy on MTE2 reads", "DataCopy on MTE3 of core 1", "AIV 1"},
+        Pair("core-race", {"DataCopy on MTE2 reads", "DataCopy on MTE3 of AIV 0", "AIV 1"},
              aiv.Config(KernelKind::kMixAic1Aiv2), [&](bool mended, Mark& mark) {
                  if ASCEND_IS_AIC
                      return;
@@ -1098,7 +1098,7 @@ TEST(order_goes_through_a_third_pipe) {
 // AIV 0 -> AIC -> AIV 1, which never hears of AIV 0 otherwise.
 TEST(order_goes_through_a_third_core) {
     Aiv aiv;
-    Pair("core-race", {"DataCopy on MTE2 reads", "of core 1", "AIV 1"},
+    Pair("core-race", {"DataCopy on MTE2 reads", "on MTE3 of AIV 0", "AIV 1"},
          aiv.Config(KernelKind::kMixAic1Aiv2), [&](bool mended, Mark& mark) {
              if ASCEND_IS_AIC {
                  if (mended) CrossCoreWaitFlag(0);

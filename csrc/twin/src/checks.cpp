@@ -1,4 +1,6 @@
 // The rules that all instructions share.
+#include <exception>
+
 #include "core.h"
 
 namespace twin {
@@ -97,6 +99,10 @@ Accesses::Accesses(const char* instruction, TracePipe pipe, const Site& site, bo
     if (sanitizer_ == nullptr) return;
     sanitizer_->Begin(static_cast<uint32_t>(core.machine->Position(core)), pipe, instruction, site,
                       in_order);
+}
+
+Accesses::~Accesses() noexcept(false) {
+    if (sanitizer_ != nullptr && std::uncaught_exceptions() == 0) sanitizer_->End();
 }
 
 void Accesses::Read(const Local& local, int64_t first, int64_t bytes) const {

@@ -87,6 +87,7 @@ public:
     size_t Position(const Core& core) const {
         return core.is_aic ? core.index : AicCount() + core.index;
     }
+    std::string CoreName(size_t position) const;
     uint32_t block_count() const { return block_count_; }
     /// The registered tensor that holds [address, address + bytes), or -1. Where several do, the
     /// first one registered; for a write the first writable one, if there is one.
@@ -152,10 +153,14 @@ void RequireInside(const char* instruction, const char* operand, const Local& lo
 int RequireGm(const char* instruction, const Global& global, uint64_t bytes, uint64_t count,
               uint64_t stride, bool write, const Site& site);
 
-/// What an instruction reads and writes, told to the sanitizer. Reads come before writes.
+/// What an instruction reads and writes, told to the sanitizer. Reads come before writes. What that
+/// finds is thrown when the instruction has told all, at the end of this object's life.
 class Accesses {
 public:
     Accesses(const char* instruction, TracePipe pipe, const Site& site, bool in_order = false);
+    ~Accesses() noexcept(false);
+    Accesses(const Accesses&) = delete;
+    Accesses& operator=(const Accesses&) = delete;
 
     /// Bytes [first, first + bytes) from the start of an operand.
     void Read(const Local& local, int64_t first, int64_t bytes) const;

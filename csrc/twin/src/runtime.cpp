@@ -98,17 +98,33 @@ std::string RequireCode(std::string code) {
     return code;
 }
 
+std::string Describe(const std::vector<Access>& accesses) {
+    std::string text;
+    for (const Access& access : accesses) {
+        text += "\n  " + access.core + ", " + access.pipe + ": " + access.instruction + " at " +
+                access.file + ":" + std::to_string(access.line) +
+                (access.writes ? " writes bytes [" : " reads bytes [") +
+                std::to_string(access.first_byte) + ", " +
+                std::to_string(access.first_byte + access.bytes) + ") of " + access.where;
+    }
+    return text;
+}
+
 }  // namespace
 
 Error::Error(std::string code_in, std::string kernel_in, std::string core_in, std::string file_in,
-             int line_in, const std::string& message)
+             int line_in, const std::string& message, std::vector<Access> accesses_in,
+             std::string ordered_by_in)
     : std::runtime_error("twin: " + code_in + ": " + message + " [kernel " + kernel_in + ", " +
-                         core_in + ", " + file_in + ":" + std::to_string(line_in) + "]"),
+                         core_in + ", " + file_in + ":" + std::to_string(line_in) + "]" +
+                         Describe(accesses_in)),
       code(RequireCode(std::move(code_in))),
       kernel(std::move(kernel_in)),
       core(std::move(core_in)),
       file(std::move(file_in)),
-      line(line_in) {}
+      line(line_in),
+      accesses(std::move(accesses_in)),
+      ordered_by(std::move(ordered_by_in)) {}
 
 Core& Current() {
     if (g_current == nullptr)
@@ -122,12 +138,16 @@ void Fail(const char* code, Site site, const char* format, ...) {
     const std::string message = Format(format, arguments);
     va_end(arguments);
     const Core& core = Current();
+    // What the sanitizer has found comes first: later errors may follow from it.
+    if (Sanitizer* sanitizer = core.machine->sanitizer()) sanitizer->End();
     throw Error(code, core.machine->config().name, core.Name(), site.file, site.line, message);
 }
 
 std::string Core::Name() const {
     return std::string(is_aic ? "AIC " : "AIV ") + std::to_string(index);
 }
+
+std::string Machine::CoreName(size_t position) const { return cores_[position]->Name(); }
 
 uint32_t Core::Capacity(TraceBuffer buffer) const {
     const int i = static_cast<int>(buffer);

@@ -9,12 +9,8 @@ namespace twin {
 
 namespace {
 
-constexpr uint32_t kLocalCell = 32;  ///< the block in which UB and L1 are accessed
-constexpr uint32_t kGmCell = 4;      ///< bytes
-
-std::string Range(uint64_t first, uint64_t bytes, const std::string& where) {
-    return "bytes [" + std::to_string(first) + ", " + std::to_string(first + bytes) + ") of " +
-           where;
+std::string Range(uint64_t first, uint64_t end, const std::string& where) {
+    return "bytes [" + std::to_string(first) + ", " + std::to_string(end) + ") of " + where;
 }
 
 struct Overlap {
@@ -45,15 +41,15 @@ Sanitizer::Sanitizer(SanitizeMode mode, const std::vector<GmTensor>& tensors,
         for (uint32_t buffer = 0; buffer < kShadowBuffers; ++buffer) {
             LocalShadow& shadow = cores_[core].buffers[buffer];
             shadow.written.assign(capacity[core][buffer], 0);
-            if (races()) shadow.cells.resize(capacity[core][buffer] / kLocalCell);
+            if (races()) shadow.accesses = Shadow(capacity[core][buffer]);
         }
     }
     for (size_t i = 0; i < tensors.size(); ++i) {
         // Nothing can conflict over what no kernel may write.
         if (!tensors[i].writable && tensors[i].initialised) continue;
-        gm_[i].written.assign(tensors[i].bytes, tensors[i].initialised ? 1 : 0);
-        if (!races() || !tensors[i].writable) continue;
-        gm_[i].cells.resize((tensors[i].bytes + kGmCell - 1) / kGmCell);
+        if (!tensors[i].initialised) gm_[i].written.assign(tensors[i].bytes, 0);
+        gm_[i].watched = races() && tensors[i].writable;
+        if (gm_[i].watched) gm_[i].accesses = Shadow(tensors[i].bytes);
     }
     // An op that works in place registers one memory as input and as output.
     for (size_t i = 0; i < tensors.size(); ++i) {
@@ -63,7 +59,7 @@ Sanitizer::Sanitizer(SanitizeMode mode, const std::vector<GmTensor>& tensors,
             const Overlap common = Common(tensors[i], 0, tensors[i].bytes, tensors[j]);
             if (common.bytes == 0) continue;
             gm_[i].aliases.push_back(j);
-            if (!tensors[i].initialised) continue;
+            if (!tensors[i].initialised || gm_[j].written.empty()) continue;
             std::fill_n(gm_[j].written.begin() + static_cast<int64_t>(common.first), common.bytes,
                         uint8_t{1});
         }
@@ -79,7 +75,8 @@ void Sanitizer::Begin(uint32_t core, TracePipe pipe, const char* name, const Sit
         cores_[core].known[0][Slot(core, pipe)] = time - 1;
     }
     current_ = static_cast<uint32_t>(instructions_.size());
-    instructions_.push_back({core, pipe, in_order, time, name, site});
+    instructions_.push_back(
+        {core, pipe, in_order, time, name, site, static_cast<uint32_t>(extents_.size())});
 }
 
 // A pipe gets its instructions from the scalar unit: what that has waited for is complete when they
@@ -115,69 +112,133 @@ bool Sanitizer::Ordered(uint32_t earlier, bool same_l0c) const {
     return cores_[b.core].known[static_cast<uint32_t>(b.pipe)][Slot(a.core, a.pipe)] >= a.time;
 }
 
-void Sanitizer::RequireOrder(uint32_t earlier, bool earlier_writes, bool writes,
-                             const std::string& where, bool same_l0c) const {
-    if (Ordered(earlier, same_l0c)) return;
-    const Instruction& a = instructions_[earlier];
-    const Instruction& b = instructions_[current_];
-    const bool same_core = a.core == b.core;
-    const char* code = !same_core         ? "core-race"
-                       : a.pipe == b.pipe ? "missing-barrier"
-                                          : "pipe-race";
-    const std::string other = same_core ? std::string() : " of core " + std::to_string(a.core);
-    Fail(code, b.site,
-         "%s on %s %s %s; nothing orders it after %s on %s%s at %s:%d, which %s them (%s)", b.name,
-         PipeName(b.pipe), writes ? "writes" : "reads", where.c_str(), a.name, PipeName(a.pipe),
-         other.c_str(), a.site.file, a.site.line, earlier_writes ? "writes" : "reads",
-         OrderingRule(a.pipe, b.pipe, same_core).c_str());
+void Sanitizer::Touch(Shadow* accesses, uint32_t memory, uint64_t first, uint64_t bytes,
+                      bool write) {
+    const auto mine = extents_.begin() + instructions_[current_].first_extent;
+    const auto known = std::find_if(mine, extents_.end(), [&](const Extent& extent) {
+        return extent.memory == memory && extent.write == write;
+    });
+    if (known == extents_.end()) {
+        extents_.push_back({memory, write, first, first + bytes});
+    } else {
+        known->first = std::min(known->first, first);
+        known->end = std::max(known->end, first + bytes);
+    }
+    if (accesses == nullptr) return;
+    struct {
+        Sanitizer& self;
+        uint32_t memory;
+        bool write;
+        bool l0c;
+
+        uint32_t current() const { return self.current_; }
+        uint32_t Reader(uint32_t instruction) const {
+            const Instruction& reader = self.instructions_[instruction];
+            return self.Slot(reader.core, reader.pipe);
+        }
+        bool Ordered(uint32_t earlier) const { return self.Ordered(earlier, l0c); }
+        void Conflict(uint32_t earlier, bool wrote, uint64_t first, uint64_t bytes) {
+            const Instruction& a = self.instructions_[earlier];
+            const Instruction& b = self.instructions_[self.current_];
+            const char* code = a.core != b.core   ? "core-race"
+                               : a.pipe == b.pipe ? "missing-barrier"
+                                                  : "pipe-race";
+            self.Find({code, memory, write, earlier, wrote, first, first + bytes});
+        }
+    } rules{*this, memory, write, memory == static_cast<uint32_t>(TraceBuffer::kL0c)};
+    accesses->Touch(first, bytes, write, rules);
+}
+
+/// Later findings of an instruction are left out, but for those that go on where the first ends.
+void Sanitizer::Find(const Finding& finding) {
+    if (!finding_) {
+        finding_ = finding;
+    } else if (finding.memory == finding_->memory && finding.write == finding_->write &&
+               finding.earlier == finding_->earlier &&
+               finding.earlier_write == finding_->earlier_write && finding.first == finding_->end) {
+        finding_->end = finding.end;
+    }
 }
 
 void Sanitizer::RequireWritten(const uint8_t* written, uint64_t bytes, uint64_t first,
-                               const std::string& where) const {
+                               uint32_t memory) {
     const uint8_t* end = written + bytes;
     const uint8_t* hole = std::find(written, end, 0);
     if (hole == end) return;
-    const Instruction& b = instructions_[current_];
-    const auto start = static_cast<uint64_t>(hole - written);
+    const uint64_t start = first + static_cast<uint64_t>(hole - written);
     const auto length = static_cast<uint64_t>(std::find(hole, end, 1) - hole);
-    Fail("uninitialised", b.site, "%s on %s uses %s, which nothing has written", b.name,
-         PipeName(b.pipe), Range(first + start, length, where).c_str());
+    Find({"uninitialised", memory, false, 0, false, start, start + length});
 }
 
-Sanitizer::LocalShadow& Sanitizer::Shadow(const Local& local) {
+std::string Sanitizer::MemoryName(uint32_t memory) const {
+    if (memory < kShadowBuffers) return BufferName(static_cast<TraceBuffer>(memory));
+    return "GM tensor '" + tensors_[memory - kShadowBuffers].name + "'";
+}
+
+Access Sanitizer::Describe(uint32_t instruction, bool write, const Finding& finding) const {
+    const Instruction& of = instructions_[instruction];
+    const bool last = instruction + 1 == instructions_.size();
+    const auto end =
+        last ? extents_.end() : extents_.begin() + instructions_[instruction + 1].first_extent;
+    const auto extent =
+        std::find_if(extents_.begin() + of.first_extent, end, [&](const Extent& candidate) {
+            return candidate.memory == finding.memory && candidate.write == write;
+        });
+    return {Current().machine->CoreName(of.core),
+            PipeName(of.pipe),
+            of.name,
+            of.site.file,
+            of.site.line,
+            write,
+            MemoryName(finding.memory),
+            extent->first,
+            extent->end - extent->first,
+            finding.first,
+            finding.end - finding.first};
+}
+
+void Sanitizer::End() {
+    if (!finding_) return;
+    const Finding finding = *finding_;
+    finding_.reset();
+    const Instruction& b = instructions_[current_];
+    const std::string subject = std::string(b.name) + " on " + PipeName(b.pipe);
+    const std::string bytes = Range(finding.first, finding.end, MemoryName(finding.memory));
+    std::vector<Access> accesses = {Describe(current_, finding.write, finding)};
+    std::string message;
+    std::string ordered_by;
+    if (finding.earlier == 0) {
+        message = subject + " uses " + bytes + ", which nothing has written";
+    } else {
+        const Instruction& a = instructions_[finding.earlier];
+        accesses.push_back(Describe(finding.earlier, finding.earlier_write, finding));
+        ordered_by = OrderingRule(a.pipe, b.pipe, a.core == b.core);
+        message = subject + (finding.write ? " writes " : " reads ") + bytes +
+                  "; nothing orders it after " + a.name + " on " + PipeName(a.pipe) + " of " +
+                  accesses[1].core + " at " + a.site.file + ":" + std::to_string(a.site.line) +
+                  ", which " + (finding.earlier_write ? "writes" : "reads") + " them (" +
+                  ordered_by + " would)";
+    }
+    const std::string core = accesses[0].core;
+    throw Error(finding.code, Current().machine->config().name, core, b.site.file, b.site.line,
+                message, std::move(accesses), std::move(ordered_by));
+}
+
+Sanitizer::LocalShadow& Sanitizer::Of(const Local& local) {
     return cores_[instructions_[current_].core].buffers[static_cast<uint32_t>(local.buffer)];
 }
 
 void Sanitizer::TouchLocal(const Local& local, int64_t first, int64_t bytes, bool write) {
-    if (!races() || bytes <= 0) return;
-    LocalShadow& shadow = Shadow(local);
-    const auto start = static_cast<uint64_t>(static_cast<int64_t>(local.offset) + first);
-    const uint64_t last = (start + static_cast<uint64_t>(bytes) - 1) / kLocalCell;
-    const auto pipe = static_cast<uint32_t>(instructions_[current_].pipe);
-    const bool l0c = local.buffer == TraceBuffer::kL0c;
-    for (uint64_t i = start / kLocalCell; i <= last; ++i) {
-        LocalCell& cell = shadow.cells[i];
-        const auto where = [&] {
-            return Range(i * kLocalCell, kLocalCell, BufferName(local.buffer));
-        };
-        if (!Ordered(cell.write, l0c)) RequireOrder(cell.write, true, write, where(), l0c);
-        if (write) {
-            for (uint32_t& read : cell.reads) {
-                if (!Ordered(read, l0c)) RequireOrder(read, false, true, where(), l0c);
-                read = 0;
-            }
-            cell.write = current_;
-        } else {
-            cell.reads[pipe] = current_;
-        }
-    }
+    Touch(races() ? &Of(local).accesses : nullptr, static_cast<uint32_t>(local.buffer),
+          static_cast<uint64_t>(static_cast<int64_t>(local.offset) + first),
+          static_cast<uint64_t>(bytes), write);
 }
 
 void Sanitizer::ReadLocal(const Local& local, int64_t first, int64_t bytes) {
     if (bytes <= 0) return;
     const auto start = static_cast<uint64_t>(static_cast<int64_t>(local.offset) + first);
-    RequireWritten(Shadow(local).written.data() + start, static_cast<uint64_t>(bytes), start,
-                   BufferName(local.buffer));
+    RequireWritten(Of(local).written.data() + start, static_cast<uint64_t>(bytes), start,
+                   static_cast<uint32_t>(local.buffer));
     TouchLocal(local, first, bytes, false);
 }
 
@@ -185,7 +246,7 @@ void Sanitizer::WriteLocal(const Local& local, int64_t first, int64_t bytes) {
     if (bytes <= 0) return;
     TouchLocal(local, first, bytes, true);
     const int64_t start = static_cast<int64_t>(local.offset) + first;
-    std::fill_n(Shadow(local).written.begin() + start, bytes, uint8_t{1});
+    std::fill_n(Of(local).written.begin() + start, bytes, uint8_t{1});
 }
 
 void Sanitizer::MoveLocal(const Local& dst, int64_t dst_first, const Local& src, int64_t src_first,
@@ -193,13 +254,13 @@ void Sanitizer::MoveLocal(const Local& dst, int64_t dst_first, const Local& src,
     if (bytes <= 0) return;
     TouchLocal(src, src_first, bytes, false);
     TouchLocal(dst, dst_first, bytes, true);
-    const auto from = Shadow(src).written.begin() + static_cast<int64_t>(src.offset) + src_first;
+    const auto from = Of(src).written.begin() + static_cast<int64_t>(src.offset) + src_first;
     std::copy_n(from, bytes,
-                Shadow(dst).written.begin() + static_cast<int64_t>(dst.offset) + dst_first);
+                Of(dst).written.begin() + static_cast<int64_t>(dst.offset) + dst_first);
 }
 
 uint8_t* Sanitizer::Written(const Local& local, int64_t first) {
-    return Shadow(local).written.data() + static_cast<int64_t>(local.offset) + first;
+    return Of(local).written.data() + static_cast<int64_t>(local.offset) + first;
 }
 
 void Sanitizer::ReadGm(int tensor, uint64_t first, uint64_t bytes) {
@@ -210,47 +271,22 @@ void Sanitizer::ReadGm(int tensor, uint64_t first, uint64_t bytes) {
         ReadGm(static_cast<int>(other), common.first, common.bytes);
     }
     // With an alias the kernel may have written the bytes under the other name.
-    if (shadow.written.empty() || !shadow.aliases.empty() || bytes == 0) return;
-    const auto& name = tensors_[static_cast<size_t>(tensor)].name;
-    RequireWritten(shadow.written.data() + first, bytes, first, "GM tensor '" + name + "'");
-    if (shadow.cells.empty()) return;
-    const Instruction& reader = instructions_[current_];
-    for (uint64_t i = first / kGmCell; i <= (first + bytes - 1) / kGmCell; ++i) {
-        GmCell& cell = shadow.cells[i];
-        if (!Ordered(cell.write, false)) {
-            RequireOrder(cell.write, true, false,
-                         Range(i * kGmCell, kGmCell, "GM tensor '" + name + "'"), false);
-        }
-        const auto mine = std::find_if(cell.reads.begin(), cell.reads.end(), [&](uint32_t read) {
-            return instructions_[read].core == reader.core &&
-                   instructions_[read].pipe == reader.pipe;
-        });
-        if (mine == cell.reads.end()) {
-            cell.reads.push_back(current_);
-        } else {
-            *mine = current_;
-        }
+    if (!shadow.aliases.empty() || bytes == 0) return;
+    const auto memory = kShadowBuffers + static_cast<uint32_t>(tensor);
+    if (!shadow.written.empty()) {
+        RequireWritten(shadow.written.data() + first, bytes, first, memory);
     }
+    Touch(shadow.watched ? &shadow.accesses : nullptr, memory, first, bytes, false);
 }
 
 void Sanitizer::WriteGm(int tensor, uint64_t first, uint64_t bytes) {
-    GmShadow& shadow = gm_[static_cast<size_t>(tensor)];
     if (bytes == 0) return;
-    std::fill_n(shadow.written.begin() + static_cast<int64_t>(first), bytes, uint8_t{1});
-    if (!races()) return;
-    for (uint64_t i = first / kGmCell; i <= (first + bytes - 1) / kGmCell; ++i) {
-        GmCell& cell = shadow.cells[i];
-        const auto where = [&] {
-            return Range(i * kGmCell, kGmCell,
-                         "GM tensor '" + tensors_[static_cast<size_t>(tensor)].name + "'");
-        };
-        if (!Ordered(cell.write, false)) RequireOrder(cell.write, true, true, where(), false);
-        for (const uint32_t read : cell.reads) {
-            if (!Ordered(read, false)) RequireOrder(read, false, true, where(), false);
-        }
-        cell.reads.clear();
-        cell.write = current_;
+    GmShadow& shadow = gm_[static_cast<size_t>(tensor)];
+    if (!shadow.written.empty()) {
+        std::fill_n(shadow.written.begin() + static_cast<int64_t>(first), bytes, uint8_t{1});
     }
+    Touch(shadow.watched ? &shadow.accesses : nullptr,
+          kShadowBuffers + static_cast<uint32_t>(tensor), first, bytes, true);
 }
 
 void Sanitizer::Allocate(uint32_t core, const Local& local) {

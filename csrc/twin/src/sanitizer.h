@@ -10,10 +10,13 @@
 #include <cstdint>
 #include <deque>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "shadow.h"
 #include "twin/detail.h"
+#include "twin/error.h"
 #include "twin/launch.h"
 
 namespace twin {
@@ -30,6 +33,9 @@ public:
     /// The next accesses belong to this instruction. `in_order`: the pipe itself orders it after
     /// its predecessors on the same bytes of L0C.
     void Begin(uint32_t core, TracePipe pipe, const char* name, const Site& site, bool in_order);
+    /// It has told all of its accesses: throws Error for what was found, of which there is only
+    /// then the whole to report.
+    void End();
 
     void ReadLocal(const Local& local, int64_t first, int64_t bytes);
     void WriteLocal(const Local& local, int64_t first, int64_t bytes);
@@ -63,25 +69,36 @@ private:
         uint32_t time;
         const char* name;
         Site site;
+        uint32_t first_extent;  ///< of extents_; the next instruction's ends them
     };
 
-    /// A block of a local buffer: the last write, and the last read of every pipe since.
-    struct LocalCell {
-        uint32_t write = 0;
-        std::array<uint32_t, kPipes> reads{};
+    /// From the first to the last byte of what an instruction reads, or writes, in one memory.
+    struct Extent {
+        uint32_t memory;
+        bool write;
+        uint64_t first;
+        uint64_t end;
     };
+
+    /// The first finding of an instruction.
+    struct Finding {
+        const char* code;
+        uint32_t memory;
+        bool write;        ///< of the current instruction
+        uint32_t earlier;  ///< the other instruction, 0 for bytes that nobody wrote
+        bool earlier_write;
+        uint64_t first;
+        uint64_t end;
+    };
+
     struct LocalShadow {
-        std::vector<LocalCell> cells;
+        Shadow accesses;
         std::vector<uint8_t> written;  ///< per byte
     };
-    /// A word of a GM tensor: the last write and the reads since, one for each core and pipe.
-    struct GmCell {
-        uint32_t write = 0;
-        std::vector<uint32_t> reads;
-    };
     struct GmShadow {
-        std::vector<GmCell> cells;
-        std::vector<uint8_t> written;  ///< empty: every byte, and no kernel may write
+        Shadow accesses;
+        bool watched = false;          ///< a kernel may write it
+        std::vector<uint8_t> written;  ///< empty: every byte
         std::vector<size_t> aliases;   ///< of an input: writable tensors on the same memory
     };
 
@@ -105,18 +122,24 @@ private:
     Clock Complete(uint32_t core, TracePipe pipe) const;
     static void Join(Clock& into, const Clock& from);
     bool Ordered(uint32_t earlier, bool same_l0c) const;
-    void RequireOrder(uint32_t earlier, bool earlier_writes, bool writes, const std::string& where,
-                      bool same_l0c) const;
-    void RequireWritten(const uint8_t* written, uint64_t bytes, uint64_t first,
-                        const std::string& where) const;
+    /// All accesses of the current instruction come through here. `accesses` is null where nothing
+    /// can conflict; `memory`: a local buffer, or kShadowBuffers + a GM tensor.
+    void Touch(Shadow* accesses, uint32_t memory, uint64_t first, uint64_t bytes, bool write);
     void TouchLocal(const Local& local, int64_t first, int64_t bytes, bool write);
-    LocalShadow& Shadow(const Local& local);
+    void RequireWritten(const uint8_t* written, uint64_t bytes, uint64_t first, uint32_t memory);
+    void Find(const Finding& finding);
+    std::string MemoryName(uint32_t memory) const;
+    /// The instruction's access that `finding` is about.
+    Access Describe(uint32_t instruction, bool write, const Finding& finding) const;
+    LocalShadow& Of(const Local& local);
 
     SanitizeMode mode_;
     const std::vector<GmTensor>& tensors_;
     std::vector<CoreShadow> cores_;
     std::vector<GmShadow> gm_;
     std::vector<Instruction> instructions_;  ///< from 1
+    std::vector<Extent> extents_;
+    std::optional<Finding> finding_;
     uint32_t current_ = 0;
 };
 
