@@ -16,7 +16,12 @@ void RunOnTwin(const TwinLaunch& launch, const arch::Chip& chip, LaunchTensors& 
     ApplySyncSettings(config);
     twin::Trace trace;
     if (Tracing()) config.trace = &trace;
-    twin::Launch(config, body);
+    try {
+        twin::Launch(config, body);
+    } catch (const twin::Error& error) {
+        HandleTwinError(error);
+        throw;
+    }
     if (config.trace != nullptr) AddTrace(trace.Serialise());
 }
 

@@ -34,6 +34,7 @@ struct TwinSettings {
     twin::SanitizeMode sanitize = ModeOfEnvironment();
     std::optional<std::set<twin::SyncCall>> sync_calls;
     std::optional<twin::SyncCall> disabled;
+    std::function<void(const twin::Error&)> error_handler;
     bool tracing = false;
     std::vector<std::string> traces;
 };
@@ -105,6 +106,20 @@ void ApplySyncSettings(twin::LaunchConfig& config) {
     const std::lock_guard<std::mutex> lock(settings.mutex);
     if (settings.sync_calls) config.sync_calls = &*settings.sync_calls;
     if (settings.disabled) config.disabled = &*settings.disabled;
+}
+
+void SetTwinErrorHandler(std::function<void(const twin::Error&)> handler) {
+    TwinSettings& settings = Settings();
+    const std::lock_guard<std::mutex> lock(settings.mutex);
+    settings.error_handler = std::move(handler);
+}
+
+void HandleTwinError(const twin::Error& error) {
+    TwinSettings& settings = Settings();
+    std::unique_lock<std::mutex> lock(settings.mutex);
+    const auto handler = settings.error_handler;
+    lock.unlock();
+    if (handler) handler(error);
 }
 
 void StartTracing() {

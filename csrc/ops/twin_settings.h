@@ -2,6 +2,7 @@
 // and whether they are traced.
 #pragma once
 
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -29,6 +30,10 @@ void DisableSyncCall(const twin::SyncCall& call);
 void EnableAllSyncCalls();
 /// Puts the above into a launch.
 void ApplySyncSettings(twin::LaunchConfig& config);
+
+/// Is given what a launch reports, and throws in its place. Without one it is a twin::Error.
+void SetTwinErrorHandler(std::function<void(const twin::Error&)> handler);
+void HandleTwinError(const twin::Error& error);
 
 /// Between Start and Take every launch appends a serialised trace (twin/trace_format.h). A second
 /// Start before Take throws std::logic_error.

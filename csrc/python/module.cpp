@@ -6,6 +6,7 @@
 #include "model/prefetch_account.h"
 #include "ops/twin_settings.h"
 #include "twin/codes.h"
+#include "twin/error.h"
 
 namespace py = pybind11;
 
@@ -65,6 +66,24 @@ py::list ErrorCodes() {
     return codes;
 }
 
+/// torch calls the ops without the GIL, and hands on what they throw: this as it is.
+[[noreturn]] void RaiseTwinError(const twin::Error& error) {
+    const py::gil_scoped_acquire gil;
+    const py::module_ twin = py::module_::import("ascend_prefetch.twin");
+    py::list accesses;
+    for (const twin::Access& access : error.accesses) {
+        accesses.append(twin.attr("Access")(access.core, access.pipe, access.instruction,
+                                            access.file, access.line, access.writes, access.where,
+                                            access.first_byte, access.bytes, access.conflict_first,
+                                            access.conflict_bytes));
+    }
+    const py::object type = twin.attr("TwinError");
+    const py::object raised = type(error.what(), error.code, error.kernel, error.core, error.file,
+                                   error.line, error.message, accesses, error.ordered_by);
+    PyErr_SetObject(type.ptr(), raised.ptr());
+    throw py::error_already_set();
+}
+
 py::list TakeTraces() {
     py::list traces;
     for (const std::string& trace : ops::TakeTraces()) traces.append(py::bytes(trace));
@@ -85,6 +104,7 @@ py::dict AccountPrefetch(const py::bytes& trace, const std::vector<std::string>&
 }  // namespace
 
 PYBIND11_MODULE(_C, m) {
+    ops::SetTwinErrorHandler(&RaiseTwinError);
     m.def("build_info", &BuildInfo,
           "How this module was compiled: compiler, C++ standard, assertions.");
     m.def("chips", &Chips, "Known chips: name, aic_count, aiv_count, clock_mhz, l2_mib each.");

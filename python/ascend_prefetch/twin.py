@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TypedDict
+from typing import NamedTuple, TypedDict
 
 from ascend_prefetch import _C
 
@@ -33,6 +33,78 @@ class PrefetchBytes(TypedDict):
     pending: int
     unused: int
     duplicated: int
+
+
+class Access(NamedTuple):
+    """Who touched the bytes that a report is about.
+
+    Attributes:
+        core: e.g. "AIV 3".
+        pipe: e.g. "MTE2".
+        instruction: e.g. "DataCopy".
+        file: source file of the kernel, and its `line`.
+        writes: whether it writes, or reads.
+        where: the local buffer or GM tensor, e.g. "UB" or "GM tensor 'kv_cache'".
+        first_byte: first byte there of all that the instruction reads, or writes.
+        bytes: from the first to the last of them.
+        conflict_first: first of the bytes in question, which lie in the above.
+        conflict_bytes: how many of them.
+    """
+
+    core: str
+    pipe: str
+    instruction: str
+    file: str
+    line: int
+    writes: bool
+    where: str
+    first_byte: int
+    bytes: int
+    conflict_first: int
+    conflict_bytes: int
+
+
+class TwinError(RuntimeError):
+    """A kernel that ran on the twin broke a rule of the hardware. The twin can be used again.
+
+    Attributes:
+        code: which rule; csrc/twin/README.md explains the codes.
+        kernel: name of the launch.
+        core: who broke it, e.g. "AIV 3".
+        file: source file of the kernel, and its `line`.
+        message: what happened, with the values; str() has all fields.
+        accesses: of "uninitialised" the one that reads, of races the later one and then the one
+            that nothing orders it after; empty for other codes.
+        ordered_by: of races the calls that would order the accesses, else empty.
+    """
+
+    def __init__(
+        self,
+        text: str,
+        code: str,
+        kernel: str,
+        core: str,
+        file: str,
+        line: int,
+        message: str,
+        accesses: Sequence[Access],
+        ordered_by: str,
+    ) -> None:
+        super().__init__(text)
+        self.code = code
+        self.kernel = kernel
+        self.core = core
+        self.file = file
+        self.line = line
+        self.message = message
+        self.accesses = tuple(accesses)
+        self.ordered_by = ordered_by
+
+    def __reduce__(self):
+        # By default rebuilt from `args`, which is the text alone.
+        place = (self.kernel, self.core, self.file, self.line)
+        details = (self.message, self.accesses, self.ordered_by)
+        return type(self), (str(self), self.code, *place, *details)
 
 
 def chips() -> list[ChipInfo]:
@@ -71,8 +143,7 @@ def sanitizing(mode: str) -> Iterator[None]:
 
     Args:
         mode: "off"; "memory" for bytes that are used before they are written; "full" for accesses
-            that nothing orders as well. What is found is a RuntimeError; csrc/twin/README.md lists
-            the codes.
+            that nothing orders as well. What is found is a TwinError.
 
     Raises:
         ValueError: another mode.

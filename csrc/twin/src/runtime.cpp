@@ -113,9 +113,9 @@ std::string Describe(const std::vector<Access>& accesses) {
 }  // namespace
 
 Error::Error(std::string code_in, std::string kernel_in, std::string core_in, std::string file_in,
-             int line_in, const std::string& message, std::vector<Access> accesses_in,
+             int line_in, std::string message_in, std::vector<Access> accesses_in,
              std::string ordered_by_in)
-    : std::runtime_error("twin: " + code_in + ": " + message + " [kernel " + kernel_in + ", " +
+    : std::runtime_error("twin: " + code_in + ": " + message_in + " [kernel " + kernel_in + ", " +
                          core_in + ", " + file_in + ":" + std::to_string(line_in) + "]" +
                          Describe(accesses_in)),
       code(RequireCode(std::move(code_in))),
@@ -123,6 +123,7 @@ Error::Error(std::string code_in, std::string kernel_in, std::string core_in, st
       core(std::move(core_in)),
       file(std::move(file_in)),
       line(line_in),
+      message(std::move(message_in)),
       accesses(std::move(accesses_in)),
       ordered_by(std::move(ordered_by_in)) {}
 

@@ -66,9 +66,8 @@ def _judge(call: tuple[str, str, str], cases: Sequence[SanitizeCase]) -> Mutant:
         for case in cases:
             try:
                 case.run()
-            except RuntimeError as error:
-                # "twin: code: message"
-                return Mutant(*call, str(error).split(": ")[1], case.name)
+            except twin.TwinError as error:
+                return Mutant(*call, error.code, case.name)
     finally:
         _C.enable_all_sync_calls()
     return Mutant(*call, "survived", "")

@@ -16,7 +16,7 @@ def clean_ops(cases: Sequence[SanitizeCase] = CASES) -> dict[str, str]:
         for case in cases:
             try:
                 case.run()
-            except RuntimeError as error:
+            except twin.TwinError as error:
                 found[case.name] = str(error).splitlines()[0]
             else:
                 found[case.name] = "clean"

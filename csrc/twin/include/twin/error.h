@@ -31,14 +31,14 @@ class Error : public std::runtime_error {
 public:
     /// Throws std::logic_error for a code that is not one of kErrorCodes (twin/codes.h).
     Error(std::string code, std::string kernel, std::string core, std::string file, int line,
-          const std::string& message, std::vector<Access> accesses = {},
-          std::string ordered_by = "");
+          std::string message, std::vector<Access> accesses = {}, std::string ordered_by = "");
 
     const std::string code;    ///< of the rule, e.g. "out-of-bounds"; one of kErrorCodes
     const std::string kernel;  ///< name given to the launch
     const std::string core;    ///< e.g. "AIC 3"; "host" for errors of the launch itself
     const std::string file;
     const int line;
+    const std::string message;  ///< what() without the other fields
     /// Of "uninitialised" the one that reads, of races the later one and then the one that nothing
     /// orders it after; none of other codes.
     const std::vector<Access> accesses;
