@@ -92,13 +92,13 @@ void RequireInside(const char* instruction, const char* operand, const Local& lo
     }
 }
 
-Accesses::Accesses(const char* instruction, TracePipe pipe, const Site& site, bool in_order)
+Accesses::Accesses(const char* instruction, TracePipe pipe, const Site& site, Product product)
     : sanitizer_(Current().machine->sanitizer()) {
     Core& core = Current();
     core.last_instruction = site;
     if (sanitizer_ == nullptr) return;
     sanitizer_->Begin(static_cast<uint32_t>(core.machine->Position(core)), pipe, instruction, site,
-                      in_order);
+                      product);
 }
 
 Accesses::~Accesses() noexcept(false) {

@@ -83,6 +83,8 @@ public:
     const LaunchConfig& config() const { return config_; }
     /// Null when it is off.
     Sanitizer* sanitizer() const { return sanitizer_.get(); }
+    /// Null when nothing looks for accesses that nothing orders.
+    Clocks* clocks() const { return sanitizer_ == nullptr ? nullptr : sanitizer_->clocks(); }
     /// Index into cores_ and arrivals_.
     size_t Position(const Core& core) const {
         return core.is_aic ? core.index : AicCount() + core.index;
@@ -157,7 +159,8 @@ int RequireGm(const char* instruction, const Global& global, uint64_t bytes, uin
 /// finds is thrown when the instruction has told all, at the end of this object's life.
 class Accesses {
 public:
-    Accesses(const char* instruction, TracePipe pipe, const Site& site, bool in_order = false);
+    Accesses(const char* instruction, TracePipe pipe, const Site& site,
+             Product product = Product::kNone);
     ~Accesses() noexcept(false);
     Accesses(const Accesses&) = delete;
     Accesses& operator=(const Accesses&) = delete;

@@ -506,8 +506,11 @@ void MatrixMultiply(const Local& c, DType c_type, const Local& a, const Local& b
     RequireInside("Mmad", "filter", b, 0, k1 * n1 * kFractalBytes, site);
     RequireInside("Mmad", "dst", c, 0, m1 * n1 * 256 * DTypeBytes(c_type), site);
     // Of the last fractals what m, n and k leave out is read, but not used.
+    const bool large = (params.m / 16) * (params.n / 16) >= kSelfOrderingFractals;
     const Accesses accesses("Mmad", TracePipe::kM, site,
-                            (params.m / 16) * (params.n / 16) >= kSelfOrderingFractals);
+                            !large                  ? Product::kNone
+                            : params.cmatrixInitVal ? Product::kLarge
+                                                    : Product::kAccumulating);
     if (accesses.On()) {
         const auto read_fractal = [&](const Local& from, int64_t fractal, int64_t rows, int64_t j) {
             const int64_t depth = std::min<int64_t>(params.k - j * k0, k0) * element;

@@ -199,7 +199,8 @@ Machine::Machine(const LaunchConfig& config, const std::function<void()>& kernel
                 capacity[i][buffer] = cores_[i]->Capacity(static_cast<TraceBuffer>(buffer));
             }
         }
-        sanitizer_ = std::make_unique<Sanitizer>(config_.sanitize, config_.tensors, capacity);
+        sanitizer_ = std::make_unique<Sanitizer>(config_.sanitize, config_.tensors, capacity,
+                                                 config_.without);
     }
 
     if (config.trace != nullptr) {
@@ -430,7 +431,7 @@ void Machine::CrossSet(Core& core, int mode, int id, const Site& site) {
             if (arrivals_[i][id].pending == 0) arrivals_[i][id].mode = mode;
         }
     }
-    if (sanitizer_ != nullptr) sanitizer_->CrossSignal(group, signalled_cores, id);
+    if (Clocks* watched = clocks()) watched->CrossSignal(group, signalled_cores, id, site);
 }
 
 void Machine::CrossWait(Core& core, int id, const Site& site) {

@@ -30,14 +30,15 @@ Overlap Common(const GmTensor& tensor, uint64_t first, uint64_t bytes, const GmT
 }  // namespace
 
 Sanitizer::Sanitizer(SanitizeMode mode, const std::vector<GmTensor>& tensors,
-                     const std::vector<std::array<uint32_t, kShadowBuffers>>& capacity)
+                     const std::vector<std::array<uint32_t, kShadowBuffers>>& capacity,
+                     const Order* without)
     : mode_(mode),
       tensors_(tensors),
+      clocks_(races() ? capacity.size() : 0, without),
       cores_(capacity.size()),
       gm_(tensors.size()),
       instructions_(1) {
     for (size_t core = 0; core < cores_.size(); ++core) {
-        for (auto& clock : cores_[core].known) clock.assign(cores_.size() * kPipes, 0);
         for (uint32_t buffer = 0; buffer < kShadowBuffers; ++buffer) {
             LocalShadow& shadow = cores_[core].buffers[buffer];
             shadow.written.assign(capacity[core][buffer], 0);
@@ -67,49 +68,23 @@ Sanitizer::Sanitizer(SanitizeMode mode, const std::vector<GmTensor>& tensors,
 }
 
 void Sanitizer::Begin(uint32_t core, TracePipe pipe, const char* name, const Site& site,
-                      bool in_order) {
-    Issue(core, pipe);
-    const uint32_t time = ++cores_[core].issued[static_cast<uint32_t>(pipe)];
-    if (pipe == TracePipe::kS) {
-        // The scalar unit finishes one access before it starts the next.
-        cores_[core].known[0][Slot(core, pipe)] = time - 1;
-    }
+                      Product product) {
+    const uint32_t time = races() ? clocks_.Begin(core, pipe) : 0;
     current_ = static_cast<uint32_t>(instructions_.size());
     instructions_.push_back(
-        {core, pipe, in_order, time, name, site, static_cast<uint32_t>(extents_.size())});
-}
-
-// A pipe gets its instructions from the scalar unit: what that has waited for is complete when they
-// start. What the scalar unit itself has read or written is not: that takes an event.
-void Sanitizer::Issue(uint32_t core, TracePipe pipe) {
-    CoreShadow& shadow = cores_[core];
-    const auto index = static_cast<uint32_t>(pipe);
-    if (pipe == TracePipe::kS || shadow.scalar_seen[index] == shadow.scalar_version) return;
-    Clock& known = shadow.known[index];
-    const uint32_t own = known[Slot(core, TracePipe::kS)];
-    Join(known, shadow.known[0]);
-    known[Slot(core, TracePipe::kS)] = own;
-    shadow.scalar_seen[index] = shadow.scalar_version;
-}
-
-/// What is complete once all that `pipe` has been given is.
-Sanitizer::Clock Sanitizer::Complete(uint32_t core, TracePipe pipe) const {
-    const auto index = static_cast<uint32_t>(pipe);
-    Clock clock = cores_[core].known[index];
-    clock[Slot(core, pipe)] = cores_[core].issued[index];
-    return clock;
-}
-
-void Sanitizer::Join(Clock& into, const Clock& from) {
-    for (size_t i = 0; i < into.size(); ++i) into[i] = std::max(into[i], from[i]);
+        {core, pipe, product, time, name, site, static_cast<uint32_t>(extents_.size())});
 }
 
 bool Sanitizer::Ordered(uint32_t earlier, bool same_l0c) const {
-    if (earlier == 0 || earlier == current_) return true;
+    if (earlier == 0) return true;
+    if (earlier == current_ && clocks_.Holds(Order::kItself)) return true;
     const Instruction& a = instructions_[earlier];
     const Instruction& b = instructions_[current_];
-    if (a.core == b.core && a.pipe == b.pipe && same_l0c && b.in_order) return true;
-    return cores_[b.core].known[static_cast<uint32_t>(b.pipe)][Slot(a.core, a.pipe)] >= a.time;
+    if (same_l0c && a.product != Product::kNone && b.product == Product::kAccumulating &&
+        a.core == b.core && clocks_.Holds(Order::kAccumulation)) {
+        return true;
+    }
+    return clocks_.Ordered(b.core, b.pipe, a.core, a.pipe, a.time);
 }
 
 void Sanitizer::Touch(Shadow* accesses, uint32_t memory, uint64_t first, uint64_t bytes,
@@ -134,7 +109,7 @@ void Sanitizer::Touch(Shadow* accesses, uint32_t memory, uint64_t first, uint64_
         uint32_t current() const { return self.current_; }
         uint32_t Reader(uint32_t instruction) const {
             const Instruction& reader = self.instructions_[instruction];
-            return self.Slot(reader.core, reader.pipe);
+            return reader.core * kPipes + static_cast<uint32_t>(reader.pipe);
         }
         bool Ordered(uint32_t earlier) const { return self.Ordered(earlier, l0c); }
         void Conflict(uint32_t earlier, bool wrote, uint64_t first, uint64_t bytes) {
@@ -292,63 +267,6 @@ void Sanitizer::WriteGm(int tensor, uint64_t first, uint64_t bytes) {
 void Sanitizer::Allocate(uint32_t core, const Local& local) {
     auto& written = cores_[core].buffers[static_cast<uint32_t>(local.buffer)].written;
     std::fill(written.begin() + local.begin, written.begin() + local.end, uint8_t{0});
-}
-
-void Sanitizer::SetEvent(uint32_t core, TracePipe source, int event, int id) {
-    Issue(core, source);
-    cores_[core].events.emplace_back(event * kEventIds + id, Complete(core, source));
-}
-
-void Sanitizer::WaitEvent(uint32_t core, TracePipe destination, int event, int id) {
-    CoreShadow& shadow = cores_[core];
-    const int key = event * kEventIds + id;
-    const auto found = std::find_if(shadow.events.begin(), shadow.events.end(),
-                                    [&](const auto& entry) { return entry.first == key; });
-    Issue(core, destination);
-    Join(shadow.known[static_cast<uint32_t>(destination)], found->second);
-    if (destination == TracePipe::kS) ++shadow.scalar_version;
-    shadow.events.erase(found);
-}
-
-void Sanitizer::Barrier(uint32_t core, TracePipe pipe) {
-    CoreShadow& shadow = cores_[core];
-    if (pipe != TracePipe::kAll) {
-        const auto index = static_cast<uint32_t>(pipe);
-        shadow.known[index][Slot(core, pipe)] = shadow.issued[index];
-        return;
-    }
-    Clock all = Complete(core, TracePipe::kS);
-    for (uint32_t index = 1; index < kPipes; ++index) {
-        Join(all, Complete(core, static_cast<TracePipe>(index)));
-    }
-    for (Clock& known : shadow.known) Join(known, all);
-    ++shadow.scalar_version;
-}
-
-void Sanitizer::CrossSet(uint32_t core, TracePipe pipe, int id) {
-    Issue(core, pipe);
-    cores_[core].sets[static_cast<size_t>(id)].push_back(Complete(core, pipe));
-}
-
-void Sanitizer::CrossSignal(const std::vector<size_t>& members,
-                            const std::vector<size_t>& signalled, int id) {
-    const auto flag = static_cast<size_t>(id);
-    Clock clock(cores_.size() * kPipes, 0);
-    for (const size_t member : members) {
-        auto& sets = cores_[member].sets[flag];
-        Join(clock, sets.front());
-        sets.pop_front();
-    }
-    for (const size_t core : signalled) cores_[core].signals[flag].push_back(clock);
-}
-
-// Holds all later instructions of the core (CrossCoreWaitFlag).
-void Sanitizer::CrossWait(uint32_t core, int id) {
-    CoreShadow& shadow = cores_[core];
-    auto& signals = shadow.signals[static_cast<size_t>(id)];
-    for (Clock& known : shadow.known) Join(known, signals.front());
-    signals.pop_front();
-    ++shadow.scalar_version;
 }
 
 }  // namespace twin

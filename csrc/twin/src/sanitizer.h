@@ -1,19 +1,18 @@
 // Finds what the hardware leaves undefined: bytes that are used before anything wrote them, and
 // accesses to the same bytes that nothing orders. Private to the twin.
 //
-// Shadow state holds, for every piece of memory, the last write and the reads since; vector clocks
-// hold what every pipe of every core knows to be complete. An access is ordered after an earlier
-// one only by a rule of the table in ordering.h, whatever order the twin happened to run them in.
+// Shadow state holds, for every piece of memory, the last write and the reads since; Clocks holds
+// what every pipe of every core knows to be complete. An access is ordered after an earlier one
+// only by a rule of the table in twin/ordering.h, whatever order the twin happened to run them in.
 #pragma once
 
 #include <array>
 #include <cstdint>
-#include <deque>
-#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
 
+#include "clocks.h"
 #include "shadow.h"
 #include "twin/detail.h"
 #include "twin/error.h"
@@ -21,18 +20,25 @@
 
 namespace twin {
 
-constexpr uint32_t kPipes = 7;          ///< without TracePipe::kAll
 constexpr uint32_t kShadowBuffers = 7;  ///< TraceBuffer without kNone
+
+/// What a product is to others on the same bytes of L0C (Order::kAccumulation).
+enum class Product : uint8_t {
+    kNone,          ///< too small, or not one
+    kLarge,         ///< others may add to it
+    kAccumulating,  ///< large, and adds to what is there
+};
 
 class Sanitizer {
 public:
-    /// `capacity[core]`: bytes of each local buffer of that core.
+    /// `capacity[core]`: bytes of each local buffer of that core. `without`: a row of the table
+    /// that does not hold, or null.
     Sanitizer(SanitizeMode mode, const std::vector<GmTensor>& tensors,
-              const std::vector<std::array<uint32_t, kShadowBuffers>>& capacity);
+              const std::vector<std::array<uint32_t, kShadowBuffers>>& capacity,
+              const Order* without);
 
-    /// The next accesses belong to this instruction. `in_order`: the pipe itself orders it after
-    /// its predecessors on the same bytes of L0C.
-    void Begin(uint32_t core, TracePipe pipe, const char* name, const Site& site, bool in_order);
+    /// The next accesses belong to this instruction.
+    void Begin(uint32_t core, TracePipe pipe, const char* name, const Site& site, Product product);
     /// It has told all of its accesses: throws Error for what was found, of which there is only
     /// then the whole to report.
     void End();
@@ -50,22 +56,14 @@ public:
     /// A buffer was handed out anew: its bytes are nobody's.
     void Allocate(uint32_t core, const Local& local);
 
-    void SetEvent(uint32_t core, TracePipe source, int event, int id);
-    void WaitEvent(uint32_t core, TracePipe destination, int event, int id);
-    void Barrier(uint32_t core, TracePipe pipe);
-    void CrossSet(uint32_t core, TracePipe pipe, int id);
-    /// The sets of `members` have become a signal for `signalled`.
-    void CrossSignal(const std::vector<size_t>& members, const std::vector<size_t>& signalled,
-                     int id);
-    void CrossWait(uint32_t core, int id);
+    /// Order between pipes and cores; null when nothing looks for it.
+    Clocks* clocks() { return races() ? &clocks_ : nullptr; }
 
 private:
-    using Clock = std::vector<uint32_t>;
-
     struct Instruction {
         uint32_t core;
         TracePipe pipe;
-        bool in_order;
+        Product product;
         uint32_t time;
         const char* name;
         Site site;
@@ -104,23 +102,9 @@ private:
 
     struct CoreShadow {
         std::array<LocalShadow, kShadowBuffers> buffers;
-        std::array<Clock, kPipes> known;  ///< what a pipe knows to be complete
-        std::array<uint32_t, kPipes> issued{};
-        std::array<uint32_t, kPipes>
-            scalar_seen{};  ///< version of the scalar clock it has taken up
-        uint32_t scalar_version = 0;
-        std::vector<std::pair<int, Clock>> events;  ///< set and not waited for; event * 8 + id
-        std::array<std::deque<Clock>, 16> sets;     ///< cross-core sets that are no signal yet
-        std::array<std::deque<Clock>, 16> signals;
     };
 
     bool races() const { return mode_ == SanitizeMode::kFull; }
-    uint32_t Slot(uint32_t core, TracePipe pipe) const {
-        return core * kPipes + static_cast<uint32_t>(pipe);
-    }
-    void Issue(uint32_t core, TracePipe pipe);
-    Clock Complete(uint32_t core, TracePipe pipe) const;
-    static void Join(Clock& into, const Clock& from);
     bool Ordered(uint32_t earlier, bool same_l0c) const;
     /// All accesses of the current instruction come through here. `accesses` is null where nothing
     /// can conflict; `memory`: a local buffer, or kShadowBuffers + a GM tensor.
@@ -135,6 +119,7 @@ private:
 
     SanitizeMode mode_;
     const std::vector<GmTensor>& tensors_;
+    Clocks clocks_;
     std::vector<CoreShadow> cores_;
     std::vector<GmShadow> gm_;
     std::vector<Instruction> instructions_;  ///< from 1

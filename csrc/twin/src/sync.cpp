@@ -108,8 +108,8 @@ void SetEvent(int event, TracePipe source, TracePipe destination, int id, Site s
     }
     core.event_set[event][id] = true;
     core.event_site[event][id] = site;
-    if (Sanitizer* sanitizer = core.machine->sanitizer()) {
-        sanitizer->SetEvent(Position(core), source, event, id);
+    if (Clocks* clocks = core.machine->clocks()) {
+        clocks->SetEvent(Position(core), source, destination, event, id, site);
     }
     Record(TraceOp::kSetFlag, source, site, [&](TraceRecord& record) {
         record.args[0] = static_cast<uint32_t>(source);
@@ -130,8 +130,8 @@ void WaitEvent(int event, TracePipe source, TracePipe destination, int id, Site 
              EventName(event), id);
     }
     core.event_set[event][id] = false;
-    if (Sanitizer* sanitizer = core.machine->sanitizer()) {
-        sanitizer->WaitEvent(Position(core), destination, event, id);
+    if (Clocks* clocks = core.machine->clocks()) {
+        clocks->WaitEvent(Position(core), destination, event, id, site);
     }
     Record(TraceOp::kWaitFlag, destination, site, [&](TraceRecord& record) {
         record.args[0] = static_cast<uint32_t>(source);
@@ -145,9 +145,7 @@ void Barrier(TracePipe pipe, Site site) {
     const auto name = [&] { return std::string("PipeBarrier<") + PipeName(pipe) + ">"; };
     if (Disabled(name, site)) return;
     const Core& core = Current();
-    if (Sanitizer* sanitizer = core.machine->sanitizer()) {
-        sanitizer->Barrier(Position(core), pipe);
-    }
+    if (Clocks* clocks = core.machine->clocks()) clocks->Barrier(Position(core), pipe);
     Record(TraceOp::kBarrier, pipe, site, [](TraceRecord&) {});
 }
 
@@ -163,8 +161,8 @@ void CrossSet(int mode, TracePipe pipe, int id, Site site) {
         record.args[0] = static_cast<uint32_t>(mode);
         record.args[1] = static_cast<uint32_t>(id);
     });
-    if (Sanitizer* sanitizer = core.machine->sanitizer()) {
-        sanitizer->CrossSet(Position(core), pipe, id);
+    if (Clocks* clocks = core.machine->clocks()) {
+        clocks->CrossSet(Position(core), pipe, mode, id, site);
     }
     core.machine->CrossSet(core, mode, id, site);
 }
@@ -174,9 +172,7 @@ void CrossWait(int id, Site site) {
     if (Disabled([] { return std::string("CrossCoreWaitFlag"); }, site)) return;
     Core& core = Current();
     core.machine->CrossWait(core, id, site);
-    if (Sanitizer* sanitizer = core.machine->sanitizer()) {
-        sanitizer->CrossWait(Position(core), id);
-    }
+    if (Clocks* clocks = core.machine->clocks()) clocks->CrossWait(Position(core), id);
     Record(TraceOp::kCrossWait, TracePipe::kAll, site,
            [&](TraceRecord& record) { record.args[0] = static_cast<uint32_t>(id); });
 }
@@ -193,15 +189,13 @@ TPipe::TPipe(twin::Site site) {
     core.pipe_object = this;
 }
 
+// The record says that the kernel is over when its pipes are. Order to a later TPipe takes a
+// PipeBarrier: only of Destroy do the pages let one guess that it waits (DestroyWithoutPipeAll).
 TPipe::~TPipe() {
     twin::Core& core = twin::Current();
     core.pipe_object = nullptr;
     core.allocated.fill(0);
     core.buffer_count = 0;
-    if (twin::Sanitizer* sanitizer = core.machine->sanitizer()) {
-        sanitizer->Barrier(static_cast<uint32_t>(core.machine->Position(core)),
-                           twin::TracePipe::kAll);
-    }
     twin::Record(twin::TraceOp::kBarrier, twin::TracePipe::kAll, twin::Site{"~TPipe", 0},
                  [](twin::TraceRecord&) {});
 }

@@ -28,7 +28,7 @@ private:
     twin::Local local_;
 };
 
-/// Hands out the core's buffers and event ids. Its destructor waits for all pipes.
+/// Hands out the core's buffers and event ids. No page says that its destructor orders anything.
 class TPipe {
 public:
     explicit TPipe(twin::Site site = twin::Site::Here());

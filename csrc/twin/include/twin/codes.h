@@ -38,6 +38,8 @@ inline constexpr ErrorCode kErrorCodes[] = {
     {"uninitialised", "bytes are used that nothing has written"},
     {"pipe-race", "two pipes of a core touch the same bytes, one writes, and no event orders them"},
     {"missing-barrier", "a pipe touches bytes that its own earlier instruction may still work on"},
+    {"event-reuse", "an event is set again before its pipe can know that the last wait is over"},
+    {"cross-core-order", "a cross-core wait could be met by either of two signals of one flag id"},
     {"core-race", "two cores touch the same GM bytes, one writes, and no flag orders them"},
 };
 

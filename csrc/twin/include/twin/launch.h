@@ -11,6 +11,7 @@
 
 #include "arch/chip.h"
 #include "twin/error.h"
+#include "twin/ordering.h"
 #include "twin/trace_format.h"
 
 namespace twin {
@@ -72,6 +73,7 @@ struct LaunchConfig {
     SanitizeMode sanitize = SanitizeMode::kOff;
     std::set<SyncCall>* sync_calls = nullptr;  ///< filled with those that were reached
     const SyncCall* disabled = nullptr;        ///< this one does nothing
+    const Order* without = nullptr;            ///< this row of the ordering table does not hold
 };
 
 /// Runs `kernel` once on every core, interleaved deterministically on the calling thread.

@@ -1,0 +1,206 @@
+// Events and cross-core flags that are used again too early: right in the order that the twin ran,
+// undefined in another one.
+// Pages: 同步控制/核内同步/SetFlag-WaitFlag(ISASI), 资源管理/TPipe/FetchEventID,
+//        同步控制/核间同步/CrossCoreSetFlag(ISASI), 高级编程/硬件实现/硬件约束/NPU架构版本2201.
+#include <string>
+#include <vector>
+
+#include "twin_sanitizer_fixture.h"
+
+using namespace fixture;
+
+TEST(an_event_id_is_free_again_when_its_wait_is_known_to_be_over) {
+    Aiv aiv;
+    Pair("event-reuse", {"SetFlag<MTE2_V>(0) again", "V is past the WaitFlag", "AIV 0"},
+         aiv.Config(), [&](bool mended, Mark& mark) {
+             TPipe pipe;
+             const auto ub = Ub(pipe);
+             DataCopy(ub, Gm(aiv.in), kCount);
+             SetFlag<HardEvent::MTE2_V>(0);
+             WaitFlag<HardEvent::MTE2_V>(0);
+             Sync<HardEvent::V_MTE2>(mended);
+             mark.Next();
+             SetFlag<HardEvent::MTE2_V>(0);
+             WaitFlag<HardEvent::MTE2_V>(0);
+         });
+}
+
+TEST(what_frees_an_event_id) {
+    Aiv aiv;
+    const auto code = [&](const auto& between) {
+        return CodeOf(aiv.Config(), [&] {
+            TPipe pipe;
+            Sync<HardEvent::MTE2_V>();
+            between();
+            Sync<HardEvent::MTE2_V>();
+        });
+    };
+    CHECK_EQ(code([] {}), std::string("event-reuse"));
+    CHECK_EQ(code([] { Sync<HardEvent::V_MTE2>(); }), std::string());
+    CHECK_EQ(code([] { PipeBarrier<PIPE_ALL>(); }), std::string());
+    // By way of the store and of the scalar unit.
+    CHECK_EQ(code([] {
+                 Sync<HardEvent::V_MTE3>();
+                 Sync<HardEvent::MTE3_MTE2>();
+             }),
+             std::string());
+    CHECK_EQ(code([] { Sync<HardEvent::V_S>(); }), std::string());
+    // Barriers of one pipe, and the way back of another id's wait, do not.
+    CHECK_EQ(code([] { PipeBarrier<PIPE_V>(); }), std::string("event-reuse"));
+    CHECK_EQ(code([] { PipeBarrier<PIPE_MTE2>(); }), std::string("event-reuse"));
+    CHECK_EQ(code([] { Sync<HardEvent::MTE2_MTE3>(); }), std::string("event-reuse"));
+    CHECK_EQ(code([] { Sync<HardEvent::MTE2_V>(true, 1); }), std::string("event-reuse"));
+}
+
+// The scalar unit goes on when its wait is over, and issues the next set after that.
+TEST(an_event_of_the_scalar_unit_is_free_after_its_wait) {
+    Aiv aiv;
+    const std::string code = CodeOf(aiv.Config(), [&] {
+        TPipe pipe;
+        Sync<HardEvent::V_S>();
+        Sync<HardEvent::V_S>();
+    });
+    CHECK_EQ(code, std::string());
+    CHECK_EQ(CodeOf(aiv.Config(),
+                    [&] {
+                        TPipe pipe;
+                        Sync<HardEvent::S_V>();
+                        Sync<HardEvent::S_V>();
+                    }),
+             std::string("event-reuse"));
+}
+
+// A wait can be met by the set behind either pipe.
+TEST(sets_of_one_flag_behind_two_pipes_are_not_told_apart) {
+    Aiv aiv;
+    Pair("cross-core-order", {"flag 0 is set behind MTE2", "behind MTE3", "AIV"},
+         aiv.Config(KernelKind::kMixAic1Aiv2), [&](bool mended, Mark& mark) {
+             const uint16_t other = mended ? 1 : 0;
+             if ASCEND_IS_AIC {
+                 CrossCoreWaitFlag(0);
+                 CrossCoreWaitFlag(other);
+                 return;
+             }
+             CrossCoreSetFlag<2, PIPE_MTE3>(0);
+             mark.Next();
+             CrossCoreSetFlag<2, PIPE_MTE2>(other);
+         });
+    // A signal back says that the first one has been waited for.
+    const auto with_answer = [&](bool answer) {
+        return CodeOf(aiv.Config(KernelKind::kMixAic1Aiv2), [&, answer] {
+            if ASCEND_IS_AIC {
+                CrossCoreWaitFlag(0);
+                CrossCoreSetFlag<2, PIPE_FIX>(1);
+                CrossCoreWaitFlag(0);
+                return;
+            }
+            CrossCoreSetFlag<2, PIPE_MTE3>(0);
+            if (answer) CrossCoreWaitFlag(1);
+            CrossCoreSetFlag<2, PIPE_MTE2>(0);
+            if (!answer) CrossCoreWaitFlag(1);
+        });
+    };
+    CHECK_EQ(with_answer(true), std::string());
+    CHECK_EQ(with_answer(false), std::string("cross-core-order"));
+}
+
+// Of sets behind one pipe the n-th to arrive says that the work before the n-th is complete,
+// whichever it is.
+TEST(sets_of_one_flag_behind_one_pipe_count) {
+    Aiv aiv;
+    const std::string code = CodeOf(aiv.Config(KernelKind::kMixAic1Aiv2), [&] {
+        for (int i = 0; i < 3; ++i) {
+            if ASCEND_IS_AIC {
+                CrossCoreWaitFlag(0);
+            } else {
+                CrossCoreSetFlag<2, PIPE_MTE3>(0);
+            }
+        }
+    });
+    CHECK_EQ(code, std::string());
+}
+
+// The counter of an AIC does not know who has raised it: all AICs, or its own AIVs.
+TEST(a_flag_is_signalled_by_one_group_at_a_time) {
+    Aiv aiv;
+    Pair("cross-core-order", {"flag 0 is signalled to core 0", "by other cores"},
+         aiv.Config(KernelKind::kMixAic1Aiv2), [&](bool mended, Mark& mark) {
+             const uint16_t own = mended ? 1 : 0;
+             if ASCEND_IS_AIC {
+                 CrossCoreSetFlag<0, PIPE_FIX>(own);
+                 CrossCoreWaitFlag(own);
+                 CrossCoreWaitFlag(0);
+                 return;
+             }
+             mark.Next();
+             CrossCoreSetFlag<2, PIPE_MTE3>(0);
+         });
+    // The AIVs set it after they have heard from the AIC.
+    CHECK_EQ(CodeOf(aiv.Config(KernelKind::kMixAic1Aiv2),
+                    [&] {
+                        if ASCEND_IS_AIC {
+                            CrossCoreSetFlag<0, PIPE_FIX>(0);
+                            CrossCoreWaitFlag(0);
+                            CrossCoreSetFlag<2, PIPE_FIX>(1);
+                            CrossCoreWaitFlag(0);
+                            return;
+                        }
+                        CrossCoreWaitFlag(1);
+                        CrossCoreSetFlag<2, PIPE_MTE3>(0);
+                    }),
+             std::string());
+}
+
+// "超出15次需要做一次反向同步": in this run every set is waited for before the next one, but
+// nothing makes the AIVs wait for that.
+TEST(the_sixteenth_set_follows_a_signal_back) {
+    Aiv aiv;
+    for (const int rounds : {15, 16, 40}) {
+        const auto code = [&](bool answer) {
+            return CodeOf(aiv.Config(KernelKind::kMixAic1Aiv2), [&, answer] {
+                for (int i = 0; i < rounds; ++i) {
+                    const bool last = i % 14 == 13;
+                    if ASCEND_IS_AIC {
+                        CrossCoreSetFlag<2, PIPE_MTE2>(0);
+                        if (answer && last) CrossCoreWaitFlag(1);
+                    } else {
+                        CrossCoreWaitFlag(0);
+                        if (answer && last) CrossCoreSetFlag<2, PIPE_MTE3>(1);
+                    }
+                }
+            });
+        };
+        CHECK_EQ(code(false), std::string(rounds > 15 ? "cross-core-counter" : ""));
+        CHECK_EQ(code(true), std::string());
+    }
+    // Cores that join in mode 0 hear of each other in every round.
+    CHECK_EQ(CodeOf(Full(KernelKind::kMixAiv1Aic0, {}, 3),
+                    [&] {
+                        for (int i = 0; i < 40; ++i) {
+                            CrossCoreSetFlag<0, PIPE_MTE3>(0);
+                            CrossCoreWaitFlag(0);
+                        }
+                    }),
+             std::string());
+}
+
+// "须在模式切换前完成前一个模式的所有同步操作", and the core that sets has to know it.
+TEST(a_flag_changes_its_mode_when_all_waits_are_known_to_be_over) {
+    Aiv aiv;
+    Pair("cross-core-flag", {"with mode 2", "with mode 1"}, aiv.Config(KernelKind::kMixAic1Aiv2),
+         [&](bool mended, Mark& mark) {
+             if ASCEND_IS_AIC {
+                 CrossCoreWaitFlag(0);
+                 return;
+             }
+             // The other AIV may not have waited yet when this one goes on.
+             CrossCoreSetFlag<1, PIPE_MTE3>(0);
+             CrossCoreWaitFlag(0);
+             if (mended) {
+                 CrossCoreSetFlag<1, PIPE_MTE3>(1);
+                 CrossCoreWaitFlag(1);
+             }
+             mark.Next();
+             CrossCoreSetFlag<2, PIPE_MTE3>(0);
+         });
+}
