@@ -13,6 +13,7 @@ void RunOnTwin(const TwinLaunch& launch, const arch::Chip& chip, LaunchTensors& 
     config.block_count = launch.block_count;
     config.tensors = tensors.Take();
     config.sanitize = TwinSanitizeMode();
+    config.schedule_seed = ScheduleSeed();
     ApplySyncSettings(config);
     twin::Trace trace;
     if (Tracing()) config.trace = &trace;

@@ -1,6 +1,8 @@
 #include "ops/twin_settings.h"
 
+#include <charconv>
 #include <cstdlib>
+#include <cstring>
 #include <mutex>
 #include <optional>
 #include <set>
@@ -28,10 +30,23 @@ twin::SanitizeMode ModeOfEnvironment() {
     return mode == nullptr ? twin::SanitizeMode::kOff : ParseMode(kVariable, mode);
 }
 
+uint64_t ScheduleSeedOfEnvironment() {
+    constexpr const char* kVariable = "ASCEND_PREFETCH_SCHEDULE_SEED";
+    const char* text = std::getenv(kVariable);
+    if (text == nullptr) return 0;
+    uint64_t seed = 0;
+    const char* end = text + std::strlen(text);
+    const auto result = std::from_chars(text, end, seed);
+    if (result.ec == std::errc{} && result.ptr == end) return seed;
+    throw std::invalid_argument(std::string(kVariable) +
+                                ": expected a number from 0 to 2^64 - 1, got '" + text + "'");
+}
+
 struct TwinSettings {
     std::mutex mutex;
     const arch::Chip* chip = &arch::FindChip(kDefaultChip);
     twin::SanitizeMode sanitize = ModeOfEnvironment();
+    uint64_t schedule_seed = ScheduleSeedOfEnvironment();
     std::optional<std::set<twin::SyncCall>> sync_calls;
     std::optional<twin::SyncCall> disabled;
     std::function<void(const twin::Error&)> error_handler;
@@ -72,6 +87,18 @@ twin::SanitizeMode TwinSanitizeMode() {
     TwinSettings& settings = Settings();
     const std::lock_guard<std::mutex> lock(settings.mutex);
     return settings.sanitize;
+}
+
+void SetScheduleSeed(uint64_t seed) {
+    TwinSettings& settings = Settings();
+    const std::lock_guard<std::mutex> lock(settings.mutex);
+    settings.schedule_seed = seed;
+}
+
+uint64_t ScheduleSeed() {
+    TwinSettings& settings = Settings();
+    const std::lock_guard<std::mutex> lock(settings.mutex);
+    return settings.schedule_seed;
 }
 
 void StartSyncCalls() {

@@ -2,6 +2,7 @@
 // and whether they are traced.
 #pragma once
 
+#include <cstdint>
 #include <functional>
 #include <string>
 #include <vector>
@@ -21,6 +22,11 @@ const arch::Chip& TwinChip();
 void SetSanitizeMode(const std::string& mode);
 std::string SanitizeModeName();
 twin::SanitizeMode TwinSanitizeMode();
+
+/// LaunchConfig::schedule_seed of CPU launches; until set what the environment variable
+/// ASCEND_PREFETCH_SCHEDULE_SEED says, or 0.
+void SetScheduleSeed(uint64_t seed);
+uint64_t ScheduleSeed();
 
 /// Synchronisation calls that launches reach between StartSyncCalls and TakeSyncCalls.
 void StartSyncCalls();

@@ -157,6 +157,27 @@ def sanitizing(mode: str) -> Iterator[None]:
 
 
 @contextmanager
+def schedule(seed: int) -> Iterator[None]:
+    """The cores of CPU launches inside the block take turns in an order of their own.
+
+    Results do not depend on it unless a kernel has a race.
+
+    Args:
+        seed: 0 for the fixed order; any other number up to 2^64 - 1 for a random one, the same
+            every time.
+
+    Raises:
+        TypeError: not such a number.
+    """
+    before = _C.schedule_seed()
+    _C.set_schedule_seed(seed)
+    try:
+        yield
+    finally:
+        _C.set_schedule_seed(before)
+
+
+@contextmanager
 def tracing() -> Iterator[list[bytes]]:
     """Collects a trace of every launch inside the block; the list is filled when the block ends.
 

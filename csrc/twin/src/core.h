@@ -101,7 +101,12 @@ public:
 private:
     void RunCore(Core& core);
     void Resume(Core& core);
+    /// Who runs next: null when no core can.
+    Core* NextCore();
+    uint64_t Random();
     uint32_t AicCount() const;
+    /// The set of `core` arrives; with those of its group it becomes a signal.
+    void Signal(Core& core, int mode, int id, const Site& site);
     /// Positions of the cores that have to set a flag together with `core`.
     std::vector<size_t> Group(const Core& core, int mode) const;
     void CheckCoreEnd(const Core& core) const;
@@ -124,6 +129,8 @@ private:
     std::unique_ptr<Sanitizer> sanitizer_;
     std::unordered_map<std::string, uint32_t> site_index_;
     std::unordered_map<const char*, std::unordered_map<int, uint32_t>> site_cache_;
+    size_t turn_ = 0;  ///< of the core that comes after the last one
+    uint64_t random_ = 0;
     bool cancelling_ = false;
     std::exception_ptr failure_;
 };

@@ -240,21 +240,36 @@ void Machine::Resume(Core& core) {
 
 uint32_t Machine::AicCount() const { return HasAic(config_.kind) ? block_count_ : 0; }
 
-// Every core runs until it waits for a cross-core flag, in a fixed order: the interleaving is the
-// same every time.
+// splitmix64 (Steele, Lea, Flood: Fast splittable pseudorandom number generators, 2014).
+uint64_t Machine::Random() {
+    uint64_t value = random_ += 0x9E3779B97F4A7C15;
+    value = (value ^ value >> 30) * 0xBF58476D1CE4E5B9;
+    value = (value ^ value >> 27) * 0x94D049BB133111EB;
+    return value ^ value >> 31;
+}
+
+Core* Machine::NextCore() {
+    const bool shuffled = config_.schedule_seed != 0;
+    const size_t first = shuffled ? Random() % cores_.size() : turn_;
+    for (size_t i = 0; i < cores_.size(); ++i) {
+        const size_t position = (first + i) % cores_.size();
+        Core& core = *cores_[position];
+        const bool waits =
+            core.state == CoreState::kWaiting && core.cross_counter[core.waiting_flag] == 0;
+        if (waits || core.state == CoreState::kFinished) continue;
+        core.state = CoreState::kReady;
+        turn_ = (position + 1) % cores_.size();
+        return &core;
+    }
+    return nullptr;
+}
+
 void Machine::Run() {
-    bool progress = true;
-    while (progress && !failure_) {
-        progress = false;
-        for (auto& core : cores_) {
-            if (core->state == CoreState::kWaiting && core->cross_counter[core->waiting_flag] > 0) {
-                core->state = CoreState::kReady;
-            }
-            if (core->state != CoreState::kReady) continue;
-            Resume(*core);
-            progress = true;
-            if (failure_) break;
-        }
+    random_ = config_.schedule_seed;
+    while (!failure_) {
+        Core* const next = NextCore();
+        if (next == nullptr) break;
+        Resume(*next);
     }
     if (!failure_) {
         const bool finished = std::all_of(cores_.begin(), cores_.end(), [](const auto& core) {
@@ -380,8 +395,6 @@ std::vector<size_t> Machine::Group(const Core& core, int mode) const {
     return members;
 }
 
-// A set becomes a signal once every core of the setting group has set the flag. Who is signalled
-// depends on the mode: 0 and 1 the group itself, 2 the cores of the other type in the same block.
 void Machine::CrossSet(Core& core, int mode, int id, const Site& site) {
     if (!HasCrossCore(config_.kind)) {
         Fail("cross-core-flag", site,
@@ -402,6 +415,17 @@ void Machine::CrossSet(Core& core, int mode, int id, const Site& site) {
              "flag %d is set with mode %d while its use with mode %d is not complete", id, mode,
              mine.mode);
     }
+    Signal(core, mode, id, site);
+    if (config_.schedule_seed != 0 && Random() % 2 == 0) {
+        core.fiber.Pause();
+        if (cancelling_) throw Cancelled{};
+    }
+}
+
+// A set becomes a signal once every core of the setting group has set the flag. Who is signalled
+// depends on the mode: 0 and 1 the group itself, 2 the cores of the other type in the same block.
+void Machine::Signal(Core& core, int mode, int id, const Site& site) {
+    Arrivals& mine = arrivals_[Position(core)][id];
     const std::vector<size_t> group = Group(core, mode);
     mine.mode = mode;
     mine.site = site;

@@ -71,12 +71,16 @@ struct LaunchConfig {
     std::vector<GmTensor> tensors;
     Trace* trace = nullptr;  ///< filled when not null
     SanitizeMode sanitize = SanitizeMode::kOff;
+    /// 0: every core runs until it waits, in a fixed order. Else cores take turns at random, and a
+    /// core may also lose its turn at a cross-core set.
+    uint64_t schedule_seed = 0;
     std::set<SyncCall>* sync_calls = nullptr;  ///< filled with those that were reached
     const SyncCall* disabled = nullptr;        ///< this one does nothing
     const Order* without = nullptr;            ///< this row of the ordering table does not hold
 };
 
-/// Runs `kernel` once on every core, interleaved deterministically on the calling thread.
+/// Runs `kernel` once on every core, on the calling thread; the interleaving is the same for every
+/// launch with the same `schedule_seed`.
 /// Throws twin::Error when the kernel breaks a rule, std::invalid_argument for a bad configuration.
 void Launch(const LaunchConfig& config, const std::function<void()>& kernel);
 
