@@ -72,7 +72,7 @@ int32_t LoadOnAic(TPipe& pipe, std::vector<int32_t>& slots, uint32_t index) {
 
 template <HardEvent event>
 void SetAndWait() {
-    for (int32_t id = 0; id < 8; ++id) {
+    for (int32_t id = 0; id < 6; ++id) {
         SetFlag<event>(id);
         WaitFlag<event>(id);
         SetFlag<event>(id);
@@ -84,7 +84,7 @@ void SetAndWait() {
 
 // ---- 同步控制/核内同步/SetFlag-WaitFlag(ISASI), 核内同步能力概述 ----
 
-// Tables 2 and 3 of 核内同步能力概述: the events of each core type; ids 0 to 7.
+// Tables 2 and 3 of 核内同步能力概述: the events of each core type; ids 0 to 5.
 TEST(events_of_each_core_type) {
     OnGroup({}, [&] {
         if ASCEND_IS_AIC {
@@ -213,6 +213,20 @@ TEST(event_ids_are_0_to_7) {
     AivBreaks("event-id", {"8", "7"}, {}, [] { SetFlag<HardEvent::MTE2_V>(8); });
     AivBreaks("event-id", {"-1", "7"}, {}, [] { SetFlag<HardEvent::MTE2_V>(-1); });
     AivBreaks("event-id", {"8", "7"}, {}, [] { WaitFlag<HardEvent::MTE2_V>(8); });
+}
+
+// "建议使用事件ID0-5，事件ID6用于系统内部规划（当前未使用），事件ID7用于TPipe编程中的自动同步功能".
+TEST(event_ids_6_and_7_are_the_frameworks) {
+    for (const int32_t id : {6, 7}) {
+        AivBreaks("event-id", {"SetFlag<MTE2_V>", "belong to the framework"}, {},
+                  [id] { SetFlag<HardEvent::MTE2_V>(id); });
+        AivBreaks("event-id", {"WaitFlag<MTE2_V>", "belong to the framework"}, {},
+                  [id] { WaitFlag<HardEvent::MTE2_V>(id); });
+    }
+    OnAiv({}, [] {
+        SetFlag<HardEvent::MTE2_V>(5);
+        WaitFlag<HardEvent::MTE2_V>(5);
+    });
 }
 
 // ---- 同步控制/核内同步/PipeBarrier(ISASI) ----

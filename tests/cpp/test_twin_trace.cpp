@@ -83,8 +83,8 @@ void Vector(Tensors& gm) {
     PipeBarrier<PIPE_ALL>();
     ub.SetValue(4, ub.GetValue(3));
     if (AscendC::GetSubBlockIdx() == 0) {
-        SetFlag<HardEvent::S_MTE3>(7);
-        WaitFlag<HardEvent::S_MTE3>(7);
+        SetFlag<HardEvent::S_MTE3>(5);
+        WaitFlag<HardEvent::S_MTE3>(5);
         DataCopy(Gm(gm.y)[8], ub[16], AscendC::DataCopyParams(2, 1, 2, 1));
     }
 }
@@ -202,7 +202,7 @@ TEST(trace_of_the_vector_cores) {
                                      "S scalar UB+44:4",
                                      "S scalar UB+48:4"};
     CheckTrace(trace, 2, both);
-    both.insert(both.end(), {"set S>MTE3 7", "wait S>MTE3 7", "MTE3 store y+32 2x32/64 UB+96:128"});
+    both.insert(both.end(), {"set S>MTE3 5", "wait S>MTE3 5", "MTE3 store y+32 2x32/64 UB+96:128"});
     CheckTrace(trace, 1, both);
 }
 

@@ -10,7 +10,7 @@
 #include "ascendc/copy.h"    // DataCopy, DataCopyPad
 #include "ascendc/cube.h"    // LoadData, Mmad, Fixpipe
 #include "ascendc/pipe.h"    // TPipe, TBuf
-#include "ascendc/sync.h"    // SetFlag, WaitFlag, PipeBarrier, cross-core flags
+#include "ascendc/sync.h"    // SetFlag, WaitFlag, PipeBarrier, cross-core flags, SyncAll
 #include "ascendc/tensor.h"  // LocalTensor, GlobalTensor
 #include "ascendc/types.h"   // scalar types, enumerations, macros
 #include "ascendc/vector.h"  // vector arithmetic, casts, reductions, gathers

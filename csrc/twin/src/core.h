@@ -20,10 +20,11 @@
 namespace twin {
 
 constexpr int kEventIds = 8;
-constexpr int kUserEventIds =
-    6;  ///< 6 and 7 belong to the framework (SetFlag-WaitFlag(ISASI), constraints)
+constexpr int kUserEventIds = 6;  ///< 6 and 7 are the framework's (SetFlag-WaitFlag(ISASI))
 constexpr int kCrossFlags = 16;
 constexpr int kCrossCounterMax = 15;
+constexpr int kFirstSyncAllFlag = 11;  ///< 11 to 14 (SyncAll, constraints)
+constexpr int kLastSyncAllFlag = 14;
 constexpr int kHardEvents = static_cast<int>(AscendC::HardEvent::MAX);
 constexpr int kLocalBuffers = 7;
 constexpr uint32_t kMostBuffers = 64;    ///< of a kernel (InitBuffer, constraints)
@@ -97,6 +98,9 @@ public:
     uint32_t SiteIndex(const Site& site);
     void CrossSet(Core& core, int mode, int id, const Site& site);
     void CrossWait(Core& core, int id, const Site& site);
+    /// SyncAll may be called here, or a flag that SyncAll could take be used.
+    void RequireSyncAll(const Core& core, bool aiv_only, const Site& site);
+    void RequireOwnFlag(const char* instruction, int id, const Site& site);
 
 private:
     void RunCore(Core& core);
@@ -129,7 +133,9 @@ private:
     std::unique_ptr<Sanitizer> sanitizer_;
     std::unordered_map<std::string, uint32_t> site_index_;
     std::unordered_map<const char*, std::unordered_map<int, uint32_t>> site_cache_;
-    size_t turn_ = 0;  ///< of the core that comes after the last one
+    Site sync_all_{"", 0};       ///< the first SyncAll of the launch
+    Site sync_all_flag_{"", 0};  ///< the first use of one of its flags
+    size_t turn_ = 0;            ///< of the core that comes after the last one
     uint64_t random_ = 0;
     bool cancelling_ = false;
     std::exception_ptr failure_;

@@ -474,6 +474,36 @@ void Machine::CrossWait(Core& core, int id, const Site& site) {
     --core.cross_counter[id];
 }
 
+// "SyncAll硬件同步接口flagId占用范围为[11-14]" (SyncAll, constraints).
+void Machine::RequireOwnFlag(const char* instruction, int id, const Site& site) {
+    if (id < kFirstSyncAllFlag || id > kLastSyncAllFlag) return;
+    if (sync_all_flag_.line == 0) sync_all_flag_ = site;
+    if (sync_all_.line == 0) return;
+    Fail("cross-core-flag", site, "%s with flag %d, which is SyncAll's: the kernel calls it at %s",
+         instruction, id, Where(sync_all_).c_str());
+}
+
+void Machine::RequireSyncAll(const Core& core, bool aiv_only, const Site& site) {
+    const char* name = aiv_only ? "SyncAll<true>" : "SyncAll<false>";
+    if (!HasCrossCore(config_.kind)) {
+        Fail("cross-core-flag", site,
+             "%s in a kernel launched as %s, which has no cross-core scheduling", name,
+             KindName(config_.kind));
+    }
+    if (aiv_only && core.is_aic) {
+        Fail("cross-core-flag", site, "%s joins the AIVs only, called on an AIC", name);
+    }
+    if (!aiv_only && config_.kind != KernelKind::kMixAic1Aiv2) {
+        Fail("cross-core-flag", site, "%s in a kernel launched as %s, which has one core type",
+             name, KindName(config_.kind));
+    }
+    if (sync_all_.line == 0) sync_all_ = site;
+    if (sync_all_flag_.line == 0) return;
+    Fail("cross-core-flag", site,
+         "%s takes cross-core flags %d to %d, one of which the kernel uses at %s", name,
+         kFirstSyncAllFlag, kLastSyncAllFlag, Where(sync_all_flag_).c_str());
+}
+
 void Launch(const LaunchConfig& config, const std::function<void()>& kernel) {
     Machine machine(config, kernel);
     machine.Run();

@@ -43,6 +43,12 @@ void RequireEventId(const char* instruction, int event, int id, Site site) {
         Fail("event-id", site, "%s<%s> with event id %d; ids are 0 to %d", instruction,
              EventName(event), id, kEventIds - 1);
     }
+    // "目前暂不建议直接使用事件ID6-7": 7 is what TPipe synchronises with, 6 is kept for the system
+    // (SetFlag-WaitFlag(ISASI), constraints).
+    if (id >= kUserEventIds) {
+        Fail("event-id", site, "%s<%s> with event id %d; ids 6 and 7 belong to the framework",
+             instruction, EventName(event), id);
+    }
 }
 
 std::string Where(const Site& site) {
@@ -149,13 +155,9 @@ void Barrier(TracePipe pipe, Site site) {
     Record(TraceOp::kBarrier, pipe, site, [](TraceRecord&) {});
 }
 
-void CrossSet(int mode, TracePipe pipe, int id, Site site) {
-    RequirePipe("CrossCoreSetFlag", pipe, site);
-    RequireRange("CrossCoreSetFlag", "flagId", id, 0, kCrossFlags - 1, site);
-    const auto name = [&] {
-        return "CrossCoreSetFlag<" + std::to_string(mode) + ", " + PipeName(pipe) + ">";
-    };
-    if (Disabled(name, site)) return;
+namespace {
+
+void SetAcross(int mode, TracePipe pipe, int id, const Site& site) {
     Core& core = Current();
     Record(TraceOp::kCrossSet, pipe, site, [&](TraceRecord& record) {
         record.args[0] = static_cast<uint32_t>(mode);
@@ -167,14 +169,58 @@ void CrossSet(int mode, TracePipe pipe, int id, Site site) {
     core.machine->CrossSet(core, mode, id, site);
 }
 
-void CrossWait(int id, Site site) {
-    RequireRange("CrossCoreWaitFlag", "flagId", id, 0, kCrossFlags - 1, site);
-    if (Disabled([] { return std::string("CrossCoreWaitFlag"); }, site)) return;
+void WaitAcross(int id, const Site& site) {
     Core& core = Current();
     core.machine->CrossWait(core, id, site);
     if (Clocks* clocks = core.machine->clocks()) clocks->CrossWait(Position(core), id);
     Record(TraceOp::kCrossWait, TracePipe::kAll, site,
            [&](TraceRecord& record) { record.args[0] = static_cast<uint32_t>(id); });
+}
+
+}  // namespace
+
+void CrossSet(int mode, TracePipe pipe, int id, Site site) {
+    RequirePipe("CrossCoreSetFlag", pipe, site);
+    RequireRange("CrossCoreSetFlag", "flagId", id, 0, kCrossFlags - 1, site);
+    const auto name = [&] {
+        return "CrossCoreSetFlag<" + std::to_string(mode) + ", " + PipeName(pipe) + ">";
+    };
+    if (Disabled(name, site)) return;
+    Current().machine->RequireOwnFlag("CrossCoreSetFlag", id, site);
+    SetAcross(mode, pipe, id, site);
+}
+
+void CrossWait(int id, Site site) {
+    RequireRange("CrossCoreWaitFlag", "flagId", id, 0, kCrossFlags - 1, site);
+    if (Disabled([] { return std::string("CrossCoreWaitFlag"); }, site)) return;
+    Current().machine->RequireOwnFlag("CrossCoreWaitFlag", id, site);
+    WaitAcross(id, site);
+}
+
+// The page says what SyncAll is made of: mode 0 among vector cores; or every AIC waits for its
+// AIVs, all AICs for each other, the AIVs for their AIC. It says which flag ids it takes, not which
+// for what. It does not say which pipes it follows either, but its example reads what MTE3 has
+// stored before it, so that is what vector cores can rely on, and FIX on cube cores.
+void SyncAll(bool aiv_only, Site site) {
+    Core& core = Current();
+    core.machine->RequireSyncAll(core, aiv_only, site);
+    if (Disabled([&] { return aiv_only ? "SyncAll<true>" : "SyncAll<false>"; }, site)) return;
+    constexpr int kAivs = kFirstSyncAllFlag;
+    constexpr int kToAic = kFirstSyncAllFlag + 1;
+    constexpr int kAics = kFirstSyncAllFlag + 2;
+    constexpr int kToAiv = kFirstSyncAllFlag + 3;
+    if (aiv_only) {
+        SetAcross(0, TracePipe::kMte3, kAivs, site);
+        WaitAcross(kAivs, site);
+    } else if (core.is_aic) {
+        WaitAcross(kToAic, site);
+        SetAcross(0, TracePipe::kFix, kAics, site);
+        WaitAcross(kAics, site);
+        SetAcross(2, TracePipe::kFix, kToAiv, site);
+    } else {
+        SetAcross(2, TracePipe::kMte3, kToAic, site);
+        WaitAcross(kToAiv, site);
+    }
 }
 
 }  // namespace twin

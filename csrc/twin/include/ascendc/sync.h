@@ -1,6 +1,6 @@
 // Order between pipes of a core and between cores.
 // Pages: 同步控制/核内同步/{SetFlag-WaitFlag(ISASI), PipeBarrier(ISASI)},
-//        同步控制/核间同步/{CrossCoreSetFlag(ISASI), CrossCoreWaitFlag(ISASI)}.
+//        同步控制/核间同步/{CrossCoreSetFlag(ISASI), CrossCoreWaitFlag(ISASI), SyncAll}.
 #pragma once
 
 #include "ascendc/types.h"
@@ -40,6 +40,14 @@ void CrossCoreSetFlag(uint16_t flag_id, twin::Site site = twin::Site::Here()) {
 template <uint8_t mode = 0, pipe_t pipe = PIPE_S>
 void CrossCoreWaitFlag(uint16_t flag_id, twin::Site site = twin::Site::Here()) {
     twin::CrossWait(flag_id, site);
+}
+
+/// Every AIV, or with false every core, goes on when all of them are here and MTE3 (AIC: FIX) has
+/// done what it was given. Takes flag ids 11 to 14; needs KERNEL_TYPE_MIX_AIV_1_0, or
+/// KERNEL_TYPE_MIX_AIC_1_2 with false. The form without workspace only.
+template <bool isAIVOnly = true>
+void SyncAll(twin::Site site = twin::Site::Here()) {
+    twin::SyncAll(isAIVOnly, site);
 }
 
 }  // namespace AscendC

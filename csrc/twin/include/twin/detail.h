@@ -57,6 +57,7 @@ void WaitEvent(int event, TracePipe source, TracePipe destination, int id, Site 
 void Barrier(TracePipe pipe, Site site);
 void CrossSet(int mode, TracePipe pipe, int id, Site site);
 void CrossWait(int id, Site site);
+void SyncAll(bool aiv_only, Site site);
 
 /// The kernel declares its type; a launch of another type is an error.
 void DeclareKernelType(const char* type, Site site);
