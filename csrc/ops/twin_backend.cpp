@@ -1,5 +1,7 @@
 #include "ops/twin_backend.h"
 
+#include <utility>
+
 #include "ops/twin_settings.h"
 
 namespace ops {
@@ -17,12 +19,16 @@ void RunOnTwin(const TwinLaunch& launch, const arch::Chip& chip, LaunchTensors& 
     ApplySyncSettings(config);
     twin::Trace trace;
     if (Tracing()) config.trace = &trace;
+    LaunchBuffers usage{launch.kernel, {}};
+    if (WatchingBufferUsage()) config.buffer_usage = &usage.buffers;
     try {
         twin::Launch(config, body);
     } catch (const twin::Error& error) {
+        if (config.buffer_usage != nullptr) AddBufferUsage(std::move(usage));
         HandleTwinError(error);
         throw;
     }
+    if (config.buffer_usage != nullptr) AddBufferUsage(std::move(usage));
     if (config.trace != nullptr) AddTrace(trace.Serialise());
 }
 

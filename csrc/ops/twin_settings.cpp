@@ -52,6 +52,7 @@ struct TwinSettings {
     std::function<void(const twin::Error&)> error_handler;
     bool tracing = false;
     std::vector<std::string> traces;
+    std::optional<std::vector<LaunchBuffers>> buffer_usage;
 };
 
 TwinSettings& Settings() {
@@ -173,6 +174,32 @@ void AddTrace(std::string trace) {
     TwinSettings& settings = Settings();
     const std::lock_guard<std::mutex> lock(settings.mutex);
     if (settings.tracing) settings.traces.push_back(std::move(trace));
+}
+
+void StartBufferUsage() {
+    TwinSettings& settings = Settings();
+    const std::lock_guard<std::mutex> lock(settings.mutex);
+    if (settings.buffer_usage) throw std::logic_error("buffer usage is being watched already");
+    settings.buffer_usage.emplace();
+}
+
+std::vector<LaunchBuffers> TakeBufferUsage() {
+    TwinSettings& settings = Settings();
+    const std::lock_guard<std::mutex> lock(settings.mutex);
+    return std::exchange(settings.buffer_usage, std::nullopt)
+        .value_or(std::vector<LaunchBuffers>());
+}
+
+bool WatchingBufferUsage() {
+    TwinSettings& settings = Settings();
+    const std::lock_guard<std::mutex> lock(settings.mutex);
+    return settings.buffer_usage.has_value();
+}
+
+void AddBufferUsage(LaunchBuffers usage) {
+    TwinSettings& settings = Settings();
+    const std::lock_guard<std::mutex> lock(settings.mutex);
+    if (settings.buffer_usage) settings.buffer_usage->push_back(std::move(usage));
 }
 
 }  // namespace ops

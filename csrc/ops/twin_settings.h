@@ -49,4 +49,16 @@ std::vector<std::string> TakeTraces();
 bool Tracing();
 void AddTrace(std::string trace);
 
+/// What one launch took of the local buffers.
+struct LaunchBuffers {
+    std::string kernel;
+    std::vector<twin::BufferUsage> buffers;
+};
+
+/// Between Start and Take every launch adds one of these, failed ones as well.
+void StartBufferUsage();
+std::vector<LaunchBuffers> TakeBufferUsage();
+bool WatchingBufferUsage();
+void AddBufferUsage(LaunchBuffers usage);
+
 }  // namespace ops

@@ -90,6 +90,18 @@ py::list TakeTraces() {
     return traces;
 }
 
+py::list TakeBufferUsage() {
+    py::list launches;
+    for (const ops::LaunchBuffers& launch : ops::TakeBufferUsage()) {
+        py::list buffers;
+        for (const twin::BufferUsage& usage : launch.buffers) {
+            buffers.append(py::make_tuple(usage.buffer, usage.peak, usage.capacity));
+        }
+        launches.append(py::make_tuple(launch.kernel, buffers));
+    }
+    return launches;
+}
+
 py::dict AccountPrefetch(const py::bytes& trace, const std::vector<std::string>& weights) {
     const model::PrefetchAccount account = model::AccountPrefetch(std::string(trace), weights);
     py::dict result;
@@ -144,6 +156,10 @@ PYBIND11_MODULE(_C, m) {
     m.def("start_tracing", &ops::StartTracing, "Record a trace of every launch from here on.");
     m.def("take_traces", &TakeTraces,
           "Stop recording; the serialised traces (twin/trace_format.h), one per launch.");
+    m.def("start_buffer_usage", &ops::StartBufferUsage,
+          "Note how much launches take of the local buffers from here on.");
+    m.def("take_buffer_usage", &TakeBufferUsage,
+          "(kernel, [(buffer, most bytes allocated on a core, capacity)]) of every launch since.");
     m.def("account_prefetch", &AccountPrefetch, py::arg("trace"), py::arg("weights"),
           "Bytes of the named weight tensors that vector cores prefetched in a trace: planned, "
           "landed, pending, "

@@ -191,6 +191,46 @@ def tracing() -> Iterator[list[bytes]]:
         traces.extend(_C.take_traces())
 
 
+class BufferUsage(NamedTuple):
+    """What a launch took of one local buffer, in bytes.
+
+    Attributes:
+        peak: the most that was allocated at once on any core.
+        capacity: of one core; 0 when no core of the launch has the buffer.
+    """
+
+    peak: int
+    capacity: int
+
+
+class LaunchBuffers(NamedTuple):
+    """What a launch took of the local buffers.
+
+    Attributes:
+        kernel: name of the launch.
+        buffers: by name: UB, L1, L0A, L0B, L0C, BT (bias table), FB (fixpipe buffer).
+    """
+
+    kernel: str
+    buffers: dict[str, BufferUsage]
+
+
+@contextmanager
+def buffer_usage() -> Iterator[list[LaunchBuffers]]:
+    """Collects what every launch inside the block takes of the local buffers of its cores.
+
+    The list is filled when the block ends; a launch that fails is part of it.
+    """
+    launches: list[LaunchBuffers] = []
+    _C.start_buffer_usage()
+    try:
+        yield launches
+    finally:
+        for kernel, rows in _C.take_buffer_usage():
+            buffers = {name: BufferUsage(peak, capacity) for name, peak, capacity in rows}
+            launches.append(LaunchBuffers(kernel, buffers))
+
+
 def account_prefetch(trace: bytes, weights: Sequence[str]) -> PrefetchBytes:
     """Accounts for the bytes of the named tensors that vector cores prefetched in a trace.
 

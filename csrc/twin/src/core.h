@@ -56,6 +56,7 @@ struct Core {
 
     std::array<uint8_t*, kLocalBuffers> memory{};
     std::array<uint32_t, kLocalBuffers> allocated{};
+    std::array<uint32_t, kLocalBuffers> most_allocated{};
     std::array<std::bitset<kEventIds>, kHardEvents> event_set{};
     std::array<std::bitset<kEventIds>, kHardEvents> event_taken{};
     std::array<std::array<Site, kEventIds>, kHardEvents> event_site{};
@@ -115,6 +116,7 @@ private:
     std::vector<size_t> Group(const Core& core, int mode) const;
     void CheckCoreEnd(const Core& core) const;
     void CheckFlagsPaired() const;
+    void FillBufferUsage() const;
     [[noreturn]] void ReportDeadlock() const;
 
     /// Sets of one flag by one core that have not yet become a signal.

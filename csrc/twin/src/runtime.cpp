@@ -290,7 +290,23 @@ void Machine::Run() {
     for (auto& core : cores_) {
         if (core->state != CoreState::kFinished && core->fiber.started()) Resume(*core);
     }
+    if (config_.buffer_usage != nullptr) FillBufferUsage();
     if (failure_) std::rethrow_exception(failure_);
+}
+
+void Machine::FillBufferUsage() const {
+    constexpr std::array<const char*, kLocalBuffers> kNames = {"UB",  "L1", "L0A", "L0B",
+                                                               "L0C", "BT", "FB"};
+    config_.buffer_usage->clear();
+    for (int buffer = 0; buffer < kLocalBuffers; ++buffer) {
+        BufferUsage usage{kNames[buffer], 0, 0};
+        for (const auto& core : cores_) {
+            usage.peak = std::max(usage.peak, core->most_allocated[buffer]);
+            usage.capacity =
+                std::max(usage.capacity, core->Capacity(static_cast<TraceBuffer>(buffer)));
+        }
+        config_.buffer_usage->push_back(usage);
+    }
 }
 
 void Machine::CheckCoreEnd(const Core& core) const {
@@ -544,6 +560,8 @@ Local AllocateLocal(TraceBuffer buffer, uint64_t bytes, Site site) {
     local.data = core.memory[static_cast<int>(buffer)] + used;
     std::memset(local.data, kPoison, bytes);
     used = local.end;
+    uint32_t& most = core.most_allocated[static_cast<int>(buffer)];
+    most = std::max(most, used);
     if (Sanitizer* sanitizer = core.machine->sanitizer()) {
         sanitizer->Allocate(static_cast<uint32_t>(core.machine->Position(core)), local);
     }

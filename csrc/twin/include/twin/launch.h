@@ -39,6 +39,13 @@ struct Trace {
     std::string Serialise() const;
 };
 
+/// The most that any core of a launch had allocated of a local buffer at once.
+struct BufferUsage {
+    const char* buffer;  ///< "UB", "L1", "L0A", "L0B", "L0C", "BT" (bias table), "FB" (fixpipe)
+    uint32_t peak;       ///< bytes
+    uint32_t capacity;   ///< bytes of one core; 0 when no core of the launch has the buffer
+};
+
 /// Core types a kernel starts (subset of Ascend C's KernelMetaType that launches here understand).
 enum class KernelKind : uint8_t { kMixAic1Aiv2, kAicOnly, kAivOnly, kMixAiv1Aic0, kMixAic1Aiv0 };
 
@@ -69,7 +76,8 @@ struct LaunchConfig {
     uint32_t block_count =
         0;  ///< 0: one block per AIC (or AIV for vector-only kernels) of the chip
     std::vector<GmTensor> tensors;
-    Trace* trace = nullptr;  ///< filled when not null
+    Trace* trace = nullptr;                            ///< filled when not null
+    std::vector<BufferUsage>* buffer_usage = nullptr;  ///< likewise, a row for each buffer
     SanitizeMode sanitize = SanitizeMode::kOff;
     /// 0: every core runs until it waits, in a fixed order. Else cores take turns at random, and a
     /// core may also lose its turn at a cross-core set.
