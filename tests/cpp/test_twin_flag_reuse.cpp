@@ -123,7 +123,7 @@ TEST(sets_of_one_flag_behind_one_pipe_count) {
 // The counter of an AIC does not know who has raised it: all AICs, or its own AIVs.
 TEST(a_flag_is_signalled_by_one_group_at_a_time) {
     Aiv aiv;
-    Pair("cross-core-order", {"flag 0 is signalled to core 0", "by other cores"},
+    Pair("cross-core-order", {"flag 0 is signalled to AIC 0", "by other cores"},
          aiv.Config(KernelKind::kMixAic1Aiv2), [&](bool mended, Mark& mark) {
              const uint16_t own = mended ? 1 : 0;
              if ASCEND_IS_AIC {

@@ -166,7 +166,8 @@ void Clocks::CrossSignal(const std::vector<size_t>& members, const std::vector<s
             Fail("cross-core-order", site,
                  "flag %d is signalled to %s while its signal of %s:%d, by other cores, may "
                  "not have been waited for: the wait can be met by either",
-                 id, core, last.front()->site.file, last.front()->site.line);
+                 id, Current().machine->CoreName(core).c_str(), last.front()->site.file,
+                 last.front()->site.line);
         }
         flag.last[group] = signal;
         flag.signals.push_back(signal);
