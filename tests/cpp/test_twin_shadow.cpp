@@ -230,6 +230,7 @@ struct Rules {
 
     uint32_t current() const { return now; }
     uint32_t Reader(uint32_t instruction) const { return instruction % kReaders; }
+    bool Joins(uint32_t) const { return false; }
     bool Ordered(uint32_t earlier) const { return earlier == now || (*ordered)[earlier]; }
     void Conflict(uint32_t earlier, bool wrote, uint64_t first, uint64_t bytes) const {
         for (uint64_t byte = first; byte < first + bytes; ++byte) {

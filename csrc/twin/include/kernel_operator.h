@@ -7,6 +7,7 @@
 // follows.
 #pragma once
 
+#include "ascendc/atomic.h"  // SetAtomicAdd, SetAtomicMax, SetAtomicMin, SetAtomicNone
 #include "ascendc/copy.h"    // DataCopy, DataCopyPad
 #include "ascendc/cube.h"    // LoadData, Mmad, Fixpipe
 #include "ascendc/pipe.h"    // TPipe, TBuf

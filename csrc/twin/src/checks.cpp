@@ -123,7 +123,15 @@ void Accesses::Read(int tensor, const Global& global, uint64_t bytes) const {
 }
 
 void Accesses::Write(int tensor, const Global& global, uint64_t bytes) const {
-    if (sanitizer_ != nullptr) sanitizer_->WriteGm(tensor, Offset(tensor, global), bytes);
+    if (sanitizer_ == nullptr) return;
+    const Atomic& atomic = Current().atomic;
+    if (atomic.kind == AtomicKind::kNone) {
+        sanitizer_->WriteGm(tensor, Offset(tensor, global), bytes);
+    } else {
+        const auto update = static_cast<uint8_t>(static_cast<int>(atomic.kind) * 16 +
+                                                 static_cast<int>(atomic.type));
+        sanitizer_->UpdateGm(tensor, Offset(tensor, global), bytes, update);
+    }
 }
 
 uint64_t Accesses::Offset(int tensor, const Global& global) const {

@@ -49,11 +49,13 @@ void RecordTransfer(int tensor, const Global& global, const Local& local, const 
            site, [&](TraceRecord& record) {
                FillGm(record, tensor, global, blocks.bytes, blocks.count, blocks.gm_stride);
                FillLocal(record, local, static_cast<uint32_t>(LocalExtent(blocks)));
+               if (store) record.args[0] = static_cast<uint32_t>(Current().atomic.kind);
            });
 }
 
-void Transfer(const char* instruction, const Global& global, const Local& local,
+void Transfer(const char* instruction, const Global& global, const Local& local, DType type,
               const Blocks& blocks, bool store, const Site& site) {
+    if (store) RequireAtomicType(instruction, type, site);
     const int tensor = CheckTransfer(instruction, global, local, blocks, store, site);
     const Accesses accesses(instruction, store ? TracePipe::kMte3 : TracePipe::kMte2, site);
     for (uint64_t i = 0; accesses.On() && i < blocks.count; ++i) {
@@ -67,10 +69,15 @@ void Transfer(const char* instruction, const Global& global, const Local& local,
             accesses.Write(local, start, static_cast<int64_t>(blocks.bytes));
         }
     }
+    const Atomic& atomic = Current().atomic;
     for (uint64_t i = 0; i < blocks.count; ++i) {
         uint8_t* gm = global.data + i * blocks.gm_stride;
         uint8_t* ub = local.data + i * blocks.local_stride;
-        std::memcpy(store ? gm : ub, store ? ub : gm, blocks.bytes);
+        if (store && atomic.kind != AtomicKind::kNone) {
+            UpdateInGm(atomic, gm, ub, blocks.bytes, site);
+        } else {
+            std::memcpy(store ? gm : ub, store ? ub : gm, blocks.bytes);
+        }
     }
     RecordTransfer(tensor, global, local, blocks, store, site);
 }
@@ -98,7 +105,7 @@ void TransferBlocks(const Global& global, const Local& local, DType type,
     const uint64_t length = params.blockLen;
     const uint64_t gm_gap = store ? params.dstStride : params.srcStride;
     const uint64_t local_gap = store ? params.srcStride : params.dstStride;
-    Transfer("DataCopy", global, local,
+    Transfer("DataCopy", global, local, type,
              {params.blockCount, length * kBlockBytes, (length + gm_gap) * kBlockBytes,
               (length + local_gap) * kBlockBytes},
              store, site);
@@ -121,7 +128,7 @@ void TransferCount(const Global& global, const Local& local, DType type, uint32_
                    const Site& site) {
     const uint64_t bytes = CountBytes(type, count, site);
     RequireGmElement(global, type, site);
-    Transfer("DataCopy", global, local, {1, bytes, bytes, bytes}, store, site);
+    Transfer("DataCopy", global, local, type, {1, bytes, bytes, bytes}, store, site);
 }
 
 /// Blocks between two local buffers; strides between starts.
@@ -327,7 +334,7 @@ void CopyPadLocalToGm(const Global& dst, const Local& src, DType type,
     CheckPadParams(type, params, site);
     if (params.blockCount == 0 || params.blockLen == 0) return;  // documented as no operation
     const uint64_t padded = (params.blockLen + kBlockBytes - 1) / kBlockBytes * kBlockBytes;
-    Transfer("DataCopyPad", dst, src,
+    Transfer("DataCopyPad", dst, src, type,
              {params.blockCount, params.blockLen, uint64_t{params.blockLen} + params.dstStride,
               padded + uint64_t{params.srcStride} * kBlockBytes},
              true, site);

@@ -45,6 +45,12 @@ struct BufferMemory {
 /// Thrown into the cores that are still waiting when another one has failed.
 struct Cancelled {};
 
+/// SetAtomicAdd and its like.
+struct Atomic {
+    AtomicKind kind = AtomicKind::kNone;
+    DType type = DType::kF32;
+};
+
 enum class CoreState : uint8_t { kReady, kWaiting, kFinished };
 
 struct Core {
@@ -64,6 +70,7 @@ struct Core {
     uint32_t buffer_count = 0;
     void* pipe_object = nullptr;  ///< the live TPipe
     Site last_instruction{"start", 0};
+    Atomic atomic;
 
     CoreState state = CoreState::kReady;
     int waiting_flag = -1;
@@ -169,6 +176,12 @@ void RequireInside(const char* instruction, const char* operand, const Local& lo
 /// its index.
 int RequireGm(const char* instruction, const Global& global, uint64_t bytes, uint64_t count,
               uint64_t stride, bool write, const Site& site);
+
+/// Elements of `type` may be stored to GM now.
+void RequireAtomicType(const char* instruction, DType type, const Site& site);
+/// Adds to what is there, or takes the maximum or minimum with it.
+void UpdateInGm(const Atomic& atomic, uint8_t* gm, const uint8_t* from, uint64_t bytes,
+                const Site& site);
 
 /// What an instruction reads and writes, told to the sanitizer. Reads come before writes. What that
 /// finds is thrown when the instruction has told all, at the end of this object's life.

@@ -244,6 +244,7 @@ void FixpipeToGm(const Global& dst, DType dst_type, const Local& src, DType src_
     CheckParams(src, src_type, dst_type, scales, params, row_major, site);
     if (params.mSize == 0 || params.nSize == 0 || params.ndNum == 0)
         return;  // documented as no operation
+    RequireAtomicType(kInstruction, dst_type, site);
     RequireRange(kInstruction, "dstStride", params.dstStride, 1, UINT32_MAX, site);
     if (params.srcStride < params.mSize || params.srcStride % 16 != 0) {
         Fail("parameter-range", site, "%s: srcStride is %u, must be mSize = %u rounded up to 16",
@@ -269,11 +270,15 @@ void FixpipeToGm(const Global& dst, DType dst_type, const Local& src, DType src_
     for (uint64_t i = 0; accesses.On() && i < layout.count; ++i) {
         accesses.Write(tensor, {dst.data + i * layout.stride, nullptr}, layout.bytes);
     }
+    const Atomic& atomic = Current().atomic;
+    const bool updates = atomic.kind != AtomicKind::kNone;
+    uint8_t converted[64];
     for (uint32_t row = 0; row < params.mSize; ++row) {
         for (uint32_t block = 0; block < blocks; ++block) {
-            Convert(src.data + block * source_stride + row * 64, src_type,
-                    dst.data + layout.Offset(row, block), dst_type,
-                    decoded.empty() ? nullptr : &decoded[block * 16]);
+            uint8_t* to = dst.data + layout.Offset(row, block);
+            Convert(src.data + block * source_stride + row * 64, src_type, updates ? converted : to,
+                    dst_type, decoded.empty() ? nullptr : &decoded[block * 16]);
+            if (updates) UpdateInGm(atomic, to, converted, uint64_t{16} * element, site);
         }
     }
     Record(TraceOp::kFixpipe, TracePipe::kFix, site, [&](TraceRecord& record) {
@@ -283,6 +288,7 @@ void FixpipeToGm(const Global& dst, DType dst_type, const Local& src, DType src_
         record.args[1] = params.nSize;
         record.args[2] = DTypeBytes(src_type);
         record.args[3] = element;
+        record.args[4] = static_cast<uint32_t>(Current().atomic.kind);
     });
 }
 

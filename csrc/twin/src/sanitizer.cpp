@@ -72,7 +72,7 @@ void Sanitizer::Begin(uint32_t core, TracePipe pipe, const char* name, const Sit
     const uint32_t time = races() ? clocks_.Begin(core, pipe) : 0;
     current_ = static_cast<uint32_t>(instructions_.size());
     instructions_.push_back(
-        {core, pipe, product, time, name, site, static_cast<uint32_t>(extents_.size())});
+        {core, pipe, product, time, name, site, 0, static_cast<uint32_t>(extents_.size())});
 }
 
 bool Sanitizer::Ordered(uint32_t earlier, bool same_l0c) const {
@@ -84,7 +84,12 @@ bool Sanitizer::Ordered(uint32_t earlier, bool same_l0c) const {
         a.core == b.core && clocks_.Holds(Order::kAccumulation)) {
         return true;
     }
-    return clocks_.Ordered(b.core, b.pipe, a.core, a.pipe, a.time);
+    return Joins(earlier) || clocks_.Ordered(b.core, b.pipe, a.core, a.pipe, a.time);
+}
+
+bool Sanitizer::Joins(uint32_t earlier) const {
+    const uint8_t update = instructions_[current_].update;
+    return update != 0 && instructions_[earlier].update == update && clocks_.Holds(Order::kAtomic);
 }
 
 void Sanitizer::Touch(Shadow* accesses, uint32_t memory, uint64_t first, uint64_t bytes,
@@ -112,6 +117,7 @@ void Sanitizer::Touch(Shadow* accesses, uint32_t memory, uint64_t first, uint64_
             return reader.core * kPipes + static_cast<uint32_t>(reader.pipe);
         }
         bool Ordered(uint32_t earlier) const { return self.Ordered(earlier, l0c); }
+        bool Joins(uint32_t instruction) const { return self.Joins(instruction); }
         void Conflict(uint32_t earlier, bool wrote, uint64_t first, uint64_t bytes) {
             const Instruction& a = self.instructions_[earlier];
             const Instruction& b = self.instructions_[self.current_];
@@ -136,13 +142,13 @@ void Sanitizer::Find(const Finding& finding) {
 }
 
 void Sanitizer::RequireWritten(const uint8_t* written, uint64_t bytes, uint64_t first,
-                               uint32_t memory) {
+                               uint32_t memory, bool write) {
     const uint8_t* end = written + bytes;
     const uint8_t* hole = std::find(written, end, 0);
     if (hole == end) return;
     const uint64_t start = first + static_cast<uint64_t>(hole - written);
     const auto length = static_cast<uint64_t>(std::find(hole, end, 1) - hole);
-    Find({"uninitialised", memory, false, 0, false, start, start + length});
+    Find({"uninitialised", memory, write, 0, false, start, start + length});
 }
 
 std::string Sanitizer::MemoryName(uint32_t memory) const {
@@ -262,6 +268,17 @@ void Sanitizer::WriteGm(int tensor, uint64_t first, uint64_t bytes) {
     }
     Touch(shadow.watched ? &shadow.accesses : nullptr,
           kShadowBuffers + static_cast<uint32_t>(tensor), first, bytes, true);
+}
+
+void Sanitizer::UpdateGm(int tensor, uint64_t first, uint64_t bytes, uint8_t update) {
+    if (bytes == 0) return;
+    const auto& written = gm_[static_cast<size_t>(tensor)].written;
+    if (!written.empty()) {
+        RequireWritten(written.data() + first, bytes, first,
+                       kShadowBuffers + static_cast<uint32_t>(tensor), true);
+    }
+    instructions_[current_].update = update;
+    WriteGm(tensor, first, bytes);
 }
 
 void Sanitizer::Allocate(uint32_t core, const Local& local) {

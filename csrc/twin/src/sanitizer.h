@@ -53,6 +53,9 @@ public:
     uint8_t* Written(const Local& local, int64_t first);
     void ReadGm(int tensor, uint64_t first, uint64_t bytes);
     void WriteGm(int tensor, uint64_t first, uint64_t bytes);
+    /// An atomic update: of the bytes that are there. Those with the same `update`, which is not 0,
+    /// do not race with each other.
+    void UpdateGm(int tensor, uint64_t first, uint64_t bytes, uint8_t update);
     /// A buffer was handed out anew: its bytes are nobody's.
     void Allocate(uint32_t core, const Local& local);
 
@@ -67,6 +70,7 @@ private:
         uint32_t time;
         const char* name;
         Site site;
+        uint8_t update;         ///< 0, or which atomic one its writes to GM are
         uint32_t first_extent;  ///< of extents_; the next instruction's ends them
     };
 
@@ -106,11 +110,15 @@ private:
 
     bool races() const { return mode_ == SanitizeMode::kFull; }
     bool Ordered(uint32_t earlier, bool same_l0c) const;
+    /// Both are atomic updates that may come in any order.
+    bool Joins(uint32_t earlier) const;
     /// All accesses of the current instruction come through here. `accesses` is null where nothing
     /// can conflict; `memory`: a local buffer, or kShadowBuffers + a GM tensor.
     void Touch(Shadow* accesses, uint32_t memory, uint64_t first, uint64_t bytes, bool write);
     void TouchLocal(const Local& local, int64_t first, int64_t bytes, bool write);
-    void RequireWritten(const uint8_t* written, uint64_t bytes, uint64_t first, uint32_t memory);
+    /// `write`: they are used by an access that also writes them.
+    void RequireWritten(const uint8_t* written, uint64_t bytes, uint64_t first, uint32_t memory,
+                        bool write = false);
     void Find(const Finding& finding);
     std::string MemoryName(uint32_t memory) const;
     /// The instruction's access that `finding` is about.

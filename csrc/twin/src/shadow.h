@@ -20,7 +20,8 @@ public:
     /// Notes an access of `rules.current()` to [first, first + bytes). An earlier access to the
     /// same byte, at least one of the two a write, for which rules.Ordered(instruction) is false
     /// is told to rules.Conflict(instruction, whether it wrote, first byte, bytes).
-    /// rules.Reader(instruction) tells readers apart.
+    /// rules.Reader(instruction) tells readers and writers apart. rules.Joins(instruction): it and
+    /// the current one may write in any order.
     template <typename Rules>
     void Touch(uint64_t first, uint64_t bytes, bool write, Rules& rules) {
         const uint64_t end = first + bytes;
@@ -78,6 +79,16 @@ private:
             for (const Entry& entry : lists_[cell.more].reads) {
                 Check(entry, false, start, bytes, rules);
             }
+        }
+        // What may come in any order with others does not stand in for them: who comes later has to
+        // be ordered after each. Of one writer the last one is enough.
+        if (rules.Joins(rules.current())) {
+            const uint32_t writer = rules.Reader(rules.current());
+            Remove(cell, &Cell::write, &Lists::writes, bytes, [&](const Entry& entry) {
+                return rules.Joins(entry.instruction) && rules.Reader(entry.instruction) == writer;
+            });
+            Add(cell, &Cell::write, &Lists::writes, {rules.current(), bytes});
+            return;
         }
         if (bytes == kWhole) {
             if (cell.more != 0) Release(cell);

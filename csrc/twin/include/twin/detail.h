@@ -36,6 +36,9 @@ struct Global {
     uint8_t* end = nullptr;
 };
 
+/// What a transfer to GM does with what is there.
+enum class AtomicKind : uint8_t { kNone, kAdd, kMax, kMin };
+
 bool IsAic();
 uint32_t BlockIndex();  ///< AIC: block; AIV of a mixed kernel: 2 * block + sub-block
 uint32_t SubBlockIndex();
@@ -58,6 +61,9 @@ void Barrier(TracePipe pipe, Site site);
 void CrossSet(int mode, TracePipe pipe, int id, Site site);
 void CrossWait(int id, Site site);
 void SyncAll(bool aiv_only, Site site);
+
+/// For the later transfers of the core to GM; `type` of their elements.
+void SetAtomic(AtomicKind kind, DType type, Site site);
 
 /// The kernel declares its type; a launch of another type is an error.
 void DeclareKernelType(const char* type, Site site);

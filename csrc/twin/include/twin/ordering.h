@@ -17,6 +17,7 @@ enum class Order : uint8_t {
     kIssue,
     kCrossFlag,
     kCrossWait,
+    kAtomic,
 };
 
 struct OrderingRow {
@@ -54,6 +55,9 @@ constexpr OrderingRow kOrdering[] = {
     {Order::kCrossWait, "any pipe of a core after CrossCoreWaitFlag",
      "the wait, which holds every later instruction of all pipes",
      "同步控制/核间同步/CrossCoreWaitFlag(ISASI)"},
+    {Order::kAtomic, "atomic updates of one kind and type, of any cores",
+     "the memory, in any order; everything else on these bytes takes an order of its own",
+     "原子操作/关键特性说明"},
 };
 
 }  // namespace twin

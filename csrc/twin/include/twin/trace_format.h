@@ -22,11 +22,13 @@ constexpr uint16_t kNoTensor = 0xFFFF;
 /// What a record is. Pipes and arguments are listed beside each operation.
 enum class TraceOp : uint8_t {
     kLoad = 0,      ///< GM -> UB or L1 (MTE2): GM range, local range
-    kStore = 1,     ///< UB -> GM (MTE3): GM range, local range
+    kStore = 1,     ///< UB -> GM (MTE3): GM range, local range; args = 0, or how it updates what is
+                    ///< there: 1 adds, 2 takes the maximum, 3 the minimum
     kMove = 2,      ///< L1 -> L0A / L0B (MTE1) or the fixpipe buffer (FIX): local range is the
                     ///< destination; args = fractals (to L0), 1 when transposed
     kMmad = 3,      ///< cube (M): args = m, n, k, element bytes of A, 1 when it accumulates
-    kFixpipe = 4,   ///< L0C -> GM (FIX): GM range, local range is the L0C source
+    kFixpipe = 4,   ///< L0C -> GM (FIX): GM range, local range is the L0C source; args = rows,
+                    ///< columns, element bytes of L0C, of GM, and as kStore how it updates
     kVector = 5,    ///< vector (V): args = repeats, bytes of destination written, element bytes
     kScalar = 6,    ///< scalar access to a local buffer (S): local range
     kSetFlag = 7,   ///< args = source pipe, destination pipe, event id
