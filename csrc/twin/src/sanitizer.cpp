@@ -71,6 +71,7 @@ void Sanitizer::Begin(uint32_t core, TracePipe pipe, const char* name, const Sit
                       Product product) {
     const uint32_t time = races() ? clocks_.Begin(core, pipe) : 0;
     current_ = static_cast<uint32_t>(instructions_.size());
+    last_ordered_ = current_;
     instructions_.push_back(
         {core, pipe, product, time, name, site, 0, static_cast<uint32_t>(extents_.size())});
 }
@@ -116,7 +117,13 @@ void Sanitizer::Touch(Shadow* accesses, uint32_t memory, uint64_t first, uint64_
             const Instruction& reader = self.instructions_[instruction];
             return reader.core * kPipes + static_cast<uint32_t>(reader.pipe);
         }
-        bool Ordered(uint32_t earlier) const { return self.Ordered(earlier, l0c); }
+        // Most pieces of an instruction follow the same one.
+        bool Ordered(uint32_t earlier) const {
+            if (earlier == self.last_ordered_) return true;
+            if (!self.Ordered(earlier, l0c)) return false;
+            if (!l0c) self.last_ordered_ = earlier;
+            return true;
+        }
         bool Joins(uint32_t instruction) const { return self.Joins(instruction); }
         void Conflict(uint32_t earlier, bool wrote, uint64_t first, uint64_t bytes) {
             const Instruction& a = self.instructions_[earlier];

@@ -134,6 +134,7 @@ private:
     std::vector<Extent> extents_;
     std::optional<Finding> finding_;
     uint32_t current_ = 0;
+    uint32_t last_ordered_ = 0;  ///< one that the current instruction is ordered after
 };
 
 }  // namespace twin
