@@ -71,7 +71,7 @@ void Sanitizer::Begin(uint32_t core, TracePipe pipe, const char* name, const Sit
                       Product product) {
     const uint32_t time = races() ? clocks_.Begin(core, pipe) : 0;
     current_ = static_cast<uint32_t>(instructions_.size());
-    last_ordered_ = current_;
+    last_ordered_ = 0;
     instructions_.push_back(
         {core, pipe, product, time, name, site, 0, static_cast<uint32_t>(extents_.size())});
 }
