@@ -11,6 +11,7 @@
 #include "ascendc/copy.h"    // DataCopy, DataCopyPad
 #include "ascendc/cube.h"    // LoadData, Mmad, Fixpipe
 #include "ascendc/pipe.h"    // TPipe, TBuf
+#include "ascendc/queue.h"   // TQue, TQueBind
 #include "ascendc/sync.h"    // SetFlag, WaitFlag, PipeBarrier, cross-core flags, SyncAll
 #include "ascendc/tensor.h"  // LocalTensor, GlobalTensor
 #include "ascendc/types.h"   // scalar types, enumerations, macros

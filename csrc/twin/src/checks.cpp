@@ -82,6 +82,7 @@ void RequireAligned(const char* instruction, const char* operand, const Local& l
 
 void RequireInside(const char* instruction, const char* operand, const Local& local, int64_t first,
                    int64_t last, const Site& site) {
+    if (local.lease != 0) RequireLive(instruction, operand, local, site);
     const int64_t start = static_cast<int64_t>(local.offset) + first;
     const int64_t end = static_cast<int64_t>(local.offset) + last;
     if (start < local.begin || end > local.end) {

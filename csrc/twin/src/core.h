@@ -13,6 +13,7 @@
 
 #include "ascendc/types.h"
 #include "fiber.h"
+#include "queue.h"
 #include "sanitizer.h"
 #include "twin/detail.h"
 #include "twin/launch.h"
@@ -69,6 +70,7 @@ struct Core {
     std::array<uint8_t, kCrossFlags> cross_counter{};
     uint32_t buffer_count = 0;
     void* pipe_object = nullptr;  ///< the live TPipe
+    CoreQueues queues;
     Site last_instruction{"start", 0};
     Atomic atomic;
 
@@ -182,6 +184,24 @@ void RequireAtomicType(const char* instruction, DType type, const Site& site);
 /// Adds to what is there, or takes the maximum or minimum with it.
 void UpdateInGm(const Atomic& atomic, uint8_t* gm, const uint8_t* from, uint64_t bytes,
                 const Site& site);
+
+/// SetFlag and WaitFlag without the checks of their arguments, and of LaunchConfig::disabled.
+void IssueSetEvent(int event, TracePipe source, TracePipe destination, int id, const Site& site);
+void IssueWaitEvent(int event, TracePipe source, TracePipe destination, int id, const Site& site);
+/// Notes that a synchronisation call was reached; whether it is to do nothing.
+bool NoteSyncCall(std::string kind, const Site& site);
+template <typename Kind>
+bool SyncDisabled(const Kind& kind, const Site& site) {
+    const LaunchConfig& config = Current().machine->config();
+    if (config.sync_calls == nullptr && config.disabled == nullptr) return false;
+    return NoteSyncCall(kind(), site);
+}
+
+/// The bytes of a buffer that is handed out are nobody's.
+void ForgetContents(const Local& local);
+/// A tensor of a queue that has not been freed.
+void RequireLive(const char* instruction, const char* operand, const Local& local,
+                 const Site& site);
 
 /// What an instruction reads and writes, told to the sanitizer. Reads come before writes. What that
 /// finds is thrown when the instruction has told all, at the end of this object's life.

@@ -310,6 +310,7 @@ void Machine::FillBufferUsage() const {
 }
 
 void Machine::CheckCoreEnd(const Core& core) const {
+    RequireTensorsFreed(core.queues);
     for (int event = 0; event < kHardEvents; ++event) {
         for (int id = 0; id < kEventIds; ++id) {
             if (core.event_taken[event][id]) {
@@ -558,14 +559,19 @@ Local AllocateLocal(TraceBuffer buffer, uint64_t bytes, Site site) {
     local.offset = local.begin = used;
     local.end = used + static_cast<uint32_t>(bytes);
     local.data = core.memory[static_cast<int>(buffer)] + used;
-    std::memset(local.data, kPoison, bytes);
     used = local.end;
     uint32_t& most = core.most_allocated[static_cast<int>(buffer)];
     most = std::max(most, used);
+    ForgetContents(local);
+    return local;
+}
+
+void ForgetContents(const Local& local) {
+    const Core& core = Current();
+    std::memset(local.data, kPoison, local.end - local.begin);
     if (Sanitizer* sanitizer = core.machine->sanitizer()) {
         sanitizer->Allocate(static_cast<uint32_t>(core.machine->Position(core)), local);
     }
-    return local;
 }
 
 Local PartOf(const Local& buffer, uint64_t byte_offset, uint64_t bytes, Site site) {

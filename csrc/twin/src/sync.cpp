@@ -55,23 +55,21 @@ std::string Where(const Site& site) {
     return site.line == 0 ? site.file : std::string(site.file) + ":" + std::to_string(site.line);
 }
 
-/// Whether a synchronisation call is to do nothing; notes that it was reached.
-template <typename Name>
-bool Disabled(const Name& name, const Site& site) {
+bool EventDisabled(const char* instruction, int event, const Site& site) {
+    return SyncDisabled([&] { return std::string(instruction) + "<" + EventName(event) + ">"; },
+                        site);
+}
+
+}  // namespace
+
+bool NoteSyncCall(std::string kind, const Site& site) {
     const Core& core = Current();
     const LaunchConfig& config = core.machine->config();
-    if (config.sync_calls == nullptr && config.disabled == nullptr) return false;
-    const SyncCall call{name(), Where(site), Where(core.last_instruction)};
+    const SyncCall call{std::move(kind), Where(site), Where(core.last_instruction)};
     if (config.sync_calls != nullptr) config.sync_calls->insert(call);
     if (config.disabled == nullptr) return false;
     return !(call < *config.disabled) && !(*config.disabled < call);
 }
-
-bool EventDisabled(const char* instruction, int event, const Site& site) {
-    return Disabled([&] { return std::string(instruction) + "<" + EventName(event) + ">"; }, site);
-}
-
-}  // namespace
 
 const char* EventName(int event) { return kEventNames[event]; }
 
@@ -106,6 +104,10 @@ void SetEvent(int event, TracePipe source, TracePipe destination, int id, Site s
     RequireEventPipes("SetFlag", source, destination, site);
     RequireEventId("SetFlag", event, id, site);
     if (EventDisabled("SetFlag", event, site)) return;
+    IssueSetEvent(event, source, destination, id, site);
+}
+
+void IssueSetEvent(int event, TracePipe source, TracePipe destination, int id, const Site& site) {
     Core& core = Current();
     if (core.event_set[event][id]) {
         Fail("event-set-twice", site,
@@ -130,6 +132,10 @@ void WaitEvent(int event, TracePipe source, TracePipe destination, int id, Site 
     RequireEventPipes("WaitFlag", source, destination, site);
     RequireEventId("WaitFlag", event, id, site);
     if (EventDisabled("WaitFlag", event, site)) return;
+    IssueWaitEvent(event, source, destination, id, site);
+}
+
+void IssueWaitEvent(int event, TracePipe source, TracePipe destination, int id, const Site& site) {
     Core& core = Current();
     if (!core.event_set[event][id]) {
         Fail("unpaired-event", site, "WaitFlag<%s>(%d) without a SetFlag before it",
@@ -149,7 +155,7 @@ void WaitEvent(int event, TracePipe source, TracePipe destination, int id, Site 
 void Barrier(TracePipe pipe, Site site) {
     RequirePipe("PipeBarrier", pipe, site);
     const auto name = [&] { return std::string("PipeBarrier<") + PipeName(pipe) + ">"; };
-    if (Disabled(name, site)) return;
+    if (SyncDisabled(name, site)) return;
     const Core& core = Current();
     if (Clocks* clocks = core.machine->clocks()) clocks->Barrier(Position(core), pipe);
     Record(TraceOp::kBarrier, pipe, site, [](TraceRecord&) {});
@@ -185,14 +191,14 @@ void CrossSet(int mode, TracePipe pipe, int id, Site site) {
     const auto name = [&] {
         return "CrossCoreSetFlag<" + std::to_string(mode) + ", " + PipeName(pipe) + ">";
     };
-    if (Disabled(name, site)) return;
+    if (SyncDisabled(name, site)) return;
     Current().machine->RequireOwnFlag("CrossCoreSetFlag", id, site);
     SetAcross(mode, pipe, id, site);
 }
 
 void CrossWait(int id, Site site) {
     RequireRange("CrossCoreWaitFlag", "flagId", id, 0, kCrossFlags - 1, site);
-    if (Disabled([] { return std::string("CrossCoreWaitFlag"); }, site)) return;
+    if (SyncDisabled([] { return std::string("CrossCoreWaitFlag"); }, site)) return;
     Current().machine->RequireOwnFlag("CrossCoreWaitFlag", id, site);
     WaitAcross(id, site);
 }
@@ -204,7 +210,7 @@ void CrossWait(int id, Site site) {
 void SyncAll(bool aiv_only, Site site) {
     Core& core = Current();
     core.machine->RequireSyncAll(core, aiv_only, site);
-    if (Disabled([&] { return aiv_only ? "SyncAll<true>" : "SyncAll<false>"; }, site)) return;
+    if (SyncDisabled([&] { return aiv_only ? "SyncAll<true>" : "SyncAll<false>"; }, site)) return;
     constexpr int kAivs = kFirstSyncAllFlag;
     constexpr int kToAic = kFirstSyncAllFlag + 1;
     constexpr int kAics = kFirstSyncAllFlag + 2;
@@ -239,6 +245,7 @@ TPipe::TPipe(twin::Site site) {
 // PipeBarrier: only of Destroy do the pages let one guess that it waits (DestroyWithoutPipeAll).
 TPipe::~TPipe() {
     twin::Core& core = twin::Current();
+    twin::EndQueues();
     core.pipe_object = nullptr;
     core.allocated.fill(0);
     core.buffer_count = 0;

@@ -1,6 +1,7 @@
-// TPipe and TBuf (资源管理/TPipe, 资源管理/TBuf).
+// TPipe and TBuf (资源管理/TPipe, 资源管理/TBuf); for queues see queue.h.
 #pragma once
 
+#include "ascendc/queue.h"
 #include "ascendc/tensor.h"
 
 namespace AscendC {
@@ -41,6 +42,14 @@ public:
     bool InitBuffer(TBuf<position>& buffer, uint32_t bytes, twin::Site site = twin::Site::Here()) {
         buffer.local_ = twin::AllocateLocal(internal::BufferOf(position),
                                             (uint64_t{bytes} + 31) / 32 * 32, site);
+        return true;
+    }
+
+    /// `num` buffers of `bytes` each; the queues of a position have at most 8 together.
+    template <TPosition source, TPosition destination, int32_t depth, auto mask>
+    bool InitBuffer(TQueBind<source, destination, depth, mask>& queue, int64_t num, uint32_t bytes,
+                    twin::Site site = twin::Site::Here()) {
+        queue.queue_ = twin::InitQueue(queue.kPath, depth, num, bytes, site);
         return true;
     }
 

@@ -25,6 +25,7 @@ enum class DType : uint8_t { kI8, kU8, kI16, kU16, kF16, kBF16, kI32, kU32, kF32
 struct Local {
     uint8_t* data = nullptr;
     TraceBuffer buffer = TraceBuffer::kNone;
+    uint32_t lease = 0;   ///< of a queue's tensor: which AllocTensor it came from
     uint64_t offset = 0;  ///< wide, so that an index far out of bounds does not wrap to a valid one
     uint32_t begin = 0;
     uint32_t end = 0;

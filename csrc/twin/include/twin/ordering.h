@@ -32,7 +32,9 @@ constexpr OrderingRow kOrdering[] = {
      "the instruction; which operands may overlap has checks of its own", "通用说明和约束"},
     {Order::kEvent, "two pipes of a core",
      "SetFlag on the first, which follows all that pipe was given, and WaitFlag on the second, "
-     "which holds all that pipe is given later; of one event and id",
+     "which holds all that pipe is given later; of one event and id. EnQue and DeQue of a queue "
+     "are "
+     "such a pair, as are FreeTensor and AllocTensor back (guide, TPipe-TQue框架编程原理)",
      "同步控制/核内同步/SetFlag-WaitFlag(ISASI)"},
     {Order::kPipeBarrier, "a pipe of a core after itself, UB or GM",
      "PipeBarrier of that pipe; a pipe starts in order, but does not finish in order",
