@@ -673,9 +673,8 @@ TEST(nd2nz_alignment) {
     });
 }
 
-// srcDValue is 16 bits wide: rows 65535 elements apart work, 65536 arrives as 0, which is outside
-// [1, 65535].
-TEST(nd2nz_row_stride_wraps_at_65536) {
+// srcDValue is 16 bits wide: rows 65535 elements apart work, 65536 would arrive as 0.
+TEST(nd2nz_row_stride_ends_at_65535) {
     CHECK_EQ(sizeof(Nd2NzParams::srcDValue), 2u);
     std::vector<uint16_t> from = Ramp<uint16_t>(65536 + 16);
     OnAic({Input("x", from)}, [&] {
@@ -685,10 +684,11 @@ TEST(nd2nz_row_stride_wraps_at_65536) {
         CHECK_EQ(Values(l1, 0, 16), Ramp<uint16_t>(16));
         CHECK_EQ(Values(l1, 16, 16), Ramp<uint16_t>(16, 65535));
     });
-    AicBreaks("parameter-range", {"srcDValue", "0"}, {Input("x", from)}, [&] {
+    AicBreaks("field-overflow", {"Nd2NzParams.srcDValue is 65536"}, {Input("x", from)}, [&] {
         TPipe pipe;
-        DataCopy(Allocate<kL1, uint16_t>(pipe, 32), Gm(from),
-                 Nd2Nz(1, 2, 16, 0, static_cast<uint16_t>(65536), 2, 1, 0));
+        Nd2NzParams params = Nd2Nz(1, 2, 16, 0, 65535, 2, 1, 0);
+        params.srcDValue = 65536;
+        DataCopy(Allocate<kL1, uint16_t>(pipe, 32), Gm(from), params);
     });
 }
 

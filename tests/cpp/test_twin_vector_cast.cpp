@@ -256,7 +256,7 @@ TEST(iterations_count_the_wider_type) {
         AscendC::Cast(Filled<float>(pipe, 128, 0), Filled<half>(pipe, 128, 0), RoundMode::CAST_NONE,
                       65, 1, {1, 1, 8, 4});
     });
-    AivBreaks("parameter-range", {"Cast", "repeatTime is 256"}, {}, [] {
+    AivBreaks("field-overflow", {"Cast", "repeatTime is 256"}, {}, [] {
         TPipe pipe;
         AscendC::Cast(Filled<float>(pipe, 64, 0), Filled<half>(pipe, 64, 0), RoundMode::CAST_NONE,
                       64, 256, {1, 1, 0, 0});

@@ -68,7 +68,7 @@ TEST(duplicate_limits) {
         AscendC::Duplicate(dst, 1.0F, 64, 0, 1, 8);
         CHECK_EQ(Changed(dst, 64, -1), Of<int>());
     });
-    AivBreaks("parameter-range", {"Duplicate", "repeatTime is 256"}, {}, [] {
+    AivBreaks("field-overflow", {"Duplicate", "repeatTime is 256"}, {}, [] {
         TPipe pipe;
         AscendC::Duplicate(Filled<float>(pipe, 64, 0), 1.0F, 64, 256, 1, 0);
     });
@@ -76,7 +76,7 @@ TEST(duplicate_limits) {
         TPipe pipe;
         AscendC::Duplicate(Filled<float>(pipe, 64, 0), 1.0F, 64, 1, 0, 8);
     });
-    AivBreaks("parameter-range", {"Duplicate", "dstRepeatStride is 256", "0 to 255"}, {}, [] {
+    AivBreaks("field-overflow", {"Duplicate", "dstRepeatStride is 256", "0 to 255"}, {}, [] {
         TPipe pipe;
         AscendC::Duplicate(Filled<float>(pipe, 64, 0), 1.0F, 64, 1, 1, 256);
     });
@@ -162,7 +162,7 @@ TEST(brcb_limits) {
         TPipe pipe;
         AscendC::Brcb(Filled<float>(pipe, 64, 0), Filled<float>(pipe, 8, 0), 1, {0, 8});
     });
-    AivBreaks("parameter-range", {"Brcb", "repeatTime is 256", "0 to 255"}, {}, [] {
+    AivBreaks("field-overflow", {"Brcb", "repeatTime is 256", "0 to 255"}, {}, [] {
         TPipe pipe;
         AscendC::Brcb(Filled<half>(pipe, 128, 0), Filled<half>(pipe, 2048, 0), 256, {1, 0});
     });

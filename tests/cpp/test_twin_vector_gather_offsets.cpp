@@ -264,15 +264,15 @@ TEST(src_may_be_the_offsets) {
 }
 
 TEST(parameters_are_checked) {
-    const auto breaks = [](const std::string& part, uint64_t mask, int64_t repeats,
-                           int64_t stride) {
-        AivBreaks("parameter-range", {"Gather", part}, {}, [&] {
+    const auto breaks = [](const std::string& part, uint64_t mask, int64_t repeats, int64_t stride,
+                           const char* code = "field-overflow") {
+        AivBreaks(code, {"Gather", part}, {}, [&] {
             TPipe pipe;
             AscendC::Gather(Filled<float>(pipe, 64, 0), Filled<float>(pipe, 64, 0),
                             Filled<uint32_t>(pipe, 64, 0), 0, mask, repeats, stride);
         });
     };
-    breaks("mask is 65, allowed are 0 to 64", 65, 1, 8);
+    breaks("mask is 65, allowed are 0 to 64", 65, 1, 8, "parameter-range");
     breaks("repeatTime is 256, allowed are 0 to 255", 64, 256, 0);
     breaks("repeatTime is -1", 64, -1, 0);
     breaks("dstRepStride is 65536, allowed are 0 to 65535", 64, 1, 65536);

@@ -137,7 +137,7 @@ TEST(repeat_time_ends_at_255) {
         AscendC::Adds(dst, Filled<float>(pipe, 8, 1), 1.0F, 8, 255, {1, 1, 1, 0});
         CHECK_EQ(Changed(dst, 255 * 8, 0), Positions({{0, 2040}}));
     });
-    AivBreaks("parameter-range", {"Adds", "repeatTime is 256", "0 to 255"}, {}, [] {
+    AivBreaks("field-overflow", {"Adds", "repeatTime is 256", "0 to 255"}, {}, [] {
         TPipe pipe;
         AscendC::Adds(Filled<float>(pipe, 8, 0), Filled<float>(pipe, 8, 1), 1.0F, 8, 256,
                       {1, 1, 0, 0});

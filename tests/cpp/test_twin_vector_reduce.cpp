@@ -300,7 +300,7 @@ TEST(reductions_align_their_destination) {
 }
 
 TEST(reductions_check_parameters_and_bounds) {
-    AivBreaks("parameter-range", {"WholeReduceSum", "repeatTime is 256", "0 to 255"}, {}, [] {
+    AivBreaks("field-overflow", {"WholeReduceSum", "repeatTime is 256", "0 to 255"}, {}, [] {
         TPipe pipe;
         AscendC::WholeReduceSum(Filled<float>(pipe, 256, 0), Filled<float>(pipe, 8, 0), 8, 256, 1,
                                 1, 0);
@@ -315,7 +315,7 @@ TEST(reductions_check_parameters_and_bounds) {
         AscendC::WholeReduceMax(Filled<float>(pipe, 8, 0), Filled<float>(pipe, 64, 0), -1, 1, 1, 1,
                                 8);
     });
-    AivBreaks("parameter-range", {"srcRepStride is 65536", "0 to 65535"}, {}, [] {
+    AivBreaks("field-overflow", {"srcRepStride is 65536", "0 to 65535"}, {}, [] {
         TPipe pipe;
         AscendC::WholeReduceSum(Filled<float>(pipe, 8, 0), Filled<float>(pipe, 64, 0), 64, 1, 1, 1,
                                 65536);

@@ -2,6 +2,7 @@
 #include <exception>
 
 #include "core.h"
+#include "twin/field.h"
 
 namespace twin {
 
@@ -69,6 +70,25 @@ void RequireRange(const char* instruction, const char* parameter, int64_t value,
              parameter, static_cast<long long>(value), static_cast<long long>(low),
              static_cast<long long>(high));
     }
+}
+
+void RequireField(const char* instruction, const char* parameter, int64_t value, int64_t limit,
+                  const Site& site) {
+    if (value < 0 || value > limit) {
+        Fail(
+            "field-overflow", site,
+            "%s: %s is %lld, allowed are 0 to %lld: the instruction would get what these bits hold",
+            instruction, parameter, static_cast<long long>(value), static_cast<long long>(limit));
+    }
+}
+
+void ReportFieldOverflow(const char* field, const Number& number, uint64_t limit) {
+    if (!InLaunch()) return;
+    const std::string value = number.negative ? std::to_string(static_cast<int64_t>(number.bits))
+                                              : std::to_string(number.bits);
+    Fail("field-overflow", number.site,
+         "%s is %s, allowed are 0 to %llu: the instruction would get what these bits hold", field,
+         value.c_str(), static_cast<unsigned long long>(limit));
 }
 
 void RequireAligned(const char* instruction, const char* operand, const Local& local,

@@ -217,7 +217,7 @@ void CheckPadParams(DType type, const AscendC::DataCopyExtParams& params, const 
     if (params.blockLen % DTypeBytes(type) != 0) {
         Fail("parameter-range", site,
              "DataCopyPad: blockLen is %u bytes, must be a multiple of the %u of %s",
-             params.blockLen, DTypeBytes(type), DTypeName(type));
+             params.blockLen.value(), DTypeBytes(type), DTypeName(type));
     }
 }
 
@@ -357,8 +357,8 @@ void CopyNd2Nz(const Local& dst, const Global& src, DType type, const AscendC::N
         return;  // documented as no operation
     if (params.nValue > 1 && params.srcDValue < params.dValue) {
         Fail("parameter-range", site,
-             "DataCopy (ND2NZ): srcDValue is %u, a row has dValue = %u elements", params.srcDValue,
-             params.dValue);
+             "DataCopy (ND2NZ): srcDValue is %u, a row has dValue = %u elements",
+             params.srcDValue.value(), params.dValue.value());
     }
 
     const uint32_t element = DTypeBytes(type);

@@ -154,6 +154,7 @@ private:
 
 /// The core whose fiber is running.
 Core& Current();
+bool InLaunch();
 
 const char* EventName(int event);
 const char* DTypeName(DType type);
@@ -169,6 +170,9 @@ void RequireBuffer(const char* instruction, const char* operand, const Local& lo
                    TraceBuffer buffer, const Site& site);
 void RequireRange(const char* instruction, const char* parameter, int64_t value, int64_t low,
                   int64_t high, const Site& site);
+/// For what is passed as a number and not in a Field: `limit` is what its bits hold.
+void RequireField(const char* instruction, const char* parameter, int64_t value, int64_t limit,
+                  const Site& site);
 void RequireAligned(const char* instruction, const char* operand, const Local& local,
                     uint32_t alignment, const Site& site);
 /// [offset + first, offset + last) lies inside the operand's allocation.

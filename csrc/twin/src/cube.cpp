@@ -372,9 +372,9 @@ void LoadFractals(const Local& dst, const Local& src, DType type,
     RequireAligned("LoadData", "dst", dst, kFractalBytes, site);
     if (params.addrMode != 0)
         Fail("parameter-range", site, "LoadData: addrMode is %u, only 0 is documented for L1 -> L0",
-             params.addrMode);
+             params.addrMode.value());
     if (params.sid != 0)
-        Fail("parameter-range", site, "LoadData: sid is %u, must be 0", params.sid);
+        Fail("parameter-range", site, "LoadData: sid is %u, must be 0", params.sid.value());
     if (params.ifTranspose && DTypeBytes(type) != 2) {
         Fail("parameter-range", site, "LoadData: ifTranspose needs a 16-bit type, got %s",
              DTypeName(type));
@@ -437,7 +437,7 @@ void LoadTransposedSquares(const Local& dst, const Local& src, DType type,
         Fail("overlap", site,
              "%s: with dstGap = %u and dstFracGap = %u, the second fractal of an iteration is the "
              "first of a later one",
-             kInstruction, params.dstGap, params.dstFracGap);
+             kInstruction, params.dstGap.value(), params.dstFracGap.value());
     }
     const int64_t last = start + (repeats - 1) * source_step;
     RequireInside(kInstruction, "src", src, std::min(start, last), std::max(start, last) + square,
@@ -494,7 +494,7 @@ void MatrixMultiply(const Local& c, DType c_type, const Local& a, const Local& b
         Fail("unsupported", site,
              "Mmad: unitFlag = %u, kDirectionAlign = %d, cmatrixSource = %d; the twin has 0, 0, 0 "
              "only",
-             params.unitFlag, params.kDirectionAlign, params.cmatrixSource);
+             params.unitFlag.value(), params.kDirectionAlign, params.cmatrixSource);
     }
     if (params.m == 0 || params.n == 0 || params.k == 0) return;  // documented as no operation
     const uint32_t element = DTypeBytes(ab_type);

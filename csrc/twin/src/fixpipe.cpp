@@ -99,7 +99,7 @@ std::vector<Scale> DecodeScales(const Local* scales, DType from, DType to,
         Fail("unsupported", site,
              "%s: nSize is %u, the fixpipe buffer holds scales for %u columns; what becomes of "
              "more is not documented",
-             kInstruction, params.nSize, arch::kFixpipeBytes / kWordBytes);
+             kInstruction, params.nSize.value(), arch::kFixpipeBytes / kWordBytes);
     }
     for (uint32_t column = 0; column < params.nSize; ++column) {
         uint64_t word;
@@ -172,7 +172,7 @@ Layout RowMajor(const AscendC::FixpipeParamsV220& params, uint32_t element, cons
     if (params.mSize > 1 && params.dstStride < params.nSize) {
         Fail("parameter-range", site,
              "%s: dstStride is %u, rows of nSize = %u elements would overlap", kInstruction,
-             params.dstStride, params.nSize);
+             params.dstStride.value(), params.nSize.value());
     }
     const uint64_t row = uint64_t{params.dstStride} * element;
     return {row, 16 * element, 0, false, uint64_t{params.nSize} * element, params.mSize, row};
@@ -185,7 +185,7 @@ Layout Nz(const AscendC::FixpipeParamsV220& params, const Global& dst, uint32_t 
     if (merged && params.nSize % 32 != 0) {
         Fail("unsupported", site,
              "%s: nSize is %u; the twin has 8-bit NZ output of multiples of 32 columns",
-             kInstruction, params.nSize);
+             kInstruction, params.nSize.value());
     }
     const uint64_t row = merged ? 32 : 16 * element;
     const uint64_t column = uint64_t{params.dstStride} * kBlockBytes;
@@ -193,7 +193,8 @@ Layout Nz(const AscendC::FixpipeParamsV220& params, const Global& dst, uint32_t 
     if (columns > 1 && column < params.mSize * row) {
         Fail("parameter-range", site,
              "%s: dstStride is %u, column blocks of mSize = %u rows of %u bytes would overlap",
-             kInstruction, params.dstStride, params.mSize, static_cast<uint32_t>(row));
+             kInstruction, params.dstStride.value(), params.mSize.value(),
+             static_cast<uint32_t>(row));
     }
     // Against the start of its tensor, which an allocation on a device aligns.
     const Machine& machine = *Current().machine;
@@ -219,7 +220,7 @@ void CheckParams(const Local& src, DType src_type, DType dst_type, const Local* 
     RequireRange(kInstruction, "nSize", params.nSize, 0, 4095, site);
     if (params.nSize % 16 != 0)
         Fail("parameter-range", site, "%s: nSize is %u, must be a multiple of 16", kInstruction,
-             params.nSize);
+             params.nSize.value());
     if (params.ndNum > 1 || params.reluEn || params.unitFlag != 0 || params.isChannelSplit) {
         Fail("unsupported", site,
              "%s: the twin has output of one matrix without ReLU, unitFlag and channel split",
@@ -248,7 +249,7 @@ void FixpipeToGm(const Global& dst, DType dst_type, const Local& src, DType src_
     RequireRange(kInstruction, "dstStride", params.dstStride, 1, UINT32_MAX, site);
     if (params.srcStride < params.mSize || params.srcStride % 16 != 0) {
         Fail("parameter-range", site, "%s: srcStride is %u, must be mSize = %u rounded up to 16",
-             kInstruction, params.srcStride, params.mSize);
+             kInstruction, params.srcStride.value(), params.mSize.value());
     }
     const uint32_t element = DTypeBytes(dst_type);
     const Layout layout =

@@ -127,6 +127,8 @@ Error::Error(std::string code_in, std::string kernel_in, std::string core_in, st
       accesses(std::move(accesses_in)),
       ordered_by(std::move(ordered_by_in)) {}
 
+bool InLaunch() { return g_current != nullptr; }
+
 Core& Current() {
     if (g_current == nullptr)
         throw std::logic_error("twin: an Ascend C call outside of a launched kernel");

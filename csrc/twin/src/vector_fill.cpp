@@ -28,8 +28,9 @@ void FillBlock(uint8_t* block, const uint8_t* element) {
 void VectorDuplicate(DType type, const Local& dst, const void* scalar, const VectorRange& range,
                      int64_t block_stride, int64_t repeat_stride, Site site) {
     RequireAiv("Duplicate", site);
+    RequireField("Duplicate", "dstBlockStride", block_stride, kMaxStride, site);
     RequireDstBlockStride("Duplicate", block_stride, site);
-    RequireRange("Duplicate", "dstRepeatStride", repeat_stride, 0, UINT8_MAX, site);
+    RequireField("Duplicate", "dstRepeatStride", repeat_stride, UINT8_MAX, site);
     const uint32_t bytes = DTypeBytes(type);
     const Walk walk = MakeWalk("Duplicate", range, bytes, site);
     if (walk.Empty()) return;
@@ -50,7 +51,7 @@ void VectorBrcb(DType type, const Local& dst, const Local& src, int64_t repeats,
     RequireReservedDefaults("Brcb", params, site);
     // The page's pseudo-code reads a block stride of 0 as 1, its constraints call it undefined.
     RequireDstBlockStride("Brcb", params.dstBlkStride, site);
-    RequireRange("Brcb", "repeatTime", repeats, 0, kMaxRepeats, site);
+    RequireField("Brcb", "repeatTime", repeats, kMaxRepeats, site);
     if (repeats == 0) return;
     RequireBuffer("Brcb", "dst", dst, TraceBuffer::kUb, site);
     RequireBuffer("Brcb", "src", src, TraceBuffer::kUb, site);

@@ -72,7 +72,7 @@ void VectorGather(DType type, const Local& dst, const Local& src, const Local& s
                   uint32_t src_base, const VectorRange& range, int64_t dst_repeat_stride,
                   Site site) {
     RequireAiv(kInstruction, site);
-    RequireRange(kInstruction, "dstRepStride", dst_repeat_stride, 0, kMaxStride, site);
+    RequireField(kInstruction, "dstRepStride", dst_repeat_stride, kMaxStride, site);
     const uint32_t bytes = DTypeBytes(type);
     const Walk walk = MakeWalk(kInstruction, range, bytes, site);
     if (walk.Empty()) return;

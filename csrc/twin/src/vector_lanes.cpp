@@ -69,7 +69,7 @@ Walk MakeWalk(const char* instruction, const VectorRange& range, uint32_t widest
                                       : LaneMask::First(count - (walk.repeats - 1) * walk.lanes);
         return walk;
     }
-    RequireRange(instruction, "repeatTime", range.repeats, 0, kMaxRepeats, site);
+    RequireField(instruction, "repeatTime", range.repeats, kMaxRepeats, site);
     walk.repeats = static_cast<uint32_t>(range.repeats);
     if (range.form == VectorRange::Form::kMask) {
         // The hardware clamps a mask that is too large (掩码, table 5); asking for it is a mistake

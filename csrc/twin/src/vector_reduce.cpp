@@ -99,9 +99,9 @@ void TellAccesses(const char* instruction, const Walk& walk, const Operand& from
 }
 
 void RequireStrides(const char* instruction, const ReduceStrides& strides, const Site& site) {
-    RequireRange(instruction, "dstRepStride", strides.dst_repeat, 0, kMaxStride, site);
-    RequireRange(instruction, "srcBlkStride", strides.src_block, 0, kMaxStride, site);
-    RequireRange(instruction, "srcRepStride", strides.src_repeat, 0, kMaxStride, site);
+    RequireField(instruction, "dstRepStride", strides.dst_repeat, kMaxStride, site);
+    RequireField(instruction, "srcBlkStride", strides.src_block, kMaxStride, site);
+    RequireField(instruction, "srcRepStride", strides.src_repeat, kMaxStride, site);
 }
 
 bool IsAtlasA3() {

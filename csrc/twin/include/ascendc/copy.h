@@ -9,59 +9,79 @@
 #pragma once
 
 #include "ascendc/tensor.h"
+#include "twin/field.h"
 
 namespace AscendC {
 
 /// Lengths and gaps in 32-byte blocks; into the fixpipe buffer lengths in 128 bytes and gaps from
 /// start to start, those of the destination in 128 bytes too.
 struct DataCopyParams {
+    ASCEND_TWIN_FIELD(DataCopyParams, uint16_t, blockCount, 1);
+    ASCEND_TWIN_FIELD(DataCopyParams, uint16_t, blockLen, 0);
+    ASCEND_TWIN_FIELD(DataCopyParams, uint16_t, srcStride,
+                      0);  ///< end of a block to the start of the next
+    ASCEND_TWIN_FIELD(DataCopyParams, uint16_t, dstStride, 0);
+
     DataCopyParams() = default;
-    DataCopyParams(uint16_t count, uint16_t length, uint16_t source_gap, uint16_t destination_gap)
+    DataCopyParams(twin::Number count, twin::Number length, twin::Number source_gap,
+                   twin::Number destination_gap)
         : blockCount(count), blockLen(length), srcStride(source_gap), dstStride(destination_gap) {}
-    uint16_t blockCount = 1;
-    uint16_t blockLen = 0;
-    uint16_t srcStride = 0;  ///< end of a block to the start of the next
-    uint16_t dstStride = 0;
 };
 
 /// Lengths in bytes; gaps in bytes on the GM side, in 32-byte blocks on the UB side.
 struct DataCopyExtParams {
+    ASCEND_TWIN_FIELD(DataCopyExtParams, uint16_t, blockCount, 1);
+    ASCEND_TWIN_FIELD(DataCopyExtParams, uint32_t, blockLen, 0);
+    ASCEND_TWIN_FIELD(DataCopyExtParams, uint32_t, srcStride, 0);
+    ASCEND_TWIN_FIELD(DataCopyExtParams, uint32_t, dstStride, 0);
+    ASCEND_TWIN_FIELD(DataCopyExtParams, uint32_t, rsv, 0);
+
     DataCopyExtParams() = default;
-    DataCopyExtParams(uint16_t count, uint32_t length, uint32_t source_gap,
-                      uint32_t destination_gap, uint32_t reserved)
+    DataCopyExtParams(twin::Number count, twin::Number length, twin::Number source_gap,
+                      twin::Number destination_gap, twin::Number reserved)
         : blockCount(count),
           blockLen(length),
           srcStride(source_gap),
           dstStride(destination_gap),
           rsv(reserved) {}
-    uint16_t blockCount = 1;
-    uint32_t blockLen = 0;
-    uint32_t srcStride = 0;
-    uint32_t dstStride = 0;
-    uint32_t rsv = 0;
 };
 
 template <typename T>
 struct DataCopyPadExtParams {
-    DataCopyPadExtParams() = default;
-    DataCopyPadExtParams(bool pad, uint8_t left, uint8_t right, T value)
-        : isPad(pad), leftPadding(left), rightPadding(right), paddingValue(value) {}
     bool isPad = false;
-    uint8_t leftPadding = 0;
-    uint8_t rightPadding = 0;
+    ASCEND_TWIN_FIELD(DataCopyPadExtParams, uint8_t, leftPadding, 0);
+    ASCEND_TWIN_FIELD(DataCopyPadExtParams, uint8_t, rightPadding, 0);
     T paddingValue = T{};
+
+    DataCopyPadExtParams() = default;
+    DataCopyPadExtParams(bool pad, twin::Number left, twin::Number right, T value)
+        : isPad(pad), leftPadding(left), rightPadding(right), paddingValue(value) {}
 };
 
 /// ND -> NZ on the way from GM to L1. Widths are those of CANN 8.1.
 struct Nd2NzParams {
-    uint16_t ndNum = 0;
-    uint16_t nValue = 0;
-    uint16_t dValue = 0;
-    uint16_t srcNdMatrixStride = 0;  ///< elements
-    uint16_t srcDValue = 0;          ///< elements per source row
-    uint16_t dstNzC0Stride = 0;      ///< 32-byte units between the column blocks of the NZ matrix
-    uint16_t dstNzNStride = 0;       ///< 32-byte units between its rows
-    uint16_t dstNzMatrixStride = 0;  ///< elements
+    ASCEND_TWIN_FIELD(Nd2NzParams, uint16_t, ndNum, 0);
+    ASCEND_TWIN_FIELD(Nd2NzParams, uint16_t, nValue, 0);
+    ASCEND_TWIN_FIELD(Nd2NzParams, uint16_t, dValue, 0);
+    ASCEND_TWIN_FIELD(Nd2NzParams, uint16_t, srcNdMatrixStride, 0);  ///< elements
+    ASCEND_TWIN_FIELD(Nd2NzParams, uint16_t, srcDValue, 0);          ///< elements per source row
+    ASCEND_TWIN_FIELD(Nd2NzParams, uint16_t, dstNzC0Stride,
+                      0);  ///< 32-byte units between the column blocks of the NZ matrix
+    ASCEND_TWIN_FIELD(Nd2NzParams, uint16_t, dstNzNStride, 0);  ///< 32-byte units between its rows
+    ASCEND_TWIN_FIELD(Nd2NzParams, uint16_t, dstNzMatrixStride, 0);  ///< elements
+
+    Nd2NzParams() = default;
+    Nd2NzParams(twin::Number matrices, twin::Number rows, twin::Number columns,
+                twin::Number source_matrix, twin::Number source_row, twin::Number column_block,
+                twin::Number row, twin::Number matrix)
+        : ndNum(matrices),
+          nValue(rows),
+          dValue(columns),
+          srcNdMatrixStride(source_matrix),
+          srcDValue(source_row),
+          dstNzC0Stride(column_block),
+          dstNzNStride(row),
+          dstNzMatrixStride(matrix) {}
 };
 
 }  // namespace AscendC

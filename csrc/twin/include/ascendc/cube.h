@@ -7,66 +7,106 @@
 #pragma once
 
 #include "ascendc/tensor.h"
+#include "twin/field.h"
 
 namespace AscendC {
 
 /// Moves 512-byte fractals; strides and gaps count fractals.
 struct LoadData2DParams {
-    uint16_t startIndex = 0;
-    uint8_t repeatTimes = 0;
-    uint16_t srcStride = 0;
-    uint8_t sid = 0;
-    uint16_t dstGap = 0;
+    ASCEND_TWIN_FIELD(LoadData2DParams, uint16_t, startIndex, 0);
+    ASCEND_TWIN_FIELD(LoadData2DParams, uint8_t, repeatTimes, 0);
+    ASCEND_TWIN_FIELD(LoadData2DParams, uint16_t, srcStride, 0);
+    ASCEND_TWIN_FIELD(LoadData2DParams, uint8_t, sid, 0);
+    ASCEND_TWIN_FIELD(LoadData2DParams, uint16_t, dstGap, 0);
     bool ifTranspose = false;
-    uint8_t addrMode = 0;
+    ASCEND_TWIN_FIELD(LoadData2DParams, uint8_t, addrMode, 0);
+
+    LoadData2DParams() = default;
+    LoadData2DParams(twin::Number start, twin::Number repeats, twin::Number source_stride,
+                     twin::Number reserved, twin::Number destination_gap, bool transpose,
+                     twin::Number mode)
+        : startIndex(start),
+          repeatTimes(repeats),
+          srcStride(source_stride),
+          sid(reserved),
+          dstGap(destination_gap),
+          ifTranspose(transpose),
+          addrMode(mode) {}
 };
 
 /// Moves squares: 32 x 32 elements of 8 bits, 16 x 16 of 16 and 32 bits.
 struct LoadData2dTransposeParams {
+    ASCEND_TWIN_FIELD(LoadData2dTransposeParams, uint16_t, startIndex, 0);  ///< squares
+    ASCEND_TWIN_FIELD(LoadData2dTransposeParams, uint8_t, repeatTimes, 0);
+    ASCEND_TWIN_FIELD(LoadData2dTransposeParams, uint16_t, srcStride,
+                      0);  ///< squares, start to start
+    /// Fractals, from the first one of an iteration to that of the next.
+    ASCEND_TWIN_FIELD(LoadData2dTransposeParams, uint16_t, dstGap, 0);
+    /// Fractals, between the two of an iteration; none with 16 bits.
+    ASCEND_TWIN_FIELD(LoadData2dTransposeParams, uint16_t, dstFracGap, 0);
+    ASCEND_TWIN_FIELD(LoadData2dTransposeParams, uint8_t, addrMode,
+                      0);  ///< 1: the source counts down
+
     LoadData2dTransposeParams() = default;
-    LoadData2dTransposeParams(uint16_t start, uint8_t repeats, uint16_t source_stride,
-                              uint16_t destination_gap, uint16_t fractal_gap, uint8_t mode)
+    LoadData2dTransposeParams(twin::Number start, twin::Number repeats, twin::Number source_stride,
+                              twin::Number destination_gap, twin::Number fractal_gap,
+                              twin::Number mode)
         : startIndex(start),
           repeatTimes(repeats),
           srcStride(source_stride),
           dstGap(destination_gap),
           dstFracGap(fractal_gap),
           addrMode(mode) {}
-    LoadData2dTransposeParams(uint16_t start, uint8_t repeats, uint16_t source_stride,
-                              uint16_t destination_gap, uint16_t fractal_gap)
+    LoadData2dTransposeParams(twin::Number start, twin::Number repeats, twin::Number source_stride,
+                              twin::Number destination_gap, twin::Number fractal_gap)
         : LoadData2dTransposeParams(start, repeats, source_stride, destination_gap, fractal_gap,
                                     0) {}
-    uint16_t startIndex = 0;  ///< squares
-    uint8_t repeatTimes = 0;
-    uint16_t srcStride = 0;   ///< squares, start to start
-    uint16_t dstGap = 0;      ///< fractals, from the first one of an iteration to that of the next
-    uint16_t dstFracGap = 0;  ///< fractals, between the two of an iteration; none with 16 bits
-    uint8_t addrMode = 0;     ///< 1: the source counts down
 };
 
 struct MmadParams {
-    uint16_t m = 0;
-    uint16_t n = 0;
-    uint16_t k = 0;
-    uint8_t unitFlag = 0;
+    ASCEND_TWIN_FIELD(MmadParams, uint16_t, m, 0);
+    ASCEND_TWIN_FIELD(MmadParams, uint16_t, n, 0);
+    ASCEND_TWIN_FIELD(MmadParams, uint16_t, k, 0);
+    ASCEND_TWIN_FIELD(MmadParams, uint8_t, unitFlag, 0);
     bool kDirectionAlign = false;
     bool cmatrixSource = false;
     bool cmatrixInitVal = true;  ///< true: C = A x B; false: C += A x B
+
+    MmadParams() = default;
+    MmadParams(twin::Number rows, twin::Number columns, twin::Number depth, twin::Number unit,
+               bool from_bias, bool initialise)
+        : m(rows),
+          n(columns),
+          k(depth),
+          unitFlag(unit),
+          cmatrixSource(from_bias),
+          cmatrixInitVal(initialise) {}
 };
 
 struct FixpipeParamsV220 {
-    uint16_t nSize = 0;
-    uint16_t mSize = 0;
-    uint16_t srcStride = 0;  ///< units of 16 elements of the source
-    uint32_t dstStride = 0;  ///< row-major: elements per row; NZ: 32 bytes, start to start
+    ASCEND_TWIN_FIELD(FixpipeParamsV220, uint16_t, nSize, 0);
+    ASCEND_TWIN_FIELD(FixpipeParamsV220, uint16_t, mSize, 0);
+    ASCEND_TWIN_FIELD(FixpipeParamsV220, uint16_t, srcStride,
+                      0);  ///< units of 16 elements of the source
+    /// Row-major: elements per row; NZ: 32 bytes, start to start.
+    ASCEND_TWIN_FIELD(FixpipeParamsV220, uint32_t, dstStride, 0);
     QuantMode_t quantPre = QuantMode_t::NoQuant;
     uint64_t deqScalar = UINT64_MAX;  ///< the toolkits do not initialise it: no valid scale
-    uint16_t ndNum = 1;
-    uint16_t srcNdStride = 0;
-    uint16_t dstNdStride = 0;
+    ASCEND_TWIN_FIELD(FixpipeParamsV220, uint16_t, ndNum, 1);
+    ASCEND_TWIN_FIELD(FixpipeParamsV220, uint16_t, srcNdStride, 0);
+    ASCEND_TWIN_FIELD(FixpipeParamsV220, uint16_t, dstNdStride, 0);
     bool reluEn = false;
-    uint8_t unitFlag = 0;
+    ASCEND_TWIN_FIELD(FixpipeParamsV220, uint8_t, unitFlag, 0);
     bool isChannelSplit = false;
+
+    FixpipeParamsV220() = default;
+    FixpipeParamsV220(twin::Number columns, twin::Number rows, twin::Number source_stride,
+                      twin::Number destination_stride, bool relu)
+        : nSize(columns),
+          mSize(rows),
+          srcStride(source_stride),
+          dstStride(destination_stride),
+          reluEn(relu) {}
 };
 
 enum class CO2Layout : uint8_t { NZ = 0, ROW_MAJOR };

@@ -8,11 +8,12 @@
 // Every instruction comes as on those pages: over the first `count` elements, or over `repeatTime`
 // iterations of 256 bytes under a mask, which is a number of leading elements or a bitmap. The
 // toolkits take repeatTime as uint8_t, so that 256 wraps to 0 and nothing happens; here it is wide,
-// and checked. The mask is always set by the instruction itself: isSetMask = false does not
-// compile.
+// and checked, as are the fields of the parameter structs. The mask is always set by the
+// instruction itself: isSetMask = false does not compile.
 #pragma once
 
 #include "ascendc/tensor.h"
+#include "twin/field.h"
 
 namespace AscendC {
 
@@ -23,71 +24,76 @@ constexpr uint8_t DEFAULT_REPEAT_STRIDE = 8;
 /// Block strides lie between the 32-byte blocks of an iteration, repeat strides between the first
 /// blocks of two iterations; both in blocks.
 struct UnaryRepeatParams {
+    ASCEND_TWIN_FIELD(UnaryRepeatParams, uint32_t, blockNumber,
+                      DEFAULT_BLK_NUM);  ///< reserved, as are the two modes
+    ASCEND_TWIN_FIELD(UnaryRepeatParams, uint16_t, dstBlkStride, DEFAULT_BLK_STRIDE);
+    ASCEND_TWIN_FIELD(UnaryRepeatParams, uint16_t, srcBlkStride, DEFAULT_BLK_STRIDE);
+    ASCEND_TWIN_FIELD(UnaryRepeatParams, uint8_t, dstRepStride, DEFAULT_REPEAT_STRIDE);
+    ASCEND_TWIN_FIELD(UnaryRepeatParams, uint8_t, srcRepStride, DEFAULT_REPEAT_STRIDE);
+    bool repeatStrideMode = false;
+    bool strideSizeMode = false;
+    bool halfBlock = false;  ///< of CastDequant only
+
     UnaryRepeatParams() = default;
-    UnaryRepeatParams(uint16_t dst_block, uint16_t src_block, uint8_t dst_repeat,
-                      uint8_t src_repeat)
+    UnaryRepeatParams(twin::Number dst_block, twin::Number src_block, twin::Number dst_repeat,
+                      twin::Number src_repeat)
         : dstBlkStride(dst_block),
           srcBlkStride(src_block),
           dstRepStride(dst_repeat),
           srcRepStride(src_repeat) {}
-    uint32_t blockNumber = DEFAULT_BLK_NUM;  ///< reserved, as are the two modes
-    uint16_t dstBlkStride = DEFAULT_BLK_STRIDE;
-    uint16_t srcBlkStride = DEFAULT_BLK_STRIDE;
-    uint8_t dstRepStride = DEFAULT_REPEAT_STRIDE;
-    uint8_t srcRepStride = DEFAULT_REPEAT_STRIDE;
-    bool repeatStrideMode = false;
-    bool strideSizeMode = false;
-    bool halfBlock = false;  ///< of CastDequant only
 };
 
 struct BinaryRepeatParams {
+    ASCEND_TWIN_FIELD(BinaryRepeatParams, uint32_t, blockNumber, DEFAULT_BLK_NUM);
+    ASCEND_TWIN_FIELD(BinaryRepeatParams, uint8_t, dstBlkStride, DEFAULT_BLK_STRIDE);
+    ASCEND_TWIN_FIELD(BinaryRepeatParams, uint8_t, src0BlkStride, DEFAULT_BLK_STRIDE);
+    ASCEND_TWIN_FIELD(BinaryRepeatParams, uint8_t, src1BlkStride, DEFAULT_BLK_STRIDE);
+    ASCEND_TWIN_FIELD(BinaryRepeatParams, uint8_t, dstRepStride, DEFAULT_REPEAT_STRIDE);
+    ASCEND_TWIN_FIELD(BinaryRepeatParams, uint8_t, src0RepStride, DEFAULT_REPEAT_STRIDE);
+    ASCEND_TWIN_FIELD(BinaryRepeatParams, uint8_t, src1RepStride, DEFAULT_REPEAT_STRIDE);
+    bool repeatStrideMode = false;
+    bool strideSizeMode = false;
+
     BinaryRepeatParams() = default;
-    BinaryRepeatParams(uint8_t dst_block, uint8_t src0_block, uint8_t src1_block,
-                       uint8_t dst_repeat, uint8_t src0_repeat, uint8_t src1_repeat)
+    BinaryRepeatParams(twin::Number dst_block, twin::Number src0_block, twin::Number src1_block,
+                       twin::Number dst_repeat, twin::Number src0_repeat, twin::Number src1_repeat)
         : dstBlkStride(dst_block),
           src0BlkStride(src0_block),
           src1BlkStride(src1_block),
           dstRepStride(dst_repeat),
           src0RepStride(src0_repeat),
           src1RepStride(src1_repeat) {}
-    uint32_t blockNumber = DEFAULT_BLK_NUM;
-    uint8_t dstBlkStride = DEFAULT_BLK_STRIDE;
-    uint8_t src0BlkStride = DEFAULT_BLK_STRIDE;
-    uint8_t src1BlkStride = DEFAULT_BLK_STRIDE;
-    uint8_t dstRepStride = DEFAULT_REPEAT_STRIDE;
-    uint8_t src0RepStride = DEFAULT_REPEAT_STRIDE;
-    uint8_t src1RepStride = DEFAULT_REPEAT_STRIDE;
-    bool repeatStrideMode = false;
-    bool strideSizeMode = false;
 };
 
 struct BrcbRepeatParams {
-    BrcbRepeatParams() = default;
-    BrcbRepeatParams(uint16_t dst_block, uint16_t dst_repeat)
-        : dstRepStride(dst_repeat), dstBlkStride(dst_block) {}
-    uint32_t blockNumber = DEFAULT_BLK_NUM;
-    uint16_t dstRepStride = DEFAULT_REPEAT_STRIDE;
-    uint16_t dstBlkStride = DEFAULT_BLK_STRIDE;
-    uint8_t src0BlkStride = DEFAULT_BLK_STRIDE;
-    uint8_t src1BlkStride = DEFAULT_BLK_STRIDE;
-    uint8_t src0RepStride = DEFAULT_REPEAT_STRIDE;
-    uint8_t src1RepStride = DEFAULT_REPEAT_STRIDE;
+    ASCEND_TWIN_FIELD(BrcbRepeatParams, uint32_t, blockNumber, DEFAULT_BLK_NUM);
+    ASCEND_TWIN_FIELD(BrcbRepeatParams, uint16_t, dstRepStride, DEFAULT_REPEAT_STRIDE);
+    ASCEND_TWIN_FIELD(BrcbRepeatParams, uint16_t, dstBlkStride, DEFAULT_BLK_STRIDE);
+    ASCEND_TWIN_FIELD(BrcbRepeatParams, uint8_t, src0BlkStride, DEFAULT_BLK_STRIDE);
+    ASCEND_TWIN_FIELD(BrcbRepeatParams, uint8_t, src1BlkStride, DEFAULT_BLK_STRIDE);
+    ASCEND_TWIN_FIELD(BrcbRepeatParams, uint8_t, src0RepStride, DEFAULT_REPEAT_STRIDE);
+    ASCEND_TWIN_FIELD(BrcbRepeatParams, uint8_t, src1RepStride, DEFAULT_REPEAT_STRIDE);
     bool repeatStrideMode = false;
     bool strideSizeMode = false;
+
+    BrcbRepeatParams() = default;
+    BrcbRepeatParams(twin::Number dst_block, twin::Number dst_repeat)
+        : dstRepStride(dst_repeat), dstBlkStride(dst_block) {}
 };
 
 struct GatherMaskParams {
+    ASCEND_TWIN_FIELD(GatherMaskParams, uint8_t, src0BlockStride, DEFAULT_BLK_STRIDE);
+    ASCEND_TWIN_FIELD(GatherMaskParams, uint16_t, repeatTimes, 0);
+    ASCEND_TWIN_FIELD(GatherMaskParams, uint16_t, src0RepeatStride, DEFAULT_REPEAT_STRIDE);
+    ASCEND_TWIN_FIELD(GatherMaskParams, uint8_t, src1RepeatStride, DEFAULT_REPEAT_STRIDE);
+
     GatherMaskParams() = default;
-    GatherMaskParams(uint8_t src0_block, uint16_t repeats, uint16_t src0_repeat,
-                     uint8_t src1_repeat)
+    GatherMaskParams(twin::Number src0_block, twin::Number repeats, twin::Number src0_repeat,
+                     twin::Number src1_repeat)
         : src0BlockStride(src0_block),
           repeatTimes(repeats),
           src0RepeatStride(src0_repeat),
           src1RepeatStride(src1_repeat) {}
-    uint8_t src0BlockStride = DEFAULT_BLK_STRIDE;
-    uint16_t repeatTimes = 0;
-    uint16_t src0RepeatStride = DEFAULT_REPEAT_STRIDE;
-    uint8_t src1RepeatStride = DEFAULT_REPEAT_STRIDE;
 };
 
 enum class GatherMaskMode : uint8_t { VERSION_V1 = 0, VERSION_V2 = 1 };

@@ -17,6 +17,7 @@ inline constexpr ErrorCode kErrorCodes[] = {
     {"write-to-input", "a write to a GM tensor that the launch registered as input"},
     {"misaligned", "a start address or a length is no multiple of the documented alignment"},
     {"parameter-range", "a count, stride, mask or repeat outside of its documented range"},
+    {"field-overflow", "a count, length, stride or repeat that the bits of its field cannot hold"},
     {"capacity", "InitBuffer beyond the size of a buffer, or of more buffers than a kernel has"},
     {"wrong-core", "an instruction, pipe or buffer that this core type does not have"},
     {"wrong-buffer", "an operand in a buffer that the instruction does not take it from"},
