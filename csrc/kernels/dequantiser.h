@@ -104,7 +104,7 @@ private:
                           2 * count);
         HandOver<AscendC::HardEvent::MTE2_V>(pipe_);
         uint64_t kept = 0;
-        const AscendC::GatherMaskParams params(1, static_cast<uint16_t>(2 * count / kLanes), 8, 0);
+        const AscendC::GatherMaskParams params(1, 2 * count / kLanes, 8, 0);
         AscendC::GatherMask(scale_.Get<uint32_t>()[first], packed_.Get<uint32_t>(),
                             static_cast<uint8_t>(1), false, 0, params, kept);
         AscendC::PipeBarrier<PIPE_V>();

@@ -246,7 +246,6 @@ private:
         const AscendC::LocalTensor<T> landing = landing_.template Get<T>();
         const AscendC::LocalTensor<T> rope_out = rope_out_.template Get<T>();
         const AscendC::LocalTensor<float> row = row_.template Get<float>();
-        const uint16_t blocks = static_cast<uint16_t>(count);
         const uint32_t gap = (heads.head_dim - kRopeDim) * sizeof(T);
         AscendC::GlobalTensor<T> source;
         AscendC::GlobalTensor<T> target;
@@ -254,7 +253,7 @@ private:
         target.SetGlobalBuffer(reinterpret_cast<__gm__ T*>(rotated));
         HandOver<AscendC::HardEvent::V_MTE2>(pipe_);
         AscendC::DataCopyPad(landing, source[first * heads.head_dim + heads.rope_column],
-                             AscendC::DataCopyExtParams(blocks, kRopeDim * sizeof(T), gap, 0, 0),
+                             AscendC::DataCopyExtParams(count, kRopeDim * sizeof(T), gap, 0, 0),
                              AscendC::DataCopyPadExtParams<T>());
         HandOver<AscendC::HardEvent::MTE2_V>(pipe_);
         ToFloat(row, landing, count * kRopeDim);
@@ -266,7 +265,7 @@ private:
             in_place ? first * heads.head_dim + heads.rope_column : first * kRopeDim;
         AscendC::DataCopyPad(
             target[offset], rope_out,
-            AscendC::DataCopyExtParams(blocks, kRopeDim * sizeof(T), 0, in_place ? gap : 0, 0));
+            AscendC::DataCopyExtParams(count, kRopeDim * sizeof(T), 0, in_place ? gap : 0, 0));
     }
 
     __aicore__ inline void DequantiseAndRotate(const HeadsPlan& heads, uint32_t token,

@@ -97,8 +97,7 @@ public:
         MulByBlock(x, factor_.Get<float>(), count);
         AscendC::PipeBarrier<PIPE_V>();
         if (!dynamic_ && has_offset_) {
-            AscendC::Add(x, x, offset_.Get<float>(), kLanes, static_cast<uint8_t>(count / kLanes),
-                         {1, 1, 0, 8, 8, 0});
+            AscendC::Add(x, x, offset_.Get<float>(), kLanes, count / kLanes, {1, 1, 0, 8, 8, 0});
             AscendC::PipeBarrier<PIPE_V>();
         }
         // Whole numbers up to 128 are exact in fp16, which is on the only way to int8.
@@ -146,7 +145,7 @@ private:
     __aicore__ inline void KeepMost(const AscendC::LocalTensor<float>& x, uint32_t count,
                                     uint32_t piece) {
         const AscendC::LocalTensor<float> partial = partial_.Get<float>();
-        const uint8_t repeats = static_cast<uint8_t>(count / kLanes);
+        const uint32_t repeats = count / kLanes;
         AscendC::Abs(x, x, count);
         AscendC::PipeBarrier<PIPE_V>();
         AscendC::WholeReduceMax(partial, x, kLanes, repeats, 1, 1, 8,

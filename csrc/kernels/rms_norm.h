@@ -37,7 +37,7 @@ public:
     __aicore__ inline void Centre(const AscendC::LocalTensor<float>& x) {
         const AscendC::LocalTensor<float> mean = root_.Get<float>();
         Mean(mean, x);
-        AscendC::Sub(x, x, mean, kLanes, static_cast<uint8_t>(width_ / kLanes), {1, 1, 0, 8, 8, 0});
+        AscendC::Sub(x, x, mean, kLanes, width_ / kLanes, {1, 1, 0, 8, 8, 0});
         AscendC::PipeBarrier<PIPE_V>();
     }
 
@@ -52,7 +52,7 @@ public:
         AscendC::PipeBarrier<PIPE_V>();
         AscendC::Sqrt(root, root, kBlockFloats);
         AscendC::PipeBarrier<PIPE_V>();
-        AscendC::Div(x, x, root, kLanes, static_cast<uint8_t>(width_ / kLanes), {1, 1, 0, 8, 8, 0});
+        AscendC::Div(x, x, root, kLanes, width_ / kLanes, {1, 1, 0, 8, 8, 0});
         AscendC::PipeBarrier<PIPE_V>();
         AscendC::Mul(x, x, gamma_.Get<float>(), width_);
         AscendC::PipeBarrier<PIPE_V>();
@@ -68,7 +68,7 @@ private:
                                 const AscendC::LocalTensor<float>& x) {
         const AscendC::LocalTensor<float> partial = partial_.Get<float>();
         const AscendC::LocalTensor<float> sums = sums_.Get<float>();
-        const uint8_t repeats = static_cast<uint8_t>(width_ / kLanes);
+        const uint32_t repeats = width_ / kLanes;
         // Brcb reads eight values of which one counts: none of them may be stale.
         AscendC::Duplicate(sums, 1.0f, kBlockFloats);
         AscendC::PipeBarrier<PIPE_V>();

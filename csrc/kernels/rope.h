@@ -85,9 +85,8 @@ public:
             }
             AscendC::PipeBarrier<PIPE_V>();
         }
-        const uint8_t out_blocks = static_cast<uint8_t>(out_stride * sizeof(T) / kBlockBytes);
-        AscendC::Cast(out, result, AscendC::RoundMode::CAST_RINT, kRopeDim,
-                      static_cast<uint8_t>(heads), {1, 1, out_blocks, 8});
+        const AscendC::UnaryRepeatParams strides(1, 1, out_stride * sizeof(T) / kBlockBytes, 8);
+        AscendC::Cast(out, result, AscendC::RoundMode::CAST_RINT, kRopeDim, heads, strides);
         AscendC::PipeBarrier<PIPE_V>();
     }
 
@@ -105,18 +104,18 @@ private:
                                  const AscendC::LocalTensor<float>& second,
                                  const AscendC::LocalTensor<float>& x, uint32_t x_stride,
                                  uint32_t heads) {
-        const uint8_t x_blocks = static_cast<uint8_t>(x_stride / kBlockFloats);
-        const uint8_t repeats = static_cast<uint8_t>(heads);
+        const uint32_t x_blocks = x_stride / kBlockFloats;
         if (interleaved_in_) {
             uint64_t kept = 0;
-            const AscendC::GatherMaskParams params(1, repeats, x_blocks, 0);
+            const AscendC::GatherMaskParams params(1, heads, x_blocks, 0);
             AscendC::GatherMask(first, x, static_cast<uint8_t>(1), false, 0, params,
                                 kept);  // even elements
             AscendC::GatherMask(second, x, static_cast<uint8_t>(2), false, 0, params,
                                 kept);  // odd elements
         } else {
-            AscendC::Muls(first, x, 1.0f, kRopeHalf, repeats, {1, 1, 4, x_blocks});
-            AscendC::Muls(second, x[kRopeHalf], 1.0f, kRopeHalf, repeats, {1, 1, 4, x_blocks});
+            const AscendC::UnaryRepeatParams strides(1, 1, 4, x_blocks);
+            AscendC::Muls(first, x, 1.0f, kRopeHalf, heads, strides);
+            AscendC::Muls(second, x[kRopeHalf], 1.0f, kRopeHalf, heads, strides);
         }
         AscendC::PipeBarrier<PIPE_V>();
     }
@@ -130,14 +129,13 @@ private:
                                       const AscendC::LocalTensor<float>& sin, uint32_t heads,
                                       bool subtract) {
         const AscendC::LocalTensor<float> product = product_.Get<float>();
-        const uint8_t repeats = static_cast<uint8_t>(heads);
-        AscendC::Mul(result, a, cos, kRopeHalf, repeats, {1, 1, 1, 8, 4, 0});
-        AscendC::Mul(product, b, sin, kRopeHalf, repeats, {1, 1, 1, 4, 4, 0});
+        AscendC::Mul(result, a, cos, kRopeHalf, heads, {1, 1, 1, 8, 4, 0});
+        AscendC::Mul(product, b, sin, kRopeHalf, heads, {1, 1, 1, 4, 4, 0});
         AscendC::PipeBarrier<PIPE_V>();
         if (subtract) {
-            AscendC::Sub(result, result, product, kRopeHalf, repeats, {1, 1, 1, 8, 8, 4});
+            AscendC::Sub(result, result, product, kRopeHalf, heads, {1, 1, 1, 8, 8, 4});
         } else {
-            AscendC::Add(result, result, product, kRopeHalf, repeats, {1, 1, 1, 8, 8, 4});
+            AscendC::Add(result, result, product, kRopeHalf, heads, {1, 1, 1, 8, 8, 4});
         }
         AscendC::PipeBarrier<PIPE_V>();
     }

@@ -28,7 +28,7 @@ __aicore__ inline void FromFloat(const AscendC::LocalTensor<T>& dst,
 // x[i] = x[i] * factor for a factor that is spread over one block.
 __aicore__ inline void MulByBlock(const AscendC::LocalTensor<float>& x,
                                   const AscendC::LocalTensor<float>& factor, uint32_t count) {
-    AscendC::Mul(x, x, factor, kLanes, static_cast<uint8_t>(count / kLanes), {1, 1, 0, 8, 8, 0});
+    AscendC::Mul(x, x, factor, kLanes, count / kLanes, {1, 1, 0, 8, 8, 0});
 }
 
 }  // namespace kernels

@@ -102,15 +102,15 @@ private:
         const AscendC::LocalTensor<uint8_t> slot = pad_.Get<uint8_t>()[slot_ * plan.pad_slot_bytes];
         slot_ = slot_ + 1 == plan.pad_slots ? 0 : slot_ + 1;
         if (bytes % kBlockBytes != 0) {  // the end of a tensor: DataCopy would read beyond it
-            AscendC::DataCopyPad(
-                slot, gm, AscendC::DataCopyExtParams(1, static_cast<uint32_t>(bytes), 0, 0, 0),
-                AscendC::DataCopyPadExtParams<uint8_t>());
+            AscendC::DataCopyPad(slot, gm, AscendC::DataCopyExtParams(1, bytes, 0, 0, 0),
+                                 AscendC::DataCopyPadExtParams<uint8_t>());
             return;
         }
         AscendC::DataCopyParams params;
-        params.blockCount = static_cast<uint16_t>(count);
-        params.blockLen = static_cast<uint16_t>(bytes / kBlockBytes);
-        params.srcStride = static_cast<uint16_t>((stride - bytes) / kBlockBytes);
+        params.blockCount = count;
+        params.blockLen = bytes / kBlockBytes;
+        // One run has no gap behind it; that of a long one would not fit.
+        params.srcStride = count == 1 ? 0 : (stride - bytes) / kBlockBytes;
         params.dstStride = 0;
         AscendC::DataCopy(slot, gm, params);
     }
