@@ -334,6 +334,26 @@ TEST(a_tensor_in_a_queue_holds_an_event_id) {
          });
 }
 
+// A tensor that goes back into its queue without FreeTensor and AllocTensor: the second set may
+// overtake the first wait.
+TEST(a_tensor_goes_back_by_way_of_free_and_alloc) {
+    Tiles aiv;
+    Pair("event-reuse", {"MTE2_V", "(0)"}, aiv.Config(), [&](bool mended, Mark& mark) {
+        TPipe pipe;
+        InQueue in;
+        pipe.InitBuffer(in, 1, kBytes);
+        auto x = Loaded(in, aiv);
+        if (mended) {
+            in.FreeTensor(x);
+            x = in.AllocTensor<float>();
+        }
+        mark.Next();
+        in.EnQue(x);
+        x = in.DeQue<float>();
+        in.FreeTensor(x);
+    });
+}
+
 // ---- queries ----
 
 TEST(a_queue_counts_its_tensors) {

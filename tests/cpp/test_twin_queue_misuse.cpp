@@ -92,7 +92,8 @@ TEST(use_after_free) {
         TPipe pipe;
         InQueue in;
         pipe.InitBuffer(in, 1, kBytes);
-        auto x = Loaded(in, aiv);
+        auto x = in.AllocTensor<float>();
+        DataCopy(x, Gm(aiv.in), kCount);
         if (!mended) in.FreeTensor(x);
         mark.Next();
         in.EnQue(x);
@@ -129,6 +130,7 @@ TEST(use_of_a_tensor_whose_pipe_has_ended) {
                    x = in.AllocTensor<float>();
                    in.FreeTensor(x);
                }
+               PipeBarrier<PIPE_ALL>();
                TPipe pipe;
                if (mended) {
                    pipe.InitBuffer(in, 1, kBytes);
@@ -227,7 +229,11 @@ TEST(a_tensor_in_the_queue_is_not_to_be_freed_or_queued_again) {
                    auto x = in.AllocTensor<float>();
                    if (again) {
                        in.EnQue(x);
-                       if (mended) x = in.DeQue<float>();
+                       if (mended) {
+                           x = in.DeQue<float>();
+                           in.FreeTensor(x);  // and back to the pipe that fills it
+                           x = in.AllocTensor<float>();
+                       }
                        mark.Next();
                        in.EnQue(x);
                    }
@@ -362,6 +368,7 @@ TEST(tensors_in_use_at_a_position) {
                auto x = other.AllocTensor<float>();
                other.FreeTensor(x);
                other.FreeAllEvent();  // the eight ids are for the others
+               PipeBarrier<PIPE_ALL>();
                for (int i = 0; i < 7; ++i) in.FreeTensor(tensors[i]);
            });
 }
