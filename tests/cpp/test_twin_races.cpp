@@ -376,6 +376,23 @@ TEST(an_instruction_in_place_is_in_order_with_itself) {
     });
 }
 
+// What an instruction in place reads itself does not stand for what was read before it.
+TEST(an_instruction_in_place_comes_after_earlier_reads) {
+    Aiv aiv;
+    Pair("missing-barrier", {"Muls on V", "which reads them"}, aiv.Config(),
+         [&](bool mended, Mark& mark) {
+             TPipe pipe;
+             const auto ub = Ub(pipe);
+             const auto other = Ub(pipe);
+             Duplicate(ub, 1.0F, kCount);
+             PipeBarrier<PIPE_V>();
+             Muls(other, ub, 2.0F, kCount);
+             if (mended) PipeBarrier<PIPE_V>();
+             mark.Next();
+             Muls(ub, ub, 2.0F, kCount);
+         });
+}
+
 // Other bytes need no barrier; PIPE_ALL and a round over another pipe do for one.
 TEST(what_stands_in_for_a_barrier) {
     const auto code = [](const auto& between, bool other) {

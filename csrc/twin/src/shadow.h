@@ -102,7 +102,9 @@ private:
         Add(cell, &Cell::write, &Lists::writes, {rules.current(), bytes});
     }
 
-    // What is ordered after a read is ordered after all earlier ones of the same reader.
+    // What is ordered after a read is ordered after all earlier ones of the same reader. But where
+    // the current instruction works in place, its own read does not order its write after any:
+    // those that nothing orders before it stay, as far as no later one covers them.
     template <typename Rules>
     void Read(Cell& cell, uint64_t start, uint32_t bytes, Rules& rules) {
         Check(cell.write, true, start, bytes, rules);
@@ -112,8 +114,24 @@ private:
             }
         }
         const uint32_t reader = rules.Reader(rules.current());
-        Remove(cell, &Cell::read, &Lists::reads, bytes,
-               [&](const Entry& entry) { return rules.Reader(entry.instruction) == reader; });
+        Entry last;
+        const auto earlier = [&](const Entry& entry) {
+            return (entry.bytes & bytes) != 0 && entry.instruction != rules.current() &&
+                   rules.Reader(entry.instruction) == reader;
+        };
+        const auto keep_last = [&](const Entry& entry) {
+            if (earlier(entry) && entry.instruction > last.instruction) last = entry;
+        };
+        keep_last(cell.read);
+        if (cell.more != 0) {
+            for (const Entry& entry : lists_[cell.more].reads) keep_last(entry);
+        }
+        Remove(cell, &Cell::read, &Lists::reads, bytes, [&](const Entry& entry) {
+            if (!earlier(entry)) return false;
+            const bool covered = (entry.bytes & bytes & ~last.bytes) == 0;
+            return (entry.instruction != last.instruction && covered) ||
+                   rules.Ordered(entry.instruction);
+        });
         Add(cell, &Cell::read, &Lists::reads, {rules.current(), bytes});
     }
 
