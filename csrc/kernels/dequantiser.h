@@ -107,7 +107,6 @@ private:
         const AscendC::GatherMaskParams params(1, 2 * count / kLanes, 8, 0);
         AscendC::GatherMask(scale_.Get<uint32_t>()[first], packed_.Get<uint32_t>(),
                             static_cast<uint8_t>(1), false, 0, params, kept);
-        AscendC::PipeBarrier<PIPE_V>();
     }
 
     AscendC::TPipe* pipe_;

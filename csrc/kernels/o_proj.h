@@ -181,7 +181,6 @@ private:
         AscendC::DataCopy(landing, gm[column], columns);
         HandOver<AscendC::HardEvent::MTE2_V>(pipe_);
         ToFloat(bias_.template Get<float>(), landing, columns);
-        AscendC::PipeBarrier<PIPE_V>();
     }
 
     AscendC::TPipe* pipe_;

@@ -282,7 +282,6 @@ private:
         dequantiser_.Row(row, token);
         HandOver<AscendC::HardEvent::MTE3_V>(pipe_);
         FromFloat(out, row, columns);
-        AscendC::PipeBarrier<PIPE_V>();
         if (in_place) {
             rope_.Apply(out[heads.rope_column], heads.head_dim, rope_in, heads.head_dim, count);
         } else {
@@ -319,7 +318,6 @@ private:
             norm_.Apply(row, plan.indexer.eps);
             HandOver<AscendC::HardEvent::MTE3_V>(pipe_);
             FromFloat(out, row, width);
-            AscendC::PipeBarrier<PIPE_V>();
             rope_.Apply(out, width, row, width, 1);
             HandOver<AscendC::HardEvent::V_MTE3>(pipe_);
             StoreCacheRow(plan.indexer.cache, Gm(addresses.indexer.cache), slot, out, width);

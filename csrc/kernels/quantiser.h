@@ -44,7 +44,6 @@ public:
         AscendC::Duplicate(one, 1.0f, kBlockFloats);
         AscendC::PipeBarrier<PIPE_V>();
         AscendC::Div(factor_.Get<float>(), one, factor_.Get<float>(), kBlockFloats);
-        AscendC::PipeBarrier<PIPE_V>();
         if (has_offset_) LoadSpread(offset_.Get<float>(), input_offset);
     }
 
@@ -188,7 +187,6 @@ private:
         AscendC::PipeBarrier<PIPE_V>();
         AscendC::Mul(scale, scale, most, kBlockFloats);
         AscendC::Mul(factor, factor, most, kBlockFloats);
-        AscendC::PipeBarrier<PIPE_V>();
     }
 
     __aicore__ inline void StoreScale(GM_ADDR scales, uint32_t width, uint64_t row) {

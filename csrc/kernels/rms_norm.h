@@ -71,7 +71,6 @@ private:
         const uint32_t repeats = width_ / kLanes;
         // Brcb reads eight values of which one counts: none of them may be stale.
         AscendC::Duplicate(sums, 1.0f, kBlockFloats);
-        AscendC::PipeBarrier<PIPE_V>();
         AscendC::WholeReduceSum(partial, x, kLanes, repeats, 1, 1, 8);
         AscendC::PipeBarrier<PIPE_V>();
         AscendC::WholeReduceSum(sums, partial, repeats, 1, 1, 1, 8);
@@ -92,7 +91,6 @@ private:
         AscendC::DataCopy(landing, gm, width_);
         HandOver<AscendC::HardEvent::MTE2_V>(pipe_);
         ToFloat(dst, landing, width_);
-        AscendC::PipeBarrier<PIPE_V>();
     }
 
     AscendC::TPipe* pipe_;

@@ -58,7 +58,6 @@ public:
             LoadRow(landing[kRopeDim], sin_gm_, token);
             HandOver<AscendC::HardEvent::MTE2_V>(pipe_);
             ToFloat(table, landing, 2 * kRopeDim);
-            AscendC::PipeBarrier<PIPE_V>();
         }
     }
 
@@ -87,7 +86,6 @@ public:
         }
         const AscendC::UnaryRepeatParams strides(1, 1, out_stride * sizeof(T) / kBlockBytes, 8);
         AscendC::Cast(out, result, AscendC::RoundMode::CAST_RINT, kRopeDim, heads, strides);
-        AscendC::PipeBarrier<PIPE_V>();
     }
 
 private:
