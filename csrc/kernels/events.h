@@ -2,6 +2,7 @@
 #pragma once
 
 #include "kernel_operator.h"
+#include "kernels/call_site.h"
 
 namespace kernels {
 
@@ -11,24 +12,32 @@ template <AscendC::HardEvent kFull, AscendC::HardEvent kFree, uint32_t kMaxSlots
 class RingEvents {
 public:
     // All slots start free.
-    __aicore__ inline void Open(AscendC::TPipe* pipe, uint32_t slots) {
+    __aicore__ inline void Open(AscendC::TPipe* pipe, uint32_t slots AND_CALL_SITE_PARAMETER) {
         slots_ = slots;
         for (uint32_t i = 0; i < slots_; ++i) {
-            full_[i] = pipe->AllocEventID<kFull>();
-            free_[i] = pipe->AllocEventID<kFree>();
-            AscendC::SetFlag<kFree>(free_[i]);
+            full_[i] = pipe->AllocEventID<kFull>(CALL_SITE);
+            free_[i] = pipe->AllocEventID<kFree>(CALL_SITE);
+            AscendC::SetFlag<kFree>(free_[i] AND_CALL_SITE);
         }
     }
-    __aicore__ inline void WaitFree(uint32_t slot) { AscendC::WaitFlag<kFree>(free_[slot]); }
-    __aicore__ inline void SetFull(uint32_t slot) { AscendC::SetFlag<kFull>(full_[slot]); }
-    __aicore__ inline void WaitFull(uint32_t slot) { AscendC::WaitFlag<kFull>(full_[slot]); }
-    __aicore__ inline void SetFree(uint32_t slot) { AscendC::SetFlag<kFree>(free_[slot]); }
+    __aicore__ inline void WaitFree(uint32_t slot AND_CALL_SITE_PARAMETER) {
+        AscendC::WaitFlag<kFree>(free_[slot] AND_CALL_SITE);
+    }
+    __aicore__ inline void SetFull(uint32_t slot AND_CALL_SITE_PARAMETER) {
+        AscendC::SetFlag<kFull>(full_[slot] AND_CALL_SITE);
+    }
+    __aicore__ inline void WaitFull(uint32_t slot AND_CALL_SITE_PARAMETER) {
+        AscendC::WaitFlag<kFull>(full_[slot] AND_CALL_SITE);
+    }
+    __aicore__ inline void SetFree(uint32_t slot AND_CALL_SITE_PARAMETER) {
+        AscendC::SetFlag<kFree>(free_[slot] AND_CALL_SITE);
+    }
     // Every set needs its wait before the kernel ends.
-    __aicore__ inline void Close(AscendC::TPipe* pipe) {
+    __aicore__ inline void Close(AscendC::TPipe* pipe AND_CALL_SITE_PARAMETER) {
         for (uint32_t i = 0; i < slots_; ++i) {
-            AscendC::WaitFlag<kFree>(free_[i]);
-            pipe->ReleaseEventID<kFull>(full_[i]);
-            pipe->ReleaseEventID<kFree>(free_[i]);
+            AscendC::WaitFlag<kFree>(free_[i] AND_CALL_SITE);
+            pipe->ReleaseEventID<kFull>(full_[i] AND_CALL_SITE);
+            pipe->ReleaseEventID<kFree>(free_[i] AND_CALL_SITE);
         }
     }
 
@@ -45,10 +54,10 @@ private:
 // SetFlag-WaitFlag(ISASI)): between two HandOvers of one event there has to be one in the opposite
 // direction, or one pipe must have waited for all others.
 template <AscendC::HardEvent kEvent>
-__aicore__ inline void HandOver(AscendC::TPipe* pipe) {
-    const AscendC::TEventID id = pipe->FetchEventID<kEvent>();
-    AscendC::SetFlag<kEvent>(id);
-    AscendC::WaitFlag<kEvent>(id);
+__aicore__ inline void HandOver(AscendC::TPipe* pipe AND_CALL_SITE_PARAMETER) {
+    const AscendC::TEventID id = pipe->FetchEventID<kEvent>(CALL_SITE);
+    AscendC::SetFlag<kEvent>(id AND_CALL_SITE);
+    AscendC::WaitFlag<kEvent>(id AND_CALL_SITE);
 }
 
 }  // namespace kernels

@@ -166,7 +166,7 @@ private:
                                  uint32_t depths) {
         constexpr uint32_t kC0 = kBlockBytes / sizeof(T);
         constexpr uint32_t kFractal = kFractalBytes / sizeof(T);
-        const uint32_t row_fractals = RoundUp(rows, kStrip) / kStrip;
+        const uint32_t row_fractals = CeilDiv(rows, kStrip);
         AscendC::LoadData2DParams params;
         params.startIndex = 0;
         params.repeatTimes = depths / kC0;

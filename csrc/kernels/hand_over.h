@@ -5,6 +5,7 @@
 #pragma once
 
 #include "kernel_operator.h"
+#include "kernels/call_site.h"
 
 namespace kernels {
 
@@ -17,28 +18,30 @@ constexpr uint16_t kFlagWarmed = 3;  // likewise: the group's share of the next 
 // have to be resident at once: on a device the kernel is launched in batch scheduling mode with as
 // many blocks as the plan has AICs, or it can deadlock beside another stream (CrossCoreSetFlag,
 // constraints on mode 0).
-__aicore__ inline void CubeBarrier() {
-    AscendC::CrossCoreSetFlag<0, PIPE_FIX>(kFlagCubeBarrier);
-    AscendC::CrossCoreWaitFlag(kFlagCubeBarrier);
+__aicore__ inline void CubeBarrier(CALL_SITE_PARAMETER) {
+    AscendC::CrossCoreSetFlag<0, PIPE_FIX>(kFlagCubeBarrier AND_CALL_SITE);
+    AscendC::CrossCoreWaitFlag(kFlagCubeBarrier AND_CALL_SITE);
 }
 
 // AIC: what all AICs have written so far is ready for the vector cores.
-__aicore__ inline void PublishToVector() {
-    CubeBarrier();
-    AscendC::CrossCoreSetFlag<2, PIPE_FIX>(kFlagCubeToVector);
+__aicore__ inline void PublishToVector(CALL_SITE_PARAMETER) {
+    CubeBarrier(CALL_SITE);
+    AscendC::CrossCoreSetFlag<2, PIPE_FIX>(kFlagCubeToVector AND_CALL_SITE);
 }
 
-__aicore__ inline void AwaitCube() { AscendC::CrossCoreWaitFlag(kFlagCubeToVector); }
+__aicore__ inline void AwaitCube(CALL_SITE_PARAMETER) {
+    AscendC::CrossCoreWaitFlag(kFlagCubeToVector AND_CALL_SITE);
+}
 
 // AIV: what this core has stored so far is ready for the cube cores.
-__aicore__ inline void PublishToCube() {
-    AscendC::CrossCoreSetFlag<2, PIPE_MTE3>(kFlagVectorToCube);
+__aicore__ inline void PublishToCube(CALL_SITE_PARAMETER) {
+    AscendC::CrossCoreSetFlag<2, PIPE_MTE3>(kFlagVectorToCube AND_CALL_SITE);
 }
 
 // AIC: goes on when every vector core of the chip has published.
-__aicore__ inline void AwaitVector() {
-    AscendC::CrossCoreWaitFlag(kFlagVectorToCube);
-    CubeBarrier();
+__aicore__ inline void AwaitVector(CALL_SITE_PARAMETER) {
+    AscendC::CrossCoreWaitFlag(kFlagVectorToCube AND_CALL_SITE);
+    CubeBarrier(CALL_SITE);
 }
 
 }  // namespace kernels

@@ -119,7 +119,7 @@ private:
     // belongs to columns is loaded once.
     __aicore__ inline void Finish(const OProjAddresses& addresses, const OProjPlan& plan) {
         const uint32_t hidden = plan.o_proj.n;
-        const uint32_t parts = (hidden + plan.step_columns - 1) / plan.step_columns;
+        const uint32_t parts = CeilDiv(hidden, plan.step_columns);
         const uint32_t begin = ShareBegin(parts * plan.tokens, plan.vector_cores, core_);
         const uint32_t end = ShareBegin(parts * plan.tokens, plan.vector_cores, core_ + 1);
         const AscendC::LocalTensor<float> row = row_.template Get<float>();

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "kernel_operator.h"
+#include "kernels/call_site.h"
 
 namespace kernels {
 
@@ -13,8 +14,13 @@ constexpr uint32_t kBlockBytes = 32;
 __aicore__ inline GM_ADDR Gm(uint64_t address) { return reinterpret_cast<GM_ADDR>(address); }
 
 __aicore__ inline uint32_t Min(uint32_t a, uint32_t b) { return a < b ? a : b; }
-__aicore__ inline uint32_t RoundUp(uint32_t value, uint32_t unit) {
-    return (value + unit - 1) / unit * unit;
+template <typename T>
+__aicore__ inline T CeilDiv(T value, T unit AND_CALL_SITE_PARAMETER) {
+    return ROUNDED("CeilDiv", (value + unit - 1) / unit, value / unit, value / unit);
+}
+template <typename T>
+__aicore__ inline T RoundUp(T value, T unit AND_CALL_SITE_PARAMETER) {
+    return ROUNDED("RoundUp", (value + unit - 1) / unit * unit, value, value / unit * unit);
 }
 
 // First unit of share `index` when `units` are dealt out to `shares` as evenly as possible, in

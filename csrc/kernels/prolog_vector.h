@@ -220,7 +220,7 @@ private:
     __aicore__ inline void RotateHeads(const PrologPlan& plan, const HeadsPlan& heads,
                                        bool quantised, GM_ADDR query, GM_ADDR rotated,
                                        bool in_place) {
-        const uint32_t groups = (heads.heads + heads.step - 1) / heads.step;
+        const uint32_t groups = CeilDiv(heads.heads, heads.step);
         const uint32_t steps = plan.tokens * groups;
         const uint32_t begin = ShareBegin(steps, plan.vector_cores, core_);
         const uint32_t end = ShareBegin(steps, plan.vector_cores, core_ + 1);

@@ -53,7 +53,7 @@ public:
     __aicore__ inline void Row(GM_ADDR source, GM_ADDR target, GM_ADDR scales, uint32_t scale_width,
                                uint64_t row, uint32_t width, const AscendC::LocalTensor<float>& x,
                                const AscendC::LocalTensor<T>& landing) {
-        const uint32_t pieces = (width + width_ - 1) / width_;
+        const uint32_t pieces = CeilDiv(width, width_);
         if (dynamic_) {
             for (uint32_t piece = 0; piece < pieces; ++piece) {
                 const uint32_t first = piece * width_;

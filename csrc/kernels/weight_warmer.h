@@ -51,7 +51,7 @@ public:
         // Short runs go together into a chunk or somewhat more: at most two, the size of a landing
         // slot.
         const uint32_t runs_per_chunk =
-            whole_runs ? static_cast<uint32_t>((plan.chunk_bytes + run_bytes - 1) / run_bytes) : 1;
+            whole_runs ? static_cast<uint32_t>(CeilDiv<uint64_t>(plan.chunk_bytes, run_bytes)) : 1;
         const uint32_t chunks_per_run =
             whole_runs ? 1 : static_cast<uint32_t>(run_bytes / plan.chunk_bytes);
         for (uint32_t chunk = sub_block; chunk < plan.group_chunks; chunk += 2) {
@@ -87,7 +87,7 @@ private:
                 Load(plan, Gm(plan.regions[r].address) + offset, length, 1, length);
                 return;
             }
-            offset -= (bytes + plan.chunk_bytes - 1) / plan.chunk_bytes * plan.chunk_bytes;
+            offset -= RoundUp<uint64_t>(bytes, plan.chunk_bytes);
         }
     }
 

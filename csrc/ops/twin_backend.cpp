@@ -16,7 +16,7 @@ void RunOnTwin(const TwinLaunch& launch, const arch::Chip& chip, LaunchTensors& 
     config.tensors = tensors.Take();
     config.sanitize = TwinSanitizeMode();
     config.schedule_seed = ScheduleSeed();
-    ApplySyncSettings(config);
+    ApplyMutation(config);
     twin::Trace trace;
     if (Tracing()) config.trace = &trace;
     LaunchBuffers usage{launch.kernel, {}};

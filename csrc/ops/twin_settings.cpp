@@ -5,7 +5,6 @@
 #include <cstring>
 #include <mutex>
 #include <optional>
-#include <set>
 #include <stdexcept>
 #include <utility>
 
@@ -47,8 +46,8 @@ struct TwinSettings {
     const arch::Chip* chip = &arch::FindChip(kDefaultChip);
     twin::SanitizeMode sanitize = ModeOfEnvironment();
     uint64_t schedule_seed = ScheduleSeedOfEnvironment();
-    std::optional<std::set<twin::SyncCall>> sync_calls;
-    std::optional<twin::SyncCall> disabled;
+    std::optional<twin::CallLog> calls;
+    twin::Mutation mutation;
     std::function<void(const twin::Error&)> error_handler;
     bool tracing = false;
     std::vector<std::string> traces;
@@ -102,38 +101,29 @@ uint64_t ScheduleSeed() {
     return settings.schedule_seed;
 }
 
-void StartSyncCalls() {
+void StartCallLog() {
     TwinSettings& settings = Settings();
     const std::lock_guard<std::mutex> lock(settings.mutex);
-    settings.sync_calls.emplace();
+    settings.calls.emplace();
 }
 
-std::vector<twin::SyncCall> TakeSyncCalls() {
+twin::CallLog TakeCallLog() {
     TwinSettings& settings = Settings();
     const std::lock_guard<std::mutex> lock(settings.mutex);
-    std::vector<twin::SyncCall> calls;
-    if (settings.sync_calls) calls.assign(settings.sync_calls->begin(), settings.sync_calls->end());
-    settings.sync_calls.reset();
-    return calls;
+    return std::exchange(settings.calls, std::nullopt).value_or(twin::CallLog{});
 }
 
-void DisableSyncCall(const twin::SyncCall& call) {
+void SetMutation(twin::Mutation mutation) {
     TwinSettings& settings = Settings();
     const std::lock_guard<std::mutex> lock(settings.mutex);
-    settings.disabled = call;
+    settings.mutation = std::move(mutation);
 }
 
-void EnableAllSyncCalls() {
+void ApplyMutation(twin::LaunchConfig& config) {
     TwinSettings& settings = Settings();
     const std::lock_guard<std::mutex> lock(settings.mutex);
-    settings.disabled.reset();
-}
-
-void ApplySyncSettings(twin::LaunchConfig& config) {
-    TwinSettings& settings = Settings();
-    const std::lock_guard<std::mutex> lock(settings.mutex);
-    if (settings.sync_calls) config.sync_calls = &*settings.sync_calls;
-    if (settings.disabled) config.disabled = &*settings.disabled;
+    if (settings.calls) config.calls = &*settings.calls;
+    if (!settings.mutation.calls.empty()) config.mutation = &settings.mutation;
 }
 
 void SetTwinErrorHandler(std::function<void(const twin::Error&)> handler) {

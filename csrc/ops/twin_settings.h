@@ -28,14 +28,13 @@ twin::SanitizeMode TwinSanitizeMode();
 void SetScheduleSeed(uint64_t seed);
 uint64_t ScheduleSeed();
 
-/// Synchronisation calls that launches reach between StartSyncCalls and TakeSyncCalls.
-void StartSyncCalls();
-std::vector<twin::SyncCall> TakeSyncCalls();
-/// Until EnableAllSyncCalls this call does nothing: a launch must then be found to be wrong.
-void DisableSyncCall(const twin::SyncCall& call);
-void EnableAllSyncCalls();
+/// Synchronisation calls and roundings that launches reach between StartCallLog and TakeCallLog.
+void StartCallLog();
+twin::CallLog TakeCallLog();
+/// Launches leave out, or weaken, these calls; none of them with an empty set.
+void SetMutation(twin::Mutation mutation);
 /// Puts the above into a launch.
-void ApplySyncSettings(twin::LaunchConfig& config);
+void ApplyMutation(twin::LaunchConfig& config);
 
 /// Is given what a launch reports, and throws in its place. Without one it is a twin::Error.
 void SetTwinErrorHandler(std::function<void(const twin::Error&)> handler);

@@ -84,6 +84,28 @@ py::list ErrorCodes() {
     throw py::error_already_set();
 }
 
+using Call = std::pair<std::string, std::string>;
+
+Call ToPair(const twin::CallSite& call) { return {call.kind, call.site}; }
+
+py::tuple TakeCallLog() {
+    const twin::CallLog log = ops::TakeCallLog();
+    py::dict calls;
+    py::list met;
+    for (const auto& [call, after] : log.calls) calls[py::cast(ToPair(call))] = after;
+    for (const auto& [set, wait] : log.met) met.append(py::make_tuple(ToPair(set), ToPair(wait)));
+    py::list weakened;
+    for (const twin::CallSite& call : log.weakened) weakened.append(ToPair(call));
+    return py::make_tuple(calls, weakened, met);
+}
+
+void SetMutation(const std::vector<Call>& calls, bool weaken) {
+    twin::Mutation mutation;
+    for (const Call& call : calls) mutation.calls.insert({call.first, call.second});
+    mutation.kind = weaken ? twin::MutationKind::kWeaken : twin::MutationKind::kLeaveOut;
+    ops::SetMutation(std::move(mutation));
+}
+
 py::list TakeTraces() {
     py::list traces;
     for (const std::string& trace : ops::TakeTraces()) traces.append(py::bytes(trace));
@@ -134,25 +156,16 @@ PYBIND11_MODULE(_C, m) {
     m.def("schedule_seed", &ops::ScheduleSeed, "In which order the cores of CPU launches run.");
     m.def("set_schedule_seed", &ops::SetScheduleSeed, py::arg("seed"),
           "0 for the fixed order, anything else for one of its own.");
-    m.def("start_sync_calls", &ops::StartSyncCalls,
-          "Note every synchronisation call that launches reach from here on.");
-    m.def(
-        "take_sync_calls",
-        [] {
-            py::list calls;
-            for (const twin::SyncCall& call : ops::TakeSyncCalls()) {
-                calls.append(py::make_tuple(call.kind, call.site, call.after));
-            }
-            return calls;
-        },
-        "(kind, site, site of the instruction before it) of every call noted.");
-    m.def(
-        "disable_sync_call",
-        [](const std::string& kind, const std::string& site, const std::string& after) {
-            ops::DisableSyncCall({kind, site, after});
-        },
-        py::arg("kind"), py::arg("site"), py::arg("after"), "Make this call do nothing.");
-    m.def("enable_all_sync_calls", &ops::EnableAllSyncCalls, "Undo disable_sync_call.");
+    m.def("start_call_log", &ops::StartCallLog,
+          "Note every synchronisation call and rounding that launches reach from here on.");
+    m.def("take_call_log", &TakeCallLog,
+          "(calls, weakened, met): (kind, site) of every call noted -> site of the instruction "
+          "before "
+          "it, those that set_mutation can weaken, and pairs of a set and a wait that it let "
+          "through.");
+    m.def("set_mutation", &SetMutation, py::arg("calls"), py::arg("weaken") = false,
+          "Leave out, or weaken, these calls, each (kind, site), and no others "
+          "(twin/mutation.h).");
     m.def("start_tracing", &ops::StartTracing, "Record a trace of every launch from here on.");
     m.def("take_traces", &TakeTraces,
           "Stop recording; the serialised traces (twin/trace_format.h), one per launch.");

@@ -168,16 +168,17 @@ TEST(sync_all_and_its_flags_exclude_each_other) {
     });
 }
 
-// It is one call, which can be switched off like any other.
+// It is one call, which can be left out like any other.
 TEST(sync_all_is_one_call) {
-    std::set<SyncCall> calls;
+    twin::CallLog log;
     auto config = Launched(KernelKind::kMixAic1Aiv2);
-    config.sync_calls = &calls;
+    config.calls = &log;
     const auto kernel = [] { SyncAll<false>(); };
     twin::Launch(config, kernel);
-    CHECK_EQ(calls.size(), size_t{1});
-    CHECK_EQ(calls.begin()->kind, std::string("SyncAll<false>"));
-    config.sync_calls = nullptr;
-    config.disabled = &*calls.begin();
+    CHECK_EQ(log.calls.size(), size_t{1});
+    CHECK_EQ(log.calls.begin()->first.kind, std::string("SyncAll<false>"));
+    CHECK(log.met.empty());
+    const twin::Mutation left_out{{log.calls.begin()->first}};
+    config.mutation = &left_out;
     CHECK_EQ(CodeOf(config, kernel), std::string());
 }

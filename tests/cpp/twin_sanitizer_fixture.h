@@ -30,7 +30,6 @@ using AscendC::PipeBarrier;
 using AscendC::SetFlag;
 using AscendC::WaitFlag;
 using twin::SanitizeMode;
-using twin::SyncCall;
 
 constexpr auto kUb = TPosition::VECCALC;
 constexpr uint32_t kCount = 64;  ///< floats of a UB buffer in most kernels here: 256 bytes

@@ -41,22 +41,22 @@ def compiled():
 def broken(run, code="pipe-race"):
     """Inside, every `run` in full mode ends in `code`: a synchronisation call of it is left out."""
     with twin.sanitizing("full"):
-        _C.start_sync_calls()
+        _C.start_call_log()
         run()
-        for call in _C.take_sync_calls():
-            _C.disable_sync_call(*call)
+        for call in _C.take_call_log()[0]:
+            _C.set_mutation([call])
             try:
                 run()
             except TwinError as error:
                 if error.code == code:
                     break
         else:
-            _C.enable_all_sync_calls()
+            _C.set_mutation([])
             raise AssertionError(f"no call without which it ends in {code}")
         try:
             yield
         finally:
-            _C.enable_all_sync_calls()
+            _C.set_mutation([])
 
 
 def caught(run):

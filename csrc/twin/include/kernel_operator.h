@@ -7,12 +7,13 @@
 // follows.
 #pragma once
 
-#include "ascendc/atomic.h"  // SetAtomicAdd, SetAtomicMax, SetAtomicMin, SetAtomicNone
-#include "ascendc/copy.h"    // DataCopy, DataCopyPad
-#include "ascendc/cube.h"    // LoadData, Mmad, Fixpipe
-#include "ascendc/pipe.h"    // TPipe, TBuf
-#include "ascendc/queue.h"   // TQue, TQueBind
-#include "ascendc/sync.h"    // SetFlag, WaitFlag, PipeBarrier, cross-core flags, SyncAll
-#include "ascendc/tensor.h"  // LocalTensor, GlobalTensor
-#include "ascendc/types.h"   // scalar types, enumerations, macros
-#include "ascendc/vector.h"  // vector arithmetic, casts, reductions, gathers
+#include "ascendc/atomic.h"     // SetAtomicAdd, SetAtomicMax, SetAtomicMin, SetAtomicNone
+#include "ascendc/call_site.h"  // not Ascend C: what kernels may tell the twin
+#include "ascendc/copy.h"       // DataCopy, DataCopyPad
+#include "ascendc/cube.h"       // LoadData, Mmad, Fixpipe
+#include "ascendc/pipe.h"       // TPipe, TBuf
+#include "ascendc/queue.h"      // TQue, TQueBind
+#include "ascendc/sync.h"       // SetFlag, WaitFlag, PipeBarrier, cross-core flags, SyncAll
+#include "ascendc/tensor.h"     // LocalTensor, GlobalTensor
+#include "ascendc/types.h"      // scalar types, enumerations, macros
+#include "ascendc/vector.h"     // vector arithmetic, casts, reductions, gathers

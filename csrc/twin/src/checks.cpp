@@ -117,6 +117,7 @@ Accesses::Accesses(const char* instruction, TracePipe pipe, const Site& site, Pr
     : sanitizer_(Current().machine->sanitizer()) {
     Core& core = Current();
     core.last_instruction = site;
+    core.has_worked = true;
     if (sanitizer_ == nullptr) return;
     sanitizer_->Begin(static_cast<uint32_t>(core.machine->Position(core)), pipe, instruction, site,
                       product);

@@ -13,6 +13,7 @@
 
 #include "ascendc/types.h"
 #include "fiber.h"
+#include "mutation.h"
 #include "queue.h"
 #include "sanitizer.h"
 #include "twin/detail.h"
@@ -67,11 +68,14 @@ struct Core {
     std::array<std::bitset<kEventIds>, kHardEvents> event_set{};
     std::array<std::bitset<kEventIds>, kHardEvents> event_taken{};
     std::array<std::array<Site, kEventIds>, kHardEvents> event_site{};
+    std::array<std::array<const CallSite*, kEventIds>, kHardEvents> event_set_by{};
+    std::array<std::array<const CallSite*, kEventIds>, kHardEvents> event_taken_by{};
     std::array<uint8_t, kCrossFlags> cross_counter{};
     uint32_t buffer_count = 0;
     void* pipe_object = nullptr;  ///< the live TPipe
     CoreQueues queues;
     Site last_instruction{"start", 0};
+    bool has_worked = false;  ///< since the last CrossCoreWaitFlag
     Atomic atomic;
 
     CoreState state = CoreState::kReady;
@@ -96,6 +100,8 @@ public:
     Sanitizer* sanitizer() const { return sanitizer_.get(); }
     /// Null when nothing looks for accesses that nothing orders.
     Clocks* clocks() const { return sanitizer_ == nullptr ? nullptr : sanitizer_->clocks(); }
+    /// Null where calls are neither noted nor changed.
+    Mutator* mutator() const { return mutator_.get(); }
     /// Index into cores_ and arrivals_.
     size_t Position(const Core& core) const {
         return core.is_aic ? core.index : AicCount() + core.index;
@@ -142,6 +148,7 @@ private:
     BufferMemory memory_;
     std::vector<std::array<Arrivals, kCrossFlags>> arrivals_;  ///< per core
     std::unique_ptr<Sanitizer> sanitizer_;
+    std::unique_ptr<Mutator> mutator_;
     std::unordered_map<std::string, uint32_t> site_index_;
     std::unordered_map<const char*, std::unordered_map<int, uint32_t>> site_cache_;
     Site sync_all_{"", 0};       ///< the first SyncAll of the launch
@@ -156,6 +163,8 @@ private:
 Core& Current();
 bool InLaunch();
 
+/// "file:line"
+std::string Where(const Site& site);
 const char* EventName(int event);
 const char* DTypeName(DType type);
 uint32_t DTypeBytes(DType type);
@@ -189,17 +198,21 @@ void RequireAtomicType(const char* instruction, DType type, const Site& site);
 void UpdateInGm(const Atomic& atomic, uint8_t* gm, const uint8_t* from, uint64_t bytes,
                 const Site& site);
 
-/// SetFlag and WaitFlag without the checks of their arguments, and of LaunchConfig::disabled.
-void IssueSetEvent(int event, TracePipe source, TracePipe destination, int id, const Site& site);
-void IssueWaitEvent(int event, TracePipe source, TracePipe destination, int id, const Site& site);
-/// Notes that a synchronisation call was reached; whether it is to do nothing.
-bool NoteSyncCall(std::string kind, const Site& site);
+/// Notes that a call was reached, and finds what becomes of it. `name` and `detail` tell apart the
+/// calls of one line.
 template <typename Kind>
-bool SyncDisabled(const Kind& kind, const Site& site) {
-    const LaunchConfig& config = Current().machine->config();
-    if (config.sync_calls == nullptr && config.disabled == nullptr) return false;
-    return NoteSyncCall(kind(), site);
+MetCall Meet(const char* name, int detail, const Site& site, const Kind& kind) {
+    const Core& core = Current();
+    Mutator* mutator = core.machine->mutator();
+    if (mutator == nullptr) return {};
+    return mutator->Meet(name, detail, site, core.last_instruction, kind);
 }
+
+/// SetFlag and WaitFlag without the checks of their arguments; `call` is who asked for it.
+void IssueSetEvent(int event, TracePipe source, TracePipe destination, int id, const Site& site,
+                   const CallSite* call);
+void IssueWaitEvent(int event, TracePipe source, TracePipe destination, int id, const Site& site,
+                    const CallSite* call);
 
 /// The bytes of a buffer that is handed out are nobody's.
 void ForgetContents(const Local& local);

@@ -40,16 +40,16 @@ QueueEvent Take(QueueBuffer& buffer, const char* operation, const QueuePath& pat
          path.name, kEventIds, EventName(index));
 }
 
-void Set(const QueueEvent& event, const Site& site) {
+void Set(const QueueEvent& event, const Site& site, const MetCall& met) {
     const auto pipes = AscendC::internal::PipesOf(static_cast<AscendC::HardEvent>(event.event));
-    IssueSetEvent(event.event, pipes.source, pipes.destination, event.id, site);
+    IssueSetEvent(event.event, pipes.source, pipes.destination, event.id, site, met.call);
 }
 
-/// `waits`: otherwise the event stays set.
-void Wait(QueueEvent& event, bool waits, const Site& site) {
-    if (waits) {
+/// Where the call is left out the event stays set.
+void Wait(QueueEvent& event, const Site& site, const MetCall& met) {
+    if (!met.left_out) {
         const auto pipes = AscendC::internal::PipesOf(static_cast<AscendC::HardEvent>(event.event));
-        IssueWaitEvent(event.event, pipes.source, pipes.destination, event.id, site);
+        IssueWaitEvent(event.event, pipes.source, pipes.destination, event.id, site, met.call);
     }
     event = QueueEvent{};
 }
@@ -59,10 +59,10 @@ void ReleaseIds(QueueBuffer& buffer) {
     buffer.held.clear();
 }
 
-bool Disabled(const char* operation, AscendC::HardEvent event, const Site& site) {
-    return SyncDisabled(
-        [&] { return std::string(operation) + "<" + EventName(static_cast<int>(event)) + ">"; },
-        site);
+MetCall MeetOperation(const char* operation, AscendC::HardEvent event, const Site& site) {
+    const int index = static_cast<int>(event);
+    return Meet(operation, index, site,
+                [&] { return std::string(operation) + "<" + EventName(index) + ">"; });
 }
 
 int HoldingEvents(AscendC::TPosition position) {
@@ -205,7 +205,7 @@ Local AllocateTensor(int number, const QueuePath& path, Site site) {
     queue.next = (queue.next + 1) % queue.buffers.size();
     QueueBuffer& buffer = all.buffers[index];
     if (buffer.idle.id >= 0) {
-        Wait(buffer.idle, !Disabled("AllocTensor", path.idle, site), site);
+        Wait(buffer.idle, site, MeetOperation("AllocTensor", path.idle, site));
     }
     buffer.state = State::kTaken;
     buffer.site = site;
@@ -220,9 +220,10 @@ Local AllocateTensor(int number, const QueuePath& path, Site site) {
 void FreeTensor(int number, const QueuePath& path, const Local& tensor, Site site) {
     QueueBuffer& buffer = RequireTensor("FreeTensor", "free-without-alloc", "double-free", number,
                                         path, tensor, site);
-    if (Disabled("FreeTensor", path.idle, site)) return;
+    const MetCall met = MeetOperation("FreeTensor", path.idle, site);
+    if (met.left_out) return;
     buffer.idle = Take(buffer, "FreeTensor", path, path.idle, site);
-    Set(buffer.idle, site);
+    Set(buffer.idle, site, met);
     buffer.state = State::kIdle;
     buffer.site = site;
 }
@@ -237,9 +238,10 @@ void EnQueue(int number, const QueuePath& path, AscendC::HardEvent ready, const 
         Fail("queue-full", site, "EnQue into a %s queue of depth %d that holds %zu tensors",
              path.name, queue.depth, queue.queued.size());
     }
-    if (Disabled("EnQue", ready, site)) return;
+    const MetCall met = MeetOperation("EnQue", ready, site);
+    if (met.left_out) return;
     buffer.ready = Take(buffer, "EnQue", path, ready, site);
-    Set(buffer.ready, site);
+    Set(buffer.ready, site, met);
     buffer.state = State::kQueued;
     queue.queued.push_back(static_cast<size_t>(&buffer - all.buffers.data()));
 }
@@ -257,7 +259,7 @@ Local DeQueue(int number, const QueuePath& path, AscendC::HardEvent ready, Site 
     }
     queue.queued.pop_front();
     buffer.state = State::kTaken;
-    Wait(buffer.ready, !Disabled("DeQue", ready, site), site);
+    Wait(buffer.ready, site, MeetOperation("DeQue", ready, site));
     Local tensor = buffer.memory;
     tensor.lease = buffer.lease;
     return tensor;
@@ -272,7 +274,7 @@ void FreeQueueEvents(int number, const QueuePath& path, Site site) {
         QueueBuffer& buffer = all.buffers[index];
         if (buffer.state != State::kIdle) continue;  // its events are in use
         if (buffer.idle.id >= 0)
-            Wait(buffer.idle, !Disabled("FreeAllEvent", path.idle, site), site);
+            Wait(buffer.idle, site, MeetOperation("FreeAllEvent", path.idle, site));
         ReleaseIds(buffer);
     }
 }

@@ -69,10 +69,6 @@ const char* KindName(KernelKind kind) {
     return "?";
 }
 
-std::string Where(const Site& site) {
-    return std::string(site.file) + ":" + std::to_string(site.line);
-}
-
 // The buffers of the last launch on this thread: mapping them anew would cost more than a small
 // kernel.
 BufferMemory& KeptMemory() {
@@ -111,6 +107,10 @@ std::string Describe(const std::vector<Access>& accesses) {
 }
 
 }  // namespace
+
+std::string Where(const Site& site) {
+    return std::string(site.file) + ":" + std::to_string(site.line);
+}
 
 Error::Error(std::string code_in, std::string kernel_in, std::string core_in, std::string file_in,
              int line_in, std::string message_in, std::vector<Access> accesses_in,
@@ -203,6 +203,9 @@ Machine::Machine(const LaunchConfig& config, const std::function<void()>& kernel
         }
         sanitizer_ = std::make_unique<Sanitizer>(config_.sanitize, config_.tensors, capacity,
                                                  config_.without);
+    }
+    if (config_.calls != nullptr || config_.mutation != nullptr) {
+        mutator_ = std::make_unique<Mutator>(config_.calls, config_.mutation, cores_.size());
     }
 
     if (config.trace != nullptr) {
@@ -475,6 +478,7 @@ void Machine::Signal(Core& core, int mode, int id, const Site& site) {
         }
     }
     if (Clocks* watched = clocks()) watched->CrossSignal(group, signalled_cores, id, site);
+    if (mutator_ != nullptr) mutator_->CrossSignal(group, signalled_cores, id);
 }
 
 void Machine::CrossWait(Core& core, int id, const Site& site) {

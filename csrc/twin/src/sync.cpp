@@ -51,25 +51,18 @@ void RequireEventId(const char* instruction, int event, int id, Site site) {
     }
 }
 
-std::string Where(const Site& site) {
-    return site.line == 0 ? site.file : std::string(site.file) + ":" + std::to_string(site.line);
+MetCall MeetEvent(const char* name, int event, const Site& site) {
+    return Meet(name, event, site,
+                [&] { return std::string(name) + "<" + EventName(event) + ">"; });
 }
 
-bool EventDisabled(const char* instruction, int event, const Site& site) {
-    return SyncDisabled([&] { return std::string(instruction) + "<" + EventName(event) + ">"; },
-                        site);
+/// A pipe of the same core that does something else.
+TracePipe OtherPipe(TracePipe pipe) {
+    if (IsAic()) return pipe == TracePipe::kMte2 ? TracePipe::kM : TracePipe::kMte2;
+    return pipe == TracePipe::kV ? TracePipe::kMte2 : TracePipe::kV;
 }
 
 }  // namespace
-
-bool NoteSyncCall(std::string kind, const Site& site) {
-    const Core& core = Current();
-    const LaunchConfig& config = core.machine->config();
-    const SyncCall call{std::move(kind), Where(site), Where(core.last_instruction)};
-    if (config.sync_calls != nullptr) config.sync_calls->insert(call);
-    if (config.disabled == nullptr) return false;
-    return !(call < *config.disabled) && !(*config.disabled < call);
-}
 
 const char* EventName(int event) { return kEventNames[event]; }
 
@@ -84,30 +77,40 @@ int FetchEvent(int event, Site site) {
 }
 
 int AllocateEvent(int event, Site site) {
+    const MetCall met = MeetEvent("AllocEventID", event, site);
     const int id = FetchEvent(event, site);
-    Current().event_taken[event][id] = true;
-    Current().event_site[event][id] = site;
+    if (met.left_out) return id;
+    Core& core = Current();
+    core.event_taken[event][id] = true;
+    core.event_site[event][id] = site;
+    core.event_taken_by[event][id] = met.call;
     return id;
 }
 
 void ReleaseEvent(int event, int id, Site site) {
     RequireEventId("ReleaseEventID", event, id, site);
+    const MetCall met = MeetEvent("ReleaseEventID", event, site);
+    if (met.left_out) return;
     Core& core = Current();
     if (!core.event_taken[event][id]) {
         Fail("event-id", site, "ReleaseEventID<%s>(%d) of an id that is not taken",
              EventName(event), id);
     }
     core.event_taken[event][id] = false;
+    if (Mutator* mutator = core.machine->mutator()) {
+        mutator->Met(core.event_taken_by[event][id], met.call);
+    }
 }
 
 void SetEvent(int event, TracePipe source, TracePipe destination, int id, Site site) {
     RequireEventPipes("SetFlag", source, destination, site);
     RequireEventId("SetFlag", event, id, site);
-    if (EventDisabled("SetFlag", event, site)) return;
-    IssueSetEvent(event, source, destination, id, site);
+    const MetCall met = MeetEvent("SetFlag", event, site);
+    if (!met.left_out) IssueSetEvent(event, source, destination, id, site, met.call);
 }
 
-void IssueSetEvent(int event, TracePipe source, TracePipe destination, int id, const Site& site) {
+void IssueSetEvent(int event, TracePipe source, TracePipe destination, int id, const Site& site,
+                   const CallSite* call) {
     Core& core = Current();
     if (core.event_set[event][id]) {
         Fail("event-set-twice", site,
@@ -116,6 +119,7 @@ void IssueSetEvent(int event, TracePipe source, TracePipe destination, int id, c
     }
     core.event_set[event][id] = true;
     core.event_site[event][id] = site;
+    core.event_set_by[event][id] = call;
     if (Clocks* clocks = core.machine->clocks()) {
         clocks->SetEvent(Position(core), source, destination, event, id, site);
     }
@@ -131,17 +135,21 @@ void IssueSetEvent(int event, TracePipe source, TracePipe destination, int id, c
 void WaitEvent(int event, TracePipe source, TracePipe destination, int id, Site site) {
     RequireEventPipes("WaitFlag", source, destination, site);
     RequireEventId("WaitFlag", event, id, site);
-    if (EventDisabled("WaitFlag", event, site)) return;
-    IssueWaitEvent(event, source, destination, id, site);
+    const MetCall met = MeetEvent("WaitFlag", event, site);
+    if (!met.left_out) IssueWaitEvent(event, source, destination, id, site, met.call);
 }
 
-void IssueWaitEvent(int event, TracePipe source, TracePipe destination, int id, const Site& site) {
+void IssueWaitEvent(int event, TracePipe source, TracePipe destination, int id, const Site& site,
+                    const CallSite* call) {
     Core& core = Current();
     if (!core.event_set[event][id]) {
         Fail("unpaired-event", site, "WaitFlag<%s>(%d) without a SetFlag before it",
              EventName(event), id);
     }
     core.event_set[event][id] = false;
+    if (Mutator* mutator = core.machine->mutator()) {
+        mutator->Met(core.event_set_by[event][id], call);
+    }
     if (Clocks* clocks = core.machine->clocks()) {
         clocks->WaitEvent(Position(core), destination, event, id, site);
     }
@@ -154,8 +162,8 @@ void IssueWaitEvent(int event, TracePipe source, TracePipe destination, int id, 
 
 void Barrier(TracePipe pipe, Site site) {
     RequirePipe("PipeBarrier", pipe, site);
-    const auto name = [&] { return std::string("PipeBarrier<") + PipeName(pipe) + ">"; };
-    if (SyncDisabled(name, site)) return;
+    const auto kind = [&] { return std::string("PipeBarrier<") + PipeName(pipe) + ">"; };
+    if (Meet("PipeBarrier", static_cast<int>(pipe), site, kind).left_out) return;
     const Core& core = Current();
     if (Clocks* clocks = core.machine->clocks()) clocks->Barrier(Position(core), pipe);
     Record(TraceOp::kBarrier, pipe, site, [](TraceRecord&) {});
@@ -163,8 +171,9 @@ void Barrier(TracePipe pipe, Site site) {
 
 namespace {
 
-void SetAcross(int mode, TracePipe pipe, int id, const Site& site) {
+void SetAcross(int mode, TracePipe pipe, int id, const Site& site, const CallSite* call) {
     Core& core = Current();
+    if (Mutator* mutator = core.machine->mutator()) mutator->CrossSet(Position(core), call, id);
     Record(TraceOp::kCrossSet, pipe, site, [&](TraceRecord& record) {
         record.args[0] = static_cast<uint32_t>(mode);
         record.args[1] = static_cast<uint32_t>(id);
@@ -175,9 +184,11 @@ void SetAcross(int mode, TracePipe pipe, int id, const Site& site) {
     core.machine->CrossSet(core, mode, id, site);
 }
 
-void WaitAcross(int id, const Site& site) {
+void WaitAcross(int id, const Site& site, const CallSite* call) {
     Core& core = Current();
     core.machine->CrossWait(core, id, site);
+    core.has_worked = false;
+    if (Mutator* mutator = core.machine->mutator()) mutator->CrossWait(Position(core), call, id);
     if (Clocks* clocks = core.machine->clocks()) clocks->CrossWait(Position(core), id);
     Record(TraceOp::kCrossWait, TracePipe::kAll, site,
            [&](TraceRecord& record) { record.args[0] = static_cast<uint32_t>(id); });
@@ -188,19 +199,26 @@ void WaitAcross(int id, const Site& site) {
 void CrossSet(int mode, TracePipe pipe, int id, Site site) {
     RequirePipe("CrossCoreSetFlag", pipe, site);
     RequireRange("CrossCoreSetFlag", "flagId", id, 0, kCrossFlags - 1, site);
-    const auto name = [&] {
-        return "CrossCoreSetFlag<" + std::to_string(mode) + ", " + PipeName(pipe) + ">";
+    const auto kind = [&] {
+        return "CrossCoreSetFlag<" + std::to_string(mode) + ", " + PipeName(pipe) + ">(" +
+               std::to_string(id) + ")";
     };
-    if (SyncDisabled(name, site)) return;
-    Current().machine->RequireOwnFlag("CrossCoreSetFlag", id, site);
-    SetAcross(mode, pipe, id, site);
+    const MetCall met = Meet("CrossCoreSetFlag", id, site, kind);
+    if (met.left_out) return;
+    Core& core = Current();
+    core.machine->RequireOwnFlag("CrossCoreSetFlag", id, site);
+    Mutator* mutator = core.machine->mutator();
+    if (mutator != nullptr && core.has_worked) mutator->CanWeaken(met.call);
+    SetAcross(mode, met.weakened ? OtherPipe(pipe) : pipe, id, site, met.call);
 }
 
 void CrossWait(int id, Site site) {
     RequireRange("CrossCoreWaitFlag", "flagId", id, 0, kCrossFlags - 1, site);
-    if (SyncDisabled([] { return std::string("CrossCoreWaitFlag"); }, site)) return;
+    const auto kind = [&] { return "CrossCoreWaitFlag(" + std::to_string(id) + ")"; };
+    const MetCall met = Meet("CrossCoreWaitFlag", id, site, kind);
+    if (met.left_out) return;
     Current().machine->RequireOwnFlag("CrossCoreWaitFlag", id, site);
-    WaitAcross(id, site);
+    WaitAcross(id, site, met.call);
 }
 
 // The page says what SyncAll is made of: mode 0 among vector cores; or every AIC waits for its
@@ -210,22 +228,25 @@ void CrossWait(int id, Site site) {
 void SyncAll(bool aiv_only, Site site) {
     Core& core = Current();
     core.machine->RequireSyncAll(core, aiv_only, site);
-    if (SyncDisabled([&] { return aiv_only ? "SyncAll<true>" : "SyncAll<false>"; }, site)) return;
+    const MetCall met = Meet("SyncAll", aiv_only ? 1 : 0, site, [&] {
+        return std::string(aiv_only ? "SyncAll<true>" : "SyncAll<false>");
+    });
+    if (met.left_out) return;
     constexpr int kAivs = kFirstSyncAllFlag;
     constexpr int kToAic = kFirstSyncAllFlag + 1;
     constexpr int kAics = kFirstSyncAllFlag + 2;
     constexpr int kToAiv = kFirstSyncAllFlag + 3;
     if (aiv_only) {
-        SetAcross(0, TracePipe::kMte3, kAivs, site);
-        WaitAcross(kAivs, site);
+        SetAcross(0, TracePipe::kMte3, kAivs, site, met.call);
+        WaitAcross(kAivs, site, met.call);
     } else if (core.is_aic) {
-        WaitAcross(kToAic, site);
-        SetAcross(0, TracePipe::kFix, kAics, site);
-        WaitAcross(kAics, site);
-        SetAcross(2, TracePipe::kFix, kToAiv, site);
+        WaitAcross(kToAic, site, met.call);
+        SetAcross(0, TracePipe::kFix, kAics, site, met.call);
+        WaitAcross(kAics, site, met.call);
+        SetAcross(2, TracePipe::kFix, kToAiv, site, met.call);
     } else {
-        SetAcross(2, TracePipe::kMte3, kToAic, site);
-        WaitAcross(kToAiv, site);
+        SetAcross(2, TracePipe::kMte3, kToAic, site, met.call);
+        WaitAcross(kToAiv, site, met.call);
     }
 }
 

@@ -1,16 +1,18 @@
-"""Small calls of every op that together reach every synchronisation call of the kernels."""
+"""Small calls of every op that together reach every synchronisation and rounding of the kernels."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import torch
 
 from ascend_prefetch import ops
 from ascend_prefetch.packing import nd_to_nz
 
-_HIDDEN, _Q_LORA, _KV_LORA, _NOPE, _HEADS, _ROPE = 256, 192, 128, 64, 3, 64
+_KV_LORA, _NOPE, _ROPE = 128, 64, 64
 _INDEXER_HEADS, _INDEXER_DIM = 16, 128
 _BLOCK_SIZE = 16
 
@@ -22,10 +24,12 @@ class SanitizeCase:
     Attributes:
         name: op and form.
         run: makes random inputs, calls the op and returns its results and the caches it wrote.
+        prefetched: tensors of the launch that vector cores warm.
     """
 
     name: str
     run: Callable[[], list[torch.Tensor]]
+    prefetched: tuple[str, ...]
 
 
 def _normal(*shape: int, dtype: torch.dtype) -> torch.Tensor:
@@ -66,7 +70,6 @@ def _prolog(
     dtype: torch.dtype = torch.bfloat16,
     quant: str = "none",
     nz: bool = False,
-    latent: bool = True,
     int8: bool = False,
     joint: bool = False,
     bias: bool = False,
@@ -74,12 +77,16 @@ def _prolog(
     indexer: bool = False,
     fused: bool = False,
     table: torch.dtype = torch.float32,
+    hidden: int = 256,
+    q_lora: int = 192,
+    heads: int = 3,
 ) -> list[torch.Tensor]:
+    """Without a query latent where q_lora is 0."""
     blocks = tokens // _BLOCK_SIZE + 2
-    q_lora = _Q_LORA if latent else 0
-    w_uk = _normal(_HEADS, _NOPE, _KV_LORA, dtype=dtype) * _NOPE**-0.5
+    latent = q_lora > 0
+    w_uk = _normal(heads, _NOPE, _KV_LORA, dtype=dtype) * _NOPE**-0.5
     arguments: dict = {
-        "hidden_states": _normal(tokens, _HIDDEN, dtype=dtype),
+        "hidden_states": _normal(tokens, hidden, dtype=dtype),
         "q_a_norm_weight": _normal(q_lora, dtype=dtype) if latent else None,
         "w_uk": nd_to_nz(w_uk) if nz else w_uk,
         "kv_a_norm_weight": _normal(_KV_LORA, dtype=dtype),
@@ -100,9 +107,9 @@ def _prolog(
     if bias:
         arguments["q_a_norm_bias"] = _normal(q_lora, dtype=dtype)
     rows = q_lora + _KV_LORA + _ROPE
-    queries = _HEADS * (_NOPE + _ROPE)
-    arguments |= _linear("qkv_a_", "qkv_a_weight", rows, _HIDDEN, dtype, quant, nz)
-    arguments |= _linear("q_b_", "q_b_weight", queries, q_lora or _HIDDEN, dtype, quant, nz)
+    queries = heads * (_NOPE + _ROPE)
+    arguments |= _linear("qkv_a_", "qkv_a_weight", rows, hidden, dtype, quant, nz)
+    arguments |= _linear("q_b_", "q_b_weight", queries, q_lora or hidden, dtype, quant, nz)
     caches = [arguments["kv_cache"]] + ([] if joint else [arguments["rope_cache"]])
     if not indexer:
         return [*ops.mla_prolog(**arguments), *caches]
@@ -110,9 +117,9 @@ def _prolog(
     arguments |= _linear(
         "indexer_wq_b_", "indexer_wq_b", _INDEXER_HEADS * _INDEXER_DIM, q_lora, dtype, quant, nz
     )
-    arguments |= _linear("", "indexer_wk", keys, _HIDDEN, dtype, "none", nz)
+    arguments |= _linear("", "indexer_wk", keys, hidden, dtype, "none", nz)
     if not fused:
-        arguments |= _linear("", "indexer_weights_proj", _INDEXER_HEADS, _HIDDEN, dtype, "none", nz)
+        arguments |= _linear("", "indexer_weights_proj", _INDEXER_HEADS, hidden, dtype, "none", nz)
     norm = torch.float32 if fused else dtype
     arguments["indexer_k_norm_weight"] = _normal(_INDEXER_DIM, dtype=norm)
     arguments["indexer_k_norm_bias"] = _normal(_INDEXER_DIM, dtype=norm)
@@ -128,8 +135,10 @@ def _o_proj(
     nz: bool = False,
     v_up: bool = True,
     bias: torch.dtype | None = None,
+    heads: int = 40,
+    hidden: int = 832,
 ) -> list[torch.Tensor]:
-    heads, value, hidden = 64, 64, 3200
+    value = 64
     w_uv = _normal(heads, _KV_LORA, value, dtype=dtype) * _KV_LORA**-0.5
     shape = (tokens, heads, _KV_LORA) if v_up else (tokens, heads * value)
     arguments: dict = {
@@ -143,44 +152,63 @@ def _o_proj(
 
 
 def _prefetch() -> list[torch.Tensor]:
-    weights = [_normal(3000, 1000, dtype=torch.bfloat16), _normal(5000, dtype=torch.float32)]
+    weights = [torch.zeros(5500, 1000, dtype=torch.bfloat16), torch.zeros(5000)]
     ops.prefetch(weights, offsets=[7, 0])
     return weights
+
+
+def _prolog_case(name: str, **arguments: Any) -> SanitizeCase:
+    return SanitizeCase(name, partial(_prolog, **arguments), ("q_b_weight", "w_uk", "prefetch[0]"))
+
+
+def _o_proj_case(name: str, **arguments: Any) -> SanitizeCase:
+    return SanitizeCase(name, partial(_o_proj, **arguments), ("o_proj_weight", "prefetch[0]"))
 
 
 _FP16 = torch.float16
 
 CASES: tuple[SanitizeCase, ...] = (
-    SanitizeCase("mla_prolog", lambda: _prolog(50, bias=True)),
-    SanitizeCase(
-        "mla_prolog fp16 nz",
-        lambda: _prolog(3, _FP16, nz=True, interleaved=False, table=_FP16),
+    _prolog_case("mla_prolog", tokens=50, bias=True),
+    _prolog_case(
+        "mla_prolog fp16 nz", tokens=3, dtype=_FP16, nz=True, interleaved=False, table=_FP16
     ),
-    SanitizeCase("mla_prolog joint, 130 tokens", lambda: _prolog(130, joint=True)),
-    SanitizeCase("mla_prolog w8a8 int8 caches", lambda: _prolog(49, quant="static", int8=True)),
-    SanitizeCase(
+    _prolog_case("mla_prolog joint, 130 tokens", tokens=130, joint=True),
+    # Warms q_b and W_UK too.
+    _prolog_case("mla_prolog, deep latents", tokens=2, hidden=1024, q_lora=1024, heads=10),
+    _prolog_case("mla_prolog w8a8 int8 caches", tokens=49, quant="static", int8=True, hidden=448),
+    _prolog_case(
         "mla_prolog w8a8_dynamic fp16 nz",
-        lambda: _prolog(5, _FP16, quant="dynamic", nz=True, bias=True),
+        tokens=5,
+        dtype=_FP16,
+        quant="dynamic",
+        nz=True,
+        bias=True,
     ),
-    SanitizeCase("mla_prolog without a query latent", lambda: _prolog(17, latent=False)),
-    SanitizeCase(
-        "mla_prolog w8a8_dynamic without a query latent",
-        lambda: _prolog(60, latent=False, quant="dynamic"),
+    _prolog_case("mla_prolog without a query latent", tokens=17, q_lora=0, heads=18),
+    _prolog_case(
+        "mla_prolog w8a8_dynamic without a query latent", tokens=60, q_lora=0, quant="dynamic"
     ),
-    SanitizeCase("sfa_prolog", lambda: _prolog(50, indexer=True, interleaved=False)),
-    SanitizeCase(
-        "sfa_prolog w8a8 interleaved",
-        lambda: _prolog(51, indexer=True, quant="static", fused=True, nz=True),
+    _prolog_case("sfa_prolog", tokens=50, indexer=True, interleaved=False),
+    _prolog_case(
+        "sfa_prolog w8a8 interleaved", tokens=51, indexer=True, quant="static", fused=True, nz=True
     ),
-    SanitizeCase(
+    _prolog_case(
         "sfa_prolog w8a8_dynamic fp16",
-        lambda: _prolog(4, _FP16, indexer=True, quant="dynamic", bias=True),
+        tokens=4,
+        dtype=_FP16,
+        indexer=True,
+        quant="dynamic",
+        bias=True,
     ),
-    SanitizeCase("o_proj", lambda: _o_proj(18)),
-    SanitizeCase("o_proj bias", lambda: _o_proj(60, _FP16, bias=torch.float32, nz=True)),
-    SanitizeCase("o_proj without v-up, bias", lambda: _o_proj(3, v_up=False, bias=torch.bfloat16)),
-    SanitizeCase("o_proj w8a8", lambda: _o_proj(50, quant="static")),
-    SanitizeCase("o_proj w8a8_dynamic nz", lambda: _o_proj(7, quant="dynamic", nz=True)),
-    SanitizeCase("prefetch", _prefetch),
+    _o_proj_case("o_proj", tokens=18),
+    _o_proj_case("o_proj bias", tokens=60, dtype=_FP16, bias=torch.float32, nz=True),
+    _o_proj_case("o_proj without v-up, bias", tokens=3, v_up=False, bias=torch.bfloat16),
+    # Rows in five parts, so that some cores finish the end of one and the start of the next.
+    _o_proj_case(
+        "o_proj wide bias", tokens=49, v_up=False, bias=torch.float32, heads=1, hidden=16448
+    ),
+    _o_proj_case("o_proj w8a8", tokens=50, quant="static"),
+    _o_proj_case("o_proj w8a8_dynamic nz", tokens=7, quant="dynamic", nz=True),
+    SanitizeCase("prefetch", _prefetch, ("weights[0]", "weights[1]")),
 )
 """Runs of a few milliseconds each; the sum of them is the small shape of every op."""

@@ -66,6 +66,9 @@ void SyncAll(bool aiv_only, Site site);
 /// For the later transfers of the core to GM; `type` of their elements.
 void SetAtomic(AtomicKind kind, DType type, Site site);
 
+/// `up`, unless the launch changes this rounding (twin/mutation.h).
+uint64_t Rounded(const char* name, uint64_t up, uint64_t none, uint64_t down, Site site);
+
 /// The kernel declares its type; a launch of another type is an error.
 void DeclareKernelType(const char* type, Site site);
 

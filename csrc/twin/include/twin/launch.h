@@ -4,13 +4,12 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
-#include <set>
 #include <string>
-#include <tuple>
 #include <vector>
 
 #include "arch/chip.h"
 #include "twin/error.h"
+#include "twin/mutation.h"
 #include "twin/ordering.h"
 #include "twin/trace_format.h"
 
@@ -57,18 +56,6 @@ enum class SanitizeMode : uint8_t {
     kFull     ///< and accesses that nothing orders
 };
 
-/// A synchronisation call of a kernel: what it is, where it stands, and the instruction before it
-/// on the same core. A call inside of a helper is told apart by the latter.
-struct SyncCall {
-    std::string kind;   ///< e.g. "PipeBarrier<V>", "SetFlag<MTE2_V>"
-    std::string site;   ///< "file:line"
-    std::string after;  ///< "file:line", or "start"
-
-    bool operator<(const SyncCall& other) const {
-        return std::tie(kind, site, after) < std::tie(other.kind, other.site, other.after);
-    }
-};
-
 struct LaunchConfig {
     std::string name;  ///< kernel name for reports
     const arch::Chip* chip = nullptr;
@@ -82,9 +69,9 @@ struct LaunchConfig {
     /// 0: every core runs until it waits, in a fixed order. Else cores take turns at random, and a
     /// core may also lose its turn at a cross-core set.
     uint64_t schedule_seed = 0;
-    std::set<SyncCall>* sync_calls = nullptr;  ///< filled with those that were reached
-    const SyncCall* disabled = nullptr;        ///< this one does nothing
-    const Order* without = nullptr;            ///< this row of the ordering table does not hold
+    CallLog* calls = nullptr;  ///< filled with those that were reached
+    const Mutation* mutation = nullptr;
+    const Order* without = nullptr;  ///< this row of the ordering table does not hold
 };
 
 /// Runs `kernel` once on every core, on the calling thread; the interleaving is the same for every
