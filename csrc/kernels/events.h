@@ -6,22 +6,46 @@
 
 namespace kernels {
 
-// Order between two pipes for the slots of a ring: a slot is filled by one pipe and drained by
-// another. kFull and kFree are opposite events between the same two pipes.
-template <AscendC::HardEvent kFull, AscendC::HardEvent kFree, uint32_t kMaxSlots>
-class RingEvents {
+// Tells the pipe that fills the slots of a ring which of them another pipe has drained.
+template <AscendC::HardEvent kFree, uint32_t kSlots>
+class FreeSlots {
 public:
     // All slots start free.
-    __aicore__ inline void Open(AscendC::TPipe* pipe, uint32_t slots AND_CALL_SITE_PARAMETER) {
-        slots_ = slots;
-        for (uint32_t i = 0; i < slots_; ++i) {
-            full_[i] = pipe->AllocEventID<kFull>(CALL_SITE);
+    __aicore__ inline void Open(AscendC::TPipe* pipe AND_CALL_SITE_PARAMETER) {
+        for (uint32_t i = 0; i < kSlots; ++i) {
             free_[i] = pipe->AllocEventID<kFree>(CALL_SITE);
             AscendC::SetFlag<kFree>(free_[i] AND_CALL_SITE);
         }
     }
     __aicore__ inline void WaitFree(uint32_t slot AND_CALL_SITE_PARAMETER) {
         AscendC::WaitFlag<kFree>(free_[slot] AND_CALL_SITE);
+    }
+    __aicore__ inline void SetFree(uint32_t slot AND_CALL_SITE_PARAMETER) {
+        AscendC::SetFlag<kFree>(free_[slot] AND_CALL_SITE);
+    }
+    // Every set needs its wait before the kernel ends.
+    __aicore__ inline void Close(AscendC::TPipe* pipe AND_CALL_SITE_PARAMETER) {
+        for (uint32_t i = 0; i < kSlots; ++i) {
+            AscendC::WaitFlag<kFree>(free_[i] AND_CALL_SITE);
+            pipe->ReleaseEventID<kFree>(free_[i] AND_CALL_SITE);
+        }
+    }
+
+private:
+    AscendC::TEventID free_[kSlots];
+};
+
+// Order between two pipes for the slots of a ring: a slot is filled by one pipe and drained by
+// another. kFull and kFree are opposite events between the same two pipes.
+template <AscendC::HardEvent kFull, AscendC::HardEvent kFree, uint32_t kSlots>
+class RingEvents {
+public:
+    __aicore__ inline void Open(AscendC::TPipe* pipe AND_CALL_SITE_PARAMETER) {
+        free_.Open(pipe AND_CALL_SITE);
+        for (uint32_t i = 0; i < kSlots; ++i) full_[i] = pipe->AllocEventID<kFull>(CALL_SITE);
+    }
+    __aicore__ inline void WaitFree(uint32_t slot AND_CALL_SITE_PARAMETER) {
+        free_.WaitFree(slot AND_CALL_SITE);
     }
     __aicore__ inline void SetFull(uint32_t slot AND_CALL_SITE_PARAMETER) {
         AscendC::SetFlag<kFull>(full_[slot] AND_CALL_SITE);
@@ -30,21 +54,16 @@ public:
         AscendC::WaitFlag<kFull>(full_[slot] AND_CALL_SITE);
     }
     __aicore__ inline void SetFree(uint32_t slot AND_CALL_SITE_PARAMETER) {
-        AscendC::SetFlag<kFree>(free_[slot] AND_CALL_SITE);
+        free_.SetFree(slot AND_CALL_SITE);
     }
-    // Every set needs its wait before the kernel ends.
     __aicore__ inline void Close(AscendC::TPipe* pipe AND_CALL_SITE_PARAMETER) {
-        for (uint32_t i = 0; i < slots_; ++i) {
-            AscendC::WaitFlag<kFree>(free_[i] AND_CALL_SITE);
-            pipe->ReleaseEventID<kFull>(full_[i] AND_CALL_SITE);
-            pipe->ReleaseEventID<kFree>(free_[i] AND_CALL_SITE);
-        }
+        free_.Close(pipe AND_CALL_SITE);
+        for (uint32_t i = 0; i < kSlots; ++i) pipe->ReleaseEventID<kFull>(full_[i] AND_CALL_SITE);
     }
 
 private:
-    uint32_t slots_;
-    AscendC::TEventID full_[kMaxSlots];
-    AscendC::TEventID free_[kMaxSlots];
+    FreeSlots<kFree, kSlots> free_;
+    AscendC::TEventID full_[kSlots];
 };
 
 // Holds the second pipe until the first one is done with all it was given.

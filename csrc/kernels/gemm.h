@@ -52,9 +52,9 @@ public:
         pipe->InitBuffer(l0a_, kSlots * kL0SlotBytes);
         pipe->InitBuffer(l0b_, kSlots * kL0SlotBytes);
         pipe->InitBuffer(l0c_, kSlots * buffers.l0c_slot_bytes);
-        a_events_.Open(pipe, kSlots);
-        l0_events_.Open(pipe, kSlots);
-        l0c_events_.Open(pipe, kSlots);
+        a_events_.Open(pipe);
+        l0_events_.Open(pipe);
+        l0c_events_.Open(pipe);
     }
 
     // One GEMM of T (bfloat16_t, half or int8_t) into C; its weight is the next phase of `stream`.

@@ -19,7 +19,7 @@ constexpr uint16_t kNoFlag = 0xFFFF;
 template <uint32_t kMaxPhases>
 class WeightStream {
 public:
-    // With the two of Gemm these are the six event ids of MTE2 and MTE1 that a kernel may take.
+    // With the two of Gemm these are the six event ids of MTE1 and MTE2 that a kernel may take.
     static constexpr uint32_t kMaxSlots = 4;
 
     __aicore__ inline void Open(AscendC::TPipe* pipe, const GemmBuffers& buffers, uint32_t core,
@@ -34,7 +34,7 @@ public:
         drain_ = 0;
         in_flight_ = 0;
         pipe->InitBuffer(buffer_, buffers.b_slots * buffers.b_slot_bytes);
-        events_.Open(pipe, slots_);
+        events_.Open(pipe);
     }
 
     // Appends the weight of a GEMM. `flag` is a cross-core flag to wait for before its first tile
@@ -51,10 +51,13 @@ public:
         while (in_flight_ < slots_ && phase_ < phases_) Load();
     }
 
-    // The oldest tile, once it has arrived; Release it after the last read. T is its element type.
+    // The oldest tile; Release it after the last read. T is its element type.
+    //
+    // It needs no event of its own to say that it has arrived: with two slots or more it is loaded
+    // before the tile of A that it is multiplied with, on the same pipe, and Gemm waits for that
+    // one's event, which covers all that MTE2 was given earlier (SetFlag-WaitFlag(ISASI)).
     template <typename T>
     __aicore__ inline AscendC::LocalTensor<T> Acquire() {
-        events_.WaitFull(drain_);
         return buffer_.template Get<T>()[drain_ * slot_bytes_ / sizeof(T)];
     }
 
@@ -82,7 +85,6 @@ private:
         events_.WaitFree(fill_);
         CopyTile(buffer_.template Get<half>()[fill_ * slot_bytes_ / sizeof(half)], weights_[phase_],
                  plan, cursor_.Get(plan));
-        events_.SetFull(fill_);
         fill_ = fill_ + 1 == slots_ ? 0 : fill_ + 1;
         ++in_flight_;
         cursor_.Next(plan);
@@ -134,7 +136,7 @@ private:
     }
 
     AscendC::TBuf<AscendC::TPosition::B1> buffer_;
-    RingEvents<AscendC::HardEvent::MTE2_MTE1, AscendC::HardEvent::MTE1_MTE2, kMaxSlots> events_;
+    FreeSlots<AscendC::HardEvent::MTE1_MTE2, kMaxSlots> events_;
     GemmPlan plans_[kMaxPhases];
     AscendC::GlobalTensor<half> weights_[kMaxPhases];
     uint16_t flags_[kMaxPhases];
