@@ -10,10 +10,11 @@
 
 namespace fixture {
 
-constexpr auto kL1 = TPosition::A1;
-constexpr auto kL0a = TPosition::A2;
-constexpr auto kL0b = TPosition::B2;
-constexpr auto kL0c = TPosition::CO1;
+using twin::checks::kL0a;
+using twin::checks::kL0b;
+using twin::checks::kL0c;
+using twin::checks::kL1;
+using twin::checks::Shape;
 constexpr float kNaN = std::numeric_limits<float>::quiet_NaN();
 
 inline size_t Blocks(size_t size, size_t block) { return (size + block - 1) / block; }
@@ -69,15 +70,6 @@ LocalTensor<T> RightMatrix(TPipe& pipe, size_t k, size_t n, const Entry& entry, 
         for (size_t j = 0; j < n; ++j) Poke(l0b, ZnIndex(i, j, n, c0), Element<T>(entry(i, j)));
     }
     return l0b;
-}
-
-inline AscendC::MmadParams Shape(uint16_t m, uint16_t n, uint16_t k, bool initialise = true) {
-    AscendC::MmadParams params;
-    params.m = m;
-    params.n = n;
-    params.k = k;
-    params.cmatrixInitVal = initialise;
-    return params;
 }
 
 /// ND2NZ of a whole matrix without gaps.

@@ -13,6 +13,8 @@
 
 #include "check.h"
 #include "kernel_operator.h"
+#include "twin/checks/kernel_parts.h"
+#include "twin/checks/pair.h"
 #include "twin/launch.h"
 
 namespace fixture {
@@ -23,6 +25,7 @@ using AscendC::TPipe;
 using AscendC::TPosition;
 using twin::GmTensor;
 using twin::KernelKind;
+using twin::checks::TwinWorks;
 
 template <typename T>
 GmTensor Input(const char* name, std::vector<T>& data) {
@@ -106,9 +109,7 @@ std::vector<T> Values(const std::vector<T>& data, size_t first, size_t count) {
 /// `count` elements of the pipe's memory at `position`, every byte set to `fill`.
 template <TPosition position, typename T>
 LocalTensor<T> Allocate(TPipe& pipe, uint32_t count, uint8_t fill = 0) {
-    AscendC::TBuf<position> buffer;  // the tensor may outlive it: the memory is the pipe's
-    pipe.InitBuffer(buffer, count * static_cast<uint32_t>(sizeof(T)));
-    const LocalTensor<T> tensor = buffer.template Get<T>();
+    const LocalTensor<T> tensor = twin::checks::Allocate<position, T>(pipe, count);
     std::memset(tensor.local().data, fill, count * sizeof(T));
     return tensor;
 }
@@ -148,25 +149,6 @@ inline float FloatOfBits(uint32_t bits) {
     float value;
     std::memcpy(&value, &bits, sizeof(value));
     return value;
-}
-
-/// A group passes 32 bytes from an AIV through UB to GM: the twin is in working order.
-inline bool TwinWorks() {
-    std::vector<int32_t> from = Ramp<int32_t>(8, 1);
-    std::vector<int32_t> to(16, -1);
-    OnGroup({Input("from", from), Output("to", to)}, [&] {
-        TPipe pipe;
-        if ASCEND_IS_AIV {
-            const auto ub = Allocate<TPosition::VECCALC, int32_t>(pipe, 8);
-            AscendC::DataCopy(ub, Gm(from), 8);
-            AscendC::PipeBarrier<PIPE_ALL>();
-            AscendC::DataCopy(Gm(to)[AscendC::GetBlockIdx() * 8], ub, 8);
-            AscendC::CrossCoreSetFlag<2, PIPE_MTE3>(0);
-        } else {
-            AscendC::CrossCoreWaitFlag(0);
-        }
-    });
-    return to == std::vector<int32_t>{1, 2, 3, 4, 5, 6, 7, 8, 1, 2, 3, 4, 5, 6, 7, 8};
 }
 
 /// `launch` breaks the rule `code`, the report contains every one of `parts`, and the twin can be

@@ -1,0 +1,99 @@
+// Events and cross-core flags that are used again: right in the order that the twin runs, undefined
+// in another one.
+// Pages: 同步控制/核内同步/SetFlag-WaitFlag(ISASI), 同步控制/核间同步/CrossCoreSetFlag(ISASI),
+//        高级编程/硬件实现/硬件约束/NPU架构版本2201.
+#include "kernel_parts.h"
+#include "pair.h"
+
+namespace twin::checks {
+
+using AscendC::CrossCoreSetFlag;
+using AscendC::CrossCoreWaitFlag;
+using AscendC::SetFlag;
+using AscendC::WaitFlag;
+
+std::vector<Pair> ReusePairs() {
+    return {
+        {"event-reuse",
+         "an event is set again while the other pipe may still be ahead of its wait",
+         {"SetFlag<MTE2_V>(0) again", "V is past the WaitFlag", "AIV 0"},
+         Aiv(),
+         [](Run& run) {
+             Sync<HardEvent::MTE2_V>();
+             Sync<HardEvent::V_MTE2>(run.fixed());
+             run.Next();
+             SetFlag<HardEvent::MTE2_V>(0);
+             WaitFlag<HardEvent::MTE2_V>(0);
+         }},
+        {"cross-core-order",
+         "a flag is set behind two pipes, either of which may meet the first wait",
+         {"flag 0 is set behind MTE2", "behind MTE3", "AIV"},
+         Groups(),
+         [](Run& run) {
+             const uint16_t other = run.fixed() ? 1 : 0;
+             if ASCEND_IS_AIC {
+                 CrossCoreWaitFlag(0);
+                 CrossCoreWaitFlag(other);
+                 return;
+             }
+             CrossCoreSetFlag<2, PIPE_MTE3>(0);
+             run.Next();
+             CrossCoreSetFlag<2, PIPE_MTE2>(other);
+         }},
+        // The counter of an AIC does not know who has raised it: all AICs, or its own AIVs.
+        {"cross-core-order",
+         "a flag is signalled to an AIC by all AICs and by its own AIVs",
+         {"flag 0 is signalled to ", "by other cores"},
+         Groups(),
+         [](Run& run) {
+             const uint16_t own = run.fixed() ? 1 : 0;
+             if ASCEND_IS_AIC {
+                 CrossCoreSetFlag<0, PIPE_FIX>(own);
+                 CrossCoreWaitFlag(own);
+                 CrossCoreWaitFlag(0);
+                 return;
+             }
+             run.Next();
+             CrossCoreSetFlag<2, PIPE_MTE3>(0);
+         }},
+        // In this run every set is waited for before the next one; nothing makes the AIC wait for
+        // that. "超出15次需要做一次反向同步".
+        {"cross-core-counter",
+         "a flag is set 16 times without a signal back",
+         {"flag 0"},
+         Groups(),
+         [](Run& run) {
+             for (int i = 0; i < 16; ++i) {
+                 const bool answer = run.fixed() && i == 13;
+                 if ASCEND_IS_AIC {
+                     run.Next();
+                     CrossCoreSetFlag<2, PIPE_MTE2>(0);
+                     if (answer) CrossCoreWaitFlag(1);
+                 } else {
+                     CrossCoreWaitFlag(0);
+                     if (answer) CrossCoreSetFlag<2, PIPE_MTE3>(1);
+                 }
+             }
+         }},
+        {"cross-core-flag",
+         "a flag changes its mode while another core may not have waited yet",
+         {"with mode 2", "with mode 1"},
+         Groups(),
+         [](Run& run) {
+             if ASCEND_IS_AIC {
+                 CrossCoreWaitFlag(0);
+                 return;
+             }
+             CrossCoreSetFlag<1, PIPE_MTE3>(0);
+             CrossCoreWaitFlag(0);
+             if (run.fixed()) {
+                 CrossCoreSetFlag<1, PIPE_MTE3>(1);
+                 CrossCoreWaitFlag(1);
+             }
+             run.Next();
+             CrossCoreSetFlag<2, PIPE_MTE3>(0);
+         }},
+    };
+}
+
+}  // namespace twin::checks
