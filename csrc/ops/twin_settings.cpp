@@ -48,7 +48,6 @@ struct TwinSettings {
     uint64_t schedule_seed = ScheduleSeedOfEnvironment();
     std::optional<twin::CallLog> calls;
     twin::Mutation mutation;
-    std::function<void(const twin::Error&)> error_handler;
     bool tracing = false;
     std::vector<std::string> traces;
     std::optional<std::vector<LaunchBuffers>> buffer_usage;
@@ -57,6 +56,13 @@ struct TwinSettings {
 TwinSettings& Settings() {
     static TwinSettings settings;
     return settings;
+}
+
+/// Not one of TwinSettings, which throws for an environment variable that is wrong: this is set
+/// when the Python module is loaded, before anything runs, and that must not fail.
+std::function<void(const twin::Error&)>& ErrorHandler() {
+    static std::function<void(const twin::Error&)> handler;
+    return handler;
 }
 
 }  // namespace
@@ -127,17 +133,11 @@ void ApplyMutation(twin::LaunchConfig& config) {
 }
 
 void SetTwinErrorHandler(std::function<void(const twin::Error&)> handler) {
-    TwinSettings& settings = Settings();
-    const std::lock_guard<std::mutex> lock(settings.mutex);
-    settings.error_handler = std::move(handler);
+    ErrorHandler() = std::move(handler);
 }
 
 void HandleTwinError(const twin::Error& error) {
-    TwinSettings& settings = Settings();
-    std::unique_lock<std::mutex> lock(settings.mutex);
-    const auto handler = settings.error_handler;
-    lock.unlock();
-    if (handler) handler(error);
+    if (ErrorHandler()) ErrorHandler()(error);
 }
 
 void StartTracing() {

@@ -36,7 +36,8 @@ void SetMutation(twin::Mutation mutation);
 /// Puts the above into a launch.
 void ApplyMutation(twin::LaunchConfig& config);
 
-/// Is given what a launch reports, and throws in its place. Without one it is a twin::Error.
+/// Is given what a launch reports, and throws in its place. Without one it is a twin::Error. Not to
+/// be called while a launch may run.
 void SetTwinErrorHandler(std::function<void(const twin::Error&)> handler);
 void HandleTwinError(const twin::Error& error);
 
