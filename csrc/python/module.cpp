@@ -5,6 +5,7 @@
 #include "arch/chip.h"
 #include "model/prefetch_account.h"
 #include "ops/twin_settings.h"
+#include "twin/checks.h"
 #include "twin/codes.h"
 #include "twin/error.h"
 
@@ -106,6 +107,22 @@ void SetMutation(const std::vector<Call>& calls, bool weaken) {
     ops::SetMutation(std::move(mutation));
 }
 
+py::list RunChecks() {
+    py::list checks;
+    for (const twin::CheckResult& result : twin::RunChecks()) {
+        py::dict check;
+        check["code"] = result.code;
+        check["name"] = result.name;
+        check["line"] = result.site;
+        check["broken_detected"] = result.broken_detected;
+        check["fixed_clean"] = result.fixed_clean;
+        check["report"] = result.report;
+        check["fixed_report"] = result.fixed_report;
+        checks.append(check);
+    }
+    return checks;
+}
+
 py::list TakeTraces() {
     py::list traces;
     for (const std::string& trace : ops::TakeTraces()) traces.append(py::bytes(trace));
@@ -166,6 +183,9 @@ PYBIND11_MODULE(_C, m) {
     m.def("set_mutation", &SetMutation, py::arg("calls"), py::arg("weaken") = false,
           "Leave out, or weaken, these calls, each (kind, site), and no others "
           "(twin/mutation.h).");
+    m.def("run_checks", &RunChecks,
+          "A broken and a corrected kernel for every code of the twin, run (twin/checks.h): code, "
+          "name, line, broken_detected, fixed_clean, report, fixed_report each.");
     m.def("start_tracing", &ops::StartTracing, "Record a trace of every launch from here on.");
     m.def("take_traces", &TakeTraces,
           "Stop recording; the serialised traces (twin/trace_format.h), one per launch.");

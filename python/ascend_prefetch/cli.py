@@ -20,7 +20,13 @@ from ascend_prefetch.bench import BENCHES, BenchConfig, run_bench
 from ascend_prefetch.bench.common import DTYPES, LAYOUTS
 from ascend_prefetch.bench.table import bench_table, row_passed, row_verdict
 from ascend_prefetch.models import MODELS, QUANTS
-from ascend_prefetch.sanitize import Mutant, mutate
+from ascend_prefetch.sanitize import (
+    Mutant,
+    mutate,
+    report_lines,
+    report_passed,
+    sanitize_report,
+)
 
 # In place of an op: every one of them.
 _ALL = "all"
@@ -44,6 +50,8 @@ def _passed(result: dict[str, Any]) -> bool:
         return result["survived"] == 0 and result["redundant"] == 0
     if "rows" in result:
         return all(row_passed(row) for row in result["rows"])
+    if "checks" in result:
+        return report_passed(result)
     return result.get("check", {}).get("ok", True)
 
 
@@ -116,7 +124,17 @@ def _parser() -> argparse.ArgumentParser:
     )
     mutate_verb.set_defaults(run=_mutate, show=_show_mutate)
 
-    for verb in (info, bench, mutate_verb):
+    sanitize = verbs.add_parser(
+        "sanitize",
+        help="run what the twin must find, and the ops where it must find nothing",
+        description="For every error code of the twin: runs small broken kernels, which must be "
+        "reported with the code at the right line, and their corrected forms, which must be "
+        "clean. Then runs every op on small shapes in full mode. Exit status 1 when something is "
+        "missed or not clean. docs/sanitizer.md explains the codes.",
+    )
+    sanitize.set_defaults(run=_sanitize, show=_show_sanitize)
+
+    for verb in (info, bench, sanitize, mutate_verb):
         verb.add_argument("--json", metavar="FILE", help="write the result as JSON; - for stdout")
     return parser
 
@@ -181,10 +199,15 @@ def _bench_all(options: argparse.Namespace, config: BenchConfig) -> dict[str, An
         )
         if value is not None
     }
-    rows = bench_table(
-        config, **chosen, progress=lambda line: print(line, file=sys.stderr, flush=True)
-    )
-    return {"rows": rows}
+    return {"rows": bench_table(config, **chosen, progress=_progress)}
+
+
+def _sanitize(_: argparse.Namespace) -> dict[str, Any]:
+    return sanitize_report(progress=_progress)
+
+
+def _progress(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
 
 
 def _mutate(options: argparse.Namespace) -> dict[str, Any]:
@@ -202,11 +225,7 @@ def _mutate(options: argparse.Namespace) -> dict[str, Any]:
 
 def _mutate_progress(mutant: Mutant, done: int, count: int) -> None:
     if mutant.case == "" or done % 25 == 0 or done == count:
-        print(
-            f"[{done}/{count}] {mutant.kind} at {mutant.site}: {mutant.verdict}",
-            file=sys.stderr,
-            flush=True,
-        )
+        _progress(f"[{done}/{count}] {mutant.kind} at {mutant.site}: {mutant.verdict}")
 
 
 def _write(result: dict[str, Any], options: argparse.Namespace) -> None:
@@ -234,6 +253,11 @@ def _show_info(result: dict[str, Any]) -> None:
             for chip in result["chips"]
         )
     )
+
+
+def _show_sanitize(result: dict[str, Any]) -> None:
+    for line in report_lines(result):
+        print(line)
 
 
 def _show_bench(result: dict[str, Any]) -> None:
