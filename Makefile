@@ -15,6 +15,9 @@ INSTALL := $(PIP) install --no-build-isolation --check-build-dependencies $(TORC
 CPP_FILES := $(shell find csrc tests/cpp -name '*.h' -o -name '*.cpp')
 BENCH := $(BIN)/python -m ascend_prefetch bench mla_prolog --dtype bf16
 
+# Tests of the ops' results, which run a second time with the twin as a sanitizer.
+SANITIZED := $(patsubst %,tests/python/test_%.py,mla_prolog sfa_prolog o_proj w8a8 w8a8_prolog prolog_caches prefetch)
+
 override export CMAKE_ARGS := -DASCEND_PREFETCH_WERROR=$(WERROR) $(CMAKE_ARGS)
 
 .PHONY: build run bench test lint format clean distclean extension
@@ -33,6 +36,7 @@ bench: extension
 
 test: lint build
 	$(BIN)/python -m pytest
+	ASCEND_PREFETCH_SANITIZE=full $(BIN)/python -m pytest -m 'not large' $(SANITIZED)
 
 lint: $(VENV)/.installed-test
 	$(BIN)/ruff check .

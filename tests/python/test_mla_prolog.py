@@ -67,6 +67,7 @@ def test_odd_dimensions(case, dtype):
     check_values(replace(case, dtype=dtype))
 
 
+@pytest.mark.large
 @pytest.mark.parametrize("dtype", DTYPES, ids=case_id)
 @pytest.mark.parametrize("nz", [(), WEIGHTS], ids=case_id)
 @pytest.mark.parametrize("tokens", [1000, 8192])
@@ -75,17 +76,20 @@ def test_many_tokens(tokens, nz, dtype):
     check_values(replace(tiny, nz=nz, dtype=dtype, block_size=128))
 
 
+@pytest.mark.large
 @pytest.mark.parametrize(("name", "tp"), model_ranks((16, 8, 4)))
 @pytest.mark.parametrize("tokens", [1, 5])
 def test_models(name, tp, tokens):
     check_values(model_case(name, tp, tokens))
 
 
+@pytest.mark.large
 @pytest.mark.parametrize(("name", "tp"), model_ranks((16, 4)))
 def test_models_in_nz_and_fp16(name, tp):
     check_values(model_case(name, tp, 18, nz=WEIGHTS, dtype=torch.float16, table_dtype=None))
 
 
+@pytest.mark.large
 @pytest.mark.parametrize("nz", [(), WEIGHTS], ids=case_id)
 def test_deepseek_v3_on_one_rank(nz):
     check_values(model_case("deepseek-v3", 1, 16, nz=nz, block_size=128))
@@ -145,6 +149,7 @@ def test_first_and_last_slot(slot_dtype):
         check_output(name, actual[name], expected[name])
 
 
+@pytest.mark.large
 @pytest.mark.parametrize("large", ["kv_cache", "rope_cache"])
 def test_a_cache_block_beyond_32_bit_offsets(large, tmp_path):
     """The second block starts 2^32 elements after the first, in a file that is one large hole."""
@@ -274,6 +279,7 @@ def cases(draw):
     )
 
 
+@pytest.mark.large
 @settings(max_examples=60, deadline=None)
 @given(
     case=cases(),

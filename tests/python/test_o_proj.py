@@ -80,6 +80,7 @@ def test_a_prefill_chunk(up_project, nz):
     check_values(replace(tiny, nz=nz))
 
 
+@pytest.mark.large
 @pytest.mark.parametrize(("name", "tp"), model_ranks((16, 10)))
 @pytest.mark.parametrize("tokens", [1, 17])
 def test_models(name, tp, tokens):
@@ -87,16 +88,19 @@ def test_models(name, tp, tokens):
     check_values(model_case(name, tp, tokens, up_project=False))
 
 
+@pytest.mark.large
 @pytest.mark.parametrize(("name", "tp"), model_ranks((64, 20)))
 @pytest.mark.parametrize("tokens", [2, 16, 48, 129])
 def test_small_ranks_of_models_in_nz_and_fp16(name, tp, tokens):
     check_values(model_case(name, tp, tokens, nz=WEIGHTS, dtype=torch.float16))
 
 
+@pytest.mark.large
 def test_deepseek_v3_on_one_rank():
     check_values(model_case("deepseek-v3", 1, 16))
 
 
+@pytest.mark.large
 def test_many_tokens_of_deepseek_v3():
     check_values(model_case("deepseek-v3", 64, 1024))
 
@@ -112,6 +116,7 @@ def test_rows_of_65536_elements(tokens, nz, dtype):
     check_output(run(inputs), expected_output(inputs))
 
 
+@pytest.mark.large
 @pytest.mark.parametrize("kv_lora", [32, 64])
 def test_the_longest_rows(kv_lora):
     heads = 131_070 // kv_lora  # 65,535 units of four bytes

@@ -215,6 +215,7 @@ def test_cores_share_the_work(cores):
     assert sum(load[2] < CHUNK for load in launch.loads[0]) <= 1
 
 
+@pytest.mark.large
 def test_usable_l2_can_be_filled():
     weight = torch.zeros(140_928_614, dtype=torch.int8)
     assert Launch([weight]).loaded(0) == [(0, weight.nbytes)]

@@ -64,6 +64,7 @@ def test_odd_dimensions(case, dtype):
     check(replace(case, dtype=dtype, nz=INDEXER_WEIGHTS, fused=not case.fused))
 
 
+@pytest.mark.large
 @pytest.mark.parametrize("dtype", DTYPES, ids=case_id)
 @pytest.mark.parametrize("tokens", [1000, 8192])
 def test_many_tokens(tokens, dtype):
@@ -71,12 +72,14 @@ def test_many_tokens(tokens, dtype):
     check(replace(tiny, dtype=dtype, block_size=128, indexer_rope_interleaved=True))
 
 
+@pytest.mark.large
 @pytest.mark.parametrize(("name", "tp"), [("deepseek-v3.2", 16), ("glm-5", 16), ("glm-5", 8)])
 @pytest.mark.parametrize("tokens", [1, 5])
 def test_models(name, tp, tokens):
     check(sfa_model_case(name, tp, tokens, fused=tokens == 1))
 
 
+@pytest.mark.large
 @pytest.mark.parametrize("name", ["deepseek-v3.2", "glm-5"])
 def test_models_in_nz_and_fp16(name):
     check(
@@ -284,6 +287,7 @@ def cases(draw):
     )
 
 
+@pytest.mark.large
 @settings(max_examples=60, deadline=None)
 @given(
     case=cases(),

@@ -102,6 +102,7 @@ def test_o_proj_behind_an_up_projection(tokens, nz, dtype, quant):
     check_dequantised("out", run(inputs), dequantised_output(inputs), inputs.nd["bias"])
 
 
+@pytest.mark.large
 @pytest.mark.parametrize("quant", BOTH, ids=case_id)
 @pytest.mark.parametrize("name", ["deepseek-v3", "glm-5", "glm-4-moe-lite", "deepseek-v2-lite"])
 def test_o_proj_of_models(name, quant):
@@ -112,6 +113,7 @@ def test_o_proj_of_models(name, quant):
         check_output(run(inputs), expected_output(inputs))
 
 
+@pytest.mark.large
 def test_o_proj_of_all_heads():
     """Rows of 16,384 values and of 65,536 latent elements."""
     check_values(OProjCase(17, hidden=128, heads=128, value=128, up_project=False, quant=STATIC))

@@ -150,6 +150,7 @@ def test_prolog_sizes(case, dtype, quant):
     check_prolog(replace(case, dtype=dtype, nz=nz), dict.fromkeys(LAYERS[:2], quant))
 
 
+@pytest.mark.large
 @pytest.mark.parametrize("quants", [{"q_b_weight": q} for q in BOTH] + [
     dict.fromkeys(LAYERS[:2], STATIC),
     {"qkv_a_weight": DYNAMIC, "q_b_weight": STATIC},
@@ -174,6 +175,7 @@ def test_options_beside_quantisation(dtype, quant):
     check_prolog(replace(case, indexer_dim=256, cache_nz=("kv_cache",)), quants)
 
 
+@pytest.mark.large
 @pytest.mark.parametrize("quant", BOTH, ids=case_id)
 @pytest.mark.parametrize("name", ["deepseek-v3.2", "glm-5"])
 def test_models(name, quant):
