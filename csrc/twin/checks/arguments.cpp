@@ -41,6 +41,37 @@ std::vector<Pair> ArgumentPairs() {
              run.Next();
              LoadData(to, from, params);
          }},
+        // The row stride of [tokens, 128, 512]: 65536 is 0 to the hardware.
+        {"field-overflow",
+         "the row stride of a load to fractals needs 17 bits",
+         {"srcDValue is 65536", "0 to 65535"},
+         Aic(),
+         [](Run& run) {
+             Cube cube;
+             const uint32_t stride = run.fixed() ? 16 : 65536;
+             AscendC::Nd2NzParams params;
+             params.ndNum = 1;
+             params.nValue = 16;
+             params.dValue = 16;
+             params.dstNzC0Stride = 16;
+             params.dstNzNStride = 1;
+             run.Next();
+             params.srcDValue = stride;
+             DataCopy(cube.l1, run.In<half>(), params);
+         }},
+        {"field-overflow",
+         "a vector instruction of 256 repeats",
+         {"Muls", "is 256", "0 to 255"},
+         Aiv(),
+         [](Run& run) {
+             TPipe pipe;
+             const auto ub = Allocate<kUb, float>(pipe, 256 * kCount);
+             Duplicate(ub, 1.0F, 256 * kCount);
+             All();
+             const int repeats = run.fixed() ? 255 : 256;
+             run.Next();
+             AscendC::Muls(ub, ub, 2.0F, uint64_t{64}, repeats, {1, 1, 8, 8});
+         }},
         {"round-mode",
          "a conversion that rounds is given no rounding mode",
          {"Cast", "float -> bfloat16_t"},

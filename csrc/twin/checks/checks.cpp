@@ -16,7 +16,7 @@ namespace {
 std::vector<Pair> AllPairs() {
     std::vector<Pair> all;
     for (const auto& group :
-         {MemoryPairs, PipePairs, CorePairs, SyncPairs, ReusePairs, ArgumentPairs}) {
+         {MemoryPairs, PipePairs, CorePairs, SyncPairs, ReusePairs, QueuePairs, ArgumentPairs}) {
         const std::vector<Pair> pairs = group();
         all.insert(all.end(), pairs.begin(), pairs.end());
     }

@@ -81,6 +81,7 @@ std::vector<Pair> PipePairs();
 std::vector<Pair> CorePairs();
 std::vector<Pair> SyncPairs();
 std::vector<Pair> ReusePairs();
+std::vector<Pair> QueuePairs();
 std::vector<Pair> ArgumentPairs();
 
 /// A group passes 32 bytes from GM through UB to GM: the twin is in working order.

@@ -1,0 +1,205 @@
+// Queues. Pages: 资源管理/TQue/*, 资源管理/TPipe/InitBuffer.
+#include "kernel_parts.h"
+#include "pair.h"
+
+namespace twin::checks {
+
+using AscendC::DataCopy;
+using AscendC::Muls;
+using AscendC::TQue;
+
+namespace {
+
+constexpr uint32_t kBytes = kCount * sizeof(float);
+
+using InQueue = TQue<TPosition::VECIN, 1>;
+using OutQueue = TQue<TPosition::VECOUT, 1>;
+
+LocalTensor<float> Loaded(Run& run, InQueue& queue) {
+    LocalTensor<float> x = queue.AllocTensor<float>();
+    DataCopy(x, run.In<float>(), kCount);
+    queue.EnQue(x);
+    return queue.DeQue<float>();
+}
+
+std::vector<Pair> Tensors() {
+    return {
+        {"free-without-alloc",
+         "a tensor is freed that no queue has handed out",
+         {"FreeTensor", "VECIN queue", "of UB"},
+         Aiv(),
+         [](Run& run) {
+             TPipe pipe;
+             InQueue in;
+             pipe.InitBuffer(in, 1, kBytes);
+             auto other = Ub(pipe);
+             auto x = Loaded(run, in);
+             run.Next();
+             in.FreeTensor(run.fixed() ? x : other);
+             if (!run.fixed()) in.FreeTensor(x);
+         }},
+        {"double-free",
+         "a tensor is freed twice",
+         {"FreeTensor of ", "has been freed by FreeTensor of "},
+         Aiv(),
+         [](Run& run) {
+             TPipe pipe;
+             InQueue in;
+             pipe.InitBuffer(in, 1, kBytes);
+             auto x = Loaded(run, in);
+             if (!run.fixed()) in.FreeTensor(x);
+             run.Next();
+             in.FreeTensor(x);
+         }},
+        {"use-after-free",
+         "a vector instruction reads a tensor that is freed",
+         {"Muls: ", "FreeTensor of "},
+         Aiv(),
+         [](Run& run) {
+             TPipe pipe;
+             InQueue in;
+             pipe.InitBuffer(in, 1, kBytes);
+             auto x = Loaded(run, in);
+             const auto y = Ub(pipe);
+             if (!run.fixed()) in.FreeTensor(x);
+             run.Next();
+             Muls(y, x, 2.0F, kCount);
+             if (run.fixed()) in.FreeTensor(x);
+         }},
+        // The stale tensor has the address of the new one, and all its bytes are written.
+        {"use-after-free",
+         "a vector instruction reads a freed tensor whose buffer another one has",
+         {"Muls: ", "another tensor has it since "},
+         Aiv(),
+         [](Run& run) {
+             TPipe pipe;
+             InQueue in;
+             pipe.InitBuffer(in, 1, kBytes);
+             auto stale = Loaded(run, in);
+             in.FreeTensor(stale);
+             auto x = Loaded(run, in);
+             const auto y = Ub(pipe);
+             run.Next();
+             Muls(y, run.fixed() ? x : stale, 2.0F, kCount);
+             in.FreeTensor(x);
+         }},
+        {"tensor-not-freed",
+         "a tensor of a queue is never freed",
+         {"never freed"},
+         Aiv(),
+         [](Run& run) {
+             TPipe pipe;
+             InQueue in;
+             pipe.InitBuffer(in, 1, kBytes);
+             run.Next();
+             auto x = in.AllocTensor<float>();
+             if (run.fixed()) in.FreeTensor(x);
+         }},
+    };
+}
+
+template <typename Queue>
+void TwoInARow(Run& run) {
+    TPipe pipe;
+    Queue in;
+    pipe.InitBuffer(in, 2, kBytes);
+    auto a = in.template AllocTensor<float>();
+    auto b = in.template AllocTensor<float>();
+    in.EnQue(a);
+    run.Next();
+    in.EnQue(b);
+    a = in.template DeQue<float>();
+    b = in.template DeQue<float>();
+    in.FreeTensor(a);
+    in.FreeTensor(b);
+}
+
+std::vector<Pair> Traffic() {
+    return {
+        {"queue-no-buffer",
+         "a third tensor is asked for of a queue of two buffers",
+         {"VECIN queue", "none of whose 2 buffers"},
+         Aiv(),
+         [](Run& run) {
+             TPipe pipe;
+             TQue<TPosition::VECIN, 2> in;
+             pipe.InitBuffer(in, run.fixed() ? 3 : 2, kBytes);
+             LocalTensor<float> tensors[3];
+             for (auto& tensor : tensors) {
+                 run.Next();
+                 tensor = in.AllocTensor<float>();
+             }
+             for (auto& tensor : tensors) in.FreeTensor(tensor);
+         }},
+        {"queue-empty",
+         "a tensor is taken from a queue that nothing was put into",
+         {"VECIN queue"},
+         Aiv(),
+         [](Run& run) {
+             TPipe pipe;
+             InQueue in;
+             pipe.InitBuffer(in, 1, kBytes);
+             auto x = in.AllocTensor<float>();
+             DataCopy(x, run.In<float>(), kCount);
+             if (run.fixed()) in.EnQue(x);
+             run.Next();
+             x = in.DeQue<float>();
+             in.FreeTensor(x);
+         }},
+        {"queue-full",
+         "two tensors are put into a queue of depth 1",
+         {"VECIN queue of depth 1", "holds 1"},
+         Aiv(),
+         [](Run& run) {
+             if (run.fixed()) {
+                 TwoInARow<TQue<TPosition::VECIN, 2>>(run);
+             } else {
+                 TwoInARow<InQueue>(run);
+             }
+         }},
+        {"queue-foreign-tensor",
+         "a tensor is put into a queue that did not hand it out",
+         {"EnQue of ", "VECOUT queue"},
+         Aiv(),
+         [](Run& run) {
+             TPipe pipe;
+             InQueue in;
+             OutQueue out;
+             pipe.InitBuffer(in, 1, kBytes);
+             pipe.InitBuffer(out, 1, kBytes);
+             auto x = Loaded(run, in);
+             auto y = out.AllocTensor<float>();
+             Muls(y, x, 2.0F, kCount);
+             run.Next();
+             out.EnQue(run.fixed() ? y : x);
+             y = out.DeQue<float>();
+             in.FreeTensor(x);
+             out.FreeTensor(y);
+         }},
+        {"queue-order",
+         "a tensor is freed that is still in the queue",
+         {"FreeTensor of ", "DeQue comes first"},
+         Aiv(),
+         [](Run& run) {
+             TPipe pipe;
+             InQueue in;
+             pipe.InitBuffer(in, 1, kBytes);
+             auto x = in.AllocTensor<float>();
+             in.EnQue(x);
+             if (run.fixed()) x = in.DeQue<float>();
+             run.Next();
+             in.FreeTensor(x);
+         }},
+    };
+}
+
+}  // namespace
+
+std::vector<Pair> QueuePairs() {
+    std::vector<Pair> pairs = Tensors();
+    const std::vector<Pair> traffic = Traffic();
+    pairs.insert(pairs.end(), traffic.begin(), traffic.end());
+    return pairs;
+}
+
+}  // namespace twin::checks
