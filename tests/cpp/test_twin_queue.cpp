@@ -391,20 +391,21 @@ TEST(a_queue_counts_its_tensors) {
     CHECK_EQ(seen, (std::vector<int>{10, 11, 11, 1111, 2101, 2100, 11}));
 }
 
-// ---- LaunchConfig::{sync_calls, disabled} ----
+// ---- LaunchConfig::{calls, mutation} ----
 
-// A disabled DeQue or AllocTensor hands out its tensor without waiting; AllocTensor counts from the
-// second use of a buffer on.
-TEST(every_queue_operation_can_be_disabled_and_is_missed) {
+// A DeQue or AllocTensor that is left out hands out its tensor without waiting; AllocTensor counts
+// from the second use of a buffer on.
+TEST(every_queue_operation_can_be_left_out_and_is_missed) {
     Tiles aiv;
     auto config = aiv.Config();
-    std::set<SyncCall> calls;
-    config.sync_calls = &calls;
+    twin::CallLog log;
+    config.calls = &log;
     twin::Launch(config, [&] { Double(aiv, Without::kNothing); });
-    config.sync_calls = nullptr;
+    config.calls = nullptr;
     std::map<std::string, std::string> found;
-    for (const SyncCall& call : calls) {
-        config.disabled = &call;
+    for (const auto& [call, after] : log.calls) {
+        const twin::Mutation mutation = {{call}, twin::MutationKind::kLeaveOut};
+        config.mutation = &mutation;
         found[call.kind] += CodeOf(config, [&] { Double(aiv, Without::kNothing); });
         CHECK(TwinWorks());
     }
@@ -419,5 +420,5 @@ TEST(every_queue_operation_can_be_disabled_and_is_missed) {
         {"FreeTensor<MTE3_V>", "queue-no-buffer"},
     };
     CHECK(found == expected);
-    CHECK_EQ(calls.size(), size_t{8});
+    CHECK_EQ(log.calls.size(), size_t{8});
 }

@@ -310,8 +310,9 @@ void EndQueues() {
     }
     for (QueueBuffer& buffer : all.buffers) {
         if (buffer.idle.id >= 0) {
-            const bool set = core.event_set[buffer.idle.event][buffer.idle.id];
-            Wait(buffer.idle, set, Site{"~TPipe", 0});
+            MetCall met;
+            met.left_out = !core.event_set[buffer.idle.event][buffer.idle.id];
+            Wait(buffer.idle, Site{"~TPipe", 0}, met);
         }
         ReleaseIds(buffer);
     }
