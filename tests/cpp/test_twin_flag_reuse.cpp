@@ -9,22 +9,6 @@
 
 using namespace fixture;
 
-TEST(an_event_id_is_free_again_when_its_wait_is_known_to_be_over) {
-    Aiv aiv;
-    Pair("event-reuse", {"SetFlag<MTE2_V>(0) again", "V is past the WaitFlag", "AIV 0"},
-         aiv.Config(), [&](bool mended, Mark& mark) {
-             TPipe pipe;
-             const auto ub = Ub(pipe);
-             DataCopy(ub, Gm(aiv.in), kCount);
-             SetFlag<HardEvent::MTE2_V>(0);
-             WaitFlag<HardEvent::MTE2_V>(0);
-             Sync<HardEvent::V_MTE2>(mended);
-             mark.Next();
-             SetFlag<HardEvent::MTE2_V>(0);
-             WaitFlag<HardEvent::MTE2_V>(0);
-         });
-}
-
 TEST(what_frees_an_event_id) {
     Aiv aiv;
     const auto code = [&](const auto& between) {
@@ -182,25 +166,4 @@ TEST(the_sixteenth_set_follows_a_signal_back) {
                         }
                     }),
              std::string());
-}
-
-// "须在模式切换前完成前一个模式的所有同步操作", and the core that sets has to know it.
-TEST(a_flag_changes_its_mode_when_all_waits_are_known_to_be_over) {
-    Aiv aiv;
-    Pair("cross-core-flag", {"with mode 2", "with mode 1"}, aiv.Config(KernelKind::kMixAic1Aiv2),
-         [&](bool mended, Mark& mark) {
-             if ASCEND_IS_AIC {
-                 CrossCoreWaitFlag(0);
-                 return;
-             }
-             // The other AIV may not have waited yet when this one goes on.
-             CrossCoreSetFlag<1, PIPE_MTE3>(0);
-             CrossCoreWaitFlag(0);
-             if (mended) {
-                 CrossCoreSetFlag<1, PIPE_MTE3>(1);
-                 CrossCoreWaitFlag(1);
-             }
-             mark.Next();
-             CrossCoreSetFlag<2, PIPE_MTE3>(0);
-         });
 }

@@ -178,121 +178,7 @@ TEST(an_event_orders_its_own_pipes_from_the_set_to_the_wait) {
     });
 }
 
-// Of two loads the event of the first does not cover the second; ids are told apart.
-TEST(an_event_covers_what_was_issued_before_it) {
-    Aiv aiv;
-    Pair("pipe-race", {"Muls on V"}, aiv.Config(), [&](bool mended, Mark& mark) {
-        TPipe pipe;
-        const auto first = Ub(pipe);
-        const auto second = Ub(pipe);
-        const auto to = Ub(pipe);
-        DataCopy(first, Gm(aiv.in), kCount);
-        SetFlag<HardEvent::MTE2_V>(0);
-        DataCopy(second, Gm(aiv.in), kCount);
-        SetFlag<HardEvent::MTE2_V>(1);
-        WaitFlag<HardEvent::MTE2_V>(0);
-        if (mended) WaitFlag<HardEvent::MTE2_V>(1);
-        mark.Next();
-        Muls(to, second, 2.0F, kCount);
-        if (!mended) WaitFlag<HardEvent::MTE2_V>(1);
-    });
-}
-
-// GM between the two transfer pipes of one core.
-TEST(two_pipes_meet_in_gm) {
-    Aiv aiv;
-    Pair("pipe-race", {"DataCopy on MTE2 reads", "GM tensor 'out'", "MTE3"}, aiv.Config(),
-         [&](bool mended, Mark& mark) {
-             TPipe pipe;
-             const auto ub = Ub(pipe);
-             const auto other = Ub(pipe);
-             Duplicate(ub, 1.0F, kCount);
-             Sync<HardEvent::V_MTE3>();
-             DataCopy(Gm(aiv.out), ub, kCount);
-             Sync<HardEvent::MTE3_MTE2>(mended);
-             mark.Next();
-             DataCopy(other, Gm(aiv.out), kCount);
-         });
-    Pair("pipe-race", {"DataCopy on MTE3 writes", "GM tensor 'out'", "which reads them"},
-         aiv.Config(), [&](bool mended, Mark& mark) {
-             TPipe pipe;
-             const auto ub = Ub(pipe);
-             const auto other = Ub(pipe);
-             Duplicate(ub, 1.0F, kCount);
-             Sync<HardEvent::V_MTE3>();
-             DataCopy(other, Gm(aiv.out), kCount);
-             Sync<HardEvent::MTE2_MTE3>(mended);
-             mark.Next();
-             DataCopy(Gm(aiv.out), ub, kCount);
-         });
-}
-
-// One memory under two names, as an op that works in place registers it.
-TEST(two_tensors_of_one_memory_are_one) {
-    Aiv aiv;
-    auto config = Full(KernelKind::kAivOnly, {Input("x", aiv.out), Output("y", aiv.out)});
-    Pair("pipe-race", {"DataCopy on MTE2 reads"}, config, [&](bool mended, Mark& mark) {
-        TPipe pipe;
-        const auto ub = Ub(pipe);
-        const auto other = Ub(pipe);
-        Duplicate(ub, 1.0F, kCount);
-        Sync<HardEvent::V_MTE3>();
-        DataCopy(Gm(aiv.out), ub, kCount);
-        Sync<HardEvent::MTE3_MTE2>(mended);
-        mark.Next();
-        DataCopy(other, Gm(aiv.out), kCount);
-    });
-}
-
 // ---- pipe-race: two pipes of an AIC ----
-
-namespace {
-
-/// A matrix product with each of its hand-overs present or not, in both turns of the loop.
-enum class Step { kMte2Mte1, kMte1M, kMFix, kMte1Mte2, kMMte1, kFixM, kNone };
-
-void ProductLoop(Aic& aic, Step missing, Mark& mark) {
-    Cube cube;
-    for (int turn = 0; turn < 2; ++turn) {
-        const bool again = turn == 1;
-        Sync<HardEvent::MTE1_MTE2>(again && missing != Step::kMte1Mte2);
-        if (again) PipeBarrier<PIPE_MTE2>();
-        mark.Next();
-        DataCopy(cube.l1, Gm(aic.in), 256);
-        Sync<HardEvent::MTE2_MTE1>(missing != Step::kMte2Mte1);
-        Sync<HardEvent::M_MTE1>(again && missing != Step::kMMte1);
-        if (again) PipeBarrier<PIPE_MTE1>();
-        mark.Next();
-        LoadData(cube.l0a, cube.l1, Fractals());
-        mark.Next();
-        LoadData(cube.l0b, cube.l1, Fractals());
-        Sync<HardEvent::MTE1_M>(missing != Step::kMte1M);
-        Sync<HardEvent::FIX_M>(again && missing != Step::kFixM);
-        if (again) PipeBarrier<PIPE_M>();
-        mark.Next();
-        Mmad(cube.l0c, cube.l0a, cube.l0b, Shape(16, 16, 16));
-        Sync<HardEvent::M_FIX>(missing != Step::kMFix);
-        mark.Next();
-        Fixpipe(Gm(aic.out)[turn * 256], cube.l0c, StoreRows(16));
-    }
-}
-
-}  // namespace
-
-TEST(every_hand_over_of_a_product_needs_its_event) {
-    const auto without = [](Step missing, std::initializer_list<std::string> parts) {
-        Aic aic;
-        Pair("pipe-race", parts, aic.Config(), [&](bool mended, Mark& mark) {
-            ProductLoop(aic, mended ? Step::kNone : missing, mark);
-        });
-    };
-    without(Step::kMte2Mte1, {"LoadData on MTE1 reads", "of L1", "SetFlag<MTE2_MTE1>"});
-    without(Step::kMte1M, {"Mmad on M reads", "of L0A", "SetFlag<MTE1_M>"});
-    without(Step::kMFix, {"Fixpipe on FIX reads", "of L0C", "SetFlag<M_FIX>"});
-    without(Step::kFixM, {"Mmad on M writes", "of L0C", "which reads them", "SetFlag<FIX_M>"});
-    without(Step::kMMte1, {"LoadData on MTE1 writes", "of L0A", "which reads them"});
-    without(Step::kMte1Mte2, {"DataCopy on MTE2 writes", "of L1", "which reads them"});
-}
 
 // Fixpipe takes its scales from L1: an event of its own, in both directions.
 TEST(scales_of_the_fixpipe_need_an_event) {
@@ -328,38 +214,6 @@ TEST(scales_of_the_fixpipe_need_an_event) {
 }
 
 // ---- missing-barrier ----
-
-TEST(vector_after_vector_needs_a_barrier) {
-    const auto pair = [](std::initializer_list<std::string> parts, const auto& first,
-                         const auto& second) {
-        Aiv aiv;
-        Pair("missing-barrier", parts, aiv.Config(), [&](bool mended, Mark& mark) {
-            TPipe pipe;
-            const auto a = Ub(pipe);
-            const auto b = Ub(pipe);
-            Duplicate(a, 1.0F, kCount);
-            Duplicate(b, 1.0F, kCount);
-            PipeBarrier<PIPE_V>();
-            first(a, b);
-            if (mended) PipeBarrier<PIPE_V>();
-            second(a, b, mark);
-        });
-    };
-    using Tensor = LocalTensor<float>;
-    const auto write_a = [](const Tensor& a, const Tensor&) { Duplicate(a, 2.0F, kCount); };
-    const auto read_a = [](const Tensor& a, const Tensor& b) { Muls(b, a, 2.0F, kCount); };
-    const auto then_write_a = [](const Tensor& a, const Tensor&, Mark& mark) {
-        mark.Next();
-        Duplicate(a, 3.0F, kCount);
-    };
-    const auto then_read_a = [](const Tensor& a, const Tensor& b, Mark& mark) {
-        mark.Next();
-        Muls(b, a, 2.0F, kCount);
-    };
-    pair({"Muls on V reads", "which writes them", "PipeBarrier<PIPE_V>"}, write_a, then_read_a);
-    pair({"Duplicate on V writes", "which reads them"}, read_a, then_write_a);
-    pair({"Duplicate on V writes", "which writes them"}, write_a, then_write_a);
-}
 
 // One instruction in place is one access; two of them are not.
 TEST(an_instruction_in_place_is_in_order_with_itself) {
@@ -417,50 +271,6 @@ TEST(what_stands_in_for_a_barrier) {
              std::string());
     CHECK_EQ(code([] { PipeBarrier<PIPE_MTE2>(); }, false), std::string("missing-barrier"));
     CHECK_EQ(code([] { Sync<HardEvent::V_MTE2>(); }, false), std::string("missing-barrier"));
-}
-
-TEST(a_transfer_onto_an_earlier_one_needs_a_barrier) {
-    Aiv aiv;
-    Pair("missing-barrier", {"DataCopy on MTE2 writes", "PipeBarrier<PIPE_MTE2>"}, aiv.Config(),
-         [&](bool mended, Mark& mark) {
-             TPipe pipe;
-             const auto ub = Ub(pipe);
-             DataCopy(ub, Gm(aiv.in), kCount);
-             if (mended) PipeBarrier<PIPE_MTE2>();
-             mark.Next();
-             DataCopy(ub, Gm(aiv.in)[kCount], kCount);
-         });
-    Pair("missing-barrier", {"DataCopy on MTE3 writes", "GM tensor 'out'"}, aiv.Config(),
-         [&](bool mended, Mark& mark) {
-             TPipe pipe;
-             const auto ub = Ub(pipe);
-             Duplicate(ub, 1.0F, kCount);
-             Sync<HardEvent::V_MTE3>();
-             DataCopy(Gm(aiv.out), ub, kCount);
-             if (mended) PipeBarrier<PIPE_MTE3>();
-             mark.Next();
-             DataCopy(Gm(aiv.out)[8], ub, 8);
-         });
-    Aic aic;
-    Pair("missing-barrier", {"LoadData on MTE1 writes", "of L0A"}, aic.Config(),
-         [&](bool mended, Mark& mark) {
-             Cube cube;
-             DataCopy(cube.l1, Gm(aic.in), 256);
-             Sync<HardEvent::MTE2_MTE1>();
-             LoadData(cube.l0a, cube.l1, Fractals());
-             if (mended) PipeBarrier<PIPE_MTE1>();
-             mark.Next();
-             LoadData(cube.l0a, cube.l1, Fractals());
-         });
-    Pair("missing-barrier", {"Fixpipe on FIX writes", "GM tensor 'out'"}, aic.Config(),
-         [&](bool mended, Mark& mark) {
-             Cube cube;
-             FillL0c(cube, aic.in);
-             Fixpipe(Gm(aic.out), cube.l0c, StoreRows(16));
-             if (mended) PipeBarrier<PIPE_FIX>();
-             mark.Next();
-             Fixpipe(Gm(aic.out), cube.l0c, StoreRows(16));
-         });
 }
 
 // Mmad, constraints: below m / 16 * n / 16 = 10 a product that adds to the last one needs

@@ -1,5 +1,5 @@
-// Kernels for the sanitizer of the twin: every check has one that is wrong and the same kernel put
-// right.
+// Kernels for the sanitizer of the twin, beyond those of csrc/twin/checks: one that is wrong, and
+// the same kernel put right.
 #pragma once
 
 #include <cstdint>
@@ -30,9 +30,15 @@ using AscendC::PipeBarrier;
 using AscendC::SetFlag;
 using AscendC::WaitFlag;
 using twin::SanitizeMode;
-
-constexpr auto kUb = TPosition::VECCALC;
-constexpr uint32_t kCount = 64;  ///< floats of a UB buffer in most kernels here: 256 bytes
+using twin::checks::All;
+using twin::checks::Cube;
+using twin::checks::Fractals;
+using twin::checks::kCount;
+using twin::checks::kUb;
+using twin::checks::Ones;
+using twin::checks::StoreRows;
+using twin::checks::Sync;
+using twin::checks::Ub;
 
 /// The line that the report has to name: kernels call Next() right above it. What one core marks
 /// another one may mark over, but a report stops all of them at its own line.
@@ -90,17 +96,6 @@ std::string CodeOf(const twin::LaunchConfig& config, const Kernel& kernel) {
     return "";
 }
 
-template <HardEvent event>
-void Sync(bool on = true, int id = 0) {
-    if (!on) return;
-    SetFlag<event>(id);
-    WaitFlag<event>(id);
-}
-
-inline void All() { PipeBarrier<PIPE_ALL>(); }
-
-inline LocalTensor<float> Ub(TPipe& pipe) { return Allocate<kUb, float>(pipe, kCount); }
-
 /// GM of a vector kernel.
 struct Aiv {
     std::vector<float> in = std::vector<float>(4 * kCount, 1.0F);
@@ -111,45 +106,8 @@ struct Aiv {
     }
 };
 
-/// The buffers of a cube core for one product; A and B come from the same L1.
-struct Cube {
-    TPipe pipe;
-    LocalTensor<half> l1, l0a, l0b;
-    LocalTensor<float> l0c;
-
-    explicit Cube(uint32_t rows = 16)
-        : l1(Allocate<kL1, half>(pipe, rows * 16)),
-          l0a(Allocate<kL0a, half>(pipe, rows * 16)),
-          l0b(Allocate<kL0b, half>(pipe, 256)),
-          l0c(Allocate<kL0c, float>(pipe, rows * 16)) {}
-};
-
-inline AscendC::LoadData2DParams Fractals(uint32_t count = 1) {
-    AscendC::LoadData2DParams params;
-    params.repeatTimes = static_cast<uint8_t>(count);
-    params.srcStride = 1;
-    return params;
-}
-
-inline AscendC::FixpipeParamsV220 StoreRows(uint16_t rows) {
-    AscendC::FixpipeParamsV220 params;
-    params.nSize = 16;
-    params.mSize = rows;
-    params.srcStride = static_cast<uint16_t>(Blocks(rows, 16) * 16);
-    params.dstStride = 16;
-    return params;
-}
-
 /// A product of 16 x 16 in L0C, everything before it complete.
-inline void FillL0c(Cube& cube, std::vector<half>& in) {
-    DataCopy(cube.l1, Gm(in), 256);
-    All();
-    LoadData(cube.l0a, cube.l1, Fractals());
-    LoadData(cube.l0b, cube.l1, Fractals());
-    All();
-    Mmad(cube.l0c, cube.l0a, cube.l0b, Shape(16, 16, 16));
-    All();
-}
+inline void FillL0c(Cube& cube, std::vector<half>& in) { twin::checks::FillL0c(cube, Gm(in)); }
 
 struct Aic {
     std::vector<half> in = std::vector<half>(16 * 256, Half(1.0F));
@@ -159,13 +117,5 @@ struct Aic {
         return Full(kind, {Input("in", in), Output("out", out)}, blocks);
     }
 };
-
-/// An AIV of a group: UB full of ones, complete.
-inline LocalTensor<float> Ones(TPipe& pipe) {
-    const auto ub = Ub(pipe);
-    Duplicate(ub, 1.0F, kCount);
-    All();
-    return ub;
-}
 
 }  // namespace fixture

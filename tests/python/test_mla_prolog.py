@@ -236,6 +236,7 @@ def test_chips(chip, nz):
         check_values(model_case("glm-4-moe-lite", 4, 2, nz=nz))
 
 
+@pytest.mark.large
 @pytest.mark.parametrize("dtype", DTYPES, ids=case_id)
 @pytest.mark.parametrize(
     "case", [ODD, model_case("deepseek-v3", 16, 2), model_case("glm-5", 16, 17, nz=WEIGHTS)]

@@ -273,6 +273,7 @@ def test_chips(chip, nz):
         check_values(model_case("glm-4-moe-lite", 10, 2, nz=nz))
 
 
+@pytest.mark.large
 @pytest.mark.parametrize("dtype", DTYPES, ids=case_id)
 @pytest.mark.parametrize(
     "case",

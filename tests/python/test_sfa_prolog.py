@@ -227,6 +227,7 @@ def test_chips(chip, nz):
         check(replace(ODD, nz=nz, tokens=2, indexer_rope_interleaved=True))
 
 
+@pytest.mark.large
 @pytest.mark.parametrize("dtype", DTYPES, ids=case_id)
 @pytest.mark.parametrize(
     "case",

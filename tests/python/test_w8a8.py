@@ -363,6 +363,7 @@ def test_chips(chip, quant):
         check_values(replace(VALUES, quant=quant, bias="float32"))
 
 
+@pytest.mark.large
 @pytest.mark.parametrize("quant", BOTH, ids=case_id)
 def test_bits_depend_on_nothing_but_the_inputs(quant):
     """Neither on the run nor on what is prefetched."""
