@@ -103,8 +103,8 @@ private:
     }
 
     // What is ordered after a read is ordered after all earlier ones of the same reader. But where
-    // the current instruction works in place, its own read does not order its write after any:
-    // those that nothing orders before it stay, as far as no later one covers them.
+    // the current instruction works in place, its own read does not order its write after any: the
+    // last one before it stays, unless something orders the two.
     template <typename Rules>
     void Read(Cell& cell, uint64_t start, uint32_t bytes, Rules& rules) {
         Check(cell.write, true, start, bytes, rules);
@@ -114,25 +114,38 @@ private:
             }
         }
         const uint32_t reader = rules.Reader(rules.current());
-        Entry last;
-        const auto earlier = [&](const Entry& entry) {
-            return (entry.bytes & bytes) != 0 && entry.instruction != rules.current() &&
-                   rules.Reader(entry.instruction) == reader;
-        };
-        const auto keep_last = [&](const Entry& entry) {
-            if (earlier(entry) && entry.instruction > last.instruction) last = entry;
-        };
-        keep_last(cell.read);
-        if (cell.more != 0) {
-            for (const Entry& entry : lists_[cell.more].reads) keep_last(entry);
+        uint32_t newer = rules.current();
+        uint32_t open = bytes;  // whose last read before the current one has not come up
+        while (open != 0) {
+            uint32_t last = 0;
+            const auto keep_last = [&](const Entry& entry) {
+                if ((entry.bytes & open) != 0 && entry.instruction < newer &&
+                    entry.instruction > last && rules.Reader(entry.instruction) == reader) {
+                    last = entry.instruction;
+                }
+            };
+            ForReads(cell, keep_last);
+            if (last == 0) break;
+            uint32_t covered = 0;
+            ForReads(cell, [&](const Entry& entry) {
+                if (entry.instruction == last) covered |= entry.bytes & open;
+            });
+            const bool ordered = rules.Ordered(last);
+            Remove(cell, &Cell::read, &Lists::reads, covered, [&](const Entry& entry) {
+                return (entry.instruction < last || (ordered && entry.instruction == last)) &&
+                       rules.Reader(entry.instruction) == reader;
+            });
+            open &= ~covered;
+            newer = last;
         }
-        Remove(cell, &Cell::read, &Lists::reads, bytes, [&](const Entry& entry) {
-            if (!earlier(entry)) return false;
-            const bool covered = (entry.bytes & bytes & ~last.bytes) == 0;
-            return (entry.instruction != last.instruction && covered) ||
-                   rules.Ordered(entry.instruction);
-        });
         Add(cell, &Cell::read, &Lists::reads, {rules.current(), bytes});
+    }
+
+    template <typename Visit>
+    void ForReads(const Cell& cell, const Visit& visit) const {
+        visit(cell.read);
+        if (cell.more == 0) return;
+        for (const Entry& entry : lists_[cell.more].reads) visit(entry);
     }
 
     template <typename Which>
