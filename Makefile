@@ -18,9 +18,13 @@ BENCH := $(BIN)/python -m ascend_prefetch bench mla_prolog --dtype bf16
 # Tests of the ops' results, which run a second time with the twin as a sanitizer.
 SANITIZED := $(patsubst %,tests/python/test_%.py,mla_prolog sfa_prolog o_proj w8a8 w8a8_prolog prolog_caches prefetch)
 
+# Tests of bad input, which run a second time with the compiler's sanitizers.
+BORDERS := $(patsubst %,tests/python/test_%.py,mla_prolog_errors sfa_prolog_errors o_proj_errors prefetch_errors w8a8_errors checkpoint_borders)
+ASAN := build-asan
+
 override export CMAKE_ARGS := -DASCEND_PREFETCH_WERROR=$(WERROR) $(CMAKE_ARGS)
 
-.PHONY: build run bench test lint format clean distclean extension
+.PHONY: build run bench test test-asan lint format clean distclean extension
 
 build: extension
 	$(BIN)/cmake --build build
@@ -38,6 +42,19 @@ test: lint build
 	$(BIN)/python -m pytest
 	ASCEND_PREFETCH_SANITIZE=full $(BIN)/python -m pytest -m 'not large' $(SANITIZED)
 
+# The host code with the compiler's address and undefined-behaviour sanitizers: all C++ tests, then the
+# module, from a copy of the package, with the tests that give the ops and readers bad input.
+test-asan: $(VENV)/.installed-test
+	$(BIN)/cmake -S . -B $(ASAN) -G Ninja -DPython_EXECUTABLE=$(abspath $(BIN))/python \
+		-DASCEND_PREFETCH_SANITIZE=ON -DASCEND_PREFETCH_WERROR=$(WERROR) -DCMAKE_CXX_FLAGS_RELEASE=-O1
+	$(BIN)/cmake --build $(ASAN)
+	ASCEND_PREFETCH_BUILD_DIR=$(ASAN) $(BIN)/python -m pytest tests/python/test_cpp.py
+	rm -rf $(ASAN)/package
+	cp -r python $(ASAN)/package
+	cp $(ASAN)/csrc/python/_C*.so $(ASAN)/package/ascend_prefetch/
+	LD_PRELOAD="$$($(CXX) -print-file-name=libasan.so) $$($(CXX) -print-file-name=libstdc++.so)" \
+		ASAN_OPTIONS=detect_leaks=0 PYTHONPATH=$(ASAN)/package $(BIN)/python -m pytest $(BORDERS)
+
 lint: $(VENV)/.installed-test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -49,7 +66,7 @@ format: $(VENV)/.installed-test
 	$(BIN)/clang-format -i $(CPP_FILES)
 
 clean:
-	rm -rf build dist python/*.egg-info python/ascend_prefetch/_C*.so
+	rm -rf build $(ASAN) dist python/*.egg-info python/ascend_prefetch/_C*.so
 
 distclean: clean
 	rm -rf $(VENV)

@@ -1,7 +1,9 @@
 #include "plan/plan_o_proj.h"
 
 #include <algorithm>
+#include <string>
 
+#include "plan/require.h"
 #include "plan/units.h"
 #include "plan/workspace.h"
 
@@ -29,9 +31,20 @@ uint64_t UbBytes(const OProjPlan& plan) {
     return rows + dequantiser + quantiser;
 }
 
+void Check(const OProjProblem& problem) {
+    Require(problem.tokens > 0 && problem.tokens <= kMostTokens, "tokens",
+            "1 to " + std::to_string(kMostTokens), problem.tokens);
+    Require(problem.hidden_size > 0, "hidden size", "at least 1", problem.hidden_size);
+    if (problem.kv_lora_rank == 0) return;
+    Require(problem.heads > 0, "heads", "at least 1", problem.heads);
+    Require(problem.value_columns % problem.heads == 0, "value columns",
+            "a multiple of the " + std::to_string(problem.heads) + " heads", problem.value_columns);
+}
+
 }  // namespace
 
 OProjPlan PlanOProj(const OProjProblem& problem, const arch::Chip& chip) {
+    Check(problem);
     OProjPlan plan{};
     const bool quantised = problem.o_proj.quantised();
     plan.tokens = problem.tokens;

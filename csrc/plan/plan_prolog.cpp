@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "plan/require.h"
 #include "plan/units.h"
 #include "plan/workspace.h"
 
@@ -18,13 +19,6 @@ constexpr uint32_t kFloatBytes = sizeof(float);
 constexpr uint32_t kRopeHeads = 16;
 // Elements of a step that handles whole heads: as wide as the latents of the known models.
 constexpr uint32_t kStepElements = 2048;
-
-void Require(bool condition, const std::string& quantity, const std::string& expected,
-             uint64_t actual) {
-    if (condition) return;
-    throw std::invalid_argument(quantity + ": expected " + expected + ", got " +
-                                std::to_string(actual));
-}
 
 void RequireRank(const std::string& quantity, uint32_t rank, uint32_t most) {
     Require(rank > 0 && rank % kLanes == 0 && rank <= most, quantity,

@@ -1,0 +1,18 @@
+// How planners refuse a quantity.
+#pragma once
+
+#include <cstdint>
+#include <stdexcept>
+#include <string>
+
+namespace plan {
+
+/// Throws std::invalid_argument "<quantity>: expected <expected>, got <actual>" unless `condition`.
+inline void Require(bool condition, const std::string& quantity, const std::string& expected,
+                    uint64_t actual) {
+    if (condition) return;
+    throw std::invalid_argument(quantity + ": expected " + expected + ", got " +
+                                std::to_string(actual));
+}
+
+}  // namespace plan
