@@ -188,6 +188,7 @@ def test_float32_sums():
 # --- tensor parallelism ---
 
 
+@pytest.mark.large
 @pytest.mark.parametrize("dtype", DTYPES, ids=case_id)
 @pytest.mark.parametrize("tp", [1, 2, 4, 8, 16])
 def test_partial_sums_of_ranks(tp, dtype):
@@ -264,6 +265,7 @@ def test_a_row_depends_on_its_token_alone():
 # --- runs ---
 
 
+@pytest.mark.large
 @pytest.mark.parametrize("chip", CHIPS)
 @pytest.mark.parametrize("nz", [(), WEIGHTS], ids=case_id)
 def test_chips(chip, nz):

@@ -79,6 +79,7 @@ def test_layouts(layout, block_size, dtype, slot_dtype):
     check(replace(ODD, tokens=18, **options))
 
 
+@pytest.mark.large
 @pytest.mark.parametrize("dtype", DTYPES, ids=case_id)
 @pytest.mark.parametrize("gap", [0, 1, 16, 1000])
 @pytest.mark.parametrize("base", [ODD, SPARSE], ids=["mla", "sfa"])

@@ -64,6 +64,7 @@ def test_o_proj_tokens(tokens, nz, quant):
     check_values(replace(VALUES, tokens=tokens, quant=quant, nz=nz))
 
 
+@pytest.mark.large
 @pytest.mark.parametrize("quant", BOTH, ids=case_id)
 @pytest.mark.parametrize("nz", [(), ("o_proj_weight",)], ids=["nd", "nz"])
 @pytest.mark.parametrize(

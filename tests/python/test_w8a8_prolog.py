@@ -130,6 +130,7 @@ def test_mixed_layers(quants):
         check_prolog(replace(MLA, nz=LAYERS[1:2]), quants)
 
 
+@pytest.mark.large
 @pytest.mark.parametrize("quant", BOTH, ids=case_id)
 @pytest.mark.parametrize("dtype", DTYPES, ids=case_id)
 @pytest.mark.parametrize(
