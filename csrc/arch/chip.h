@@ -33,6 +33,11 @@ struct Chip {
 /// Buffers of a core of architecture dav-c220 (NPU arch 2201), in bytes; published (INI, AD).
 constexpr uint32_t kUbBytes = 192 * 1024;
 constexpr uint32_t kL1Bytes = 512 * 1024;
+/// What kernels may take of them: the framework keeps 256 bytes of UB and of L1, and 8 KiB of UB
+/// for some of its functions (AD, 硬件实现/架构规格/NPU架构版本2201; published). The 8 KiB come
+/// back with the compiler option --cce-disable-asc-reserved-ubuf, which nothing here relies on.
+constexpr uint32_t kUsableUbBytes = kUbBytes - 256 - 8 * 1024;
+constexpr uint32_t kUsableL1Bytes = kL1Bytes - 256;
 constexpr uint32_t kL0aBytes = 64 * 1024;
 constexpr uint32_t kL0bBytes = 64 * 1024;
 constexpr uint32_t kL0cBytes = 128 * 1024;

@@ -100,7 +100,7 @@ GemmBuffers PlanGemmBuffers(const std::vector<GemmPlan>& plans) {
         buffers.l0c_slot_bytes = std::max(
             buffers.l0c_slot_bytes, rows * plan.tile_n * static_cast<uint32_t>(sizeof(float)));
     }
-    if (buffers.b_slots * buffers.b_slot_bytes + 2 * buffers.a_slot_bytes > arch::kL1Bytes ||
+    if (buffers.b_slots * buffers.b_slot_bytes + 2 * buffers.a_slot_bytes > arch::kUsableL1Bytes ||
         2 * buffers.l0c_slot_bytes > arch::kL0cBytes) {
         throw std::logic_error("the tiles of these GEMMs do not fit a core");
     }

@@ -90,7 +90,7 @@ OProjPlan PlanOProj(const OProjProblem& problem, const arch::Chip& chip) {
     }
     plan.workspace_bytes = workspace.Bytes();
 
-    WarmPlanner planner(chip, problem.prefetch, arch::kUbBytes - UbBytes(plan));
+    WarmPlanner planner(chip, problem.prefetch, arch::kUsableUbBytes - UbBytes(plan));
     // Its own weight while W_UV streams; without that phase the cube asks for it at once.
     if (plan.has_v_up != 0) planner.GroupShare(plan.o_proj, plan.v_up);
     plan.while_o_proj = planner.RegionWindows({WeightBytes(plan.o_proj)}).front();

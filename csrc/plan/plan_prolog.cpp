@@ -231,10 +231,10 @@ PrologPlan PlanProlog(const PrologProblem& problem, const arch::Chip& chip) {
                            problem.qkv_a.quantised() || problem.q_b.quantised() ||
                            problem.indexer.wq_b.quantised();
     const uint64_t ub_bytes = UbBytes(plan, quantised);
-    if (ub_bytes > arch::kUbBytes) {
+    if (ub_bytes > arch::kUsableUbBytes) {
         throw std::logic_error("the rows of a vector core do not fit its UB");
     }
-    PlanWindows(plan, problem, chip, arch::kUbBytes - ub_bytes);
+    PlanWindows(plan, problem, chip, arch::kUsableUbBytes - ub_bytes);
     return plan;
 }
 

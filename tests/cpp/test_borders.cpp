@@ -103,7 +103,8 @@ void CheckGemm(const GemmPlan& gemm, const GemmBuffers& buffers) {
     CHECK(rows * gemm.tile_n * 4 <= buffers.l0c_slot_bytes);
     CHECK(gemm.tile_n * gemm.l0_k * gemm.element_bytes <= arch::kL0bBytes / 2);
     CHECK(rows * gemm.l0_k * gemm.element_bytes <= arch::kL0aBytes / 2);
-    CHECK(buffers.b_slots * buffers.b_slot_bytes + 2 * buffers.a_slot_bytes <= arch::kL1Bytes);
+    CHECK(buffers.b_slots * buffers.b_slot_bytes + 2 * buffers.a_slot_bytes <=
+          arch::kUsableL1Bytes);
     CHECK(2 * buffers.l0c_slot_bytes <= arch::kL0cBytes);
 }
 
@@ -201,7 +202,7 @@ TEST(prologs_of_any_shape_are_refused_or_fit) {
         CheckGemm(plan.qkv_a, plan.buffers);
         CheckGemm(plan.q_b, plan.buffers);
         CheckGemm(plan.absorb, plan.buffers);
-        CHECK(uint64_t{plan.warm.pad_slots} * plan.warm.pad_slot_bytes <= arch::kUbBytes);
+        CHECK(uint64_t{plan.warm.pad_slots} * plan.warm.pad_slot_bytes <= arch::kUsableUbBytes);
         ++planned;
     });
     CHECK(planned > 100);
@@ -228,7 +229,7 @@ TEST(output_projections_of_any_shape_are_refused_or_fit) {
         if (!Planned([&] { plan = plan::PlanOProj(problem, AnyChip(random)); })) return;
         if (plan.has_v_up != 0) CheckGemm(plan.v_up, plan.buffers);
         CheckGemm(plan.o_proj, plan.buffers);
-        CHECK(uint64_t{plan.warm.pad_slots} * plan.warm.pad_slot_bytes <= arch::kUbBytes);
+        CHECK(uint64_t{plan.warm.pad_slots} * plan.warm.pad_slot_bytes <= arch::kUsableUbBytes);
         ++planned;
     });
     CHECK(planned > 100);

@@ -66,7 +66,7 @@ TEST(tiles_fit_the_buffers_of_a_core) {
                 plan::PlanProlog(DeepSeekV3(tokens, tp), arch::FindChip("Ascend910_9391"));
             const GemmBuffers& buffers = plan.buffers;
             CHECK(buffers.b_slots * buffers.b_slot_bytes + 2 * buffers.a_slot_bytes <=
-                  arch::kL1Bytes);
+                  arch::kUsableL1Bytes);
             CHECK(2 * buffers.l0c_slot_bytes <= arch::kL0cBytes);
             for (const GemmPlan& gemm : {plan.qkv_a, plan.q_b, plan.absorb}) {
                 const uint32_t rows = (gemm.tile_m + 15) / 16 * 16;

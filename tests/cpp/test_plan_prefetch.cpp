@@ -82,7 +82,7 @@ TEST(chunks_cover_all_regions_and_the_pads_fit) {
                      (bytes + warm.chunk_bytes - 1) / warm.chunk_bytes + 1);
             CHECK_EQ(warm.pad_slot_bytes, warm.chunk_bytes);
             CHECK(warm.pad_slots >= 2);
-            CHECK(warm.pad_slots * warm.pad_slot_bytes <= arch::kUbBytes);
+            CHECK(warm.pad_slots * warm.pad_slot_bytes <= arch::kUsableUbBytes);
             CHECK_EQ(warm.group_chunks, 0u);
         }
     }

@@ -51,7 +51,7 @@ TEST(usage_is_the_most_of_any_core_at_once) {
         TPipe pipe;
         Allocate<TPosition::VECCALC, float>(pipe, 100);  // 400 bytes
     });
-    CHECK_EQ(Text(usage), std::string("UB 1280/196608 L1 512/524288 L0A 1024/65536 "
+    CHECK_EQ(Text(usage), std::string("UB 1280/188160 L1 512/524032 L0A 1024/65536 "
                                       "L0B 2048/65536 L0C 2048/131072 BT 0/1024 FB 0/2048 "));
 }
 
@@ -61,7 +61,7 @@ TEST(buffers_that_no_core_has_have_no_capacity) {
         Allocate<TPosition::VECCALC, float>(pipe, 8);
     });
     CHECK_EQ(Text(usage),
-             std::string("UB 32/196608 L1 0/0 L0A 0/0 L0B 0/0 L0C 0/0 BT 0/0 FB 0/0 "));
+             std::string("UB 32/188160 L1 0/0 L0A 0/0 L0B 0/0 L0C 0/0 BT 0/0 FB 0/0 "));
 }
 
 TEST(a_launch_that_fails_says_what_it_took) {

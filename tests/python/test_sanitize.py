@@ -90,7 +90,7 @@ def test_sanitize_prints_the_contract(capsys, few_ops):
     assert set(kernels) == {"o_proj_bf16", "prefetch"}
     for buffers in kernels.values():
         assert all(0 <= usage["peak"] <= usage["capacity"] for usage in buffers.values())
-        assert buffers["UB"]["capacity"] == 192 * 1024
+        assert buffers["UB"]["capacity"] == 188160
     assert kernels["o_proj_bf16"]["L0C"]["peak"] > 0 == kernels["prefetch"]["L0C"]["peak"]
     assert re.fullmatch(
         r"\[1/2\] o_proj: clean, \d+\.\d s\n\[2/2\] prefetch: clean, \d+\.\d s\n", printed.err
@@ -107,9 +107,9 @@ def test_sanitize_prints_a_table(capsys, few_ops):
     pairs = sum(int(row[1]) for row in rows)
     rest = lines[1 + len(CODES) :]
     assert re.fullmatch(
-        r"peak use of o_proj_bf16: UB \d+ of 192 KiB, L1 \d+ of 512 KiB, .*", rest[2]
+        r"peak use of o_proj_bf16: UB \d+ of 183.75 KiB, L1 \d+ of 511.75 KiB, .*", rest[2]
     )
-    assert re.fullmatch(r"peak use of prefetch: UB \d+ of 192 KiB", rest[3])
+    assert re.fullmatch(r"peak use of prefetch: UB \d+ of 183.75 KiB", rest[3])
     assert rest[:2] + rest[4:] == [
         "clean in full mode: o_proj",
         "clean in full mode: prefetch",

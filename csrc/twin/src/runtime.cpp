@@ -24,8 +24,8 @@ std::string Format(const char* format, va_list arguments) {
 }
 
 constexpr std::array<uint32_t, kLocalBuffers> kCapacity = {
-    arch::kUbBytes,  arch::kL1Bytes,   arch::kL0aBytes,    arch::kL0bBytes,
-    arch::kL0cBytes, arch::kBiasBytes, arch::kFixpipeBytes};
+    arch::kUsableUbBytes, arch::kUsableL1Bytes, arch::kL0aBytes,    arch::kL0bBytes,
+    arch::kL0cBytes,      arch::kBiasBytes,     arch::kFixpipeBytes};
 
 bool Exists(bool is_aic, int buffer) {
     return is_aic == (buffer != static_cast<int>(TraceBuffer::kUb));

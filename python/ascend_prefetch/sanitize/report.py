@@ -71,7 +71,7 @@ def report_lines(report: dict[str, Any]) -> Iterator[str]:
         yield f"NOT CLEAN: {name}: {text}"
     for kernel, buffers in report["buffers"].items():
         used = [
-            f"{name} {usage['peak'] / 1024:.0f} of {usage['capacity'] / 1024:.0f} KiB"
+            f"{name} {usage['peak'] / 1024:.0f} of {usage['capacity'] / 1024:g} KiB"
             for name, usage in buffers.items()
             if usage["peak"]
         ]
