@@ -126,7 +126,7 @@ TraceFile ReadTrace(const std::string& bytes) {
         throw std::invalid_argument("trace: the core table does not add up");
     for (uint32_t i = 0; i < header.tensor_count; ++i) {
         const auto tensor = reader.Take<twin::TraceTensor>("tensor table");
-        file.tensors.push_back({"", tensor.bytes, tensor.writable != 0});
+        file.tensors.push_back({"", tensor.address, tensor.bytes, tensor.writable != 0});
     }
     for (const auto& core : cores) {
         const char* start = reader.Skip(core.record_count * sizeof(twin::TraceRecord), "records");

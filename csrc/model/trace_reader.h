@@ -10,6 +10,7 @@ namespace model {
 
 struct TraceTensorInfo {
     std::string name;
+    uint64_t address = 0;
     uint64_t bytes = 0;
     bool writable = false;
 };

@@ -1,0 +1,166 @@
+#include "arch/timing_constants.h"
+
+#include <stdexcept>
+
+namespace arch {
+
+namespace {
+
+constexpr double kBytesPerUs = 1e6;  // in a TB/s
+
+/// HBM bandwidth relative to the chip the rates were measured on: 0.8 TB/s against 1.6 (published,
+/// product pages). 0 where no source says.
+double HbmScale(const std::string& chip) {
+    if (chip == "Ascend910B4") return 0.5;
+    if (chip == "Ascend910B4-1" || chip == "Ascend910_9362") return 0;
+    return 1;
+}
+
+}  // namespace
+
+const char* LevelName(Level level) {
+    constexpr const char* kNames[] = {"low", "nominal", "high"};
+    return kNames[static_cast<int>(level)];
+}
+
+const std::vector<TimingConstantInfo>& TimingConstantTable() {
+    using C = TimingConstants;
+    constexpr auto kP = Provenance::kPublished;
+    constexpr auto kD = Provenance::kDerived;
+    constexpr auto kA = Provenance::kAssumed;
+    static const std::vector<TimingConstantInfo> table = {
+        {"hbm_rate",
+         &C::hbm_rate,
+         {1.49, 1.49, 1.48},
+         "TB/s",
+         kP,
+         "ADx data_copy: 302 MB in 202.7 us once, 1208 MB in 816.1 us without a hit"},
+        {"hbm_latency", &C::hbm_latency, {0, 0.1, 0.25}, "us", kA, "not published"},
+        {"l2_rate",
+         &C::l2_rate,
+         {5.96, 5.96, 5.0},
+         "TB/s",
+         kD,
+         "ADx data_copy slices: 906 MB of hits in 354.6 - 202.7 us; official peak 5 to 5.2"},
+        {"l2_capacity",
+         &C::l2_capacity,
+         {1.0, 0.7, 0.67},
+         "share of L2",
+         kD,
+         "PL: gain at 0.67 x capacity, loss at 1.33 x"},
+        {"l2_cube_factor",
+         &C::l2_cube_factor,
+         {1.207, 1.207, 1.207},
+         "times",
+         kD,
+         "ADx data_copy slices into L1: 4.94 TB/s against 5.96 into UB"},
+        {"nd2nz_factor",
+         &C::nd2nz_factor,
+         {1.0585, 1.0585, 1.076},
+         "times",
+         kP,
+         "ADx data_copy into L1: 214.5 us against 202.7; 872.2 us for four times as much"},
+        {"nz_factor",
+         &C::nz_factor,
+         {1.0, 1.0, 1.035},
+         "times",
+         kD,
+         "CAT: 201 MB in 139.6 us, launch included, is at least 1.44 TB/s"},
+        {"nd2nz_row_bytes",
+         &C::nd2nz_row_bytes,
+         {61, 61, 61},
+         "bytes",
+         kD,
+         "ADx data_copy into L1: rows of 128 bytes take 1.32 times as long as rows of 512"},
+        {"copy_row_bytes",
+         &C::copy_row_bytes,
+         {12.4, 12.4, 12.4},
+         "bytes",
+         kD,
+         "ADx data_copy into UB: rows of 128 bytes take 1.09 times as long as rows of 2048"},
+        {"mte2_issue_cycles",
+         &C::mte2_issue_cycles,
+         {20.6, 20.6, 20.6},
+         "cycles",
+         kD,
+         "ADx data_copy: 49152 loads of 128 bytes a core in 548.2 us"},
+        {"cube_load_cycles",
+         &C::cube_load_cycles,
+         {177, 180, 240},
+         "cycles",
+         kP,
+         "KPP: one core, L2 hits, 1 KB in 177 cycles, 4 KB in 240"},
+        {"cube_load_rate",
+         &C::cube_load_rate,
+         {158, 158, 152},
+         "bytes per cycle",
+         kD,
+         "KPP: one core, L2 hits, 512 KB in 3437 cycles"},
+        {"vector_load_cycles", &C::vector_load_cycles, {235, 235, 235}, "cycles", kP, "KPP"},
+        {"vector_load_rate",
+         &C::vector_load_rate,
+         {100, 80, 67},
+         "bytes per cycle",
+         kD,
+         "ADx: 43 to 45 GB/s of one core with 8 KB copies; 67 with all cores"},
+        {"store_cycles",
+         &C::store_cycles,
+         {82, 150, 235},
+         "cycles",
+         kA,
+         "not published; between the fixpipe's and a load's"},
+        {"store_rate", &C::store_rate, {66, 66, 66}, "bytes per cycle", kP, "KPP"},
+        {"fixpipe_cycles", &C::fixpipe_cycles, {82, 82, 82}, "cycles", kP, "KPP"},
+        {"fixpipe_rate", &C::fixpipe_rate, {120, 120, 120}, "bytes per cycle", kP, "KPP"},
+        {"move_cycles", &C::move_cycles, {28, 28, 28}, "cycles", kP, "ADt"},
+        {"move_l0a_rate", &C::move_l0a_rate, {256, 256, 256}, "bytes per cycle", kP, "AD, ADt"},
+        {"move_l0b_rate", &C::move_l0b_rate, {128, 128, 128}, "bytes per cycle", kP, "AD, ADt"},
+        {"cube_efficiency", &C::cube_efficiency, {0.984, 0.984, 0.984}, "share", kP, "ADt mmad"},
+        {"mmad_cycles", &C::mmad_cycles, {0, 10, 28}, "cycles", kA, "not published"},
+        {"vector_repeat_cycles",
+         &C::vector_repeat_cycles,
+         {1, 2, 3},
+         "cycles",
+         kP,
+         "ADx: 1 in the steady state of an addition; KPP: 2 alone, 3 for a sum in a repeat"},
+        {"vector_cycles", &C::vector_cycles, {25, 34, 43}, "cycles", kP, "KPP"},
+        {"scalar_cycles", &C::scalar_cycles, {2, 6, 12}, "cycles", kA, "not published"},
+        {"event_cycles", &C::event_cycles, {0, 10, 20}, "cycles", kA, "not published"},
+        {"cross_core_us",
+         &C::cross_core_us,
+         {0.2, 0.5, 1.0},
+         "us",
+         kA,
+         "not published; SyncAll takes 1 to 2 us by a comment in AD"},
+        {"launch_us",
+         &C::launch_us,
+         {1.3, 4.2, 5.5},
+         "us",
+         kP,
+         "CAT: 201 MB in 139.6 us leave at most 4.5 us; the shortest profiled kernels take 1.3"},
+        {"sdma_rate", &C::sdma_rate, {0.285, 0.285, 0.285}, "TB/s", kP, "PL"},
+        {"sdma_shared_rate", &C::sdma_shared_rate, {0.153, 0.153, 0.153}, "TB/s", kP, "PL"},
+    };
+    return table;
+}
+
+TimingConstants FindTimingConstants(const Chip& chip, Level level) {
+    const double scale = HbmScale(chip.name);
+    if (scale == 0) {
+        throw std::invalid_argument(
+            std::string("timing model: no source says how fast the HBM of ") + chip.name + " is");
+    }
+    TimingConstants constants{};
+    for (const TimingConstantInfo& info : TimingConstantTable()) {
+        constants.*info.member = info.values[static_cast<int>(level)];
+    }
+    constants.clock_mhz = chip.clock_mhz;
+    constants.hbm_rate *= kBytesPerUs * scale;
+    constants.l2_rate *= kBytesPerUs;
+    constants.sdma_rate *= kBytesPerUs;
+    constants.sdma_shared_rate *= kBytesPerUs;
+    constants.l2_capacity *= static_cast<double>(uint64_t{chip.l2_mib} << 20);
+    return constants;
+}
+
+}  // namespace arch

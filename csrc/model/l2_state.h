@@ -1,0 +1,73 @@
+// What is in L2 while kernels run one after the other: least recently used sectors go first.
+//
+// A sector is 512 bytes of GM, the unit of coherence, in four lines of 128 bytes, the unit in which
+// hit counters count (arch/chip.h names the sources of both). Lines are filled one by one, sectors
+// are evicted whole.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <unordered_map>
+#include <vector>
+
+namespace model {
+
+constexpr uint32_t kNoTransfer = 0xFFFFFFFF;
+
+/// What an access to a range of GM meant for L2. Bytes are whole lines.
+struct L2Access {
+    uint64_t hit = 0;              ///< were there, or on their way
+    uint64_t miss = 0;             ///< have to come from HBM
+    uint64_t write_back = 0;       ///< dirty lines that had to leave
+    uint32_t after = kNoTransfer;  ///< latest transfer that still brings some of the hits
+};
+
+class L2State {
+public:
+    static constexpr uint32_t kLineBytes = 128;
+    static constexpr uint32_t kLinesPerSector = 4;
+
+    explicit L2State(uint64_t capacity_bytes);
+
+    /// `transfer` reads [address, address + bytes). What misses is there from now on, complete when
+    /// the transfer is. Adds to `access`; transfers are numbered in the order of their calls.
+    void Read(uint64_t address, uint64_t bytes, uint32_t transfer, L2Access& access);
+    /// Writes allocate without a read from HBM.
+    void Write(uint64_t address, uint64_t bytes, uint32_t transfer, L2Access& access);
+    void Flush();
+
+private:
+    static constexpr uint32_t kSectorBytes = kLineBytes * kLinesPerSector;
+    static constexpr uint32_t kPageSectors = 2048;
+    static constexpr uint32_t kNone = 0xFFFFFFFF;
+
+    struct Sector {
+        uint64_t number = 0;
+        uint32_t newer = kNone;
+        uint32_t older = kNone;
+        uint32_t transfer = kNoTransfer;
+        uint8_t valid = 0;
+        uint8_t dirty = 0;
+    };
+    struct Page {
+        std::vector<uint32_t> index;
+    };
+
+    template <typename Visit>
+    void ForSectors(uint64_t address, uint64_t bytes, const Visit& visit) const;
+    uint32_t& Index(uint64_t number);
+    /// The sector as the most recently used one, made if it was not there.
+    Sector& Touch(uint64_t number, L2Access& access);
+    void Unlink(uint32_t index);
+    void PushFront(uint32_t index);
+
+    size_t most_sectors_;
+    std::vector<Sector> sectors_;
+    std::unordered_map<uint64_t, Page> pages_;
+    uint64_t last_page_number_ = ~uint64_t{0};
+    Page* last_page_ = nullptr;
+    uint32_t newest_ = kNone;
+    uint32_t oldest_ = kNone;
+};
+
+}  // namespace model
