@@ -699,7 +699,7 @@ TEST(nd2nz_parameter_ranges) {
     const auto refused = [&](const char* name, const Nd2NzParams& params) {
         AicBreaks("parameter-range", {name}, {Input("x", from)}, [&] {
             TPipe pipe;
-            DataCopy(Allocate<kL1, uint16_t>(pipe, 262144), Gm(from), params);
+            DataCopy(Allocate<kL1, uint16_t>(pipe, 16376 * 16), Gm(from), params);
         });
     };
     refused("ndNum", Nd2Nz(4096, 1, 16, 16, 16, 1, 1, 16));
@@ -711,15 +711,16 @@ TEST(nd2nz_parameter_ranges) {
     refused("dstNzMatrixStride", Nd2Nz(2, 1, 16, 0, 16, 1, 1, 16385));
 }
 
-// The ends of the ranges: 16384 rows of one element fill L1, 65535 columns of one row 4096 units.
+// The ends of the ranges: 16376 of at most 16384 rows fill what a kernel may take of L1; 65535
+// columns of one row are 4096 units.
 TEST(nd2nz_at_the_ends_of_its_ranges) {
     std::vector<uint16_t> from = Ramp<uint16_t>(65535, 1);
     OnAic({Input("x", from)}, [&] {
         TPipe pipe;
-        const auto l1 = Allocate<kL1, uint16_t>(pipe, 16384 * 16, 0xAA);
-        DataCopy(l1, Gm(from), Nd2Nz(1, 16384, 1, 0, 1, 16384, 1, 0));
-        CHECK_EQ(Values(l1, 16383 * 16, 3), Of<uint16_t>(16384, 0, 0));
-        CHECK_EQ(Peek(l1, 16384 * 16 - 1), 0);
+        const auto l1 = Allocate<kL1, uint16_t>(pipe, 16376 * 16, 0xAA);
+        DataCopy(l1, Gm(from), Nd2Nz(1, 16376, 1, 0, 1, 16384, 1, 0));
+        CHECK_EQ(Values(l1, 16375 * 16, 3), Of<uint16_t>(16376, 0, 0));
+        CHECK_EQ(Peek(l1, 16376 * 16 - 1), 0);
         PipeBarrier<PIPE_ALL>();
         DataCopy(l1, Gm(from), Nd2Nz(1, 1, 65535, 0, 65535, 1, 1, 0));
         CHECK_EQ(Peek(l1, 0), 1);
