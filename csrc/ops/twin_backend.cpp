@@ -14,9 +14,7 @@ void RunOnTwin(const TwinLaunch& launch, const arch::Chip& chip, LaunchTensors& 
     config.kind = launch.kind;
     config.block_count = launch.block_count;
     config.tensors = tensors.Take();
-    config.sanitize = TwinSanitizeMode();
-    config.schedule_seed = ScheduleSeed();
-    ApplyMutation(config);
+    ApplySettings(config);
     twin::Trace trace;
     if (Tracing()) config.trace = &trace;
     LaunchBuffers usage{launch.kernel, {}};

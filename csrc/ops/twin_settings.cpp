@@ -53,10 +53,21 @@ struct TwinSettings {
     std::optional<std::vector<LaunchBuffers>> buffer_usage;
 };
 
-TwinSettings& Settings() {
-    static TwinSettings settings;
-    return settings;
-}
+/// The settings, held as long as the object lives.
+class Locked {
+public:
+    Locked() : settings_(Settings()), lock_(settings_.mutex) {}
+    TwinSettings* operator->() { return &settings_; }
+
+private:
+    static TwinSettings& Settings() {
+        static TwinSettings settings;
+        return settings;
+    }
+
+    TwinSettings& settings_;
+    const std::lock_guard<std::mutex> lock_;
+};
 
 /// Not one of TwinSettings, which throws for an environment variable that is wrong: this is set
 /// when the Python module is loaded, before anything runs, and that must not fail.
@@ -69,67 +80,36 @@ std::function<void(const twin::Error&)>& ErrorHandler() {
 
 void SetTwinChip(const std::string& name) {
     const arch::Chip& chip = arch::FindChip(name);
-    TwinSettings& settings = Settings();
-    const std::lock_guard<std::mutex> lock(settings.mutex);
-    settings.chip = &chip;
+    Locked()->chip = &chip;
 }
 
-const arch::Chip& TwinChip() {
-    TwinSettings& settings = Settings();
-    const std::lock_guard<std::mutex> lock(settings.mutex);
-    return *settings.chip;
-}
+const arch::Chip& TwinChip() { return *Locked()->chip; }
 
 void SetSanitizeMode(const std::string& mode) {
     const twin::SanitizeMode parsed = ParseMode("sanitize", mode);
-    TwinSettings& settings = Settings();
-    const std::lock_guard<std::mutex> lock(settings.mutex);
-    settings.sanitize = parsed;
+    Locked()->sanitize = parsed;
 }
 
-std::string SanitizeModeName() { return kModeNames[static_cast<int>(TwinSanitizeMode())]; }
+std::string SanitizeModeName() { return kModeNames[static_cast<int>(Locked()->sanitize)]; }
 
-twin::SanitizeMode TwinSanitizeMode() {
-    TwinSettings& settings = Settings();
-    const std::lock_guard<std::mutex> lock(settings.mutex);
-    return settings.sanitize;
-}
+void SetScheduleSeed(uint64_t seed) { Locked()->schedule_seed = seed; }
 
-void SetScheduleSeed(uint64_t seed) {
-    TwinSettings& settings = Settings();
-    const std::lock_guard<std::mutex> lock(settings.mutex);
-    settings.schedule_seed = seed;
-}
+uint64_t ScheduleSeed() { return Locked()->schedule_seed; }
 
-uint64_t ScheduleSeed() {
-    TwinSettings& settings = Settings();
-    const std::lock_guard<std::mutex> lock(settings.mutex);
-    return settings.schedule_seed;
-}
-
-void StartCallLog() {
-    TwinSettings& settings = Settings();
-    const std::lock_guard<std::mutex> lock(settings.mutex);
-    settings.calls.emplace();
-}
+void StartCallLog() { Locked()->calls.emplace(); }
 
 twin::CallLog TakeCallLog() {
-    TwinSettings& settings = Settings();
-    const std::lock_guard<std::mutex> lock(settings.mutex);
-    return std::exchange(settings.calls, std::nullopt).value_or(twin::CallLog{});
+    return std::exchange(Locked()->calls, std::nullopt).value_or(twin::CallLog{});
 }
 
-void SetMutation(twin::Mutation mutation) {
-    TwinSettings& settings = Settings();
-    const std::lock_guard<std::mutex> lock(settings.mutex);
-    settings.mutation = std::move(mutation);
-}
+void SetMutation(twin::Mutation mutation) { Locked()->mutation = std::move(mutation); }
 
-void ApplyMutation(twin::LaunchConfig& config) {
-    TwinSettings& settings = Settings();
-    const std::lock_guard<std::mutex> lock(settings.mutex);
-    if (settings.calls) config.calls = &*settings.calls;
-    if (!settings.mutation.calls.empty()) config.mutation = &settings.mutation;
+void ApplySettings(twin::LaunchConfig& config) {
+    Locked settings;
+    config.sanitize = settings->sanitize;
+    config.schedule_seed = settings->schedule_seed;
+    if (settings->calls) config.calls = &*settings->calls;
+    if (!settings->mutation.calls.empty()) config.mutation = &settings->mutation;
 }
 
 void SetTwinErrorHandler(std::function<void(const twin::Error&)> handler) {
@@ -141,55 +121,40 @@ void HandleTwinError(const twin::Error& error) {
 }
 
 void StartTracing() {
-    TwinSettings& settings = Settings();
-    const std::lock_guard<std::mutex> lock(settings.mutex);
-    if (settings.tracing) throw std::logic_error("launches are being traced already");
-    settings.tracing = true;
+    Locked settings;
+    if (settings->tracing) throw std::logic_error("launches are being traced already");
+    settings->tracing = true;
 }
 
 std::vector<std::string> TakeTraces() {
-    TwinSettings& settings = Settings();
-    const std::lock_guard<std::mutex> lock(settings.mutex);
-    settings.tracing = false;
-    return std::exchange(settings.traces, {});
+    Locked settings;
+    settings->tracing = false;
+    return std::exchange(settings->traces, {});
 }
 
-bool Tracing() {
-    TwinSettings& settings = Settings();
-    const std::lock_guard<std::mutex> lock(settings.mutex);
-    return settings.tracing;
-}
+bool Tracing() { return Locked()->tracing; }
 
 void AddTrace(std::string trace) {
-    TwinSettings& settings = Settings();
-    const std::lock_guard<std::mutex> lock(settings.mutex);
-    if (settings.tracing) settings.traces.push_back(std::move(trace));
+    Locked settings;
+    if (settings->tracing) settings->traces.push_back(std::move(trace));
 }
 
 void StartBufferUsage() {
-    TwinSettings& settings = Settings();
-    const std::lock_guard<std::mutex> lock(settings.mutex);
-    if (settings.buffer_usage) throw std::logic_error("buffer usage is being watched already");
-    settings.buffer_usage.emplace();
+    Locked settings;
+    if (settings->buffer_usage) throw std::logic_error("buffer usage is being watched already");
+    settings->buffer_usage.emplace();
 }
 
 std::vector<LaunchBuffers> TakeBufferUsage() {
-    TwinSettings& settings = Settings();
-    const std::lock_guard<std::mutex> lock(settings.mutex);
-    return std::exchange(settings.buffer_usage, std::nullopt)
+    return std::exchange(Locked()->buffer_usage, std::nullopt)
         .value_or(std::vector<LaunchBuffers>());
 }
 
-bool WatchingBufferUsage() {
-    TwinSettings& settings = Settings();
-    const std::lock_guard<std::mutex> lock(settings.mutex);
-    return settings.buffer_usage.has_value();
-}
+bool WatchingBufferUsage() { return Locked()->buffer_usage.has_value(); }
 
 void AddBufferUsage(LaunchBuffers usage) {
-    TwinSettings& settings = Settings();
-    const std::lock_guard<std::mutex> lock(settings.mutex);
-    if (settings.buffer_usage) settings.buffer_usage->push_back(std::move(usage));
+    Locked settings;
+    if (settings->buffer_usage) settings->buffer_usage->push_back(std::move(usage));
 }
 
 }  // namespace ops

@@ -21,7 +21,6 @@ const arch::Chip& TwinChip();
 /// says, or "off". Throws std::invalid_argument for anything else.
 void SetSanitizeMode(const std::string& mode);
 std::string SanitizeModeName();
-twin::SanitizeMode TwinSanitizeMode();
 
 /// LaunchConfig::schedule_seed of CPU launches; until set what the environment variable
 /// ASCEND_PREFETCH_SCHEDULE_SEED says, or 0.
@@ -33,8 +32,8 @@ void StartCallLog();
 twin::CallLog TakeCallLog();
 /// Launches leave out, or weaken, these calls; none of them with an empty set.
 void SetMutation(twin::Mutation mutation);
-/// Puts the above into a launch.
-void ApplyMutation(twin::LaunchConfig& config);
+/// Puts modes, seed, log and mutation into a launch.
+void ApplySettings(twin::LaunchConfig& config);
 
 /// Is given what a launch reports, and throws in its place. Without one it is a twin::Error. Not to
 /// be called while a launch may run.
