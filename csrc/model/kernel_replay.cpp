@@ -57,11 +57,7 @@ double KernelReplay::Run() {
             woken_.pop_back();
             Advance(core);
         }
-        const bool under_way = std::any_of(cores_.begin(), cores_.end(), [](const Core& core) {
-            return std::any_of(core.pipes.begin(), core.pipes.end(),
-                               [](const Pipe& pipe) { return pipe.transferring; });
-        });
-        if (!under_way) break;
+        if (transferring_ == 0) break;
         finished.clear();
         memory_.Step(finished);
         for (const FinishedTransfer& transfer : finished) {
@@ -73,6 +69,7 @@ double KernelReplay::Run() {
             Core& core = cores_[index];
             Pipe& pipe = core.pipes[transfer.tag % kPipes];
             pipe.transferring = false;
+            --transferring_;
             pipe.complete = transfer.end;
             pipe.ready = transfer.end;
             Keep(index, pipe.queue.front().first, static_cast<TracePipe>(transfer.tag % kPipes),
@@ -258,6 +255,7 @@ void KernelReplay::StartTransfer(uint32_t index, uint32_t pipe_index, const Trac
     transfer.waits = from >= pipe.ready;
     transfer.tag = static_cast<uint32_t>(index * kPipes + pipe_index);
     pipe.transferring = true;
+    ++transferring_;
     Leave(pipe, std::max(dispatch, pipe.ready));
     memory_.Submit(time, transfer);
 }

@@ -83,6 +83,7 @@ private:
     std::vector<std::array<double, kPipes>> busy_;
     std::vector<uint32_t> woken_;
     double us_per_cycle_;
+    uint32_t transferring_ = 0;  ///< pipes
 };
 
 }  // namespace model
