@@ -101,6 +101,15 @@ void L2State::Write(uint64_t address, uint64_t bytes, uint32_t transfer, L2Acces
     });
 }
 
+bool L2State::Contains(uint64_t address) const {
+    const uint64_t line = address / kLineBytes;
+    const uint64_t number = line / kLinesPerSector;
+    const auto page = pages_.find(number / kPageSectors);
+    if (page == pages_.end()) return false;
+    const uint32_t index = page->second.index[number % kPageSectors];
+    return index != kNone && (sectors_[index].valid >> line % kLinesPerSector & 1) != 0;
+}
+
 void L2State::Flush() {
     sectors_.clear();
     pages_.clear();

@@ -10,6 +10,8 @@
 #include <unordered_map>
 #include <vector>
 
+#include "arch/chip.h"
+
 namespace model {
 
 constexpr uint32_t kNoTransfer = 0xFFFFFFFF;
@@ -25,7 +27,7 @@ struct L2Access {
 class L2State {
 public:
     static constexpr uint32_t kLineBytes = 128;
-    static constexpr uint32_t kLinesPerSector = 4;
+    static constexpr uint32_t kLinesPerSector = arch::kL2LineBytes / kLineBytes;
 
     explicit L2State(uint64_t capacity_bytes);
 
@@ -34,6 +36,8 @@ public:
     void Read(uint64_t address, uint64_t bytes, uint32_t transfer, L2Access& access);
     /// Writes allocate without a read from HBM.
     void Write(uint64_t address, uint64_t bytes, uint32_t transfer, L2Access& access);
+    /// Whether the line of `address` is there.
+    bool Contains(uint64_t address) const;
     void Flush();
 
 private:

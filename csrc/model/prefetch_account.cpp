@@ -5,7 +5,7 @@
 
 #include "arch/chip.h"
 #include "model/happens_before.h"
-#include "model/l2_cache.h"
+#include "model/l2_state.h"
 #include "model/trace_reader.h"
 
 namespace model {
@@ -52,7 +52,7 @@ public:
     Accountant(const TraceFile& trace, const std::vector<std::string>& weights)
         : trace_(trace),
           weights_(trace.tensors.size()),
-          l2_(uint64_t{arch::FindChip(trace.chip).l2_mib} << 20, arch::kL2LineBytes) {
+          l2_(uint64_t{arch::FindChip(trace.chip).l2_mib} << 20) {
         uint64_t line = 0;
         for (size_t i = 0; i < weights_.size(); ++i) {
             weights_[i].first_line = line;
@@ -106,7 +106,8 @@ private:
             const uint64_t line = weight.first_line + unit * kUnit / arch::kL2LineBytes;
             if (line == touched) return;
             touched = line;
-            l2_.Touch(line);
+            L2Access access;
+            l2_.Read(line * arch::kL2LineBytes, arch::kL2LineBytes, kNoTransfer, access);
         });
     }
 
@@ -125,13 +126,13 @@ private:
         if (unit.fate == Fate::kNone) unit.fate = Fate::kRead;
         if (unit.fate == Fate::kRead || unit.fate == Fate::kMissed) return;
         const bool ordered = instruction.known[unit.core] >= unit.load;
-        const bool resident = l2_.Contains(weight.first_line + index * kUnit / arch::kL2LineBytes);
+        const bool resident = l2_.Contains(weight.first_line * arch::kL2LineBytes + index * kUnit);
         unit.fate = ordered && resident ? Fate::kLanded : Fate::kMissed;
     }
 
     const TraceFile& trace_;
     std::vector<Weight> weights_;
-    L2Cache l2_;
+    L2State l2_;
     PrefetchAccount account_;
 };
 

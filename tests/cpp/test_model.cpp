@@ -4,7 +4,7 @@
 
 #include "check.h"
 #include "kernel_operator.h"
-#include "model/l2_cache.h"
+#include "model/l2_state.h"
 #include "model/prefetch_account.h"
 #include "model/trace_reader.h"
 #include "twin/launch.h"
@@ -165,14 +165,18 @@ TEST(names_that_are_no_text_are_refused) {
 }
 
 TEST(the_l2_cache_drops_the_least_recently_used_line) {
-    model::L2Cache cache(3 * 512, 512);
-    for (const uint64_t line : {1u, 2u, 3u}) cache.Touch(line);
-    cache.Touch(1);
-    cache.Touch(4);
-    CHECK(cache.Contains(1));
-    CHECK(!cache.Contains(2));
-    CHECK(cache.Contains(3));
-    CHECK(cache.Contains(4));
+    model::L2State cache(3 * 512);
+    const auto touch = [&](uint64_t line) {
+        model::L2Access access;
+        cache.Read(line * 512, 512, 0, access);
+    };
+    for (const uint64_t line : {1u, 2u, 3u}) touch(line);
+    touch(1);
+    touch(4);
+    CHECK(cache.Contains(1 * 512));
+    CHECK(!cache.Contains(2 * 512));
+    CHECK(cache.Contains(3 * 512));
+    CHECK(cache.Contains(4 * 512));
 }
 
 // A kernel of vector cores alone, on fewer of them than the chip has: every core loads its kilobyte
