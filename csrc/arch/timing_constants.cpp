@@ -1,5 +1,6 @@
 #include "arch/timing_constants.h"
 
+#include <algorithm>
 #include <stdexcept>
 
 namespace arch {
@@ -144,18 +145,37 @@ const std::vector<TimingConstantInfo>& TimingConstantTable() {
     return table;
 }
 
-TimingConstants FindTimingConstants(const Chip& chip, Level level) {
-    const double scale = HbmScale(chip.name);
-    if (scale == 0) {
-        throw std::invalid_argument(
-            std::string("timing model: no source says how fast the HBM of ") + chip.name + " is");
-    }
+TimingConstants FindTimingConstants(const Chip& chip, Level level,
+                                    const std::map<std::string, double>& replaced) {
     TimingConstants constants{};
     for (const TimingConstantInfo& info : TimingConstantTable()) {
         constants.*info.member = info.values[static_cast<int>(level)];
     }
+    constants.hbm_rate *= HbmScale(chip.name);
+    for (const auto& [name, value] : replaced) {
+        const auto& table = TimingConstantTable();
+        const auto info =
+            std::find_if(table.begin(), table.end(),
+                         [&key = name](const auto& entry) { return key == entry.name; });
+        if (info == table.end()) {
+            throw std::invalid_argument("timing model: there is no constant '" + name + "'");
+        }
+        // Time may be none at all; nothing can be infinitely slow.
+        const std::string unit = info->unit;
+        const bool time = unit == "us" || unit == "cycles";
+        if (!(value < 1e12 && (time ? value >= 0 : value > 0))) {
+            throw std::invalid_argument("timing model: constant '" + name + "' must be a number " +
+                                        (time ? "from 0 on" : "above 0") + ", got " +
+                                        std::to_string(value));
+        }
+        constants.*info->member = value;
+    }
+    if (constants.hbm_rate == 0) {
+        throw std::invalid_argument(
+            std::string("timing model: no source says how fast the HBM of ") + chip.name + " is");
+    }
     constants.clock_mhz = chip.clock_mhz;
-    constants.hbm_rate *= kBytesPerUs * scale;
+    constants.hbm_rate *= kBytesPerUs;
     constants.l2_rate *= kBytesPerUs;
     constants.sdma_rate *= kBytesPerUs;
     constants.sdma_shared_rate *= kBytesPerUs;

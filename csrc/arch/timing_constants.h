@@ -5,6 +5,7 @@
 // arch/chip.h, and KPP = Ascend/mskpp csrc/prof_data.
 #pragma once
 
+#include <map>
 #include <string>
 #include <vector>
 
@@ -69,7 +70,10 @@ struct TimingConstantInfo {
 /// All constants that are the same for every chip of architecture dav-c220, in units of the table.
 const std::vector<TimingConstantInfo>& TimingConstantTable();
 
-/// Resolved numbers. Throws std::invalid_argument for chips whose HBM rate nobody published.
-TimingConstants FindTimingConstants(const Chip& chip, Level level);
+/// Resolved numbers. `replaced` holds constants by name, in units of the table, that replace those
+/// of the table; a rate of HBM among them is the chip's own. Throws std::invalid_argument for
+/// unknown names, and for chips whose HBM rate nobody published.
+TimingConstants FindTimingConstants(const Chip& chip, Level level,
+                                    const std::map<std::string, double>& replaced = {});
 
 }  // namespace arch

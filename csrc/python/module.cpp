@@ -5,6 +5,7 @@
 #include "arch/chip.h"
 #include "model/prefetch_account.h"
 #include "ops/twin_settings.h"
+#include "python/timing.h"
 #include "twin/checks.h"
 #include "twin/codes.h"
 #include "twin/error.h"
@@ -197,4 +198,5 @@ PYBIND11_MODULE(_C, m) {
           "Bytes of the named weight tensors that vector cores prefetched in a trace: planned, "
           "landed, pending, "
           "unused, duplicated (model/prefetch_account.h).");
+    BindTiming(m);
 }

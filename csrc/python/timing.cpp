@@ -1,0 +1,166 @@
+#include "python/timing.h"
+
+#include <pybind11/stl.h>
+
+#include <map>
+#include <memory>
+#include <stdexcept>
+#include <string>
+
+#include "arch/timing_constants.h"
+#include "model/simulator.h"
+#include "ops/microbenchmarks.h"
+
+namespace py = pybind11;
+
+namespace {
+
+arch::Level LevelOf(const std::string& name) {
+    for (int i = 0; i < arch::kLevels; ++i) {
+        const auto level = static_cast<arch::Level>(i);
+        if (name == arch::LevelName(level)) return level;
+    }
+    throw std::invalid_argument("level: expected low, nominal or high, got '" + name + "'");
+}
+
+py::dict ConstantTable() {
+    constexpr const char* kClasses[] = {"published", "derived", "assumed"};
+    py::dict table;
+    for (const arch::TimingConstantInfo& info : arch::TimingConstantTable()) {
+        py::dict entry;
+        for (int i = 0; i < arch::kLevels; ++i) {
+            entry[arch::LevelName(static_cast<arch::Level>(i))] = info.values[i];
+        }
+        entry["unit"] = info.unit;
+        entry["class"] = kClasses[static_cast<int>(info.provenance)];
+        entry["source"] = info.source;
+        table[info.name] = entry;
+    }
+    return table;
+}
+
+/// A simulator that knows its chip.
+class Timeline {
+public:
+    Timeline(const std::string& chip, const std::string& level,
+             const std::map<std::string, double>& constants)
+        : chip_(arch::FindChip(chip)),
+          simulator_(arch::FindTimingConstants(chip_, LevelOf(level), constants)) {}
+
+    py::dict Run(const py::bytes& trace, bool intervals) {
+        return Describe(model::ReadTrace(std::string(trace)), intervals);
+    }
+    py::dict Stream(const std::string& name, uint64_t address, uint64_t bytes, bool cube) {
+        return Describe(model::StreamTrace(chip_, name, address, bytes, cube), false);
+    }
+    model::Simulator& simulator() { return simulator_; }
+
+private:
+    static py::dict Bytes(const model::MemoryCounts& counts) {
+        py::dict bytes;
+        bytes["hbm_read"] = counts.hbm_read;
+        bytes["hbm_written"] = counts.hbm_written;
+        bytes["l2_hit"] = counts.l2_hit;
+        bytes["written"] = counts.written;
+        return bytes;
+    }
+
+    static py::dict Busy(const std::array<double, model::kPipes>& busy) {
+        constexpr const char* kNames[] = {"scalar", "vector", "cube",   "mte1",
+                                          "mte2",   "mte3",   "fixpipe"};
+        py::dict pipes;
+        for (size_t i = 0; i < model::kPipes; ++i) pipes[kNames[i]] = busy[i];
+        return pipes;
+    }
+
+    py::dict Describe(const model::TraceFile& trace, bool intervals) {
+        const model::KernelTimes times = simulator_.Run(trace, intervals);
+        py::dict result;
+        result["kernel"] = times.kernel;
+        result["launched"] = times.launched;
+        result["start"] = times.start;
+        result["end"] = times.end;
+        result["us"] = times.end - times.launched;
+        result["bytes"] = Bytes(times.bytes);
+        result["cube_busy"] = Busy(times.cube_busy);
+        result["vector_busy"] = Busy(times.vector_busy);
+        if (intervals) {
+            py::list list;
+            for (const model::PipeInterval& interval : times.intervals) {
+                const auto& record = trace.cores[interval.core][interval.record];
+                list.append(py::make_tuple(
+                    interval.core, static_cast<int>(record.pipe), static_cast<int>(record.op),
+                    interval.start, interval.end,
+                    record.tensor == twin::kNoTensor ? std::string()
+                                                     : trace.tensors[record.tensor].name,
+                    uint64_t{record.block_bytes} * record.block_count));
+            }
+            result["intervals"] = list;
+        }
+        return result;
+    }
+
+    const arch::Chip& chip_;
+    model::Simulator simulator_;
+};
+
+}  // namespace
+
+void BindTiming(py::module_& m) {
+    m.def("timing_constants", &ConstantTable,
+          "Constants of the timing model: low, nominal, high, unit, class, source each.");
+    m.def(
+        "trace_matmul",
+        [](const std::string& chip, uint32_t rows, uint32_t columns, uint32_t depth, bool nz,
+           bool bf16, uint32_t cores) {
+            ops::MatmulCase shape;
+            shape.m = rows;
+            shape.n = columns;
+            shape.k = depth;
+            shape.nz = nz;
+            shape.bf16 = bf16;
+            shape.cores = cores;
+            return py::bytes(ops::TraceMatmul(shape, arch::FindChip(chip)));
+        },
+        py::arg("chip"), py::arg("m"), py::arg("n"), py::arg("k"), py::arg("nz"), py::arg("bf16"),
+        py::arg("cores") = 0, "Trace of C = A x B as a kernel of its own; run dry.");
+    m.def(
+        "trace_copy",
+        [](const std::string& chip, uint32_t rows, uint32_t row_bytes, uint32_t tile_rows,
+           uint32_t tile_bytes, uint32_t slices, uint32_t repeats, bool to_l1, uint32_t cores) {
+            ops::CopyCase shape;
+            shape.rows = rows;
+            shape.row_bytes = row_bytes;
+            shape.tile_rows = tile_rows;
+            shape.tile_bytes = tile_bytes;
+            shape.slices = slices;
+            shape.repeats = repeats;
+            shape.to_l1 = to_l1;
+            shape.cores = cores;
+            return py::bytes(ops::TraceCopy(shape, arch::FindChip(chip)));
+        },
+        py::arg("chip"), py::arg("rows"), py::arg("row_bytes"), py::arg("tile_rows"),
+        py::arg("tile_bytes"), py::arg("slices"), py::arg("repeats"), py::arg("to_l1"),
+        py::arg("cores") = 0, "Trace of a kernel that reads a matrix; run dry.");
+    py::class_<Timeline>(m, "Timeline",
+                         "Kernels one after the other on a chip; modelled, see model/simulator.h.")
+        .def(py::init<const std::string&, const std::string&,
+                      const std::map<std::string, double>&>(),
+             py::arg("chip"), py::arg("level"),
+             py::arg("constants") = std::map<std::string, double>{},
+             "`constants` replace those of the table, in its units.")
+        .def("run", &Timeline::Run, py::arg("trace"), py::arg("intervals") = false)
+        .def("stream", &Timeline::Stream, py::arg("name"), py::arg("address"), py::arg("bytes"),
+             py::arg("cube"))
+        .def(
+            "prefetch",
+            [](Timeline& self, uint64_t address, uint64_t bytes, double delay, uint32_t stream) {
+                self.simulator().Prefetch(address, bytes, delay, stream);
+            },
+            py::arg("address"), py::arg("bytes"), py::arg("delay") = 0, py::arg("stream") = 0)
+        .def("join_prefetch", [](Timeline& self) { self.simulator().JoinPrefetch(); })
+        .def("flush_l2", [](Timeline& self) { self.simulator().FlushL2(); })
+        .def_property_readonly("prefetched",
+                               [](Timeline& self) { return self.simulator().prefetched(); })
+        .def_property_readonly("now", [](Timeline& self) { return self.simulator().now(); });
+}
