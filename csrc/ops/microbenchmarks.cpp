@@ -26,7 +26,13 @@ class DryTensors {
 public:
     uint64_t Add(const std::string& name, uint64_t bytes, bool writable) {
         const uint64_t address = next_;
-        tensors_.push_back({name, reinterpret_cast<void*>(address), bytes, writable});
+        twin::GmTensor tensor;
+        tensor.name = name;
+        tensor.data = reinterpret_cast<void*>(address);
+        tensor.bytes = bytes;
+        tensor.writable = writable;
+        tensor.present = false;
+        tensors_.push_back(tensor);
         next_ += plan::RoundUp(bytes, plan::kGmAlignment);
         return address;
     }
@@ -75,7 +81,8 @@ std::string TraceMatmul(const MatmulCase& shape, const arch::Chip& chip) {
     addresses.weight = tensors.Add("weight", uint64_t{shape.n} * shape.k * plan::kHalfBytes, false);
     addresses.c = tensors.Add("c", uint64_t{shape.m} * shape.n * plan::kHalfBytes, true);
     return Run(shape.bf16 ? "matmul_bf16" : "matmul_fp16", twin::KernelKind::kAicOnly, chip,
-               tensors, [&] { (shape.bf16 ? matmul_bf16 : matmul_fp16)(addresses, plan); });
+               shape.cores, tensors,
+               [&] { (shape.bf16 ? matmul_bf16 : matmul_fp16)(addresses, plan); });
 }
 
 std::string TraceCopy(const CopyCase& shape, const arch::Chip& chip) {

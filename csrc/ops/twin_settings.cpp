@@ -48,6 +48,7 @@ struct TwinSettings {
     uint64_t schedule_seed = ScheduleSeedOfEnvironment();
     std::optional<twin::CallLog> calls;
     twin::Mutation mutation;
+    bool dry = false;
     bool tracing = false;
     std::vector<std::string> traces;
     std::optional<std::vector<LaunchBuffers>> buffer_usage;
@@ -96,6 +97,10 @@ void SetScheduleSeed(uint64_t seed) { Locked()->schedule_seed = seed; }
 
 uint64_t ScheduleSeed() { return Locked()->schedule_seed; }
 
+void SetDry(bool dry) { Locked()->dry = dry; }
+
+bool IsDry() { return Locked()->dry; }
+
 void StartCallLog() { Locked()->calls.emplace(); }
 
 twin::CallLog TakeCallLog() {
@@ -108,6 +113,7 @@ void ApplySettings(twin::LaunchConfig& config) {
     Locked settings;
     config.sanitize = settings->sanitize;
     config.schedule_seed = settings->schedule_seed;
+    config.dry = settings->dry;
     if (settings->calls) config.calls = &*settings->calls;
     if (!settings->mutation.calls.empty()) config.mutation = &settings->mutation;
 }

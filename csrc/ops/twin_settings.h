@@ -27,6 +27,10 @@ std::string SanitizeModeName();
 void SetScheduleSeed(uint64_t seed);
 uint64_t ScheduleSeed();
 
+/// LaunchConfig::dry of CPU launches; false until set.
+void SetDry(bool dry);
+bool IsDry();
+
 /// Synchronisation calls and roundings that launches reach between StartCallLog and TakeCallLog.
 void StartCallLog();
 twin::CallLog TakeCallLog();

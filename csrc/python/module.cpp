@@ -171,6 +171,8 @@ PYBIND11_MODULE(_C, m) {
     m.def("set_sanitize_mode", &ops::SetSanitizeMode, py::arg("mode"),
           "off, memory (bytes used before they are written) or full (races too).");
     m.def("error_codes", &ErrorCodes, "Every code of the twin: (code, summary of one line).");
+    m.def("dry", &ops::IsDry, "Whether CPU launches only go through their control flow.");
+    m.def("set_dry", &ops::SetDry, py::arg("dry"), "Results of dry launches mean nothing.");
     m.def("schedule_seed", &ops::ScheduleSeed, "In which order the cores of CPU launches run.");
     m.def("set_schedule_seed", &ops::SetScheduleSeed, py::arg("seed"),
           "0 for the fixed order, anything else for one of its own.");

@@ -178,6 +178,21 @@ def schedule(seed: int) -> Iterator[None]:
 
 
 @contextmanager
+def dry() -> Iterator[None]:
+    """CPU launches inside the block go through their control flow only, for the sake of traces.
+
+    They check and trace every instruction, but compute nothing: results keep whatever bytes they
+    had. Slots are read, weights and activations are not.
+    """
+    before = _C.dry()
+    _C.set_dry(True)
+    try:
+        yield
+    finally:
+        _C.set_dry(before)
+
+
+@contextmanager
 def tracing() -> Iterator[list[bytes]]:
     """Collects a trace of every launch inside the block; the list is filled when the block ends.
 

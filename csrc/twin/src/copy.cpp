@@ -53,6 +53,13 @@ void RecordTransfer(int tensor, const Global& global, const Local& local, const 
            });
 }
 
+/// Whether a transfer touches memory. A dry launch only loads what an AIV may read as scalars.
+bool Moves(int tensor, const Local& local, bool store) {
+    if (!Dry()) return true;
+    return !store && local.buffer == TraceBuffer::kUb &&
+           Current().machine->config().tensors[tensor].present;
+}
+
 void Transfer(const char* instruction, const Global& global, const Local& local, DType type,
               const Blocks& blocks, bool store, const Site& site) {
     if (store) RequireAtomicType(instruction, type, site);
@@ -70,7 +77,7 @@ void Transfer(const char* instruction, const Global& global, const Local& local,
         }
     }
     const Atomic& atomic = Current().atomic;
-    for (uint64_t i = 0; i < blocks.count; ++i) {
+    for (uint64_t i = 0; Moves(tensor, local, store) && i < blocks.count; ++i) {
         uint8_t* gm = global.data + i * blocks.gm_stride;
         uint8_t* ub = local.data + i * blocks.local_stride;
         if (store && atomic.kind != AtomicKind::kNone) {
@@ -314,6 +321,7 @@ void CopyPadGmToLocal(const Local& dst, const Global& src, DType type,
             std::memset(accesses.Written(dst, start), 0, static_cast<size_t>(data));
             std::memset(accesses.Written(dst, start + tail), 0, padded - static_cast<size_t>(tail));
         }
+        if (!Moves(tensor, dst, false)) continue;
         if (pad || repeat_first) {
             const auto* fill = pad ? static_cast<const uint8_t*>(value) : from;
             for (uint64_t byte = 0; byte < padded; byte += element)
@@ -391,7 +399,7 @@ void CopyNd2Nz(const Local& dst, const Global& src, DType type, const AscendC::N
                     kBlockBytes);
             }
         }
-        for (uint64_t row = 0; row < params.nValue; ++row) {
+        for (uint64_t row = 0; !Dry() && row < params.nValue; ++row) {
             const uint8_t* source = from.data + row * row_stride;
             uint8_t* target = to + row * n_stride;
             for (uint64_t block = 0; block < full; ++block) {

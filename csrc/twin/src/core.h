@@ -171,6 +171,10 @@ uint32_t DTypeBytes(DType type);
 const char* BufferName(TraceBuffer buffer);
 const char* PipeName(TracePipe pipe);
 
+/// Whether the launch goes through control flow only: instructions are checked and traced, but do
+/// nothing. Only what an AIV loads into UB is there, for the scalar unit to read.
+bool Dry();
+
 /// Rules every instruction applies; all of them end in Fail with the instruction's name and the
 /// values.
 void RequireAic(const char* instruction, const Site& site);

@@ -388,7 +388,7 @@ void LoadFractals(const Local& dst, const Local& src, DType type,
                   start + (repeats - 1) * source_step + kFractalBytes, site);
     RequireInside("LoadData", "dst", dst, 0, (repeats - 1) * target_step + kFractalBytes, site);
     const Accesses accesses("LoadData", TracePipe::kMte1, site);
-    for (int64_t i = 0; i < repeats; ++i) {
+    for (int64_t i = 0; !Dry() && i < repeats; ++i) {
         const uint8_t* from = src.data + start + i * source_step;
         uint8_t* to = dst.data + i * target_step;
         accesses.Move(dst, i * target_step, src, start + i * source_step, kFractalBytes);
@@ -445,7 +445,7 @@ void LoadTransposedSquares(const Local& dst, const Local& src, DType type,
     const int64_t extent = ((repeats - 1) * gap + (fractals - 1) * fractal_gap + 1) * kFractalBytes;
     RequireInside(kInstruction, "dst", dst, 0, extent, site);
     const Accesses accesses(kInstruction, TracePipe::kMte1, site);
-    for (int64_t i = 0; i < repeats; ++i) {
+    for (int64_t i = 0; !Dry() && i < repeats; ++i) {
         for (int64_t fractal = 0; fractal < fractals; ++fractal) {
             accesses.Move(dst, (i * gap + fractal * fractal_gap) * kFractalBytes, src,
                           start + i * source_step + fractal * kFractalBytes, kFractalBytes);
@@ -547,10 +547,12 @@ void MatrixMultiply(const Local& c, DType c_type, const Local& a, const Local& b
     switch (ab_type) {
         case DType::kF16:
         case DType::kBF16:
+            if (Dry()) break;
             MultiplyFloat16(operands, reinterpret_cast<float*>(c.data), a.data, b.data, ab_type,
                             params.m, params.n, params.k, !params.cmatrixInitVal);
             break;
         case DType::kI8:
+            if (Dry()) break;
             MultiplyInt8(integers, reinterpret_cast<int32_t*>(c.data), a.data, b.data, params.m,
                          params.n, params.k, !params.cmatrixInitVal);
             break;

@@ -274,7 +274,7 @@ void FixpipeToGm(const Global& dst, DType dst_type, const Local& src, DType src_
     const Atomic& atomic = Current().atomic;
     const bool updates = atomic.kind != AtomicKind::kNone;
     uint8_t converted[64];
-    for (uint32_t row = 0; row < params.mSize; ++row) {
+    for (uint32_t row = 0; !Dry() && row < params.mSize; ++row) {
         for (uint32_t block = 0; block < blocks; ++block) {
             uint8_t* to = dst.data + layout.Offset(row, block);
             Convert(src.data + block * source_stride + row * 64, src_type, updates ? converted : to,

@@ -528,11 +528,17 @@ void Machine::RequireSyncAll(const Core& core, bool aiv_only, const Site& site) 
 }
 
 void Launch(const LaunchConfig& config, const std::function<void()>& kernel) {
+    if (config.dry && config.sanitize != SanitizeMode::kOff) {
+        throw std::invalid_argument("twin: a dry launch of '" + config.name +
+                                    "' has no bytes to be checked");
+    }
     Machine machine(config, kernel);
     machine.Run();
 }
 
 bool IsAic() { return Current().is_aic; }
+
+bool Dry() { return Current().machine->config().dry; }
 
 uint32_t BlockIndex() {
     // AIV of a mixed kernel: 2 x block + sub-block, which is how they are numbered here.

@@ -22,6 +22,7 @@ struct GmTensor {
     void* data = nullptr;
     size_t bytes = 0;
     bool writable = false;
+    bool present = true;      ///< false: an address without memory behind it, for dry launches
     bool initialised = true;  ///< false: reading a byte before the kernel writes it is a mistake
 };
 
@@ -65,6 +66,9 @@ struct LaunchConfig {
     std::vector<GmTensor> tensors;
     Trace* trace = nullptr;                            ///< filled when not null
     std::vector<BufferUsage>* buffer_usage = nullptr;  ///< likewise, a row for each buffer
+    /// Only control flow: instructions are checked and traced, but move and compute nothing. For
+    /// traces of kernels whose results nobody needs.
+    bool dry = false;
     SanitizeMode sanitize = SanitizeMode::kOff;
     /// 0: every core runs until it waits, in a fixed order. Else cores take turns at random, and a
     /// core may also lose its turn at a cross-core set.
