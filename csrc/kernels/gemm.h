@@ -66,11 +66,11 @@ public:
         TileCursor cursor;
         ahead.Open(plan, core_, cores_);
         cursor.Open(plan, core_, cores_);
-        if (cursor.Done(plan)) return;
+        if (cursor.Done()) return;
         uint32_t load_slot = a_slot_;
         LoadA(plan, a, ahead, load_slot);
-        while (!cursor.Done(plan)) {
-            if (!ahead.Done(plan)) LoadA(plan, a, ahead, load_slot);
+        while (!cursor.Done()) {
+            if (!ahead.Done()) LoadA(plan, a, ahead, load_slot);
             const Tile tile = cursor.Get(plan);
             if (tile.depth == 0) l0c_events_.WaitFree(l0c_slot_);
             a_events_.WaitFull(a_slot_);

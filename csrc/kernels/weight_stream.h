@@ -75,7 +75,7 @@ private:
         while (phase_ < phases_) {
             cursor_.Open(plans_[phase_], core_, cores_);
             if (flags_[phase_] != kNoFlag) AscendC::CrossCoreWaitFlag(flags_[phase_]);
-            if (!cursor_.Done(plans_[phase_])) return;
+            if (!cursor_.Done()) return;
             ++phase_;  // this core has no share of it
         }
     }
@@ -88,7 +88,7 @@ private:
         fill_ = fill_ + 1 == slots_ ? 0 : fill_ + 1;
         ++in_flight_;
         cursor_.Next(plan);
-        if (cursor_.Done(plan)) {
+        if (cursor_.Done()) {
             ++phase_;
             EnterPhase();
         }

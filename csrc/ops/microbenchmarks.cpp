@@ -73,6 +73,7 @@ std::string TraceMatmul(const MatmulCase& shape, const arch::Chip& chip) {
                          ? (shape.nz ? plan::WeightLayout::kInOutNz : plan::WeightLayout::kInOut)
                          : (shape.nz ? plan::WeightLayout::kOutInNz : plan::WeightLayout::kOutIn);
     MatmulPlan plan{};
+    problem.row_shares = plan::BestRowShares(problem);
     plan.gemm = plan::PlanGemm(problem);
     plan.buffers = plan::PlanGemmBuffers({plan.gemm});
     DryTensors tensors;

@@ -25,10 +25,12 @@ struct GemmPlan {
     // Elements from a row of the stored matrix to the next (row-major), or its rows (NZ): more than
     // the GEMM uses where B is a part of a fused weight.
     uint32_t b_stride;
-    uint32_t tile_m;  // rows of a tile of A, at most 128
-    uint32_t tile_n;  // columns of a tile of C, multiple of strip
-    uint32_t tile_k;  // depth of a tile in L1, multiple of 32 bytes
-    uint32_t l0_k;    // depth of a step in L0, multiple of 32 bytes
+    uint32_t tile_m;      // rows of a tile of A, at most 128
+    uint32_t tile_n;      // columns of a tile of C, multiple of strip
+    uint32_t tile_k;      // depth of a tile in L1, multiple of 32 bytes
+    uint32_t row_shares;  // groups of cores that rows are dealt out to; columns go to those of one
+    uint32_t block_rows;  // rows that pass a tile of columns before the next, multiple of tile_m
+    uint32_t l0_k;        // depth of a step in L0, multiple of 32 bytes
 };
 
 // The L1 rings that the tiles of all GEMMs of a kernel pass through.

@@ -1,6 +1,7 @@
 #include "plan/plan_gemm.h"
 
 #include <algorithm>
+#include <cmath>
 #include <stdexcept>
 
 #include "arch/chip.h"
@@ -15,6 +16,9 @@ constexpr uint32_t kWeightSlots = 4;
 constexpr uint32_t kWeightSlotBytes = 64 * 1024;
 constexpr uint32_t kRowBytes = 512;
 constexpr uint32_t kMostRows = 128;
+// With 1024 rows of A and a tile of columns for each core in L2, an 8192-cubed product reads its
+// weight from HBM 8 times instead of 64.
+constexpr uint32_t kBlockRows = 8 * kMostRows;
 constexpr uint32_t kMostTileBytes = 64 * 1024;  // of A
 constexpr uint32_t kL0SlotBytes = arch::kL0bBytes / 2;
 constexpr uint32_t kL0cSlotElements = arch::kL0cBytes / 2 / sizeof(float);
@@ -75,17 +79,49 @@ GemmPlan PlanGemm(const GemmProblem& problem) {
     const auto rows = static_cast<uint32_t>(RoundUp(plan.tile_m, kStrip));
     const uint32_t row = kRowBytes / bytes;
     const uint32_t wide = column_major ? row / 2 : row;
+    const uint32_t column_shares = problem.cores / problem.row_shares;
     const auto share = static_cast<uint32_t>(
-        CeilDiv(uint64_t{problem.batches} * problem.n / strip, problem.cores) * strip);
+        CeilDiv(uint64_t{problem.batches} * problem.n / strip, column_shares) * strip);
     plan.tile_n = std::min({wide, RoundDown(kL0cSlotElements / rows, strip), problem.n, share});
     plan.tile_k = std::min(RoundDown(kWeightSlotBytes / bytes / plan.tile_n, unit),
                            column_major ? row : problem.k);
     plan.tile_k =
         std::min({plan.tile_k, RoundDown(kMostTileBytes / bytes / rows, unit), problem.k});
+    plan.row_shares = problem.row_shares;
+    plan.block_rows = kBlockRows;
     const uint32_t l0_elements = kL0SlotBytes / bytes;
     plan.l0_k =
         RoundDown(std::min({l0_elements / plan.tile_n, l0_elements / rows, plan.tile_k}), unit);
     return plan;
+}
+
+uint32_t BestRowShares(const GemmProblem& problem) {
+    // Per cycle of a cube core: a product of fractals, and what all cores together hit in L2 (ADx
+    // data_copy slices: 4.94 TB/s of 24 cores at 1850 MHz).
+    constexpr double kBytesPerCycle = 111;
+    constexpr double kFractal = 16;
+    uint32_t best = 1;
+    double least = 0;
+    for (uint32_t shares = 1; shares <= problem.cores; ++shares) {
+        if (problem.cores % shares != 0) continue;
+        GemmProblem shared = problem;
+        shared.row_shares = shares;
+        const GemmPlan plan = PlanGemm(shared);
+        const double rows =
+            static_cast<double>(CeilDiv(CeilDiv(plan.m, plan.tile_m), shares) * plan.tile_m);
+        const double columns = static_cast<double>(
+            CeilDiv(uint64_t{plan.batches} * plan.n / plan.strip, problem.cores / shares) *
+            plan.strip);
+        const double row_bytes = static_cast<double>(plan.k) * plan.element_bytes;
+        const double loads = row_bytes * (rows * std::ceil(columns / plan.tile_n) +
+                                          columns * std::ceil(rows / plan.tile_m));
+        const double fractals = rows / kFractal * columns / kFractal * row_bytes / kBlockBytes;
+        const double cycles = std::max(fractals, loads / kBytesPerCycle);
+        if (shares > 1 && cycles >= least) continue;
+        best = shares;
+        least = cycles;
+    }
+    return best;
 }
 
 GemmBuffers PlanGemmBuffers(const std::vector<GemmPlan>& plans) {

@@ -27,7 +27,8 @@ struct GemmProblem {
     uint32_t k = 0;
     uint32_t batches = 1;
     bool int8 = false;            ///< A and B are int8, C is int32; layouts kInOut and kInOutNz
-    uint32_t cores = 1;           ///< that the columns are dealt out to
+    uint32_t cores = 1;           ///< that columns and rows are dealt out to
+    uint32_t row_shares = 1;      ///< GemmPlan::row_shares, a divisor of cores
     uint32_t a_row_stride = 0;    ///< elements
     uint32_t a_batch_stride = 0;  ///< elements
     uint32_t c_row_stride = 0;    ///< elements
@@ -38,6 +39,10 @@ struct GemmProblem {
 
 /// Throws std::invalid_argument where the hardware's fields cannot express the shape.
 GemmPlan PlanGemm(const GemmProblem& problem);
+
+/// The row_shares that a product of its own takes least time with: where one share computes or
+/// loads least. Of 1 for up to a tile of rows, as in decode.
+uint32_t BestRowShares(const GemmProblem& problem);
 
 /// Buffers that hold the tiles of all plans. Throws std::logic_error where a core has not enough.
 GemmBuffers PlanGemmBuffers(const std::vector<GemmPlan>& plans);

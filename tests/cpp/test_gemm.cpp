@@ -45,6 +45,7 @@ struct Shape {
     plan::WeightLayout layout;
     uint32_t stored_n = 0;  // columns of the weight of which B is the first n; 0: n
     uint32_t row_gap = 16;  // elements between rows of A
+    uint32_t row_shares = 1;
 };
 
 // How the test makes, reads and adds elements of a type.
@@ -117,6 +118,7 @@ double GemmError(const Shape& shape, const char* soc) {
     problem.c_batch_stride = shape.n;
     problem.layout = shape.layout;
     problem.stored_n = shape.stored_n;
+    problem.row_shares = shape.row_shares;
     const GemmPlan plan = plan::PlanGemm(problem);
     const GemmBuffers buffers = plan::PlanGemmBuffers({plan});
 
@@ -193,6 +195,35 @@ TEST(gemm_with_a_part_of_a_fused_weight) {
          {plan::WeightLayout::kOutIn, plan::WeightLayout::kOutInNz}) {
         CHECK(GemmError<Bf16>({9, 128, 336, 1, layout, 192}, "Ascend910_9391") < kFp32Sums);
     }
+}
+
+// Rows dealt out to groups of cores, some of which get none; and more of them than a block has.
+TEST(gemm_with_rows_dealt_out) {
+    for (const uint32_t shares : {2u, 3u, 4u, 6u, 24u}) {
+        for (const uint32_t m : {5u, 128u, 300u, 1100u}) {
+            CHECK(GemmError<Bf16>({m, 16 * 17, 32, 1, plan::WeightLayout::kOutIn, 0, 16, shares},
+                                  "Ascend910_9391") < kFp32Sums);
+        }
+    }
+    CHECK(GemmError<Bf16>({2200, 16 * 3, 48, 1, plan::WeightLayout::kOutInNz}, "Ascend910_9391") <
+          kFp32Sums);
+}
+
+TEST(rows_are_dealt_out_where_it_pays) {
+    const auto shares = [](uint32_t m, uint32_t n, uint32_t k) {
+        plan::GemmProblem problem;
+        problem.name = "gemm";
+        problem.m = m;
+        problem.n = n;
+        problem.k = k;
+        problem.cores = 20;
+        problem.a_row_stride = k;
+        problem.c_row_stride = n;
+        return plan::BestRowShares(problem);
+    };
+    CHECK_EQ(shares(16, 17408, 5120), 1U);
+    CHECK_EQ(shares(128, 576, 6144), 1U);
+    CHECK(shares(1024, 576, 6144) > 1);
 }
 
 // [T, 128, 512]: a row of 65,536 elements, one more than a 16-bit stride can say.

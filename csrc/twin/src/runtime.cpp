@@ -580,7 +580,7 @@ Local AllocateLocal(TraceBuffer buffer, uint64_t bytes, Site site) {
 
 void ForgetContents(const Local& local) {
     const Core& core = Current();
-    std::memset(local.data, kPoison, local.end - local.begin);
+    if (!Dry()) std::memset(local.data, kPoison, local.end - local.begin);
     if (Sanitizer* sanitizer = core.machine->sanitizer()) {
         sanitizer->Allocate(static_cast<uint32_t>(core.machine->Position(core)), local);
     }
