@@ -18,7 +18,13 @@ __aicore__ inline void Matmul(const MatmulAddresses& addresses, const MatmulPlan
         gemm.Open(&pipe, plan.buffers, AscendC::GetBlockIdx(), AscendC::GetBlockNum());
         stream.AddPhase(plan.gemm, Gm(addresses.weight));
         stream.Start();
-        gemm.template Run<T, T>(plan.gemm, Gm(addresses.a), Gm(addresses.c), stream);
+        if constexpr (sizeof(T) == 1) {
+            gemm.template Run<T, int32_t>(plan.gemm, Gm(addresses.a), Gm(addresses.c), stream);
+        } else if (plan.c_float != 0) {
+            gemm.template Run<T, float>(plan.gemm, Gm(addresses.a), Gm(addresses.c), stream);
+        } else {
+            gemm.template Run<T, T>(plan.gemm, Gm(addresses.a), Gm(addresses.c), stream);
+        }
         gemm.Close(&pipe);
         stream.Close(&pipe);
     }
@@ -34,4 +40,9 @@ extern "C" __global__ __aicore__ void matmul_bf16(MatmulAddresses addresses, Mat
 extern "C" __global__ __aicore__ void matmul_fp16(MatmulAddresses addresses, MatmulPlan plan) {
     KERNEL_TASK_TYPE_DEFAULT(KERNEL_TYPE_AIC_ONLY);
     kernels::Matmul<half>(addresses, plan);
+}
+
+extern "C" __global__ __aicore__ void matmul_int8(MatmulAddresses addresses, MatmulPlan plan) {
+    KERNEL_TASK_TYPE_DEFAULT(KERNEL_TYPE_AIC_ONLY);
+    kernels::Matmul<int8_t>(addresses, plan);
 }

@@ -13,6 +13,7 @@
 #include "kernels/vector_math.h"
 #include "kernels/weight_warmer.h"
 #include "plan/prolog_plan.h"
+#include "plan/prolog_stage.h"
 
 namespace kernels {
 
@@ -59,6 +60,24 @@ public:
             AwaitCube();  // q_nope
             QuantiseQueryNope(addresses, plan);
         }
+    }
+
+    // One stage and nothing before or after it: no hand-over, nothing warmed.
+    __aicore__ inline void RunStage(AscendC::TPipe* pipe, const PrologAddresses& addresses,
+                                    const PrologPlan& plan, PrologStage stage) {
+        pipe_ = pipe;
+        core_ = AscendC::GetBlockIdx();
+        Open(addresses, plan);
+        if (stage == PrologStage::kQuantiseHidden) QuantiseHidden(addresses, plan);
+        if (stage == PrologStage::kNormQuery) NormQuery(addresses, plan);
+        if (stage == PrologStage::kWriteCaches) WriteCaches(addresses, plan);
+        if (stage == PrologStage::kRotateQuery) RotateQuery(addresses, plan);
+        if (stage == PrologStage::kWriteIndexerKeys) WriteIndexerKeys(addresses, plan);
+        if (stage == PrologStage::kRotateIndexerQuery) {
+            UseIndexerRope(plan);
+            RotateIndexerQuery(addresses, plan);
+        }
+        if (stage == PrologStage::kQuantiseQueryNope) QuantiseQueryNope(addresses, plan);
     }
 
 private:
@@ -291,9 +310,14 @@ private:
         if (!in_place) StoreMore(rotated, first * kRopeDim, rope_out, count * kRopeDim);
     }
 
+    __aicore__ inline void UseIndexerRope(const PrologPlan& plan) {
+        const bool interleaved = plan.indexer.rope_interleaved != 0;
+        rope_.SetStyle(interleaved, interleaved);
+    }
+
     __aicore__ inline void WriteIndexerKeys(const PrologAddresses& addresses,
                                             const PrologPlan& plan) {
-        rope_.SetStyle(plan.indexer.rope_interleaved != 0, plan.indexer.rope_interleaved != 0);
+        UseIndexerRope(plan);
         const uint32_t begin = FirstRow(plan, core_);
         const uint32_t end = FirstRow(plan, core_ + 1);
         if (begin == end) return;

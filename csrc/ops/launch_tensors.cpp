@@ -16,6 +16,12 @@ uint64_t LaunchTensors::WriteFresh(const std::string& name, const at::Tensor& te
     return address;
 }
 
+std::vector<twin::GmTensor> LaunchTensors::Take() {
+    std::vector<twin::GmTensor> taken = tensors_;
+    for (twin::GmTensor& tensor : tensors_) tensor.initialised = true;
+    return taken;
+}
+
 uint64_t LaunchTensors::Add(const std::string& name, const std::optional<at::Tensor>& tensor,
                             bool writable) {
     if (!tensor || !tensor->defined()) return 0;

@@ -21,8 +21,9 @@ public:
     uint64_t Write(const std::string& name, const std::optional<at::Tensor>& tensor);
     uint64_t WriteFresh(const std::string& name, const at::Tensor& tensor);
 
-    /// Tensors as the twin sees them: extents include the holes of strided ones.
-    std::vector<twin::GmTensor> Take() { return std::move(tensors_); }
+    /// Tensors as the twin sees them: extents include the holes of strided ones. The next launch
+    /// with them finds what this one wrote, so that nothing is fresh any more.
+    std::vector<twin::GmTensor> Take();
 
 private:
     uint64_t Add(const std::string& name, const std::optional<at::Tensor>& tensor, bool writable);

@@ -12,6 +12,7 @@
 #include "ops/checks.h"
 #include "ops/linear.h"
 #include "ops/prefetch_request.h"
+#include "ops/separate_kernels.h"
 #include "ops/twin_backend.h"
 #include "ops/twin_settings.h"
 #include "plan/o_proj_plan.h"
@@ -164,6 +165,10 @@ at::Tensor RunOnCpu(const ArgumentChecks& check, const Arguments& args, const Di
     BindPrefetch(tensors, args.prefetch);
 
     const bool bf16 = args.attn_output.scalar_type() == at::kBFloat16;
+    if (SeparateKernels()) {
+        RunOProjSeparately(addresses, plan, bf16, chip, tensors);
+        return result;
+    }
     const bool quantised = args.o_proj.quantised();
     OProjKernel* kernel = quantised ? (bf16 ? o_proj_bf16_w8a8 : o_proj_fp16_w8a8)
                                     : (bf16 ? o_proj_bf16 : o_proj_fp16);

@@ -9,6 +9,7 @@
 
 #include "ops/cache.h"
 #include "ops/checks.h"
+#include "ops/separate_kernels.h"
 #include "ops/twin_backend.h"
 #include "ops/twin_settings.h"
 #include "plan/plan_prolog.h"
@@ -418,6 +419,11 @@ PrologResults RunOnCpu(const char* op, const ArgumentChecks& check, const Prolog
                                            args.hidden_states.options().dtype(at::kByte));
     LaunchTensors tensors;
     const PrologAddresses addresses = Bind(tensors, args, results, workspace);
+    if (SeparateKernels()) {
+        const bool bf16 = args.hidden_states.scalar_type() == at::kBFloat16;
+        RunPrologSeparately(addresses, plan, bf16, chip, tensors);
+        return results;
+    }
     const NamedKernel kernel = ChooseKernel(args);
     RunOnTwin({kernel.name}, chip, tensors, [&] { kernel.run(addresses, plan); });
     return results;

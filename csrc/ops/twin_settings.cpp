@@ -49,6 +49,7 @@ struct TwinSettings {
     std::optional<twin::CallLog> calls;
     twin::Mutation mutation;
     bool dry = false;
+    bool separate_kernels = false;
     bool tracing = false;
     std::vector<std::string> traces;
     std::optional<std::vector<LaunchBuffers>> buffer_usage;
@@ -100,6 +101,10 @@ uint64_t ScheduleSeed() { return Locked()->schedule_seed; }
 void SetDry(bool dry) { Locked()->dry = dry; }
 
 bool IsDry() { return Locked()->dry; }
+
+void SetSeparateKernels(bool separate) { Locked()->separate_kernels = separate; }
+
+bool SeparateKernels() { return Locked()->separate_kernels; }
 
 void StartCallLog() { Locked()->calls.emplace(); }
 

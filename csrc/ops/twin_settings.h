@@ -31,6 +31,11 @@ uint64_t ScheduleSeed();
 void SetDry(bool dry);
 bool IsDry();
 
+/// CPU tensors run an op's mathematics as separate kernels, one after the other: what the fused
+/// kernels are compared with. They prefetch nothing. False until set.
+void SetSeparateKernels(bool separate);
+bool SeparateKernels();
+
 /// Synchronisation calls and roundings that launches reach between StartCallLog and TakeCallLog.
 void StartCallLog();
 twin::CallLog TakeCallLog();

@@ -7,6 +7,7 @@
 
 struct MatmulPlan {
     GemmBuffers buffers;
+    uint32_t c_float;  // 1: C is fp32; 0: of the type of A. That of int8 is int32
     GemmPlan gemm;
 };
 

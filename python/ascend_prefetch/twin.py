@@ -193,6 +193,21 @@ def dry() -> Iterator[None]:
 
 
 @contextmanager
+def separate_kernels() -> Iterator[None]:
+    """CPU launches inside the block run each op as separate kernels, one after the other.
+
+    A product, norm, rotation or cache write each, of the same blocks and tiles as the fused
+    kernels: what these are compared with. Results are the same; nothing is prefetched.
+    """
+    before = _C.separate_kernels()
+    _C.set_separate_kernels(True)
+    try:
+        yield
+    finally:
+        _C.set_separate_kernels(before)
+
+
+@contextmanager
 def tracing() -> Iterator[list[bytes]]:
     """Collects a trace of every launch inside the block; the list is filled when the block ends.
 

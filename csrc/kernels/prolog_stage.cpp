@@ -1,0 +1,44 @@
+// One stage of the prolog's vector side as a kernel of its own: what the fused kernels are compared
+// with.
+#include "plan/prolog_stage.h"
+#include "kernel_operator.h"
+#include "kernels/prolog_vector.h"
+#include "plan/prolog_plan.h"
+
+namespace kernels {
+
+template <typename T, bool kQuantised>
+__aicore__ inline void RunPrologStage(const PrologAddresses& addresses, const PrologPlan& plan,
+                                      PrologStage stage) {
+    if ASCEND_IS_AIV {
+        AscendC::TPipe pipe;
+        PrologVector<T, kQuantised, true> vector;
+        vector.RunStage(&pipe, addresses, plan, stage);
+    }
+}
+
+}  // namespace kernels
+
+extern "C" __global__ __aicore__ void prolog_stage_bf16(PrologAddresses addresses, PrologPlan plan,
+                                                        PrologStage stage) {
+    KERNEL_TASK_TYPE_DEFAULT(KERNEL_TYPE_AIV_ONLY);
+    kernels::RunPrologStage<bfloat16_t, false>(addresses, plan, stage);
+}
+
+extern "C" __global__ __aicore__ void prolog_stage_bf16_w8a8(PrologAddresses addresses,
+                                                             PrologPlan plan, PrologStage stage) {
+    KERNEL_TASK_TYPE_DEFAULT(KERNEL_TYPE_AIV_ONLY);
+    kernels::RunPrologStage<bfloat16_t, true>(addresses, plan, stage);
+}
+
+extern "C" __global__ __aicore__ void prolog_stage_fp16(PrologAddresses addresses, PrologPlan plan,
+                                                        PrologStage stage) {
+    KERNEL_TASK_TYPE_DEFAULT(KERNEL_TYPE_AIV_ONLY);
+    kernels::RunPrologStage<half, false>(addresses, plan, stage);
+}
+
+extern "C" __global__ __aicore__ void prolog_stage_fp16_w8a8(PrologAddresses addresses,
+                                                             PrologPlan plan, PrologStage stage) {
+    KERNEL_TASK_TYPE_DEFAULT(KERNEL_TYPE_AIV_ONLY);
+    kernels::RunPrologStage<half, true>(addresses, plan, stage);
+}

@@ -1,0 +1,160 @@
+#include "ops/separate_kernels.h"
+
+#include <string>
+
+#include "ops/twin_backend.h"
+#include "plan/matmul_plan.h"
+#include "plan/prolog_stage.h"
+
+// The device entry points as the host compiles them.
+using MatmulKernel = void(MatmulAddresses addresses, MatmulPlan plan);
+extern "C" MatmulKernel matmul_bf16;
+extern "C" MatmulKernel matmul_fp16;
+extern "C" MatmulKernel matmul_int8;
+using PrologStageKernel = void(PrologAddresses addresses, PrologPlan plan, PrologStage stage);
+extern "C" PrologStageKernel prolog_stage_bf16;
+extern "C" PrologStageKernel prolog_stage_fp16;
+extern "C" PrologStageKernel prolog_stage_bf16_w8a8;
+extern "C" PrologStageKernel prolog_stage_fp16_w8a8;
+using OProjKernel = void(OProjAddresses addresses, OProjPlan plan);
+extern "C" OProjKernel o_proj_bf16;
+extern "C" OProjKernel o_proj_fp16;
+extern "C" OProjKernel o_proj_bf16_w8a8;
+extern "C" OProjKernel o_proj_fp16_w8a8;
+
+namespace ops {
+
+namespace {
+
+/// Launches kernels over the same tensors.
+class Launcher {
+public:
+    Launcher(bool bf16, const GemmBuffers& buffers, const arch::Chip& chip, LaunchTensors& tensors)
+        : bf16_(bf16), buffers_(buffers), chip_(chip), tensors_(tensors) {}
+
+    enum class Output { kOfInput, kFloat };
+
+    void Multiply(const std::string& name, const GemmPlan& gemm, uint64_t a, uint64_t weight,
+                  uint64_t c, Output output = Output::kOfInput) {
+        const MatmulPlan plan{buffers_, output == Output::kFloat ? 1u : 0u, gemm};
+        MatmulKernel* kernel =
+            gemm.element_bytes == 1 ? &matmul_int8 : (bf16_ ? &matmul_bf16 : &matmul_fp16);
+        RunOnTwin({name, twin::KernelKind::kAicOnly}, chip_, tensors_,
+                  [&] { kernel(MatmulAddresses{a, weight, c}, plan); });
+    }
+
+    void Launch(const std::string& name, twin::KernelKind kind, const std::function<void()>& body) {
+        RunOnTwin({name, kind}, chip_, tensors_, body);
+    }
+
+    bool bf16() const { return bf16_; }
+
+private:
+    bool bf16_;
+    const GemmBuffers& buffers_;
+    const arch::Chip& chip_;
+    LaunchTensors& tensors_;
+};
+
+bool Quantised(const QuantPlan& quant) { return quant.scale_bytes > 0; }
+
+class SeparateProlog {
+public:
+    SeparateProlog(const PrologAddresses& addresses, const PrologPlan& plan, Launcher& launcher)
+        : addresses_(addresses), plan_(plan), launcher_(launcher) {
+        plan_.warm = {};
+        plan_.while_norm = plan_.while_q_b = plan_.while_indexer_q = plan_.while_absorb = {};
+    }
+
+    void Run() {
+        const bool has_latent = plan_.q_lora_rank > 0;
+        const bool q_b_int8 = Quantised(plan_.q_b_quant);
+        const bool qkv_a_int8 = Quantised(plan_.qkv_a_quant);
+        if (qkv_a_int8 || (!has_latent && q_b_int8)) {
+            Stage("quantise_hidden", PrologStage::kQuantiseHidden);
+        }
+        launcher_.Multiply(
+            "qkv_a", plan_.qkv_a,
+            qkv_a_int8 ? Workspace(plan_.workspace_hidden) : addresses_.hidden_states,
+            addresses_.qkv_a_weight, Workspace(0), Launcher::Output::kFloat);
+        if (has_latent) Stage("q_norm", PrologStage::kNormQuery);
+        const uint64_t q_b_input = has_latent ? addresses_.q_c : addresses_.hidden_states;
+        launcher_.Multiply(
+            "q_b", plan_.q_b, q_b_int8 ? Workspace(plan_.workspace_q_b_input) : q_b_input,
+            addresses_.q_b_weight,
+            Workspace(q_b_int8 ? plan_.workspace_query_sums : plan_.workspace_query));
+        Stage("kv_norm_rope_cache", PrologStage::kWriteCaches);
+        Stage("q_rope", PrologStage::kRotateQuery);
+        const bool q_nope_int8 = plan_.quantize_q_nope != 0;
+        launcher_.Multiply("w_uk", plan_.absorb, Workspace(plan_.workspace_query), addresses_.w_uk,
+                           q_nope_int8 ? Workspace(plan_.workspace_q_nope) : addresses_.q_nope);
+        if (q_nope_int8) Stage("quantise_q_nope", PrologStage::kQuantiseQueryNope);
+        if (plan_.indexer.heads.heads > 0) RunIndexer();
+    }
+
+private:
+    void RunIndexer() {
+        const IndexerPlan& plan = plan_.indexer;
+        const IndexerAddresses& addresses = addresses_.indexer;
+        const bool int8 = Quantised(plan.wq_b_quant);
+        launcher_.Multiply("indexer_wk", plan.wk, addresses_.hidden_states, addresses.wk,
+                           Workspace(plan.workspace_k), Launcher::Output::kFloat);
+        launcher_.Multiply("indexer_weights_proj", plan.weights_proj, addresses_.hidden_states,
+                           addresses.weights_proj, addresses.weights, Launcher::Output::kFloat);
+        Stage("indexer_norm_rope_cache", PrologStage::kWriteIndexerKeys);
+        launcher_.Multiply("indexer_wq_b", plan.wq_b,
+                           int8 ? Workspace(plan.workspace_q_c) : addresses_.q_c, addresses.wq_b,
+                           int8 ? Workspace(plan.workspace_sums) : addresses.q);
+        Stage("indexer_q_rope", PrologStage::kRotateIndexerQuery);
+    }
+
+    uint64_t Workspace(uint64_t offset) const { return addresses_.workspace + offset; }
+
+    void Stage(const std::string& name, PrologStage stage) {
+        const bool quantised = Quantised(plan_.qkv_a_quant) || Quantised(plan_.q_b_quant) ||
+                               Quantised(plan_.indexer.wq_b_quant) || plan_.quantize_q_nope != 0 ||
+                               plan_.kv_cache_int8 != 0;
+        PrologStageKernel* kernel =
+            launcher_.bf16() ? (quantised ? &prolog_stage_bf16_w8a8 : &prolog_stage_bf16)
+                             : (quantised ? &prolog_stage_fp16_w8a8 : &prolog_stage_fp16);
+        launcher_.Launch(name, twin::KernelKind::kAivOnly,
+                         [&] { kernel(addresses_, plan_, stage); });
+    }
+
+    const PrologAddresses& addresses_;
+    PrologPlan plan_;
+    Launcher& launcher_;
+};
+
+}  // namespace
+
+void RunPrologSeparately(const PrologAddresses& addresses, const PrologPlan& plan, bool bf16,
+                         const arch::Chip& chip, LaunchTensors& tensors) {
+    Launcher launcher(bf16, plan.buffers, chip, tensors);
+    SeparateProlog(addresses, plan, launcher).Run();
+}
+
+void RunOProjSeparately(const OProjAddresses& addresses, const OProjPlan& plan, bool bf16,
+                        const arch::Chip& chip, LaunchTensors& tensors) {
+    Launcher launcher(bf16, plan.buffers, chip, tensors);
+    OProjAddresses linear = addresses;
+    if (plan.has_v_up != 0) {
+        linear.attn_output = addresses.workspace + plan.workspace_value;
+        launcher.Multiply("w_uv", plan.v_up, addresses.attn_output, addresses.w_uv,
+                          linear.attn_output);
+    }
+    if (plan.has_epilogue == 0) {
+        launcher.Multiply("o_proj", plan.o_proj, linear.attn_output, addresses.o_proj_weight,
+                          addresses.out);
+        return;
+    }
+    OProjPlan alone = plan;
+    alone.has_v_up = 0;
+    alone.warm = {};
+    alone.while_o_proj = {};
+    OProjKernel* kernel = Quantised(plan.quant) ? (bf16 ? &o_proj_bf16_w8a8 : &o_proj_fp16_w8a8)
+                                                : (bf16 ? &o_proj_bf16 : &o_proj_fp16);
+    launcher.Launch("o_proj", twin::KernelKind::kMixAic1Aiv2, [&] { kernel(linear, alone); });
+}
+
+}  // namespace ops

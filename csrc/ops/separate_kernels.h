@@ -1,0 +1,22 @@
+// The mathematics of the fused ops as separate kernels, launched one after the other: a product, a
+// norm, a cache write or a rotation each. They are built from the same blocks with the same tiles
+// as the fused kernels, and stand for what a model runs without them.
+#pragma once
+
+#include "arch/chip.h"
+#include "ops/launch_tensors.h"
+#include "plan/o_proj_plan.h"
+#include "plan/prolog_plan.h"
+
+namespace ops {
+
+/// mla_prolog or sfa_prolog with the arguments of the fused kernel; nothing is prefetched.
+void RunPrologSeparately(const PrologAddresses& addresses, const PrologPlan& plan, bool bf16,
+                         const arch::Chip& chip, LaunchTensors& tensors);
+
+/// o_proj likewise. Where W8A8 or a bias finish the sums, the kernel of the linear layer does that
+/// itself, as the frameworks' own kernels do.
+void RunOProjSeparately(const OProjAddresses& addresses, const OProjPlan& plan, bool bf16,
+                        const arch::Chip& chip, LaunchTensors& tensors);
+
+}  // namespace ops
