@@ -102,7 +102,7 @@ def test_cases_of_ones_own_take_one_process(one_token):
 
 
 def run_verb(monkeypatch, mutants):
-    monkeypatch.setattr(cli, "mutate", lambda **_: MutationTable(7, mutants))
+    monkeypatch.setattr(cli.mutate, "mutate", lambda **_: MutationTable(7, mutants))
     return cli.main(["mutate"])
 
 
@@ -110,7 +110,7 @@ FOUND = Mutant("SetFlag<MTE2_V>", "csrc/kernels/rope.h:54", "start", "unpaired-e
 
 
 def test_verb_prints_the_contract(monkeypatch, capsys, tmp_path):
-    monkeypatch.setattr(cli, "mutate", lambda **_: MutationTable(7, [FOUND]))
+    monkeypatch.setattr(cli.mutate, "mutate", lambda **_: MutationTable(7, [FOUND]))
     assert cli.main(["mutate", "--json", str(tmp_path / "table.json")]) == 0
     assert json.loads((tmp_path / "table.json").read_text()) == {
         "sites": 7,

@@ -1,0 +1,198 @@
+"""bench: an op at full size on the twin, checked and timed; or all of them."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from ascend_prefetch.bench import BENCHES, BenchConfig, run_bench
+from ascend_prefetch.bench.common import DTYPES, LAYOUTS
+from ascend_prefetch.bench.table import bench_table, row_passed, row_verdict
+from ascend_prefetch.models import MODELS, QUANTS
+
+from .common import Verb, microseconds, positive, progress
+
+# In place of an op: every one of them.
+_ALL = "all"
+
+
+def _add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("op", choices=[*BENCHES, _ALL])
+    parser.add_argument(
+        "--model",
+        choices=sorted(MODELS),
+        metavar="MODEL",
+        help="one of: " + ", ".join(sorted(MODELS)),
+    )
+    parser.add_argument("--tp", type=positive, default=1, help="tensor-parallel degree (ranks)")
+    parser.add_argument("--tokens", type=positive, default=16, help="tokens in the batch")
+    parser.add_argument("--dtype", choices=sorted(DTYPES), default="bf16")
+    parser.add_argument(
+        "--weights",
+        choices=LAYOUTS,
+        help="weight layout: row-major (default) or FRACTAL_NZ",
+    )
+    parser.add_argument(
+        "--quant",
+        choices=QUANTS,
+        help="none (default), or W8A8 with static or dynamic activation scales",
+    )
+    parser.add_argument("--soc", default="Ascend910_9391", help="SoC name that the twin plays")
+    parser.add_argument(
+        "--checkpoint",
+        type=Path,
+        help="directory of a Hugging Face checkpoint (safetensors); rank 0 is "
+        "loaded. Random weights without it",
+    )
+    parser.add_argument("--layer", type=int, default=0, help="layer of the checkpoint")
+    parser.add_argument(
+        "--launch-us",
+        type=microseconds,
+        help="launch and start cost of a kernel, us, for modelled times that hold one; the floor "
+        "holds none",
+    )
+
+
+def _run(options: argparse.Namespace) -> dict[str, Any]:
+    config = BenchConfig(
+        model=options.model or "",
+        tp=options.tp,
+        tokens=options.tokens,
+        dtype=options.dtype,
+        weights=options.weights or "nd",
+        quant=options.quant or "none",
+        soc=options.soc,
+        checkpoint=options.checkpoint,
+        layer=options.layer,
+    )
+    if options.op == _ALL:
+        return _run_all(options, config)
+    if not config.model:
+        raise ValueError("model: expected one by --model, got none")
+    return run_bench(options.op, config)
+
+
+def _run_all(options: argparse.Namespace, config: BenchConfig) -> dict[str, Any]:
+    if options.checkpoint is not None:
+        raise ValueError("checkpoint: expected none with 'all', which runs several models")
+    chosen = {
+        name: [value]
+        for name, value in (
+            ("models", options.model),
+            ("quants", options.quant),
+            ("layouts", options.weights),
+        )
+        if value is not None
+    }
+    return {"rows": bench_table(config, **chosen, progress=progress)}
+
+
+def _show(result: dict[str, Any]) -> None:
+    if "rows" in result:
+        _show_table(result["rows"])
+        return
+    check, run, prefetch = result["check"], result["twin"], result["prefetch"]
+    floor = result["modelled_us"]["floor"]
+    rows = [
+        (
+            "check",
+            f"{'ok' if check['ok'] else 'FAILED'}: relative error {check['max_rel_err']:.2e}"
+            f" (tolerance {check['tolerance']:.0e}){_ulp_text(check)}",
+        ),
+        (
+            "twin",
+            f"{run['wall_s'] * 1e3:.1f} ms on this host, torch float32 eager "
+            f"{run['torch_wall_s'] * 1e3:.1f} ms: ratio {run['ratio']:.2f}; "
+            f"peak RSS {run['peak_rss_mb']:.0f} MB",
+        ),
+        (
+            "modelled floor",
+            "no published HBM rate for this chip"
+            if floor is None
+            else f"{floor['nominal']:.1f} us: {result['bytes']['floor'] / 1e6:.1f} MB at the best "
+            "published HBM read rate, no launch",
+        ),
+        (
+            "prefetched",
+            f"{prefetch['planned'] / 1e6:.2f} MB: landed "
+            f"{prefetch['landed'] / 1e6:.2f}, pending {prefetch['pending'] / 1e6:.2f}, unused "
+            f"{prefetch['unused'] / 1e6:.2f}, duplicated {prefetch['duplicated'] / 1e6:.2f}",
+        ),
+    ]
+    print(
+        f"{result['op']} {result['model']} TP{result['tp']} T={result['tokens']} "
+        f"{result['dtype']} {result['quant']} {result['weights']} on {result['soc']} (twin)"
+    )
+    for name, text in rows:
+        print(f"  {name:15} {text}")
+
+
+def _ulp_text(check: dict[str, Any]) -> str:
+    if "max_ulp" not in check:
+        return ""
+    return f", {check['max_ulp']:.2f} ulp (tolerance {check['ulp_tolerance']:.0f})"
+
+
+_COLUMNS = (
+    "op", "model", "quant", "weights", "check", "rel. error", "ulp",
+    "twin ms", "torch ms", "ratio", "RSS MB", "prefetched MB",
+)  # fmt: skip
+
+
+def _show_table(rows: Sequence[dict[str, Any]]) -> None:
+    """A line for each row; in place of numbers, why there are none."""
+    key_count = _COLUMNS.index("check")
+    cells = [[row[name] for name in _COLUMNS[:key_count]] + _row_cells(row) for row in rows]
+    complete = [_COLUMNS, *(line for line in cells if len(line) == len(_COLUMNS))]
+    widths = [max(len(line[column]) for line in complete) for column in range(len(_COLUMNS))]
+    for column in range(key_count):
+        widths[column] = max(len(line[column]) for line in [_COLUMNS, *cells])
+    for line in [_COLUMNS, *cells]:
+        padded = [
+            text.ljust(width) if column <= key_count else text.rjust(width)
+            for column, (text, width) in enumerate(zip(line, widths, strict=False))
+        ]
+        print("  ".join(padded).rstrip())
+    passed = sum(row_passed(row) and "refused" not in row for row in rows)
+    refused = sum("refused" in row for row in rows)
+    print(f"{passed} ok, {refused} refused, {len(rows) - passed - refused} failed")
+
+
+def _row_cells(row: dict[str, Any]) -> list[str]:
+    if "check" not in row:
+        return [row_verdict(row)]
+    check, run = row["check"], row["twin"]
+    return [
+        row_verdict(row),
+        f"{check['max_rel_err']:.2e}",
+        f"{check['max_ulp']:.2f}" if "max_ulp" in check else "-",
+        f"{run['wall_s'] * 1e3:.1f}",
+        f"{run['torch_wall_s'] * 1e3:.1f}",
+        f"{run['ratio']:.2f}",
+        f"{run['peak_rss_mb']:.0f}",
+        f"{row['prefetch']['planned'] / 1e6:.2f}",
+    ]
+
+
+def _passed(result: dict[str, Any]) -> bool:
+    if "rows" in result:
+        return all(row_passed(row) for row in result["rows"])
+    return result["check"]["ok"]
+
+
+VERB = Verb(
+    "bench",
+    "run an op at full size on the twin and check it",
+    _run,
+    _show,
+    _add_arguments,
+    description="Runs an op on the twin, checks it against float64, times it against torch "
+    "float32 eager in the same process and accounts for the bytes it prefetched. Wall times "
+    "are seconds of this host, sizes are bytes, modelled times are us of the device and null "
+    "where nothing models them yet. `all` runs every op, model, quantisation and weight "
+    "layout, a process each, which takes about half an hour at full size; --model, --quant "
+    "and --weights then choose from them.",
+    passed=_passed,
+)
