@@ -5,6 +5,7 @@
 #include "arch/chip.h"
 #include "model/prefetch_account.h"
 #include "ops/twin_settings.h"
+#include "python/planning.h"
 #include "python/timing.h"
 #include "twin/checks.h"
 #include "twin/codes.h"
@@ -203,5 +204,6 @@ PYBIND11_MODULE(_C, m) {
           "Bytes of the named weight tensors that vector cores prefetched in a trace: planned, "
           "landed, pending, "
           "unused, duplicated (model/prefetch_account.h).");
+    BindPlanning(m);
     BindTiming(m);
 }

@@ -39,13 +39,28 @@ py::dict ConstantTable() {
     return table;
 }
 
+/// Name of the kernel, and (address, bytes) of every tensor by name.
+py::dict DescribeTrace(const py::bytes& bytes) {
+    const model::TraceFile trace = model::ReadTrace(std::string(bytes));
+    py::dict tensors;
+    for (const auto& tensor : trace.tensors) {
+        tensors[py::str(tensor.name)] = py::make_tuple(tensor.address, tensor.bytes);
+    }
+    py::dict description;
+    description["kernel"] = trace.kernel;
+    description["chip"] = trace.chip;
+    description["tensors"] = tensors;
+    return description;
+}
+
 /// A simulator that knows its chip.
 class Timeline {
 public:
     Timeline(const std::string& chip, const std::string& level,
              const std::map<std::string, double>& constants)
         : chip_(arch::FindChip(chip)),
-          simulator_(arch::FindTimingConstants(chip_, LevelOf(level), constants)) {}
+          constants_(arch::FindTimingConstants(chip_, LevelOf(level), constants)),
+          simulator_(constants_) {}
 
     py::dict Run(const py::bytes& trace, bool intervals) {
         return Describe(model::ReadTrace(std::string(trace)), intervals);
@@ -54,6 +69,7 @@ public:
         return Describe(model::StreamTrace(chip_, name, address, bytes, cube), false);
     }
     model::Simulator& simulator() { return simulator_; }
+    const arch::TimingConstants& constants() const { return constants_; }
 
 private:
     static py::dict Bytes(const model::MemoryCounts& counts) {
@@ -101,6 +117,7 @@ private:
     }
 
     const arch::Chip& chip_;
+    const arch::TimingConstants constants_;
     model::Simulator simulator_;
 };
 
@@ -109,6 +126,8 @@ private:
 void BindTiming(py::module_& m) {
     m.def("timing_constants", &ConstantTable,
           "Constants of the timing model: low, nominal, high, unit, class, source each.");
+    m.def("describe_trace", &DescribeTrace, py::arg("trace"),
+          "Kernel, chip and tensors, (address, bytes) by name, of a trace.");
     m.def(
         "trace_matmul",
         [](const std::string& chip, uint32_t rows, uint32_t columns, uint32_t depth, bool nz,
@@ -162,5 +181,9 @@ void BindTiming(py::module_& m) {
         .def("flush_l2", [](Timeline& self) { self.simulator().FlushL2(); })
         .def_property_readonly("prefetched",
                                [](Timeline& self) { return self.simulator().prefetched(); })
+        .def_property_readonly(
+            "hbm_rate", [](Timeline& self) { return self.constants().hbm_rate; }, "Bytes per us.")
+        .def_property_readonly("launch_us",
+                               [](Timeline& self) { return self.constants().launch_us; })
         .def_property_readonly("now", [](Timeline& self) { return self.simulator().now(); });
 }

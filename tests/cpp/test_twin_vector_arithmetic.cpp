@@ -204,6 +204,18 @@ TEST(integer_arithmetic) {
     });
 }
 
+// A dry launch has no values: whatever lies in UB is no operand.
+TEST(dry_launch_computes_nothing) {
+    twin::LaunchConfig config = Config(KernelKind::kAivOnly, {});
+    config.dry = true;
+    twin::Launch(config, [] {
+        TPipe pipe;
+        const auto sum = Filled<int32_t>(pipe, 8, 2147483647);
+        AscendC::Add(sum, sum, sum, 8);
+        CHECK_EQ(Read(sum, 0, 1), Of<int32_t>(2147483647));
+    });
+}
+
 // The pages do not say what an integer result becomes that does not fit: the twin stops.
 TEST(integer_overflow_stops) {
     AivBreaks("integer-overflow", {"Add", "2147483648", "int32_t"}, {}, [] {

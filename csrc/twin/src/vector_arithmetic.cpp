@@ -118,7 +118,8 @@ void Run(const Task& task, Operation operation) {
         for (Storage& lane : stored) lane = scalar;
         Lanes::Load(stored, b);
     }
-    for (uint32_t repeat = 0; repeat < task.walk.repeats; ++repeat) {
+    const uint32_t repeats = Dry() ? 0 : task.walk.repeats;  // there is nothing in UB then
+    for (uint32_t repeat = 0; repeat < repeats; ++repeat) {
         Gather(task.walk, task.src0, repeat, stored);
         Lanes::Load(stored, a);
         if (task.src1 != nullptr) {

@@ -14,9 +14,11 @@ from typing import Any, NamedTuple
 import torch
 
 from ascend_prefetch import _C, reference, twin
+from ascend_prefetch.bench.modelled import Modelled, model_op, model_warming
 from ascend_prefetch.linear import Linear, stored_weight
 from ascend_prefetch.models import QUANTS, ModelDimensions, get_model
-from ascend_prefetch.twin import ChipInfo, PrefetchBytes
+from ascend_prefetch.timing import LEVELS, TimedChip, find_timed_chip
+from ascend_prefetch.twin import PrefetchBytes
 
 DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -28,9 +30,6 @@ TOLERANCES = {"bf16": 4e-3, "fp16": 1e-3}
 ULP_TOLERANCES = {"bf16": 1.0, "fp16": 2.0}
 
 LAYOUTS = ("nd", "nz")
-
-# The published HBM read rate was measured on a chip with this many cube cores.
-_AIC_COUNT_OF_HBM_RATE = 24
 
 MODELLED_KEYS = ("floor", "fused", "fused_no_prefetch", "separate", "separate_cmo")
 
@@ -49,7 +48,8 @@ class BenchConfig:
         dtype: "bf16" or "fp16".
         weights: "nd" or "nz".
         quant: "none", "w8a8" (static activation scales) or "w8a8_dynamic".
-        soc: SoC name that the twin plays.
+        soc: SoC name, or a chip file (ascend_prefetch.timing.find_timed_chip).
+        launch_us: launch and start cost of a kernel in modelled times, us; None for the table's.
         checkpoint: directory of a Hugging Face checkpoint; random weights without one.
         layer: layer of the checkpoint.
         repeats: timed runs; the median counts.
@@ -63,6 +63,7 @@ class BenchConfig:
     weights: str = "nd"
     quant: str = "none"
     soc: str = "Ascend910_9391"
+    launch_us: float | None = None
     checkpoint: Path | None = None
     layer: int = 0
     repeats: int = 5
@@ -74,7 +75,7 @@ class BenchCase:
     """One op with its inputs, ready to run.
 
     Attributes:
-        run: calls the op once and returns its results.
+        run: calls the op once and returns its results; takes what replaces its prefetch options.
         check: judges the results of a run, given what became of the bytes it prefetched.
         torch: prepares the same mathematics in torch float32 eager and returns what runs it.
         prefetched: the tensors that vector cores may prefetch, by the names the launch gives them.
@@ -82,7 +83,7 @@ class BenchCase:
         products: the weights that the cube multiplies by: each element once for every token.
     """
 
-    run: Callable[[], Any]
+    run: Callable[..., Any]
     check: Callable[[Any, PrefetchBytes], Check]
     torch: Callable[[], Callable[[], object]]
     prefetched: Sequence[str]
@@ -104,14 +105,15 @@ def run_case(op: str, config: BenchConfig, case: BenchCase) -> BenchResult:
     `twin.torch_wall_s` is measured in this process. `peak_rss_mb` is the process with inputs,
     reference and torch's copies.
     """
-    chip = twin.find_chip(config.soc)
-    with twin.chip(config.soc):
+    chip = find_timed_chip(config.soc)
+    with twin.chip(chip.soc):
         with poisoned_empty(), twin.tracing() as traces:
             results = case.run()
         account = twin.account_prefetch(traces[0], case.prefetched)
         check = case.check(results, account)
         del results
         wall_s = median_seconds(case.run, config.repeats)
+        modelled = _model(case, chip, config)
     with torch.inference_mode():
         torch_wall_s = median_seconds(case.torch(), config.repeats)
     return {
@@ -130,8 +132,12 @@ def run_case(op: str, config: BenchConfig, case: BenchCase) -> BenchResult:
             "ratio": wall_s / torch_wall_s,
             "peak_rss_mb": peak_rss_mb(),
         },
-        "modelled_us": modelled_us(floor_us(case, config.tokens, chip)),
-        "bytes": {"floor": case.floor_bytes, "hbm_read": None, "l2_hit": None},
+        "modelled_us": {"floor": floor_us(case, config.tokens, chip), **modelled.us},
+        "bytes": {
+            "floor": case.floor_bytes,
+            "hbm_read": modelled.hbm_read,
+            "l2_hit": modelled.l2_hit,
+        },
         "prefetch": dict(account),
     }
 
@@ -142,7 +148,7 @@ def checked_dimensions(config: BenchConfig) -> ModelDimensions:
     Raises:
         ValueError: an unknown model, chip, quantisation or layout, or a tp that does not fit.
     """
-    twin.find_chip(config.soc)
+    find_timed_chip(config.soc)
     dims = get_model(config.model)
     dims.heads_per_rank(config.tp)
     for name, known in (("quant", QUANTS), ("weights", LAYOUTS), ("dtype", tuple(DTYPES))):
@@ -211,25 +217,26 @@ def poisoned_empty() -> Iterator[None]:
         torch.utils.deterministic.fill_uninitialized_memory = filled
 
 
-def floor_us(case: BenchCase, tokens: int, chip: ChipInfo) -> dict[str, float] | None:
-    """Modelled lower bound: the bytes that must move at the best published HBM read rate, or the
+def floor_us(case: BenchCase, tokens: int, chip: TimedChip) -> dict[str, float] | None:
+    """Modelled lower bound: the bytes that must move at the best HBM read rate of the chip, or the
     products at the cubes' peak rate, whichever takes longer.
 
     Holds no launch and no latency. None for chips without a published HBM rate.
     """
-    if chip["aic_count"] != _AIC_COUNT_OF_HBM_RATE:
+    if not chip.modelled:
         return None
-    constants = _C.constants()
-    memory_us = case.floor_bytes / (constants["hbm_read_vector"]["value"] * 1e6)
+    memory_us = case.floor_bytes / chip.timeline("low").hbm_rate
     # int8 products take half a slot.
     slots = sum(stored_weight(layer).nbytes / 2 for layer in case.products)
-    rate = chip["aic_count"] * constants["cube_macs"]["value"] * chip["clock_mhz"]
+    info = twin.find_chip(chip.soc)
+    rate = info["aic_count"] * _C.constants()["cube_macs"]["value"] * info["clock_mhz"]
     us = max(memory_us, tokens * slots / rate)
-    return {"low": us, "nominal": us, "high": us}
+    return dict.fromkeys(LEVELS, us)
 
 
-def modelled_us(floor: dict[str, float] | None) -> dict[str, dict[str, float] | None]:
-    """The modelled times of a bench; None where there is no timing model yet."""
-    times: dict[str, dict[str, float] | None] = dict.fromkeys(MODELLED_KEYS)
-    times["floor"] = floor
-    return times
+def _model(case: BenchCase, chip: TimedChip, config: BenchConfig) -> Modelled:
+    if not chip.modelled:
+        return Modelled(dict.fromkeys(MODELLED_KEYS[1:]), None, None)
+    if not case.products:
+        return model_warming(case.run, case.prefetched, chip, config.launch_us)
+    return model_op(case.run, chip, config.launch_us)

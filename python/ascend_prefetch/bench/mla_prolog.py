@@ -34,7 +34,7 @@ def mla_prolog_case(config: BenchConfig) -> BenchCase:
         return judge(compared, config, inputs.caches_sound())
 
     return BenchCase(
-        run=lambda: ops.mla_prolog(**arguments),
+        run=lambda **options: ops.mla_prolog(**{**arguments, **options}),
         check=check,
         torch=lambda: prolog.eager_mla(weights, inputs, dims),
         prefetched=("q_b_weight", "w_uk", "prefetch[0]"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -19,6 +20,7 @@ from ascend_prefetch.bench.common import (
 )
 from ascend_prefetch.bench.inputs import float_layer, mla_weights, pack_mla_weights, total_bytes
 from ascend_prefetch.linear import quant_arguments, stored_weight
+from ascend_prefetch.models import MlaWeights
 
 
 def check_o_proj(config: BenchConfig) -> None:
@@ -39,11 +41,7 @@ def o_proj_case(config: BenchConfig) -> BenchCase:
     shape = (config.tokens, dims.heads_per_rank(config.tp), dims.kv_lora_rank)
     generator = torch.Generator().manual_seed(config.seed + 1)
     attn_output = torch.randn(shape, generator=generator).to(dtype)
-    weight = stored_weight(packed.o_proj)
-    options = {
-        **quant_arguments(packed.o_proj),
-        "prefetch": [stored_weight(packed.qkv_a)],
-    }
+    arguments = o_proj_arguments(packed)
 
     def check(output: torch.Tensor, _: object) -> Check:
         values = reference.value_up_projection(attn_output, weights.w_uv)
@@ -54,7 +52,7 @@ def o_proj_case(config: BenchConfig) -> BenchCase:
         # values of its dtype, the kernel has to get every integer right.
         values = values.to(dtype)
         expected = reference.o_proj(values, weights.o_proj)
-        from_values = ops.o_proj(values, weight, **options)
+        from_values = ops.o_proj(values, **{**arguments, "w_uv": None})
         compared = [Compared(output, expected), Compared(from_values, expected, rounded_once=True)]
         return judge(compared, config)
 
@@ -69,10 +67,20 @@ def o_proj_case(config: BenchConfig) -> BenchCase:
         return run
 
     return BenchCase(
-        run=lambda: ops.o_proj(attn_output, weight, w_uv=packed.w_uv, **options),
+        run=lambda **options: ops.o_proj(attn_output, **{**arguments, **options}),
         check=check,
         torch=torch_eager,
         prefetched=("o_proj_weight", "prefetch[0]"),
         floor_bytes=total_bytes([attn_output, weights.w_uv, weights.o_proj]),
         products=(weights.w_uv, weights.o_proj),
     )
+
+
+def o_proj_arguments(weights: MlaWeights) -> dict[str, Any]:
+    """Arguments of o_proj beside its input; the next layer's qkv_a is what it prefetches."""
+    return {
+        "o_proj_weight": stored_weight(weights.o_proj),
+        "w_uv": weights.w_uv,
+        **quant_arguments(weights.o_proj),
+        "prefetch": [stored_weight(weights.qkv_a)],
+    }

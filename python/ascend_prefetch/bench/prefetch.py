@@ -10,6 +10,7 @@ from ascend_prefetch import _C, ops, twin
 from ascend_prefetch.bench.common import BenchCase, BenchConfig, Check, checked_dimensions
 from ascend_prefetch.bench.inputs import mla_weights, pack_mla_weights
 from ascend_prefetch.linear import stored_weight
+from ascend_prefetch.timing import find_timed_chip
 from ascend_prefetch.twin import PrefetchBytes
 
 
@@ -32,7 +33,7 @@ def prefetch_case(config: BenchConfig) -> BenchCase:
     packed = pack_mla_weights(weights) if config.weights == "nz" else weights
     regions = [stored_weight(packed.o_proj), stored_weight(packed.qkv_a)]
     before = [region.clone() for region in regions]
-    sizes = _sizes_in_l2(regions, config.soc)
+    sizes = _sizes_in_l2(regions, find_timed_chip(config.soc).soc)
     regions = regions[: len(sizes)]
 
     def check(_: object, account: PrefetchBytes) -> Check:
@@ -56,7 +57,7 @@ def prefetch_case(config: BenchConfig) -> BenchCase:
         return lambda: [word.sum() for word in words]
 
     return BenchCase(
-        run=lambda: ops.prefetch(regions, max_bytes=sizes),
+        run=lambda **_: ops.prefetch(regions, max_bytes=sizes),
         check=check,
         torch=torch_eager,
         prefetched=tuple(f"weights[{index}]" for index in range(len(regions))),

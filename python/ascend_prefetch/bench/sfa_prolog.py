@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -27,7 +28,7 @@ from ascend_prefetch.bench.inputs import (
     total_bytes,
 )
 from ascend_prefetch.linear import quant_arguments, stored_weight
-from ascend_prefetch.models import IndexerWeights, ModelDimensions
+from ascend_prefetch.models import IndexerWeights, MlaWeights, ModelDimensions
 
 # vllm 0.23, model_executor/models/deepseek_v2.py: not the model's rms_norm_eps.
 _LAYER_NORM_EPS = 1e-6
@@ -55,25 +56,14 @@ def sfa_prolog_case(config: BenchConfig) -> BenchCase:
     packed, packed_indexer = weights, indexer
     if config.weights == "nz":
         packed, packed_indexer = pack_mla_weights(weights), pack_indexer_weights(indexer)
-    options = {
-        "indexer_rope_interleaved": dims.indexer.rope_interleaved,
-        "indexer_eps": _LAYER_NORM_EPS,
-    }
-    arguments = {
-        **prolog.op_arguments(packed, inputs, dims),
-        **_indexer_arguments(packed_indexer),
-        "indexer_wq_b": stored_weight(packed_indexer.wq_b),
-        "indexer_cache": cache.tensor,
-        **quant_arguments(packed_indexer.wq_b, "indexer_wq_b_"),
-        **options,
-    }
+    arguments = sfa_arguments(packed, packed_indexer, inputs, cache, dims)
 
     def check(outputs: prolog.Tensors, _: object) -> Check:
         expected = reference.sfa_prolog(
             **prolog.reference_arguments(weights, inputs, dims),
             **_indexer_arguments(indexer),
             indexer_wq_b=indexer.wq_b,
-            **options,
+            **_indexer_options(dims),
             q_c=prolog.given_latent(outputs, config),
         )
         assert expected.indexer is not None
@@ -98,7 +88,7 @@ def sfa_prolog_case(config: BenchConfig) -> BenchCase:
         return lambda: run_indexer(mla())
 
     return BenchCase(
-        run=lambda: ops.sfa_prolog(**arguments),
+        run=lambda **options: ops.sfa_prolog(**{**arguments, **options}),
         check=check,
         torch=torch_eager,
         prefetched=(
@@ -109,7 +99,7 @@ def sfa_prolog_case(config: BenchConfig) -> BenchCase:
             "indexer_weights_proj",
             "prefetch[0]",
         ),
-        floor_bytes=prolog.floor_bytes(weights, inputs) + _indexer_bytes(indexer),
+        floor_bytes=prolog.floor_bytes(weights, inputs) + indexer_bytes(indexer),
         products=(
             *prolog.products(weights),
             *(
@@ -119,6 +109,32 @@ def sfa_prolog_case(config: BenchConfig) -> BenchCase:
             ),
         ),
     )
+
+
+def sfa_arguments(
+    weights: MlaWeights,
+    indexer: IndexerWeights,
+    inputs: prolog.PrologInputs,
+    cache: PagedCache,
+    dims: ModelDimensions,
+) -> dict[str, Any]:
+    """Arguments of sfa_prolog; o_proj is what it prefetches. `cache` is the indexer's."""
+    return {
+        **prolog.op_arguments(weights, inputs, dims),
+        **_indexer_arguments(indexer),
+        "indexer_wq_b": stored_weight(indexer.wq_b),
+        "indexer_cache": cache.tensor,
+        **quant_arguments(indexer.wq_b, "indexer_wq_b_"),
+        **_indexer_options(dims),
+    }
+
+
+def _indexer_options(dims: ModelDimensions) -> dict[str, Any]:
+    assert dims.indexer is not None
+    return {
+        "indexer_rope_interleaved": dims.indexer.rope_interleaved,
+        "indexer_eps": _LAYER_NORM_EPS,
+    }
 
 
 def _indexer_arguments(weights: IndexerWeights) -> dict[str, torch.Tensor | None]:
@@ -131,7 +147,8 @@ def _indexer_arguments(weights: IndexerWeights) -> dict[str, torch.Tensor | None
     }
 
 
-def _indexer_bytes(weights: IndexerWeights) -> int:
+def indexer_bytes(weights: IndexerWeights) -> int:
+    """Bytes of the indexer's weights."""
     return total_bytes([weights.wq_b, *_indexer_arguments(weights).values()])
 
 

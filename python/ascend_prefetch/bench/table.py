@@ -98,4 +98,6 @@ def _arguments(op: str, config: BenchConfig) -> list[str]:
         "--quant": config.quant,
         "--soc": config.soc,
     }
+    if config.launch_us is not None:
+        options["--launch-us"] = config.launch_us
     return [op, *(str(text) for option in options.items() for text in option)]

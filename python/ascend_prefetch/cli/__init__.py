@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from . import bench, info, mutate, sanitize
+from . import bench, info, layer, mutate, sanitize
 
-VERBS = (info.VERB, bench.VERB, sanitize.VERB, mutate.VERB)
+VERBS = (info.VERB, bench.VERB, layer.VERB, sanitize.VERB, mutate.VERB)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -28,6 +28,15 @@ class TimedChip:
     constants: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     source: str = ""
 
+    @property
+    def modelled(self) -> bool:
+        """Whether the model knows the rate of its HBM."""
+        try:
+            self.timeline("nominal")
+        except ValueError:
+            return False
+        return True
+
     def timeline(self, level: str, **constants: float) -> Any:
         """A sequence of kernels on this chip (`_C.Timeline`); `constants` replace even its own.
 

@@ -1,0 +1,73 @@
+#include "plan/plan_layer.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+#include <stdexcept>
+
+#include "plan/plan_warm.h"
+#include "plan/units.h"
+
+namespace plan {
+
+namespace {
+
+// A piece is whole L2 lines and not less than this: the smallest transfers that HBM is used well
+// with (AD: granularity).
+constexpr uint64_t kSmallestPiece = 16 * 1024;
+
+std::string Text(const char* format, double a, double b) {
+    char text[160];
+    std::snprintf(text, sizeof(text), format, a, b);
+    return text;
+}
+
+double Megabytes(uint64_t bytes) { return static_cast<double>(bytes) / 1e6; }
+
+}  // namespace
+
+std::vector<SdmaPiece> PlanSdma(const LayerRegion& region, const arch::Chip& chip,
+                                const arch::TimingConstants& constants) {
+    if (region.warmed > region.bytes) {
+        throw std::invalid_argument(region.name + ": expected at most its " +
+                                    std::to_string(region.bytes) + " bytes to be warmed, got " +
+                                    std::to_string(region.warmed));
+    }
+    const uint64_t usable = UsableL2Bytes(chip);
+    std::vector<SdmaPiece> pieces;
+    // From its end on: SDMA is slow, and what is still under way when the reader starts should be
+    // what it needs last.
+    const uint64_t begin = std::min(RoundUp(region.warmed, kSmallestPiece), region.bytes);
+    uint64_t end = region.bytes;
+    for (const LayerWindow& window : region.windows) {
+        if (!(window.idle_us >= 0)) {
+            throw std::invalid_argument("window '" + window.name +
+                                        "': expected 0 or more us, got " +
+                                        std::to_string(window.idle_us));
+        }
+        const uint64_t left = end - begin;
+        const uint64_t in_flight = begin + (region.bytes - end);
+        const auto idle_bytes = static_cast<uint64_t>(window.idle_us * constants.sdma_rate);
+        // L2 keeps what is in flight only if nothing larger goes through it (rule 1).
+        const uint64_t room = usable > window.passing_bytes ? usable - window.passing_bytes : 0;
+        const uint64_t fitting = room > in_flight ? room - in_flight : 0;
+        SdmaPiece piece{end, 0, ""};
+        if (left == 0) {
+            piece.reason = "nothing is left of it";
+        } else if (fitting < kSmallestPiece) {
+            piece.reason = Text("%.0f MB pass through L2 before its use, which holds %.0f",
+                                Megabytes(window.passing_bytes), Megabytes(usable));
+        } else {
+            const uint64_t bytes = std::min(idle_bytes, fitting) / kSmallestPiece * kSmallestPiece;
+            piece.bytes = std::min(bytes, left);
+            piece.reason = Text("HBM idles for %.1f us, in which SDMA brings %.2f MB",
+                                window.idle_us, Megabytes(idle_bytes));
+        }
+        end -= piece.bytes;
+        piece.offset = end;
+        pieces.push_back(std::move(piece));
+    }
+    return pieces;
+}
+
+}  // namespace plan

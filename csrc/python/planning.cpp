@@ -1,0 +1,44 @@
+#include "python/planning.h"
+
+#include <pybind11/stl.h>
+
+#include <map>
+#include <string>
+#include <tuple>
+#include <vector>
+
+#include "arch/timing_constants.h"
+#include "plan/plan_layer.h"
+
+namespace py = pybind11;
+
+namespace {
+
+using Window = std::tuple<std::string, double, uint64_t>;
+using Piece = std::tuple<uint64_t, uint64_t, std::string>;
+
+std::vector<Piece> PlanSdma(const std::string& chip_name, const std::string& name, uint64_t bytes,
+                            uint64_t warmed, const std::vector<Window>& windows,
+                            const std::map<std::string, double>& constants) {
+    const arch::Chip& chip = arch::FindChip(chip_name);
+    plan::LayerRegion region{name, bytes, warmed, {}};
+    for (const auto& [window, idle_us, passing] : windows) {
+        region.windows.push_back({window, idle_us, passing});
+    }
+    std::vector<Piece> pieces;
+    for (const plan::SdmaPiece& piece : plan::PlanSdma(
+             region, chip, arch::FindTimingConstants(chip, arch::Level::kNominal, constants))) {
+        pieces.emplace_back(piece.offset, piece.bytes, piece.reason);
+    }
+    return pieces;
+}
+
+}  // namespace
+
+void BindPlanning(py::module_& m) {
+    m.def("plan_sdma", &PlanSdma, py::arg("chip"), py::arg("name"), py::arg("bytes"),
+          py::arg("warmed"), py::arg("windows"),
+          py::arg("constants") = std::map<std::string, double>{},
+          "What SDMA brings of a weight in each window (name, idle us, bytes that pass through L2 "
+          "before its use): (offset, bytes, reason); see plan/plan_layer.h.");
+}

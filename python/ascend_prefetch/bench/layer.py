@@ -1,0 +1,380 @@
+"""One decoder layer's attention part, modelled with and without prefetching.
+
+A layer is the prolog, attention, o_proj and, where there are experts, their bytes. Attention and
+experts are somebody else's kernels: each stands for its bytes, read once at the best rate. Layers
+follow each other, so what one leaves in L2 the next one finds; the second of two is timed.
+All-reduces, norms between the parts and the host are left out, alike in every form.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+
+from ascend_prefetch import _C, ops, twin
+from ascend_prefetch.bench import prolog
+from ascend_prefetch.bench.common import DTYPES, BenchConfig, checked_dimensions
+from ascend_prefetch.bench.inputs import total_bytes
+from ascend_prefetch.bench.modelled import Times, timeline
+from ascend_prefetch.bench.o_proj import o_proj_arguments
+from ascend_prefetch.bench.placeholders import (
+    placeholder_indexer_weights,
+    placeholder_mla_weights,
+)
+from ascend_prefetch.bench.sfa_prolog import indexer_bytes, sfa_arguments
+from ascend_prefetch.bench.upstream import upstream_cmo
+from ascend_prefetch.linear import stored_weight
+from ascend_prefetch.models import ModelDimensions
+from ascend_prefetch.timing import LEVELS, TimedChip, find_timed_chip
+from ascend_prefetch.timing.sequence import (
+    CmoPrefetch,
+    Kernel,
+    Reader,
+    Step,
+    dry_kernels,
+    replay,
+)
+
+FORMS = (
+    "none",
+    "cmo_once",
+    "cmo_duplicate",
+    "cmo_best",
+    "fused_no_prefetch",
+    "in_kernel",
+    "planned",
+)
+"""What is compared, besides the floor; cmo_duplicate exists with static W8A8 only."""
+
+TwoLayers = tuple[list[Step], list[Step]]
+
+# Where black boxes pretend to lie: apart from every tensor, a layer each.
+_CACHE_ADDRESS = 1 << 50
+_EXPERT_ADDRESS = 1 << 51
+_LAYER_STRIDE = 1 << 44
+_ELEMENT_BYTES = 2
+
+
+@dataclass(frozen=True)
+class LayerConfig:
+    """One layer of a model.
+
+    Attributes:
+        model, tp, dtype, weights, quant, soc, launch_us: as in BenchConfig.
+        batch: sequences, one token each.
+        kv_len: cached tokens of each sequence.
+        moe_bytes: expert weights that are read after o_proj, bytes; 0 for none.
+    """
+
+    model: str
+    tp: int = 1
+    batch: int = 16
+    kv_len: int = 4096
+    dtype: str = "bf16"
+    weights: str = "nd"
+    quant: str = "none"
+    soc: str = "Ascend910_9391"
+    launch_us: float | None = None
+    moe_bytes: int = 0
+
+    def bench(self) -> BenchConfig:
+        """The configuration of its ops."""
+        return BenchConfig(
+            model=self.model,
+            tp=self.tp,
+            tokens=self.batch,
+            dtype=self.dtype,
+            weights=self.weights,
+            quant=self.quant,
+            soc=self.soc,
+            launch_us=self.launch_us,
+        )
+
+
+class Layer:
+    """A layer's ops over tensors without data.
+
+    Attributes:
+        prolog: calls mla_prolog or sfa_prolog; takes what replaces prefetch options.
+        o_proj: likewise.
+        readers: attention kernels between the two, and experts after them.
+    """
+
+    def __init__(self, config: LayerConfig, number: int) -> None:
+        bench = config.bench()
+        self.dims = checked_dimensions(bench)
+        self.weights = placeholder_mla_weights(bench, self.dims)
+        self._inputs = prolog.prolog_inputs(bench, self.dims)
+        self._o_proj_arguments = o_proj_arguments(self.weights)
+        heads = self.dims.heads_per_rank(config.tp)
+        self._attn_output = torch.empty(
+            (config.batch, heads, self.dims.kv_lora_rank), dtype=DTYPES[config.dtype]
+        )
+        self.floor_bytes = prolog.floor_bytes(self.weights, self._inputs)
+        self.floor_bytes += total_bytes([self.weights.w_uv, self.weights.o_proj])
+        if self.dims.indexer is None:
+            self._prolog = ops.mla_prolog
+            self._prolog_arguments = prolog.op_arguments(self.weights, self._inputs, self.dims)
+        else:
+            indexer = placeholder_indexer_weights(bench, self.dims)
+            cache = prolog.paged_cache(bench, self._inputs.slot_mapping, self.dims.indexer.head_dim)
+            self._prolog = ops.sfa_prolog
+            self._prolog_arguments = sfa_arguments(
+                self.weights, indexer, self._inputs, cache, self.dims
+            )
+            self.floor_bytes += indexer_bytes(indexer)
+        self.attention = attention_readers(config, self.dims, number)
+        self.experts = []
+        if config.moe_bytes:
+            address = _EXPERT_ADDRESS + number * _LAYER_STRIDE
+            self.experts = [Reader("experts", address, config.moe_bytes)]
+        self.floor_bytes += sum(reader.nbytes for reader in self.attention + self.experts)
+
+    def prolog(self, **options: Any) -> None:
+        """Calls mla_prolog or sfa_prolog; the layer's o_proj weight is what it may prefetch."""
+        self._prolog(**{**self._prolog_arguments, **options})
+
+    def o_proj(self, next_qkv_a: torch.Tensor, **options: Any) -> None:
+        """Calls o_proj, which may prefetch the next layer's qkv_a."""
+        arguments = {**self._o_proj_arguments, "prefetch": [next_qkv_a]}
+        ops.o_proj(self._attn_output, **{**arguments, **options})
+
+
+def attention_readers(config: LayerConfig, dims: ModelDimensions, number: int) -> list[Reader]:
+    """The attention kernels of a layer: what they read of the caches, in 16-bit elements.
+
+    Sparse attention reads every indexer key and then at most top_k rows of each sequence.
+    """
+    row = (dims.kv_lora_rank + dims.qk_rope_head_dim) * _ELEMENT_BYTES
+    address = _CACHE_ADDRESS + number * _LAYER_STRIDE
+    if dims.indexer is None:
+        return [Reader("attention", address, config.batch * config.kv_len * row)]
+    keys = config.batch * config.kv_len * dims.indexer.head_dim * _ELEMENT_BYTES
+    rows = config.batch * min(config.kv_len, dims.indexer.top_k)
+    return [
+        Reader("indexer", address, keys),
+        Reader("attention", address + _LAYER_STRIDE // 2, rows * row),
+    ]
+
+
+def model_layer(config: LayerConfig) -> dict[str, Any]:
+    """Models a layer in all forms; keys as in the command-line contract.
+
+    Raises:
+        ValueError: a configuration that makes no sense, or a chip that is not modelled.
+    """
+    chip = find_timed_chip(config.soc)
+    chip.timeline("nominal")  # refuses chips without a published HBM rate
+    with twin.chip(chip.soc):
+        forms = LayerForms(config, chip)
+        steps = {
+            name: getattr(forms, name)()
+            for name in FORMS
+            if name != "cmo_duplicate" or config.quant == "w8a8"
+        }
+    times = {name: _second_layer(two, chip, config.launch_us) for name, two in steps.items()}
+    floor = forms.first.floor_bytes / chip.timeline("low").hbm_rate
+    us: dict[str, Times] = {**times, "floor": dict.fromkeys(LEVELS, floor)}
+    return {
+        "model": config.model,
+        "tp": config.tp,
+        "batch": config.batch,
+        "kv_len": config.kv_len,
+        "dtype": config.dtype,
+        "weights": config.weights,
+        "quant": config.quant,
+        "soc": config.soc,
+        "moe_bytes": config.moe_bytes,
+        "modelled_us": us,
+        "gain_pct": {
+            name: {level: 100 * (1 - times[name][level] / times["none"][level]) for level in LEVELS}
+            for name in times
+            if name != "none"
+        },
+        "plan": [decision._asdict() for decision in forms.decisions],
+    }
+
+
+def _second_layer(layers: TwoLayers, chip: TimedChip, launch_us: float | None) -> Times:
+    """How long the second of two layers takes, by level; L2 is cold before the first one."""
+    times = {}
+    for level in LEVELS:
+        line = timeline(chip, level, launch_us)
+        replay(line, layers[0])
+        start = line.now
+        replay(line, layers[1])
+        times[level] = line.now - start
+    return times
+
+
+class Decision(NamedTuple):
+    """What one engine brings of a weight in one window, and why.
+
+    Attributes:
+        weight: "o_proj", or "qkv_a" of the next layer.
+        engine: "MTE2" inside the kernel, or "SDMA" beside it.
+        window: where.
+        bytes: how much.
+        reason: why so much, or why nothing.
+    """
+
+    weight: str
+    engine: str
+    window: str
+    bytes: int
+    reason: str
+
+
+class LayerForms:
+    """Two layers in a row, in every form: a method for each of FORMS."""
+
+    def __init__(self, config: LayerConfig, chip: TimedChip) -> None:
+        self.config = config
+        self.chip = chip
+        self.first, self.second = Layer(config, 0), Layer(config, 1)
+        # A third layer's, which the second one may prefetch.
+        self._third_qkv_a = torch.empty_like(stored_weight(self.first.weights.qkv_a))
+        self.decisions: list[Decision] = []
+
+    def none(self) -> TwoLayers:
+        """Separate kernels."""
+        return self._separate(list)
+
+    def cmo_once(self) -> TwoLayers:
+        """Separate kernels with CMO prefetches as vLLM Ascend had them."""
+        return self._separate(upstream_cmo)
+
+    def cmo_duplicate(self) -> TwoLayers:
+        """Likewise, with o_proj asked for twice."""
+        return self._separate(functools.partial(upstream_cmo, duplicate=True))
+
+    def cmo_best(self) -> TwoLayers:
+        """Fused kernels; CMO alone, sized and anchored by the planner."""
+        return self._fused(in_kernel=False, sdma=True)
+
+    def fused_no_prefetch(self) -> TwoLayers:
+        """Fused kernels alone."""
+        return self._fused(in_kernel=False, sdma=False)
+
+    def in_kernel(self) -> TwoLayers:
+        """Fused kernels with their own prefetches."""
+        return self._fused(in_kernel=True, sdma=False)
+
+    def planned(self) -> TwoLayers:
+        """Both engines, each in the windows that fit it. Leaves its decisions behind."""
+        self.decisions.clear()
+        return self._fused(in_kernel=True, sdma=True)
+
+    def _separate(self, cmo: Callable[[list[Kernel]], list[Step]]) -> TwoLayers:
+        def steps(layer: Layer) -> list[Step]:
+            prolog_kernels = dry_kernels(layer.prolog, separate=True)
+            o_proj_kernels = dry_kernels(lambda: layer.o_proj(self._third_qkv_a), separate=True)
+            return [
+                *cmo(prolog_kernels),
+                *layer.attention,
+                *cmo(o_proj_kernels),
+                *layer.experts,
+            ]
+
+        return steps(self.first), steps(self.second)
+
+    def _fused(self, in_kernel: bool, sdma: bool) -> TwoLayers:
+        second_qkv_a = stored_weight(self.second.weights.qkv_a)
+        return (
+            self._fused_layer(self.first, second_qkv_a, in_kernel, sdma, decisions=None),
+            self._fused_layer(
+                self.second, self._third_qkv_a, in_kernel, sdma, decisions=self.decisions
+            ),
+        )
+
+    def _fused_layer(
+        self,
+        layer: Layer,
+        next_qkv_a: torch.Tensor,
+        in_kernel: bool,
+        sdma: bool,
+        decisions: list[Decision] | None,
+    ) -> list[Step]:
+        o_proj_weight = stored_weight(layer.weights.o_proj)
+        attention_bytes = sum(reader.nbytes for reader in layer.attention)
+        expert_bytes = sum(reader.nbytes for reader in layer.experts)
+
+        def options(passing: int) -> dict[str, Any]:
+            return {} if in_kernel else {"prefetch_bytes": 0}
+
+        (prolog_kernel,) = dry_kernels(lambda: layer.prolog(**options(attention_bytes)))
+        before_o_proj = _Windows(o_proj_weight, "o_proj", prolog_kernel)
+        steps: list[Step] = [prolog_kernel]
+        passing = attention_bytes
+        for reader in layer.attention:
+            before_o_proj.add(f"before {reader.name}", passing)
+            passing -= reader.nbytes
+        before_o_proj.add("before o_proj", 0)
+        cmo = before_o_proj.plan(self, sdma, decisions)
+        for prefetches, reader in zip(cmo, layer.attention, strict=False):
+            steps += [*prefetches, reader]
+        steps += cmo[-1]
+
+        (o_proj_kernel,) = dry_kernels(lambda: layer.o_proj(next_qkv_a, **options(expert_bytes)))
+        steps.append(o_proj_kernel)
+        before_qkv_a = _Windows(next_qkv_a, "qkv_a", o_proj_kernel)
+        passing = expert_bytes
+        for reader in layer.experts:
+            before_qkv_a.add(f"before {reader.name}", passing)
+            passing -= reader.nbytes
+        before_qkv_a.add("before the next prolog", 0)
+        cmo = before_qkv_a.plan(self, sdma, decisions)
+        for prefetches, reader in zip(cmo, layer.experts, strict=False):
+            steps += [*prefetches, reader]
+        return [*steps, *cmo[-1]]
+
+
+class _Windows:
+    """The windows between a kernel that may prefetch a weight and the one that uses it."""
+
+    def __init__(self, weight: torch.Tensor, name: str, kernel: Kernel) -> None:
+        self._weight = weight
+        self._name = name
+        self._kernel = kernel
+        # Bytes that its vector cores load of the tensor, which it multiplies nothing by.
+        self.warmed = twin.account_prefetch(kernel.trace, ["prefetch[0]"])["planned"]
+        self._windows: list[tuple[str, int]] = []
+
+    def add(self, name: str, passing_bytes: int) -> None:
+        self._windows.append((name, passing_bytes))
+
+    def plan(
+        self, forms: LayerForms, sdma: bool, decisions: list[Decision] | None
+    ) -> list[list[CmoPrefetch]]:
+        """What SDMA brings in each window."""
+        if not sdma:
+            return [[] for _ in self._windows]
+        line = timeline(forms.chip, "low", forms.config.launch_us)
+        # Between two kernels HBM idles while the second one is launched and starts: as long as in
+        # the best case, or the reader would have to wait for SDMA.
+        windows = [(name, line.launch_us, passing) for name, passing in self._windows]
+        pieces = _C.plan_sdma(
+            forms.chip.soc,
+            self._name,
+            self._weight.nbytes,
+            self.warmed,
+            windows,
+            forms.chip.constants.get("nominal", {}),
+        )
+        if decisions is not None:
+            decisions.append(
+                Decision(self._name, "MTE2", f"in {self._kernel.name}", self.warmed, "")
+            )
+            decisions.extend(
+                Decision(self._name, "SDMA", name, nbytes, reason)
+                for (name, *_), (_, nbytes, reason) in zip(windows, pieces, strict=True)
+            )
+        address = self._weight.data_ptr()
+        return [
+            [CmoPrefetch(address + offset, nbytes)] if nbytes else []
+            for offset, nbytes, _ in pieces
+        ]

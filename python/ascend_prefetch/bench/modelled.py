@@ -1,0 +1,93 @@
+"""What a benchmarked op would take on a device: modelled from traces, never measured."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+from ascend_prefetch.bench.upstream import upstream_cmo
+from ascend_prefetch.timing import LEVELS, TimedChip
+from ascend_prefetch.timing.sequence import Step, dry_kernels, find_tensor, replay
+
+Times = dict[str, float]
+"""us at low, nominal and high."""
+
+
+class Modelled(NamedTuple):
+    """Modelled times of one op with cold weights.
+
+    Attributes:
+        us: by the keys of the command-line contract, less the floor; None where there is no such
+            thing, and for chips that nobody published an HBM rate of.
+        hbm_read: bytes that the fused kernel reads from HBM, or None.
+        l2_hit: bytes that it finds in L2, or None.
+    """
+
+    us: dict[str, Times | None]
+    hbm_read: int | None
+    l2_hit: int | None
+
+
+def model_op(
+    run: Callable[..., object], chip: TimedChip, launch_us: float | None = None
+) -> Modelled:
+    """Models a call of a fused op in the forms that are compared.
+
+    Args:
+        run: calls the op; takes prefetch options.
+        chip: of the model; the twin must play it.
+        launch_us: replaces the model's launch and start cost at all levels.
+    """
+    fused = dry_kernels(run)
+    separate = dry_kernels(run, separate=True)
+    forms: dict[str, Sequence[Step]] = {
+        "fused": fused,
+        "fused_no_prefetch": dry_kernels(lambda: run(prefetch_bytes=0)),
+        "separate": separate,
+        "separate_cmo": upstream_cmo(separate),
+    }
+    us = {name: times_of(steps, chip, launch_us) for name, steps in forms.items()}
+    counted = replay(timeline(chip, "nominal", launch_us), fused)[0]["bytes"]
+    return Modelled(us, counted["hbm_read"], counted["l2_hit"])
+
+
+def model_warming(
+    run: Callable[..., object],
+    names: Sequence[str],
+    chip: TimedChip,
+    launch_us: float | None = None,
+) -> Modelled:
+    """Models a call of the prefetch op; in place of separate kernels SDMA brings the same bytes.
+
+    Args:
+        run: calls the op.
+        names: the tensors that it warms.
+        chip, launch_us: as for model_op.
+    """
+    kernels = dry_kernels(run)
+    (kernel,) = kernels
+    cmo = {}
+    for level in LEVELS:
+        sdma = timeline(chip, level, launch_us)
+        for name in names:
+            sdma.prefetch(*find_tensor(kernels, name))
+        sdma.join_prefetch()
+        cmo[level] = sdma.now
+    us = {
+        "fused": times_of([kernel], chip, launch_us),
+        "fused_no_prefetch": None,
+        "separate": None,
+        "separate_cmo": cmo,
+    }
+    counted = replay(timeline(chip, "nominal", launch_us), [kernel])[0]["bytes"]
+    return Modelled(us, counted["hbm_read"], counted["l2_hit"])
+
+
+def times_of(steps: Sequence[Step], chip: TimedChip, launch_us: float | None) -> Times:
+    """When the last kernel of a sequence ends, by level; L2 is cold before the first one."""
+    return {level: replay(timeline(chip, level, launch_us), steps)[-1]["end"] for level in LEVELS}
+
+
+def timeline(chip: TimedChip, level: str, launch_us: float | None) -> Any:
+    """A timeline whose launches cost what was asked for, or what the table says."""
+    return chip.timeline(level, **({} if launch_us is None else {"launch_us": launch_us}))

@@ -1,0 +1,102 @@
+"""layer: one decoder layer's attention part, modelled with and without prefetching."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from ascend_prefetch.bench.common import DTYPES, LAYOUTS
+from ascend_prefetch.bench.layer import LayerConfig, model_layer
+from ascend_prefetch.models import MODELS, QUANTS
+
+from .common import Verb, microseconds, positive
+
+_FORMS = {
+    "floor": "bytes that must move at the best HBM rate, no launch",
+    "none": "separate kernels",
+    "cmo_once": "with CMO prefetches as vLLM Ascend had them",
+    "cmo_duplicate": "with o_proj asked for twice",
+    "fused_no_prefetch": "fused kernels",
+    "cmo_best": "with CMO alone, as the planner sizes and anchors it",
+    "in_kernel": "with MTE2 in the kernels alone",
+    "planned": "with both",
+}
+
+
+def _add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--model", choices=sorted(MODELS), required=True, metavar="MODEL")
+    parser.add_argument("--tp", type=positive, default=1, help="tensor-parallel degree (ranks)")
+    parser.add_argument("--batch", type=positive, default=16, help="sequences, one token each")
+    parser.add_argument("--kv-len", type=positive, default=4096, help="cached tokens of each")
+    parser.add_argument("--dtype", choices=sorted(DTYPES), default="bf16")
+    parser.add_argument("--weights", choices=LAYOUTS, default="nd")
+    parser.add_argument("--quant", choices=QUANTS, default="none")
+    parser.add_argument(
+        "--soc", default="Ascend910_9391", help="SoC name, or a chip file that calibrate wrote"
+    )
+    parser.add_argument(
+        "--moe-bytes",
+        type=int,
+        default=0,
+        help="bytes of expert weights that are read after o_proj; 0 (default) for none",
+    )
+    parser.add_argument(
+        "--launch-us", type=microseconds, help="launch and start cost of a kernel, us"
+    )
+
+
+def _run(options: argparse.Namespace) -> dict[str, Any]:
+    if options.moe_bytes < 0:
+        raise ValueError(f"moe-bytes: expected 0 or more, got {options.moe_bytes}")
+    return model_layer(
+        LayerConfig(
+            model=options.model,
+            tp=options.tp,
+            batch=options.batch,
+            kv_len=options.kv_len,
+            dtype=options.dtype,
+            weights=options.weights,
+            quant=options.quant,
+            soc=options.soc,
+            launch_us=options.launch_us,
+            moe_bytes=options.moe_bytes,
+        )
+    )
+
+
+def _show(result: dict[str, Any]) -> None:
+    print(
+        f"layer of {result['model']} TP{result['tp']} batch {result['batch']} "
+        f"KV {result['kv_len']} {result['dtype']} {result['quant']} {result['weights']}, "
+        f"{result['moe_bytes'] / 1e6:.0f} MB of experts, on {result['soc']}: modelled us, "
+        "nominal (low to high), and gain over none"
+    )
+    for name, text in _FORMS.items():
+        times = result["modelled_us"].get(name)
+        if times is None:
+            continue
+        gain = result["gain_pct"].get(name)
+        print(
+            f"  {name:18}{times['nominal']:7.1f} ({times['low']:.1f} to {times['high']:.1f})"
+            + (f" {gain['nominal']:6.1f} %" if gain else " " * 9)
+            + f"  {text}"
+        )
+    print("  plan:")
+    for decision in result["plan"]:
+        print(
+            f"    {decision['weight']:7}{decision['engine']:5}{decision['window']:24}"
+            f"{decision['bytes'] / 1e6:6.2f} MB  {decision['reason']}"
+        )
+
+
+VERB = Verb(
+    "layer",
+    "model a layer with and without prefetching",
+    _run,
+    _show,
+    _add_arguments,
+    description="Models one decoder layer's attention part: prolog, attention as a kernel that "
+    "reads its cached bytes once, o_proj, and expert weights where there are any; as separate "
+    "kernels, fused, and with every way of prefetching. Times are us of the device, modelled "
+    "at low, nominal and high constants, and hold launches; gains are percent of `none`.",
+)

@@ -1,0 +1,99 @@
+"""Kernels, reads by others and SDMA prefetches on one stream, replayed one after the other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ascend_prefetch import _C, twin
+
+KernelTimes = dict[str, Any]
+"""What `_C.Timeline.run` returns: times in us, bytes."""
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """A kernel, by its trace."""
+
+    trace: bytes
+
+    @property
+    def name(self) -> str:
+        """Its name in the trace."""
+        return _C.describe_trace(self.trace)["kernel"]
+
+
+@dataclass(frozen=True)
+class Reader:
+    """A kernel that stands for somebody else's: all cube cores read a region once.
+
+    Attributes:
+        name: what it stands for.
+        address: GM address.
+        nbytes: bytes of the region.
+    """
+
+    name: str
+    address: int
+    nbytes: int
+
+
+@dataclass(frozen=True)
+class CmoPrefetch:
+    """A region that is handed to the SDMA engine when the step before it has ended.
+
+    Attributes:
+        address: GM address.
+        nbytes: bytes of the region.
+        stream: two streams that have work at the same time slow each other down.
+    """
+
+    address: int
+    nbytes: int
+    stream: int = 0
+
+
+Step = Kernel | Reader | CmoPrefetch
+
+
+def dry_kernels(run: Callable[[], object], separate: bool = False) -> list[Kernel]:
+    """The kernels that a call launches, from a dry run of the twin.
+
+    Args:
+        run: the call, of ops on CPU tensors.
+        separate: ops run as separate kernels.
+    """
+    with twin.dry(), twin.tracing() as traces:
+        if separate:
+            with twin.separate_kernels():
+                run()
+        else:
+            run()
+    return [Kernel(trace) for trace in traces]
+
+
+def find_tensor(kernels: Iterable[Kernel], name: str) -> tuple[int, int]:
+    """Address and bytes of a tensor that one of the kernels has.
+
+    Raises:
+        KeyError: none of them has it.
+    """
+    for kernel in kernels:
+        tensors = _C.describe_trace(kernel.trace)["tensors"]
+        if name in tensors:
+            return tensors[name]
+    raise KeyError(name)
+
+
+def replay(timeline: Any, steps: Sequence[Step]) -> list[KernelTimes]:
+    """Goes on with a timeline (`TimedChip.timeline`); returns the times of the kernels."""
+    times = []
+    for step in steps:
+        if isinstance(step, Kernel):
+            times.append(timeline.run(step.trace))
+        elif isinstance(step, Reader):
+            times.append(timeline.stream(step.name, step.address, step.nbytes, True))
+        else:
+            timeline.prefetch(step.address, step.nbytes, stream=step.stream)
+    return times
