@@ -58,28 +58,37 @@ public:
     }
 
     // One GEMM of T (bfloat16_t, half or int8_t) into C; its weight is the next phase of `stream`.
+    //
+    // A is loaded a slot ahead of the products that need it: behind the tiles of the weight that
+    // are under way it would come last.
     template <typename T, typename C, typename Stream>
     __aicore__ inline void Run(const GemmPlan& plan, GM_ADDR a, GM_ADDR c, Stream& stream) {
+        LeftCursor ahead;  // the piece of A to load next
+        LeftCursor cursor;
+        ahead.Open(plan, core_, cores_, a_slot_, a_slot_bytes_);
+        cursor.Open(plan, core_, cores_, a_slot_, a_slot_bytes_);
+        if (cursor.Done()) return;
         AscendC::GlobalTensor<C> c_gm;
         c_gm.SetGlobalBuffer(reinterpret_cast<__gm__ C*>(c));
-        TileCursor ahead;  // the tile of A to load next, one before the tile to compute
-        TileCursor cursor;
-        ahead.Open(plan, core_, cores_);
-        cursor.Open(plan, core_, cores_);
-        if (cursor.Done()) return;
-        uint32_t load_slot = a_slot_;
-        LoadA(plan, a, ahead, load_slot);
-        while (!cursor.Done()) {
-            if (!ahead.Done()) LoadA(plan, a, ahead, load_slot);
-            const Tile tile = cursor.Get(plan);
-            if (tile.depth == 0) l0c_events_.WaitFree(l0c_slot_);
-            a_events_.WaitFull(a_slot_);
-            Multiply<T>(plan, tile, stream.template Acquire<T>());
-            a_events_.SetFree(a_slot_);
+        const uint64_t sums = static_cast<uint64_t>(cursor.DepthShare()) * plan.c_share_stride;
+        LoadSlot(plan, a, ahead);
+        stream.Fill();
+        if (!ahead.Done()) LoadSlot(plan, a, ahead);
+        a_events_.WaitFull(cursor.Slot());
+        while (true) {
+            const Tile tile = cursor.tile;
+            if (tile.first) l0c_events_.WaitFree(l0c_slot_);
+            Multiply<T>(plan, cursor, stream.template Acquire<T>());
             stream.Release();
-            a_slot_ = 1 - a_slot_;
-            if (tile.depth + tile.depths == plan.k) Store<T>(plan, tile, c_gm);
+            if (tile.last) Store<T>(plan, tile, c_gm[sums]);
+            a_slot_ = cursor.Slot();
             cursor.Next(plan);
+            if (!cursor.Done() && !cursor.NewSlot()) continue;
+            a_events_.SetFree(a_slot_);
+            a_slot_ = 1 - a_slot_;
+            if (!ahead.Done()) LoadSlot(plan, a, ahead);
+            if (cursor.Done()) return;
+            a_events_.WaitFull(a_slot_);
         }
     }
 
@@ -94,14 +103,24 @@ private:
     static constexpr uint32_t kL0SlotBytes = 32 * 1024;  // half of L0A and of L0B
     static constexpr uint32_t kFractalBytes = 512;
 
+    // The pieces of A that the next slot has room for.
+    __aicore__ inline void LoadSlot(const GemmPlan& plan, GM_ADDR a, LeftCursor& ahead) {
+        const uint32_t slot = ahead.Slot();
+        a_events_.WaitFree(slot);
+        do {
+            if (ahead.NewPiece()) LoadPiece(plan, a, ahead);
+            ahead.Next(plan);
+        } while (!ahead.Done() && !ahead.NewSlot());
+        a_events_.SetFull(slot);
+    }
+
     // Loaded in units of 4 bytes: a row of [T, 128, 512] in 16-bit elements is one longer than
     // srcDValue can say.
-    __aicore__ inline void LoadA(const GemmPlan& plan, GM_ADDR a, TileCursor& ahead,
-                                 uint32_t& slot) {
-        const Tile tile = ahead.Get(plan);
+    __aicore__ inline void LoadPiece(const GemmPlan& plan, GM_ADDR a, const LeftCursor& piece) {
+        const Tile& tile = piece.tile;
         const uint64_t offset = static_cast<uint64_t>(tile.row) * plan.a_row_stride +
                                 static_cast<uint64_t>(tile.batch) * plan.a_batch_stride +
-                                tile.depth;
+                                piece.piece_depth;
         AscendC::GlobalTensor<float> gm;
         gm.SetGlobalBuffer(reinterpret_cast<__gm__ float*>(a));
         AscendC::Nd2NzParams params;
@@ -109,18 +128,14 @@ private:
         // instead.
         params.ndNum = tile.rows == 1 ? 2 : 1;
         params.nValue = tile.rows;
-        params.dValue = Words(plan, tile.depths);
+        params.dValue = Words(plan, piece.piece_depths);
         params.srcNdMatrixStride = 0;
         params.srcDValue = Words(plan, plan.a_row_stride);
         params.dstNzC0Stride = RoundUp(tile.rows, kStrip);
         params.dstNzNStride = 1;
         params.dstNzMatrixStride = kBlockBytes / sizeof(float);
-        a_events_.WaitFree(slot);
-        AscendC::DataCopy(a_buffer_.Get<float>()[slot * a_slot_bytes_ / sizeof(float)],
+        AscendC::DataCopy(a_buffer_.Get<float>()[piece.Offset() / sizeof(float)],
                           gm[Words(plan, offset)], params);
-        a_events_.SetFull(slot);
-        slot = 1 - slot;
-        ahead.Next(plan);
     }
 
     template <typename Count>
@@ -129,10 +144,11 @@ private:
     }
 
     template <typename T>
-    __aicore__ inline void Multiply(const GemmPlan& plan, const Tile& tile,
+    __aicore__ inline void Multiply(const GemmPlan& plan, const LeftCursor& cursor,
                                     const AscendC::LocalTensor<T>& b) {
         using Sum = typename Accumulator<T>::Type;
-        const AscendC::LocalTensor<T> a = a_buffer_.Get<T>()[a_slot_ * a_slot_bytes_ / sizeof(T)];
+        const Tile& tile = cursor.tile;
+        const AscendC::LocalTensor<T> a = a_buffer_.Get<T>()[cursor.Offset() / sizeof(T)];
         const AscendC::LocalTensor<Sum> c = l0c_.Get<Sum>()[l0c_slot_ * l0c_slot_elements_];
         AscendC::MmadParams params;
         params.m = tile.rows == 1 ? 2 : tile.rows;
@@ -142,12 +158,12 @@ private:
             const AscendC::LocalTensor<T> l0a = l0a_.Get<T>()[l0_slot_ * kL0SlotBytes / sizeof(T)];
             const AscendC::LocalTensor<T> l0b = l0b_.Get<T>()[l0_slot_ * kL0SlotBytes / sizeof(T)];
             l0_events_.WaitFree(l0_slot_);
-            MoveA(l0a, a, tile.rows, depth, depths);
+            MoveA(l0a, a, tile.rows, tile.depth - cursor.piece_depth + depth, depths);
             MoveB(plan, l0b, b, tile, depth, depths);
             l0_events_.SetFull(l0_slot_);
             l0_events_.WaitFull(l0_slot_);
             params.k = depths;
-            params.cmatrixInitVal = tile.depth + depth == 0;
+            params.cmatrixInitVal = tile.first && depth == 0;
             // Small products that add to the same L0C bytes need a barrier (Mmad, synchronisation
             // note).
             if (!params.cmatrixInitVal && (params.m / kStrip) * (params.n / kStrip) < 10) {

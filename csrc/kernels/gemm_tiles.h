@@ -1,8 +1,9 @@
-// The tiles of a GEMM that one core computes, in order.
+// The tiles of a GEMM that one core computes, in order, and where in L1 their parts of A lie.
 //
-// The columns of all batches are cut into strips, the rows of A into tiles; every core owns a
-// contiguous run of each. Tiles go through blocks of rows (outer), the core's strips, the rows of a
-// block, then the depth (inner): what a block reads of A stays in L2 while the weight goes by.
+// The columns of all batches are cut into strips, the rows of A and its depth into tiles; every
+// core owns a contiguous run of each. Tiles go through blocks of rows (outer), the core's strips,
+// the rows of a block, then the depth (inner): what a block reads of A stays in L2 while the weight
+// goes by.
 #pragma once
 
 #include "kernel_operator.h"
@@ -19,6 +20,8 @@ struct Tile {
     uint32_t columns;  // multiple of the strip
     uint32_t depth;    // first column of A
     uint32_t depths;   // multiple of 32 bytes
+    bool first;        // of its sums
+    bool last;
 };
 
 class TileCursor {
@@ -26,19 +29,30 @@ public:
     __aicore__ inline void Open(const GemmPlan& plan, uint32_t core, uint32_t cores) {
         strips_per_batch_ = plan.n / plan.strip;
         const uint32_t strips = plan.batches * strips_per_batch_;
-        const uint32_t column_shares = cores / plan.row_shares;
+        const uint32_t column_shares = cores / plan.row_shares / plan.depth_shares;
         const uint32_t column_share = core % column_shares;
         begin_ = ShareBegin(strips, column_shares, column_share);
         end_ = ShareBegin(strips, column_shares, column_share + 1);
         const uint32_t row_tiles = CeilDiv(plan.m, plan.tile_m);
-        const uint32_t row_share = core / column_shares;
+        const uint32_t row_share = core / column_shares % plan.row_shares;
         block_ = ShareBegin(row_tiles, plan.row_shares, row_share) * plan.tile_m;
         row_end_ = Min(ShareBegin(row_tiles, plan.row_shares, row_share + 1) * plan.tile_m, plan.m);
         strip_ = begin_;
         if (begin_ == end_) block_ = row_end_;
         row_ = block_;
-        depth_ = 0;
+        const uint32_t depth_tiles = CeilDiv(plan.k, plan.tile_k);
+        depth_share_ = core / column_shares / plan.row_shares;
+        depth_begin_ = ShareBegin(depth_tiles, plan.depth_shares, depth_share_) * plan.tile_k;
+        depth_end_ =
+            Min(ShareBegin(depth_tiles, plan.depth_shares, depth_share_ + 1) * plan.tile_k, plan.k);
+        if (depth_begin_ >= depth_end_) block_ = row_end_;
+        depth_ = depth_begin_;
     }
+
+    // Which of the sums that are added up later this core makes.
+    __aicore__ inline uint32_t DepthShare() const { return depth_share_; }
+    __aicore__ inline uint32_t DepthBegin() const { return depth_begin_; }
+    __aicore__ inline uint32_t DepthEnd() const { return depth_end_; }
 
     __aicore__ inline bool Done() const { return block_ >= row_end_; }
 
@@ -50,15 +64,17 @@ public:
         tile.column = strip_ % strips_per_batch_ * plan.strip;
         tile.columns = Min(Min(plan.tile_n, plan.n - tile.column), (end_ - strip_) * plan.strip);
         tile.depth = depth_;
-        tile.depths = Min(plan.tile_k, plan.k - depth_);
+        tile.depths = Min(plan.tile_k, depth_end_ - depth_);
+        tile.first = depth_ == depth_begin_;
+        tile.last = depth_ + tile.depths == depth_end_;
         return tile;
     }
 
     __aicore__ inline void Next(const GemmPlan& plan) {
         const uint32_t columns = Get(plan).columns;
         depth_ += plan.tile_k;
-        if (depth_ < plan.k) return;
-        depth_ = 0;
+        if (depth_ < depth_end_) return;
+        depth_ = depth_begin_;
         row_ += plan.tile_m;
         if (row_ < Min(block_ + plan.block_rows, row_end_)) return;
         row_ = block_;
@@ -77,7 +93,75 @@ private:
     uint32_t block_;
     uint32_t strip_;
     uint32_t row_;
+    uint32_t depth_share_;
+    uint32_t depth_begin_;
+    uint32_t depth_end_;
     uint32_t depth_;
+};
+
+// The same tiles, and the pieces of A that they need: at most [tile_m, a_depth], loaded once for
+// all tiles in a row that need the same one. Pieces fill one slot of L1 after the other.
+class LeftCursor {
+public:
+    __aicore__ inline void Open(const GemmPlan& plan, uint32_t core, uint32_t cores, uint32_t slot,
+                                uint32_t slot_bytes) {
+        slot_bytes_ = slot_bytes;
+        slot_ = slot;
+        begin_ = 0;
+        end_ = 0;
+        tiles_.Open(plan, core, cores);
+        if (!tiles_.Done()) Place(plan);
+        new_slot_ = false;
+    }
+
+    __aicore__ inline bool Done() const { return tiles_.Done(); }
+    __aicore__ inline uint32_t DepthShare() const { return tiles_.DepthShare(); }
+
+    __aicore__ inline void Next(const GemmPlan& plan) {
+        const Tile before = tile;
+        new_slot_ = false;
+        new_piece_ = false;
+        tiles_.Next(plan);
+        if (tiles_.Done()) return;
+        tile = tiles_.Get(plan);
+        const bool same = tile.row == before.row && tile.batch == before.batch &&
+                          tile.depth >= piece_depth && tile.depth < piece_depth + piece_depths;
+        if (!same) Place(plan);
+    }
+
+    // Whether the tile needs another piece than the one before, and whether it is the first of its
+    // slot.
+    __aicore__ inline bool NewPiece() const { return new_piece_; }
+    __aicore__ inline bool NewSlot() const { return new_slot_; }
+    __aicore__ inline uint32_t Slot() const { return slot_; }
+    // Where the piece is in all slots, bytes.
+    __aicore__ inline uint32_t Offset() const { return slot_ * slot_bytes_ + begin_; }
+
+    Tile tile;
+    uint32_t piece_depth;  // first column of A
+    uint32_t piece_depths;
+
+private:
+    __aicore__ inline void Place(const GemmPlan& plan) {
+        tile = tiles_.Get(plan);
+        const uint32_t first = tiles_.DepthBegin();
+        piece_depth = first + (tile.depth - first) / plan.a_depth * plan.a_depth;
+        piece_depths = Min(plan.a_depth, tiles_.DepthEnd() - piece_depth);
+        const uint32_t bytes = RoundUp(tile.rows, kStrip) * piece_depths * plan.element_bytes;
+        new_piece_ = true;
+        new_slot_ = end_ + bytes > slot_bytes_;
+        if (new_slot_) slot_ = 1 - slot_;
+        begin_ = new_slot_ ? 0 : end_;
+        end_ = begin_ + bytes;
+    }
+
+    TileCursor tiles_;
+    uint32_t slot_bytes_;
+    uint32_t slot_;
+    uint32_t begin_;
+    uint32_t end_;
+    bool new_piece_;
+    bool new_slot_;
 };
 
 }  // namespace kernels

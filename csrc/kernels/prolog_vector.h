@@ -36,6 +36,7 @@ public:
         warmer_.WarmGroupShare(plan.warm, plan.q_b, Gm(addresses.q_b_weight), core_ / 2,
                                AscendC::GetBlockNum(), AscendC::GetSubBlockIdx());
         if (plan.warm.group_chunks > 0) AscendC::CrossCoreSetFlag<2, PIPE_MTE2>(kFlagWarmed);
+        if (has_latent) LoadQueryNorm(addresses, plan);
         AwaitCube();  // qkv_a of all tokens
         if (has_latent) {
             NormQuery(addresses, plan);
@@ -45,6 +46,7 @@ public:
             PublishToCube();
         }
         WriteCaches(addresses, plan);
+        LoadQueryTable(plan);
         warmer_.WarmWindowChunks(plan.warm, plan.while_q_b);
         AwaitCube();  // q_b of all tokens, and the indexer's products of the hidden states
         RotateQuery(addresses, plan);
@@ -88,8 +90,10 @@ private:
     __aicore__ inline void Open(const PrologAddresses& addresses, const PrologPlan& plan) {
         const uint32_t heads =
             plan.heads.step > plan.indexer.heads.step ? plan.heads.step : plan.indexer.heads.step;
+        query_norm_loaded_ = false;
         pipe_->InitBuffer(row_, plan.widest * sizeof(float));
         pipe_->InitBuffer(landing_, plan.widest * sizeof(T));
+        if (plan.widest_shares > 0) pipe_->InitBuffer(shares_, plan.widest_shares * sizeof(float));
         pipe_->InitBuffer(row_out_, plan.widest * sizeof(T));
         pipe_->InitBuffer(rope_out_, heads * kRopeDim * sizeof(T));
         pipe_->InitBuffer(slots_, plan.rows_per_core * plan.slot_bytes);
@@ -133,6 +137,14 @@ private:
         }
     }
 
+    // What NormQuery needs beside the product: it may be loaded while the cube is at it.
+    __aicore__ inline void LoadQueryNorm(const PrologAddresses& addresses, const PrologPlan& plan) {
+        if (query_norm_loaded_ || FirstRow(plan, core_) == FirstRow(plan, core_ + 1)) return;
+        query_norm_loaded_ = true;
+        norm_.template Load<T>(Gm(addresses.q_a_norm_weight), Gm(addresses.q_a_norm_bias),
+                               plan.q_lora_rank);
+    }
+
     __aicore__ inline void NormQuery(const PrologAddresses& addresses, const PrologPlan& plan) {
         const uint32_t begin = FirstRow(plan, core_);
         const uint32_t end = FirstRow(plan, core_ + 1);
@@ -150,8 +162,7 @@ private:
                                     addresses.indexer.wq_b_quant.input_offset);
         }
         BindLatents(addresses, plan, 0, plan.q_lora_rank);
-        norm_.template Load<T>(Gm(addresses.q_a_norm_weight), Gm(addresses.q_a_norm_bias),
-                               plan.q_lora_rank);
+        LoadQueryNorm(addresses, plan);
         for (uint32_t token = begin; token < end; ++token) {
             LoadLatents(addresses, plan, token, 0, plan.q_lora_rank);
             norm_.Apply(row, plan.eps);
@@ -208,6 +219,15 @@ private:
         }
     }
 
+    // The rope table that RotateQuery starts with: it may be loaded while the cube is at q_b.
+    __aicore__ inline void LoadQueryTable(const PrologPlan& plan) {
+        const uint32_t groups = CeilDiv(plan.heads.heads, plan.heads.step);
+        const uint32_t steps = plan.tokens * groups;
+        const uint32_t begin = ShareBegin(steps, plan.vector_cores, core_);
+        if (begin == ShareBegin(steps, plan.vector_cores, core_ + 1)) return;
+        rope_.LoadTable(Quantised(plan.q_b_quant) ? begin % plan.tokens : begin / groups);
+    }
+
     __aicore__ inline void RotateQuery(const PrologAddresses& addresses, const PrologPlan& plan) {
         GM_ADDR workspace = Gm(addresses.workspace);
         if (Quantised(plan.q_b_quant)) {
@@ -243,14 +263,12 @@ private:
         const uint32_t steps = plan.tokens * groups;
         const uint32_t begin = ShareBegin(steps, plan.vector_cores, core_);
         const uint32_t end = ShareBegin(steps, plan.vector_cores, core_ + 1);
-        uint32_t table_token = plan.tokens;
         for (uint32_t step = begin; step < end; ++step) {
             // Scales are per column, so dequantising goes through the tokens of a group of heads.
             const uint32_t token = quantised ? step % plan.tokens : step / groups;
             const uint32_t head = (quantised ? step / plan.tokens : step % groups) * heads.step;
             const uint32_t count = Min(heads.step, heads.heads - head);
-            if (token != table_token) rope_.LoadTable(token);
-            table_token = token;
+            rope_.LoadTable(token);
             const uint64_t first = static_cast<uint64_t>(token) * heads.heads + head;
             if (quantised) {
                 DequantiseAndRotate(heads, token, head, count, query, rotated, in_place);
@@ -335,7 +353,7 @@ private:
         for (uint32_t token = begin; token < end; ++token) {
             const int64_t slot = Slot(plan, token - begin);
             if (slot < 0) continue;
-            LoadSums(Gm(addresses.workspace) + plan.indexer.workspace_k,
+            LoadSums(plan.indexer.wk, Gm(addresses.workspace) + plan.indexer.workspace_k,
                      static_cast<uint64_t>(token) * width, width);
             rope_.LoadTable(token);
             norm_.Centre(row);
@@ -392,18 +410,29 @@ private:
         if (Quantised(plan.qkv_a_quant)) {
             dequantiser_.Row(row_.template Get<float>(), token);
         } else {
-            LoadSums(Gm(addresses.workspace), static_cast<uint64_t>(token) * plan.qkv_a.n + column,
-                     width);
+            LoadSums(plan.qkv_a, Gm(addresses.workspace),
+                     static_cast<uint64_t>(token) * plan.qkv_a.n + column, width);
         }
     }
 
-    // fp32 sums of a product into row_, for the vector pipe.
-    __aicore__ inline void LoadSums(GM_ADDR address, uint64_t offset, uint32_t width) {
+    // fp32 sums of `gemm` into row_, for the vector pipe.
+    __aicore__ inline void LoadSums(const GemmPlan& gemm, GM_ADDR address, uint64_t offset,
+                                    uint32_t width) {
+        const AscendC::LocalTensor<float> row = row_.template Get<float>();
+        const AscendC::LocalTensor<float> shares = shares_.template Get<float>();
         AscendC::GlobalTensor<float> sums;
         sums.SetGlobalBuffer(reinterpret_cast<__gm__ float*>(address));
         HandOver<AscendC::HardEvent::V_MTE2>(pipe_);
-        AscendC::DataCopy(row_.template Get<float>(), sums[offset], width);
+        AscendC::DataCopy(row, sums[offset], width);
+        for (uint32_t i = 1; i < gemm.depth_shares; ++i) {
+            AscendC::DataCopy(shares[(i - 1) * width], sums[offset + i * gemm.c_share_stride],
+                              width);
+        }
         HandOver<AscendC::HardEvent::MTE2_V>(pipe_);
+        for (uint32_t i = 1; i < gemm.depth_shares; ++i) {
+            AscendC::Add(row, row, shares[(i - 1) * width], width);
+            AscendC::PipeBarrier<PIPE_V>();
+        }
     }
 
     __aicore__ inline void Store(GM_ADDR address, uint64_t offset,
@@ -422,6 +451,7 @@ private:
 
     AscendC::TPipe* pipe_;
     uint32_t core_;
+    bool query_norm_loaded_;
     RmsNorm norm_;
     Rope<T> rope_;
     Dequantiser dequantiser_;
@@ -429,6 +459,7 @@ private:
     Quantiser<T> indexer_quantiser_;
     WeightWarmer warmer_;
     AscendC::TBuf<AscendC::TPosition::VECIN> row_;
+    AscendC::TBuf<AscendC::TPosition::VECIN> shares_;
     AscendC::TBuf<AscendC::TPosition::VECIN> landing_;
     AscendC::TBuf<AscendC::TPosition::VECOUT> row_out_;
     AscendC::TBuf<AscendC::TPosition::VECOUT> rope_out_;

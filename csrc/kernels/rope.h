@@ -23,6 +23,7 @@ public:
         cos_gm_ = cos;
         sin_gm_ = sin;
         table_float_ = table_float;
+        loaded_token_ = ~0U;
         pipe->InitBuffer(table_, 2 * kRopeDim * sizeof(float));
         pipe->InitBuffer(landing_, 2 * kRopeDim * sizeof(T));
         pipe->InitBuffer(order_, kRopeDim * sizeof(uint32_t));
@@ -44,8 +45,10 @@ public:
         HandOver<AscendC::HardEvent::S_V>(pipe_);
     }
 
-    // Brings the cos and sin rows of a token into UB.
+    // Brings the cos and sin rows of a token into UB, unless they are there.
     __aicore__ inline void LoadTable(uint32_t token) {
+        if (token == loaded_token_) return;
+        loaded_token_ = token;
         const AscendC::LocalTensor<float> table = table_.Get<float>();
         HandOver<AscendC::HardEvent::V_MTE2>(pipe_);
         if (table_float_) {
@@ -142,6 +145,7 @@ private:
     GM_ADDR cos_gm_;
     GM_ADDR sin_gm_;
     bool table_float_;
+    uint32_t loaded_token_;
     bool interleaved_in_;
     bool interleaved_out_;
     AscendC::TBuf<AscendC::TPosition::VECIN> table_;

@@ -19,7 +19,8 @@ constexpr uint16_t kNoFlag = 0xFFFF;
 template <uint32_t kMaxPhases>
 class WeightStream {
 public:
-    // With the two of Gemm these are the six event ids of MTE1 and MTE2 that a kernel may take.
+    // With the two of Gemm these are the six event ids of MTE1 and MTE2, in either direction, that
+    // a kernel may take.
     static constexpr uint32_t kMaxSlots = 4;
 
     __aicore__ inline void Open(AscendC::TPipe* pipe, const GemmBuffers& buffers, uint32_t core,
@@ -46,18 +47,23 @@ public:
         ++phases_;
     }
 
+    // Loads the first tile or two only: the first product needs one of A before more of them. Every
+    // other core loads A later than its neighbours. All at once they would read the same bytes, and
+    // leave HBM without work meanwhile.
     __aicore__ inline void Start() {
         EnterPhase();
+        for (uint32_t i = 0; i < 1 + core_ % 2 && phase_ < phases_; ++i) Load();
+    }
+
+    // Loads as many tiles as there are slots.
+    __aicore__ inline void Fill() {
         while (in_flight_ < slots_ && phase_ < phases_) Load();
     }
 
     // The oldest tile; Release it after the last read. T is its element type.
-    //
-    // It needs no event of its own to say that it has arrived: with two slots or more it is loaded
-    // before the tile of A that it is multiplied with, on the same pipe, and Gemm waits for that
-    // one's event, which covers all that MTE2 was given earlier (SetFlag-WaitFlag(ISASI)).
     template <typename T>
     __aicore__ inline AscendC::LocalTensor<T> Acquire() {
+        events_.WaitFull(drain_);
         return buffer_.template Get<T>()[drain_ * slot_bytes_ / sizeof(T)];
     }
 
@@ -85,6 +91,7 @@ private:
         events_.WaitFree(fill_);
         CopyTile(buffer_.template Get<half>()[fill_ * slot_bytes_ / sizeof(half)], weights_[phase_],
                  plan, cursor_.Get(plan));
+        events_.SetFull(fill_);
         fill_ = fill_ + 1 == slots_ ? 0 : fill_ + 1;
         ++in_flight_;
         cursor_.Next(plan);
@@ -136,7 +143,7 @@ private:
     }
 
     AscendC::TBuf<AscendC::TPosition::B1> buffer_;
-    FreeSlots<AscendC::HardEvent::MTE1_MTE2, kMaxSlots> events_;
+    RingEvents<AscendC::HardEvent::MTE2_MTE1, AscendC::HardEvent::MTE1_MTE2, kMaxSlots> events_;
     GemmPlan plans_[kMaxPhases];
     AscendC::GlobalTensor<half> weights_[kMaxPhases];
     uint16_t flags_[kMaxPhases];

@@ -91,7 +91,7 @@ std::string TraceCopy(const CopyCase& shape, const arch::Chip& chip) {
                        shape.tile_bytes > 0 && shape.tile_bytes % plan::kBlockBytes == 0 &&
                        shape.row_bytes % (uint64_t{shape.slices} * shape.tile_bytes) == 0;
     const uint64_t tile = uint64_t{shape.tile_rows} * shape.tile_bytes;
-    const uint32_t room = shape.to_l1 ? arch::kL1Bytes : arch::kUbBytes;
+    const uint32_t room = shape.to_l1 ? arch::kUsableL1Bytes : arch::kUsableUbBytes;
     if (!whole || shape.rows == 0 || tile > room) {
         throw std::invalid_argument(
             "copy: expected tiles of whole 32-byte blocks that divide a slice of a row and fit " +

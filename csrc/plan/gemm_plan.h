@@ -28,7 +28,12 @@ struct GemmPlan {
     uint32_t tile_m;      // rows of a tile of A, at most 128
     uint32_t tile_n;      // columns of a tile of C, multiple of strip
     uint32_t tile_k;      // depth of a tile in L1, multiple of 32 bytes
+    uint32_t a_depth;     // depth of a piece of A in L1, multiple of tile_k but for the last one
     uint32_t row_shares;  // groups of cores that rows are dealt out to; columns go to those of one
+    // Groups that the depth is dealt out to: each makes sums of its own, c_share_stride elements
+    // apart, that whoever reads C has to add up.
+    uint32_t depth_shares;
+    uint32_t c_share_stride;
     uint32_t block_rows;  // rows that pass a tile of columns before the next, multiple of tile_m
     uint32_t l0_k;        // depth of a step in L0, multiple of 32 bytes
 };

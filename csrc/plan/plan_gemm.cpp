@@ -10,8 +10,8 @@ namespace plan {
 
 namespace {
 
-// Four weight tiles of 64 KiB and two tiles of A leave a quarter of L1 free. Rows of 512 bytes are
-// what ND2NZ loads at its best rate (ADx: 302 MB in 214.5 us with tiles of [64, 256] halves).
+// Four weight tiles of 64 KiB and two slots of A fill L1. Rows of 512 bytes are what ND2NZ loads at
+// its best rate (ADx: 302 MB in 214.5 us with tiles of [64, 256] halves).
 constexpr uint32_t kWeightSlots = 4;
 constexpr uint32_t kWeightSlotBytes = 64 * 1024;
 constexpr uint32_t kRowBytes = 512;
@@ -19,7 +19,10 @@ constexpr uint32_t kMostRows = 128;
 // With 1024 rows of A and a tile of columns for each core in L2, an 8192-cubed product reads its
 // weight from HBM 8 times instead of 64.
 constexpr uint32_t kBlockRows = 8 * kMostRows;
-constexpr uint32_t kMostTileBytes = 64 * 1024;  // of A
+constexpr uint32_t kMostTileBytes = 64 * 1024;   // of A
+constexpr uint32_t kMostSlotBytes = 120 * 1024;  // likewise
+// Of 128 heads a core gets at most 8.
+constexpr uint32_t kSlotBatches = 4;
 constexpr uint32_t kL0SlotBytes = arch::kL0bBytes / 2;
 constexpr uint32_t kL0cSlotElements = arch::kL0cBytes / 2 / sizeof(float);
 
@@ -79,15 +82,19 @@ GemmPlan PlanGemm(const GemmProblem& problem) {
     const auto rows = static_cast<uint32_t>(RoundUp(plan.tile_m, kStrip));
     const uint32_t row = kRowBytes / bytes;
     const uint32_t wide = column_major ? row / 2 : row;
-    const uint32_t column_shares = problem.cores / problem.row_shares;
+    const uint32_t column_shares = problem.cores / problem.row_shares / problem.depth_shares;
     const auto share = static_cast<uint32_t>(
         CeilDiv(uint64_t{problem.batches} * problem.n / strip, column_shares) * strip);
     plan.tile_n = std::min({wide, RoundDown(kL0cSlotElements / rows, strip), problem.n, share});
-    plan.tile_k = std::min(RoundDown(kWeightSlotBytes / bytes / plan.tile_n, unit),
-                           column_major ? row : problem.k);
+    plan.tile_k = RoundDown(kWeightSlotBytes / bytes / plan.tile_n, column_major ? row : unit);
     plan.tile_k =
         std::min({plan.tile_k, RoundDown(kMostTileBytes / bytes / rows, unit), problem.k});
     plan.row_shares = problem.row_shares;
+    plan.depth_shares = problem.depth_shares;
+    plan.c_share_stride = problem.c_share_stride;
+    const auto depth = static_cast<uint32_t>(
+        CeilDiv(CeilDiv(problem.k, plan.tile_k), problem.depth_shares) * plan.tile_k);
+    plan.a_depth = std::min(depth, RoundDown(kMostSlotBytes / bytes / rows, plan.tile_k));
     plan.block_rows = kBlockRows;
     const uint32_t l0_elements = kL0SlotBytes / bytes;
     plan.l0_k =
@@ -124,6 +131,29 @@ uint32_t BestRowShares(const GemmProblem& problem) {
     return best;
 }
 
+uint32_t BestDepthShares(const GemmProblem& problem, uint32_t most) {
+    if (problem.m > kMostRows) return 1;
+    uint32_t best = 1;
+    double least = 0;
+    for (uint32_t shares = 1; shares <= most; ++shares) {
+        if (problem.cores % shares != 0) continue;
+        GemmProblem shared = problem;
+        shared.depth_shares = shares;
+        const GemmPlan plan = PlanGemm(shared);
+        const uint64_t depth_tiles = CeilDiv(plan.k, plan.tile_k);
+        if (depth_tiles < shares) break;
+        const auto strips = static_cast<double>(
+            CeilDiv(uint64_t{plan.batches} * plan.n / plan.strip, problem.cores / shares));
+        const auto depth = static_cast<double>(CeilDiv(depth_tiles, shares) * plan.tile_k);
+        // Sums that have to be added up are worth 1 % of the product at most.
+        const double share = strips * depth * (1 + 0.01 * (shares - 1));
+        if (shares > 1 && share >= least) continue;
+        best = shares;
+        least = share;
+    }
+    return best;
+}
+
 GemmBuffers PlanGemmBuffers(const std::vector<GemmPlan>& plans) {
     GemmBuffers buffers{};
     buffers.b_slots = kWeightSlots;
@@ -131,8 +161,9 @@ GemmBuffers PlanGemmBuffers(const std::vector<GemmPlan>& plans) {
         const auto rows = static_cast<uint32_t>(RoundUp(plan.tile_m, kStrip));
         buffers.b_slot_bytes =
             std::max(buffers.b_slot_bytes, plan.tile_n * plan.tile_k * plan.element_bytes);
-        buffers.a_slot_bytes =
-            std::max(buffers.a_slot_bytes, rows * plan.tile_k * plan.element_bytes);
+        const uint32_t piece = rows * plan.a_depth * plan.element_bytes;
+        const uint32_t pieces = std::min({plan.batches, kSlotBatches, kMostSlotBytes / piece});
+        buffers.a_slot_bytes = std::max(buffers.a_slot_bytes, piece * pieces);
         buffers.l0c_slot_bytes = std::max(
             buffers.l0c_slot_bytes, rows * plan.tile_n * static_cast<uint32_t>(sizeof(float)));
     }

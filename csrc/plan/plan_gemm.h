@@ -28,7 +28,9 @@ struct GemmProblem {
     uint32_t batches = 1;
     bool int8 = false;            ///< A and B are int8, C is int32; layouts kInOut and kInOutNz
     uint32_t cores = 1;           ///< that columns and rows are dealt out to
-    uint32_t row_shares = 1;      ///< GemmPlan::row_shares, a divisor of cores
+    uint32_t row_shares = 1;      ///< GemmPlan::row_shares; times depth_shares a divisor of cores
+    uint32_t depth_shares = 1;    ///< GemmPlan::depth_shares
+    uint32_t c_share_stride = 0;  ///< elements
     uint32_t a_row_stride = 0;    ///< elements
     uint32_t a_batch_stride = 0;  ///< elements
     uint32_t c_row_stride = 0;    ///< elements
@@ -43,6 +45,11 @@ GemmPlan PlanGemm(const GemmProblem& problem);
 /// The row_shares that a product of its own takes least time with: where one share computes or
 /// loads least. Of 1 for up to a tile of rows, as in decode.
 uint32_t BestRowShares(const GemmProblem& problem);
+
+/// The depth_shares, up to `most`, that let the cores finish soonest where someone adds up what
+/// they make: more than 1 if the columns alone cannot be dealt out evenly. 1 for more than a tile
+/// of rows.
+uint32_t BestDepthShares(const GemmProblem& problem, uint32_t most);
 
 /// Buffers that hold the tiles of all plans. Throws std::logic_error where a core has not enough.
 GemmBuffers PlanGemmBuffers(const std::vector<GemmPlan>& plans);

@@ -63,6 +63,13 @@ uint64_t FewestTiles(const GemmPlan& gemm, uint32_t cores) {
            CeilDiv(gemm.k, gemm.tile_k);
 }
 
+/// For sums that go to vector cores in fp32 anyway, `row` of them at a time.
+void DealOutDepth(GemmProblem& gemm, uint32_t row) {
+    if (gemm.int8) return;
+    gemm.depth_shares = BestDepthShares(gemm, 1 + kStepElements / row);
+    gemm.c_share_stride = gemm.m * gemm.n;
+}
+
 void PlanIndexer(PrologPlan& plan, const PrologProblem& problem, const arch::Chip& chip,
                  Workspace& workspace) {
     const IndexerProblem& from = problem.indexer;
@@ -81,6 +88,7 @@ void PlanIndexer(PrologPlan& plan, const PrologProblem& problem, const arch::Chi
     GemmProblem wk = TokenProduct("indexer_wk", problem.tokens, from.head_dim, problem.hidden_size,
                                   Plain(from.wk), chip);
     wk.stored_n = fused_rows;
+    DealOutDepth(wk, from.head_dim);
     indexer.wk = PlanGemm(wk);
     GemmProblem weights = TokenProduct("indexer_weights_proj", problem.tokens, from.heads,
                                        problem.hidden_size, Plain(from.weights_proj), chip);
@@ -90,7 +98,8 @@ void PlanIndexer(PrologPlan& plan, const PrologProblem& problem, const arch::Chi
                                          problem.q_lora_rank, from.wq_b, chip));
 
     const uint64_t tokens = problem.tokens;
-    indexer.workspace_k = workspace.Take(tokens * from.head_dim * kFloatBytes);
+    indexer.workspace_k =
+        workspace.Take(tokens * from.head_dim * indexer.wk.depth_shares * kFloatBytes);
     if (quantised) {
         indexer.workspace_sums = workspace.Take(tokens * columns * kFloatBytes);
         indexer.workspace_q_c = workspace.Take(tokens * problem.q_lora_rank);
@@ -100,7 +109,7 @@ void PlanIndexer(PrologPlan& plan, const PrologProblem& problem, const arch::Chi
 
 void PlanWorkspace(PrologPlan& plan, const PrologProblem& problem, Workspace& workspace) {
     const uint64_t tokens = problem.tokens;
-    workspace.Take(tokens * plan.qkv_a.n * kFloatBytes);
+    workspace.Take(tokens * plan.qkv_a.n * plan.qkv_a.depth_shares * kFloatBytes);
     plan.workspace_query = workspace.Take(tokens * plan.q_b.n * kHalfBytes);
     if (problem.qkv_a.quantised()) plan.workspace_hidden = workspace.Take(tokens * plan.qkv_a.k);
     if (problem.qkv_a.dynamic())
@@ -130,12 +139,22 @@ uint32_t Widest(const PrologPlan& plan, const PrologProblem& problem) {
     return widest;
 }
 
+uint32_t WidestShares(const PrologPlan& plan) {
+    const uint32_t latents = std::max(plan.q_lora_rank, plan.kv_lora_rank + kRopeDim);
+    uint32_t widest = latents * (plan.qkv_a.depth_shares - 1);
+    if (plan.indexer.heads.heads > 0) {
+        widest = std::max(widest, plan.indexer.wk.n * (plan.indexer.wk.depth_shares - 1));
+    }
+    return widest;
+}
+
 /// UB that the vector cores' blocks take beside the landing pads: what their Open functions ask
 /// for, with the second quantiser of sfa_prolog in any case.
 uint64_t UbBytes(const PrologPlan& plan, bool quantised) {
     const uint64_t widest = plan.widest;
     const uint64_t heads = std::max(plan.heads.step, plan.indexer.heads.step);
-    const uint64_t rows = widest * (kFloatBytes + 2 * kHalfBytes);
+    const uint64_t rows =
+        widest * (kFloatBytes + 2 * kHalfBytes) + uint64_t{plan.widest_shares} * kFloatBytes;
     const uint64_t norm = 3 * widest * kFloatBytes + 3 * kLanes * kFloatBytes;
     const uint64_t tables = kRopeDim * (3 * kFloatBytes + 2 * kHalfBytes);
     const uint64_t rotated = heads * kRopeDim * (2 * kFloatBytes + kFloatBytes / 2 + kHalfBytes);
@@ -196,9 +215,11 @@ PrologPlan PlanProlog(const PrologProblem& problem, const arch::Chip& chip) {
     plan.qkv_a_quant = {problem.qkv_a.scale_bytes};
     plan.q_b_quant = {problem.q_b.scale_bytes};
 
-    plan.qkv_a = PlanGemm(TokenProduct(
-        "qkv_a", problem.tokens, problem.q_lora_rank + problem.kv_lora_rank + problem.rope_dim,
-        problem.hidden_size, problem.qkv_a, chip));
+    GemmProblem qkv_a = TokenProduct("qkv_a", problem.tokens,
+                                     problem.q_lora_rank + problem.kv_lora_rank + problem.rope_dim,
+                                     problem.hidden_size, problem.qkv_a, chip);
+    DealOutDepth(qkv_a, std::max(problem.q_lora_rank, problem.kv_lora_rank + problem.rope_dim));
+    plan.qkv_a = PlanGemm(qkv_a);
     plan.q_b = PlanGemm(TokenProduct("q_b", problem.tokens, problem.heads * head_dim,
                                      has_latent ? problem.q_lora_rank : problem.hidden_size,
                                      problem.q_b, chip));
@@ -227,6 +248,7 @@ PrologPlan PlanProlog(const PrologProblem& problem, const arch::Chip& chip) {
     plan.buffers = PlanGemmBuffers(gemms);
 
     plan.widest = Widest(plan, problem);
+    plan.widest_shares = WidestShares(plan);
     const bool quantised = problem.kv_cache_int8 || problem.quantize_q_nope ||
                            problem.qkv_a.quantised() || problem.q_b.quantised() ||
                            problem.indexer.wq_b.quantised();

@@ -45,6 +45,7 @@ struct PrologPlan {
     uint32_t rows_per_core;  // tokens that a vector core norms: cores [0, tokens / rows_per_core)
                              // have some
     uint32_t widest;         // elements of the widest row or step that a vector core holds
+    uint32_t widest_shares;  // sums of a row that are added up, beside the first
     uint32_t quantize_q_nope;
     uint32_t kv_cache_int8;
     HeadsPlan heads;

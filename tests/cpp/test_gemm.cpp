@@ -46,6 +46,7 @@ struct Shape {
     uint32_t stored_n = 0;  // columns of the weight of which B is the first n; 0: n
     uint32_t row_gap = 16;  // elements between rows of A
     uint32_t row_shares = 1;
+    uint32_t depth_shares = 1;
 };
 
 // How the test makes, reads and adds elements of a type.
@@ -102,7 +103,8 @@ double GemmError(const Shape& shape, const char* soc) {
     std::vector<Storage> b(size_t{shape.batches} * stored_n * shape.k);
     for (auto& value : a) value = Type::Random(random);
     for (auto& value : b) value = Type::Random(random);
-    std::vector<Sum> c(size_t{shape.m} * c_stride, static_cast<Sum>(-77777777));
+    const size_t sums = size_t{shape.m} * c_stride;
+    std::vector<Sum> c(sums * shape.depth_shares, static_cast<Sum>(-77777777));
 
     plan::GemmProblem problem;
     problem.name = "gemm";
@@ -119,6 +121,8 @@ double GemmError(const Shape& shape, const char* soc) {
     problem.layout = shape.layout;
     problem.stored_n = shape.stored_n;
     problem.row_shares = shape.row_shares;
+    problem.depth_shares = shape.depth_shares;
+    problem.c_share_stride = static_cast<uint32_t>(sums);
     const GemmPlan plan = plan::PlanGemm(problem);
     const GemmBuffers buffers = plan::PlanGemmBuffers({plan});
 
@@ -147,7 +151,11 @@ double GemmError(const Shape& shape, const char* soc) {
                     sum += Type::Value(a[size_t{m} * a_stride + batch * shape.k + k]) *
                            Type::Value(b[size_t{batch} * stored_n * shape.k + at]);
                 }
-                const double difference = c[size_t{m} * c_stride + batch * shape.n + n] - sum;
+                double result = 0;
+                for (uint32_t share = 0; share < shape.depth_shares; ++share) {
+                    result += c[sums * share + size_t{m} * c_stride + batch * shape.n + n];
+                }
+                const double difference = result - sum;
                 error += std::isnan(difference) ? INFINITY : difference * difference;
                 norm += sum * sum;
             }
@@ -207,6 +215,50 @@ TEST(gemm_with_rows_dealt_out) {
     }
     CHECK(GemmError<Bf16>({2200, 16 * 3, 48, 1, plan::WeightLayout::kOutInNz}, "Ascend910_9391") <
           kFp32Sums);
+}
+
+// Depth dealt out, too; the shares of it need not be equal.
+TEST(gemm_with_depth_dealt_out) {
+    for (const uint32_t shares : {2u, 3u, 4u}) {
+        for (const uint32_t m : {1u, 16u, 100u}) {
+            CHECK(GemmError<Bf16>(
+                      {m, 16 * 17, 16 * 100, 1, plan::WeightLayout::kOutIn, 0, 16, 1, shares},
+                      "Ascend910_9391") < kFp32Sums);
+        }
+    }
+    CHECK(GemmError<Bf16>({130, 16 * 5, 16 * 40, 1, plan::WeightLayout::kOutInNz, 0, 16, 2, 2},
+                          "Ascend910B3") < kFp32Sums);
+}
+
+// A of a tile of rows takes more than one slot, more than two, or shares one with other heads.
+TEST(gemm_with_pieces_of_a) {
+    CHECK(GemmError<Bf16>({16, 16 * 9, 16 * 300, 1, plan::WeightLayout::kOutIn}, "Ascend910_9391") <
+          kFp32Sums);
+    CHECK(GemmError<Bf16>({16, 16 * 30, 16 * 700, 1, plan::WeightLayout::kOutInNz},
+                          "Ascend910_9391") < kFp32Sums);
+    CHECK(GemmError<Bf16>({130, 16 * 2, 16 * 60, 1, plan::WeightLayout::kOutIn}, "Ascend910_9391") <
+          kFp32Sums);
+    CHECK(GemmError<Bf16>({7, 64, 64, 250, plan::WeightLayout::kInOut}, "Ascend910_9391") <
+          kFp32Sums);
+}
+
+// 132 strips of fused_qkv_a are 5.5 for each of 24 cores.
+TEST(depth_is_dealt_out_where_columns_do_not_go_round) {
+    const auto shares = [](uint32_t m, uint32_t n, uint32_t cores, uint32_t most) {
+        plan::GemmProblem problem;
+        problem.name = "gemm";
+        problem.m = m;
+        problem.n = n;
+        problem.k = 7168;
+        problem.cores = cores;
+        problem.a_row_stride = problem.k;
+        problem.c_row_stride = n;
+        return plan::BestDepthShares(problem, most);
+    };
+    CHECK_EQ(shares(16, 2112, 24, 4), 2U);
+    CHECK_EQ(shares(16, 2112, 24, 1), 1U);
+    CHECK_EQ(shares(16, 24 * 64, 24, 4), 1U);
+    CHECK_EQ(shares(129, 2112, 24, 4), 1U);
 }
 
 TEST(rows_are_dealt_out_where_it_pays) {
