@@ -191,6 +191,17 @@ def test_argument_errors_exit_with_2(capsys, arguments):
     assert arguments[1] in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("verb", cli.VERBS, ids=lambda verb: verb.name)
+def test_every_verb_has_help(capsys, verb):
+    with pytest.raises(SystemExit) as stop:
+        cli.main([verb.name, "--help"])
+    assert stop.value.code == 0
+    printed = capsys.readouterr().out
+    assert printed.startswith(f"usage: python -m ascend_prefetch {verb.name} ")
+    assert "--json FILE" in printed
+    assert "%%" not in printed
+
+
 # --- the whole table ---
 
 

@@ -1,4 +1,7 @@
-"""Command line: python -m ascend_prefetch VERB ..."""
+"""Command line: python -m ascend_prefetch VERB ...
+
+Each verb is a file of this folder, which is imported here and listed in VERBS.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +12,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from . import bench, info, layer, mutate, sanitize
+from . import bench, correlate, info, layer, mutate, sanitize
 
-VERBS = (info.VERB, bench.VERB, layer.VERB, sanitize.VERB, mutate.VERB)
+VERBS = (
+    info.VERB,
+    bench.VERB,
+    layer.VERB,
+    correlate.VERB,
+    sanitize.VERB,
+    mutate.VERB,
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -64,13 +64,16 @@ def find_timed_chip(name: str) -> TimedChip:
         constants = {
             level: {key: float(values[level]) for key, values in table.items()} for level in LEVELS
         }
-    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
         raise ValueError(
             f"{name}: expected a chip file with 'soc' and 'constants' of "
             f"{', '.join(LEVELS)}, got {type(error).__name__}: {error}"
         ) from error
-    twin.find_chip(soc)
-    chip = TimedChip(soc, constants, name)
-    for level in LEVELS:
-        chip.timeline(level)
+    try:
+        twin.find_chip(str(soc))
+        chip = TimedChip(soc, constants, name)
+        for level in LEVELS:
+            chip.timeline(level)
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from error
     return chip

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TypedDict
 
 from .chips import LEVELS, TimedChip
-from .points import Point
+from .point import Point
+from .replays import Replays
 
 
 class PointResult(TypedDict):
@@ -42,71 +42,34 @@ class Correlation:
 def correlate(
     points: Sequence[Point],
     chip: TimedChip | None = None,
-    progress: Callable[[str], None] | None = None,
+    progress: Callable[[str], None] = lambda line: None,
 ) -> Correlation:
     """Models every point at low, nominal and high constants.
 
     Args:
-        points: what was measured.
-        chip: takes the place of a point's chip in the model where it is of the same SoC.
-        progress: told the id of each point before it is modelled.
+        points: what was measured; at least one.
+        chip: in the model the chip of every point; else what the table says of each point's own.
+        progress: called with a line before each kernel.
 
     Raises:
         ValueError: a point whose kernel does not take its shape, or whose chip is not modelled.
     """
-    results = []
-    for point in points:
-        if progress is not None:
-            progress(point.id)
-        times = modelled_times(point, chip)
-        error = 100 * (times["nominal"] / point.measured_us - 1)
-        results.append(
-            PointResult(
-                id=point.id,
-                measured_us=point.measured_us,
-                modelled_us=times["nominal"],
-                low_us=times["low"],
-                high_us=times["high"],
-                error_pct=error,
-            )
+    times = Replays(points).times(chip, LEVELS, progress=progress)
+    results = [
+        PointResult(
+            id=point.id,
+            measured_us=point.measured_us,
+            modelled_us=us["nominal"],
+            low_us=us["low"],
+            high_us=us["high"],
+            error_pct=100 * (us["nominal"] / point.measured_us - 1),
         )
+        for point, us in zip(points, times, strict=True)
+    ]
     errors = [abs(result["error_pct"]) for result in results]
     return Correlation(
         points=results,
         mape=sum(errors) / len(errors),
         max_abs_pct=max(errors),
         within_10pct=sum(error <= 10 for error in errors) / len(errors),
-    )
-
-
-def modelled_times(point: Point, chip: TimedChip | None = None) -> dict[str, float]:
-    """What the point's metric would be, us, by level."""
-    own = chip if chip is not None and chip.soc == point.soc else TimedChip(point.soc)
-    try:
-        trace = point.trace()
-        return {level: _modelled(point, own, level, trace) for level in LEVELS}
-    except ValueError as error:
-        raise ValueError(f"point {point.id}: {error}") from error
-
-
-def _modelled(point: Point, chip: TimedChip, level: str, trace: bytes) -> float:
-    times = chip.timeline(level).run(trace)
-    if point.metric == "mac":
-        return times["cube_busy"]["cube"]
-    if point.metric == "mte2" and point.copying is None:
-        return times["cube_busy"]["mte2"]
-    return times["us"] if point.launch_included else times["end"] - times["start"]
-
-
-def draw_correlation(correlation: Correlation, path: Path) -> None:
-    """Scatter plot of measured against modelled times.
-
-    Raises:
-        ValueError: matplotlib is not installed.
-    """
-    from .plots import scatter
-
-    scatter(
-        [(point["id"], point["measured_us"], point["modelled_us"]) for point in correlation.points],
-        path,
     )

@@ -1,0 +1,88 @@
+"""correlate: the timing model against measured points."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from ascend_prefetch.plots import draw_correlation
+from ascend_prefetch.plots.figure import check_picture_path
+from ascend_prefetch.timing import PUBLISHED_POINTS, correlate, find_timed_chip, read_points
+
+from .common import Verb, progress
+
+
+def _add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--points",
+        type=Path,
+        default=PUBLISHED_POINTS,
+        help="points file, op_summary_*.csv of msprof or kernel_details.csv of torch_npu; "
+        "published measurements without it",
+    )
+    parser.add_argument(
+        "--soc",
+        help="SoC name or chip file: of a points file the points of this chip, else all of them; "
+        "a profile needs it",
+    )
+    parser.add_argument(
+        "--plot", type=Path, metavar="FILE.png", help="draw measured against modelled times"
+    )
+
+
+def _run(options: argparse.Namespace) -> dict[str, Any]:
+    if options.plot is not None:
+        check_picture_path(options.plot)
+    chip = None if options.soc is None else find_timed_chip(options.soc)
+    found = read_points(options.points, chip and chip.soc)
+    correlation = correlate(found.points, chip, progress)
+    if options.plot is not None:
+        draw_correlation(correlation.points, options.plot)
+    result = asdict(correlation)
+    if found.skipped:
+        result["skipped"] = dict(found.skipped)
+    return result
+
+
+def _show(result: dict[str, Any]) -> None:
+    points = result["points"]
+    width = max(5, *(len(point["id"]) for point in points))
+    print(f"{'':{width}}  measured  modelled, us")
+    print(f"{'point':{width}}        us       low   nominal      high  error %")
+    for point in points:
+        print(
+            f"{point['id']:{width}}  {point['measured_us']:8.1f}  {point['low_us']:8.1f}  "
+            f"{point['modelled_us']:8.1f}  {point['high_us']:8.1f}  {point['error_pct']:+7.1f}"
+        )
+    worst = max(points, key=lambda point: abs(point["error_pct"]))
+    print(
+        f"{len(points)} points, modelled at nominal: mean absolute error {result['mape']:.1f} %, "
+        f"worst {worst['error_pct']:+.1f} % ({worst['id']}), "
+        f"{result['within_10pct']:.0%} within 10 %"
+    )
+    for line in skipped_lines(result):
+        print(line)
+
+
+def skipped_lines(result: dict[str, Any]) -> list[str]:
+    """What a profile held besides points."""
+    skipped = result.get("skipped", {})
+    if not skipped:
+        return []
+    reasons = ", ".join(f"{count} of {reason}" for reason, count in sorted(skipped.items()))
+    return [f"{sum(skipped.values())} rows skipped: {reasons}"]
+
+
+VERB = Verb(
+    "correlate",
+    "hold the timing model against measurements",
+    _run,
+    _show,
+    _add_arguments,
+    description="Models the kernel of every measured point from a dry run of the twin, at low, "
+    "nominal and high constants, and prints how far that is from the measurement, all in us. A "
+    "points file has the columns of the published measurements (measured.csv in the package); of "
+    "a profile every matrix product that the model's kernel takes becomes a point.",
+)

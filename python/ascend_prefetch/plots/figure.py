@@ -1,0 +1,39 @@
+"""What every picture shares: matplotlib, loaded when there is something to draw, and saving."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+
+def new_figure(width: float, height: float) -> Any:
+    """An empty figure, in inches, that needs no display and no pyplot.
+
+    Raises:
+        ValueError: matplotlib is not installed.
+    """
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise ValueError(
+            "matplotlib is not installed: pip install 'ascend-prefetch[plots]'"
+        ) from error
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def check_picture_path(path: Path) -> None:
+    """Raises ValueError, before any work, where save_figure would fail."""
+    new_figure(1, 1)
+    if path.suffix != ".png":
+        raise ValueError(f"expected a picture's name that ends in .png, got '{path}'")
+    if not path.parent.is_dir():
+        raise ValueError(f"there is no directory '{path.parent}'")
+
+
+def save_figure(figure: Any, path: Path) -> None:
+    """Writes a PNG.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    figure.savefig(path, format="png", dpi=150)

@@ -1,0 +1,339 @@
+"""Points files, profiles, and the timing model held against them."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+import pytest
+
+from ascend_prefetch import _C, cli
+from ascend_prefetch.timing import (
+    PUBLISHED_POINTS,
+    Copying,
+    Kernel,
+    TimedChip,
+    correlate,
+    read_points,
+)
+from timing_points import (
+    COPY,
+    GEMM,
+    OP_SUMMARY_COLUMNS,
+    op_summary_row,
+    write_op_summary,
+    write_points,
+)
+
+
+def modelled(level="nominal", **constants):
+    """The gemm of GEMM, in the model."""
+    trace = _C.trace_matmul("Ascend910B1", 16, 1024, 2048, nz=False, bf16=True, cores=24)
+    return _C.Timeline("Ascend910B1", level, constants).run(trace)
+
+
+# --- points files ---
+
+
+def test_published_points():
+    points = {point.id: point for point in read_points(PUBLISHED_POINTS).points}
+    assert len(points) == 15
+    slices = points["copy-aiv-slices"]
+    assert slices.kernel == Kernel(
+        "copy_gm_ub", "Ascend910B1", 48, 12288, 12288, copying=Copying(64, 2048, 4, 4)
+    )
+    assert (slices.metric, slices.measured_us, slices.launch_included) == ("mte2", 354.6, False)
+    assert points["copy-aic-8k"].kernel.copying == Copying(64, 128)
+    assert points["copy-aiv-128b"].kernel.copying == Copying(1, 128)
+    assert points["copy-aiv-whole4"].kernel.copying == Copying(64, 2048, repeats=4)
+    assert points["gemm-m20"].kernel == Kernel("gemm", "Ascend910B3", 20, 20, 6144, 16384, nz=True)
+    down = points["gemm-qwen-down"]
+    assert down.kernel == Kernel("gemm", "Ascend910_9391", 24, 16, 5120, 17408, bf16=True)
+    assert down.holds_launch
+    assert not points["gemm-mdl-mte2"].holds_launch
+
+
+def test_points_of_one_chip():
+    points = read_points(PUBLISHED_POINTS, "Ascend910_9391").points
+    assert [point.id for point in points] == ["gemm-qwen-gate", "gemm-qwen-down"]
+
+
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        ({"id": ""}, "id: expected a name, got none"),
+        ({"kernel": "conv"}, "kernel: expected one of copy_gm_ub, copy_gm_l1, gemm, got 'conv'"),
+        ({"soc": "Ascend999"}, "unknown chip 'Ascend999'; known chips: Ascend910B1, "),
+        ({"aic": "25"}, "aic: expected a number from 1 to 24, got '25'"),
+        ({"m": "0"}, "m: expected a number from 1 to 16777216, got '0'"),
+        ({"n": "1e3"}, "n: expected a number from 1 to 16777216, got '1e3'"),
+        ({"k": "-16"}, "k: expected a number from 1 to 16777216, got '-16'"),
+        ({"dtype": "fp32"}, "dtype: expected one of fp16, bf16, got 'fp32'"),
+        ({"weight_layout": "ND2NZ"}, "weight_layout: expected one of ND, NZ, got 'ND2NZ'"),
+        ({"metric": "vec"}, "metric: expected one of task, aic_time, mte2, mac, got 'vec'"),
+        ({"value_us": "nan"}, "value_us: expected us above 0, got 'nan'"),
+        ({"value_us": "fast"}, "value_us: expected us above 0, got 'fast'"),
+        ({"launch_included": ""}, "launch_included: expected one of yes, no, got ''"),
+        ({"source": "a,b"}, "expected 17 cells, got 18"),
+        ({"source": "a" * 200000}, "field larger than field limit"),
+        ({}, "id: there is a second 'a'"),
+        (COPY | {"tile": "8KB"}, "tile: expected 'xKB rows of yKB', .*, got '8KB'"),
+        (COPY | {"tile": "8KB rows of 0B"}, "tile: expected 'xKB rows of yKB', .* of 0B'"),
+    ],
+)
+def test_malformed_points(tmp_path, change, text):
+    path = write_points(tmp_path / "points.csv", GEMM, GEMM | change)
+    with pytest.raises(ValueError, match=f"^{path}, line 3: {text}"):
+        read_points(path)
+
+
+def test_files_without_points(tmp_path):
+    path = tmp_path / "points.csv"
+    path.write_text("")
+    with pytest.raises(ValueError, match=f"^{path}, line 1: there is no column id, kernel, soc, "):
+        read_points(path)
+    write_points(path)
+    with pytest.raises(ValueError, match=f"^{path}: there is no point in it$"):
+        read_points(path)
+    write_points(path, GEMM)
+    with pytest.raises(ValueError, match=f"^{path}: there is no point in it of Ascend910B3$"):
+        read_points(path, "Ascend910B3")
+    text = path.read_text()
+    path.write_text(text.replace("launch_included", "launch"))
+    with pytest.raises(ValueError, match="line 1: there is no column launch_included$"):
+        read_points(path)
+    path.write_bytes(b"\xff\xfe")
+    with pytest.raises(ValueError, match=f"^{path}: no text in UTF-8: "):
+        read_points(path)
+
+
+# --- profiles ---
+
+
+@pytest.mark.parametrize(
+    ("row", "kernel"),
+    [
+        ({}, (16, 17408, 5120, False)),
+        ({"shapes": "16,5120;5120,17408"}, (16, 17408, 5120, False)),
+        ({"shapes": "5120,16;17408,5120"}, (16, 17408, 5120, False)),
+        ({"shapes": "1,16,5120;17408,5120"}, (16, 17408, 5120, False)),
+        ({"shapes": "16,5120;17408,5120;17408", "formats": "ND;ND;ND"}, (16, 17408, 5120, False)),
+        ({"formats": "FORMAT_ND;FORMAT_ND"}, (16, 17408, 5120, False)),
+        ({"formats": "ND;FRACTAL_NZ"}, (16, 17408, 5120, True)),
+        # [768, 5120] and [5120, 768] in fractals.
+        (
+            {"shapes": "16,5120;320,48,16,16", "formats": "ND;FRACTAL_NZ", "output": "16,768"},
+            (16, 768, 5120, True),
+        ),
+        (
+            {"shapes": "16,5120;48,320,16,16", "formats": "ND;FRACTAL_NZ", "output": "16,768"},
+            (16, 768, 5120, True),
+        ),
+    ],
+)
+def test_products_of_a_profile(tmp_path, row, kernel):
+    path = write_op_summary(tmp_path / "op_summary.csv", op_summary_row(**row))
+    (point,) = read_points(path, "Ascend910_9391").points
+    m, n, k, nz = kernel
+    assert point.kernel == Kernel("gemm", "Ascend910_9391", 24, m, n, k, bf16=True, nz=nz)
+    assert point.id == f"MatMulV2 {m}x{n}x{k} bf16 {'NZ' if nz else 'ND'}"
+    assert (point.metric, point.measured_us, point.launch_included) == ("task", 120.0, True)
+
+
+def test_a_product_of_many_layers_is_one_point(tmp_path):
+    rows = [op_summary_row(us=us) for us in ("120.0", "139.0", "121.0")]
+    rows.insert(1, op_summary_row(us="150", blocks="20"))
+    rows.insert(1, op_summary_row(us="110", types="FLOAT16;FLOAT16", blocks="48"))
+    found = read_points(write_op_summary(tmp_path / "op_summary.csv", *rows), "Ascend910_9391")
+    assert [(point.id, point.measured_us) for point in found.points] == [
+        ("MatMulV2 16x17408x5120 bf16 ND", 121.0),
+        ("MatMulV2 16x17408x5120 fp16 ND", 110.0),
+        ("MatMulV2 16x17408x5120 bf16 ND on 20 cores", 150.0),
+    ]
+    assert found.skipped == {}
+
+
+def test_what_is_no_product_to_model_is_skipped(tmp_path):
+    other = {
+        "another op": {"op": "RmsNorm", "core": "AI_VECTOR_CORE"},
+        "a quantised, batched or fused product": {"op": "QuantBatchMatmulV3"},
+        "a product on MIX_AIC": {"core": "MIX_AIC"},
+        "a product of another type than bf16 or fp16": {"types": "FLOAT;FLOAT"},
+        "a product without a plain left matrix": {"shapes": "N/A", "output": "N/A"},
+        "a product whose shapes do not match": {"shapes": "16,5120;17408,4096"},
+        "a product without a duration": {"us": "N/A"},
+        "a shape that the model's kernel does not take": {
+            "shapes": "16,5120;1000,5120",
+            "output": "16,1000",
+        },
+    }
+    rows = [op_summary_row(**row) for row in other.values()]
+    rows.append(op_summary_row(op="hcom_allReduce_", core="HCCL", us="N/A", blocks="N/A"))
+    rows.append(op_summary_row())
+    found = read_points(write_op_summary(tmp_path / "op_summary.csv", *rows), "Ascend910_9391")
+    assert len(found.points) == 1
+    assert found.skipped == {reason: 1 for reason in other} | {"another op": 2}
+
+
+def test_kernel_details_is_a_profile(tmp_path):
+    """torch_npu's names for the same columns."""
+    columns = OP_SUMMARY_COLUMNS
+    for old, new in [
+        ("OP Type", "Type"),
+        ("Op Name", "Name"),
+        ("Task Type", "Accelerator Core"),
+        ("Task Duration", "Duration"),
+        ("Block Dim,Mix", "Block Num,Mix"),
+    ]:
+        columns = columns.replace(old, new)
+    path = write_op_summary(tmp_path / "kernel_details.csv", op_summary_row(), columns=columns)
+    (point,) = read_points(path, "Ascend910_9391").points
+    assert (point.kernel.n, point.kernel.cores, point.measured_us) == (17408, 24, 120.0)
+
+
+@pytest.mark.parametrize(
+    ("row", "text"),
+    [
+        ({"us": "soon"}, "Task Duration: expected us, got 'soon'"),
+        ({"shapes": "16,x;17408,5120"}, "Shapes: expected numbers such as 16,5120;17408,5120, got"),
+        ({"blocks": "all"}, "Block Dim: expected a number, got 'all'"),
+        ({"formats": "ND,ND"}, "expected 21 cells, got 22"),
+    ],
+)
+def test_malformed_profiles(tmp_path, row, text):
+    path = write_op_summary(tmp_path / "op_summary.csv", op_summary_row(), op_summary_row(**row))
+    with pytest.raises(ValueError, match=f"^{path}, line 3: {text}"):
+        read_points(path, "Ascend910_9391")
+
+
+def test_a_profile_needs_a_chip(tmp_path):
+    path = write_op_summary(tmp_path / "op_summary.csv", op_summary_row())
+    with pytest.raises(ValueError, match="a profile does not say its chip: name it by --soc$"):
+        read_points(path)
+
+
+def test_a_profile_without_products(tmp_path):
+    path = write_op_summary(tmp_path / "op_summary.csv", op_summary_row(op="RmsNorm"))
+    with pytest.raises(ValueError, match=f"^{path}: .*: 1 rows, none a product to model$"):
+        read_points(path, "Ascend910_9391")
+
+
+# --- correlation ---
+
+
+def test_errors_are_those_of_the_points(tmp_path):
+    times = modelled()
+    work = times["end"] - times["start"]
+    rows = [
+        GEMM | {"id": "exact", "value_us": times["us"]},
+        GEMM | {"id": "half", "value_us": 2 * times["us"]},
+        GEMM | {"id": "net", "value_us": work / 1.08, "launch_included": "no"},
+        GEMM | {"id": "mac", "value_us": times["cube_busy"]["cube"] / 1.2, "metric": "mac"},
+        GEMM | {"id": "mte2", "value_us": times["cube_busy"]["mte2"], "metric": "mte2"},
+    ]
+    result = correlate(read_points(write_points(tmp_path / "points.csv", *rows)).points)
+    errors = {point["id"]: point["error_pct"] for point in result.points}
+    assert errors == pytest.approx({"exact": 0, "half": -50, "net": 8, "mac": 20, "mte2": 0})
+    assert result.mape == pytest.approx((50 + 8 + 20) / 5)
+    assert result.max_abs_pct == pytest.approx(50)
+    assert result.within_10pct == 3 / 5
+    exact = result.points[0]
+    assert exact["modelled_us"] == times["us"]
+    assert exact["low_us"] == modelled("low")["us"] < times["us"]
+    assert exact["high_us"] == modelled("high")["us"] > times["us"]
+
+
+def test_a_chip_of_ones_own_replaces_constants(tmp_path):
+    (point,) = read_points(write_points(tmp_path / "points.csv", GEMM)).points
+    levels = {level: {"launch_us": 30.0} for level in ("low", "nominal", "high")}
+    slow = correlate([point], TimedChip("Ascend910B1", levels)).points[0]["modelled_us"]
+    assert slow == pytest.approx(modelled(launch_us=0.0)["us"] + 30.0)
+    with pytest.raises(ValueError, match="point a: expected one of Ascend910B3, got Ascend910B1"):
+        correlate([point], TimedChip("Ascend910B3"))
+
+
+def test_a_shape_that_the_kernel_does_not_take(tmp_path):
+    odd, huge = GEMM | {"n": "1000"}, GEMM | {"m": "1048576", "n": "1048576"}
+    for row, text in [
+        (odd, "output columns must be a positive multiple of 16, got 1000"),
+        (huge, "expected at most 4398046511104 products, which take minutes, got 22517998"),
+    ]:
+        points = read_points(write_points(tmp_path / "points.csv", row)).points
+        with pytest.raises(ValueError, match=f"^point a: .*{text}"):
+            correlate(points)
+
+
+# --- command line ---
+
+
+def test_correlate_prints_the_contract(capsys, tmp_path):
+    path = write_points(tmp_path / "points.csv", GEMM, COPY)
+    assert cli.main(["correlate", "--points", str(path), "--json", "-"]) == 0
+    printed = capsys.readouterr()
+    result = json.loads(printed.out)
+    assert set(result) == {"points", "mape", "max_abs_pct", "within_10pct"}
+    assert [point["id"] for point in result["points"]] == ["a", "copy"]
+    for point in result["points"]:
+        assert set(point) == {
+            "id", "measured_us", "modelled_us", "low_us", "high_us", "error_pct",
+        }  # fmt: skip
+    assert printed.err == "[1/2] a\n[2/2] copy\n"
+
+
+def test_correlate_prints_a_table(capsys, tmp_path):
+    us = modelled()["us"]
+    rows = [GEMM | {"value_us": us / 1.3}, GEMM | {"id": "b", "value_us": us}]
+    path = write_points(tmp_path / "points.csv", *rows)
+    assert cli.main(["correlate", "--points", str(path)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1].split() == ["point", "us", "low", "nominal", "high", "error", "%"]
+    assert lines[2].split()[::5] == ["a", "+30.0"]
+    assert lines[3].split()[::5] == ["b", "+0.0"]
+    assert lines[4] == (
+        "2 points, modelled at nominal: mean absolute error 15.0 %, worst +30.0 % (a), "
+        "50% within 10 %"
+    )
+
+
+def test_correlate_says_what_it_skipped(capsys, tmp_path):
+    path = write_op_summary(
+        tmp_path / "op_summary.csv", op_summary_row(), op_summary_row(op="Cast")
+    )
+    assert cli.main(["correlate", "--points", str(path), "--soc", "Ascend910_9391"]) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == "1 rows skipped: 1 of another op"
+
+
+def test_correlate_draws(tmp_path):
+    path = write_points(tmp_path / "points.csv", GEMM, COPY)
+    picture = tmp_path / "points.png"
+    assert cli.main(["correlate", "--points", str(path), "--plot", str(picture)]) == 0
+    assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (["--soc", "Ascend999"], "unknown chip 'Ascend999'; known chips: Ascend910B1, "),
+        (["--soc", "Ascend910B4"], "there is no point in it of Ascend910B4"),
+        (["--soc", "absent.json"], "No such file or directory: 'absent.json'"),
+        (["--points", "absent.csv"], "No such file or directory: 'absent.csv'"),
+        (["--plot", "absent/a.png"], "there is no directory 'absent'"),
+        (["--plot", "a.pdf"], "expected a picture's name that ends in .png, got 'a.pdf'"),
+    ],
+)
+def test_correlate_refuses_in_one_line(capsys, arguments, text):
+    assert cli.main(["correlate", *arguments]) == 2
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert printed.err.startswith("ascend_prefetch correlate: ")
+    assert printed.err.count("\n") == 1
+    assert text in printed.err
+
+
+def test_a_picture_needs_matplotlib(capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    assert cli.main(["correlate", "--plot", "a.png"]) == 2
+    assert capsys.readouterr().err == (
+        "ascend_prefetch correlate: matplotlib is not installed: "
+        "pip install 'ascend-prefetch[plots]'\n"
+    )
