@@ -12,13 +12,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from . import bench, correlate, info, layer, mutate, sanitize
+from . import bench, calibrate, correlate, info, layer, mutate, sanitize
 
 VERBS = (
     info.VERB,
     bench.VERB,
     layer.VERB,
     correlate.VERB,
+    calibrate.VERB,
     sanitize.VERB,
     mutate.VERB,
 )

@@ -1,5 +1,6 @@
 """What kernels would take on a device: modelled from traces of the twin, never measured."""
 
+from .calibrate import Calibration, calibrate, check_chip_path, describe, write_chip_file
 from .chips import LEVELS, TimedChip, find_timed_chip
 from .correlate import Correlation, correlate
 from .point import Copying, Kernel, Point
@@ -9,13 +10,18 @@ __all__ = [
     "COLUMNS",
     "LEVELS",
     "PUBLISHED_POINTS",
+    "Calibration",
     "Copying",
     "Correlation",
     "Kernel",
     "Point",
     "Points",
     "TimedChip",
+    "calibrate",
+    "check_chip_path",
     "correlate",
+    "describe",
     "find_timed_chip",
     "read_points",
+    "write_chip_file",
 ]
