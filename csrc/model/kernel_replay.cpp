@@ -72,8 +72,8 @@ double KernelReplay::Run() {
             --transferring_;
             pipe.complete = transfer.end;
             pipe.ready = transfer.end;
-            Keep(index, pipe.queue.front().first, static_cast<TracePipe>(transfer.tag % kPipes),
-                 transfer.start, transfer.end);
+            Keep(static_cast<TracePipe>(transfer.tag % kPipes),
+                 {index, pipe.queue.front().first, transfer.start, transfer.end, transfer.counts});
             pipe.queue.pop_front();
             Advance(index);
         }
@@ -203,7 +203,7 @@ bool KernelReplay::RunHead(uint32_t index, uint32_t pipe_index) {
             const double start = std::max(pipe.ready, issue);
             pipe.ready = start + Occupies(record);
             pipe.complete = std::max(pipe.complete, pipe.ready + Latency(record));
-            Keep(index, number, record.pipe, start, pipe.ready);
+            Keep(record.pipe, {index, number, start, pipe.ready, {}});
             Leave(pipe, start);
             pipe.queue.pop_front();
             return true;
@@ -317,9 +317,9 @@ void KernelReplay::CrossSet(uint32_t index, const TraceRecord& record, double ti
     }
 }
 
-void KernelReplay::Keep(uint32_t core, uint32_t record, TracePipe pipe, double start, double end) {
-    busy_[core][static_cast<size_t>(pipe)] += end - start;
-    if (intervals != nullptr) intervals->push_back({core, record, start, end});
+void KernelReplay::Keep(TracePipe pipe, const PipeInterval& interval) {
+    busy_[interval.core][static_cast<size_t>(pipe)] += interval.end - interval.start;
+    if (intervals != nullptr) intervals->push_back(interval);
 }
 
 }  // namespace model

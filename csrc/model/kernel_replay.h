@@ -22,6 +22,7 @@ struct PipeInterval {
     uint32_t record;  ///< of the core
     double start;
     double end;
+    MemoryCounts counts;  ///< of a transfer
 };
 
 class KernelReplay {
@@ -72,7 +73,7 @@ private:
     double Occupies(const twin::TraceRecord& record) const;
     double Latency(const twin::TraceRecord& record) const;
     void CrossSet(uint32_t core, const twin::TraceRecord& record, double time);
-    void Keep(uint32_t core, uint32_t record, twin::TracePipe pipe, double start, double end);
+    void Keep(twin::TracePipe pipe, const PipeInterval& interval);
 
     const TraceFile& trace_;
     const arch::TimingConstants& constants_;

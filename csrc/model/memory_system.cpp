@@ -60,7 +60,7 @@ void MemorySystem::Step(std::vector<FinishedTransfer>& finished) {
         Entry& entry = entries_[number];
         if (!entry.looked_up) {
             LookUp(number);
-            const bool late = entry.transfer.waits && entry.hbm_bytes > 0;
+            const bool late = entry.transfer.waits && entry.counts.hbm_read > 0;
             if (late && constants_.hbm_latency > 0) {
                 arrivals_.push({now_ + constants_.hbm_latency, number});
                 continue;
@@ -78,6 +78,11 @@ void MemorySystem::Idle(double time) {
     if (time > now_) Flow(time);
 }
 
+void MemorySystem::KeepRates(bool keep) {
+    keep_rates_ = keep;
+    rate_changes_.clear();
+}
+
 void MemorySystem::LookUp(uint32_t number) {
     Entry& entry = entries_[number];
     const Transfer& transfer = entry.transfer;
@@ -93,14 +98,14 @@ void MemorySystem::LookUp(uint32_t number) {
     }
     entry.looked_up = true;
     entry.after = access.after;
-    entry.hbm_bytes = access.miss;
-    if (transfer.write) {
-        counts_.written += access.hit;
-    } else {
-        counts_.l2_hit += access.hit;
-    }
-    counts_.hbm_read += access.miss;
-    counts_.hbm_written += access.write_back;
+    MemoryCounts& counts = entry.counts;
+    (transfer.write ? counts.written : counts.l2_hit) = access.hit;
+    counts.hbm_read = access.miss;
+    counts.hbm_written = access.write_back;
+    counts_.hbm_read += counts.hbm_read;
+    counts_.hbm_written += counts.hbm_written;
+    counts_.l2_hit += counts.l2_hit;
+    counts_.written += counts.written;
     const auto bytes = static_cast<double>(range.bytes());
     entry.left = bytes;
     entry.demand.most_rate = transfer.most_rate;
@@ -121,6 +126,20 @@ void MemorySystem::Share() {
     for (const uint32_t number : flowing_) demands_.push_back(entries_[number].demand);
     ShareFairly(demands_, constants_.hbm_rate, constants_.l2_rate, rates_);
     next_drain_ = NextDrain();
+    if (keep_rates_) rate_changes_.push_back(Rates());
+}
+
+RateChange MemorySystem::Rates() const {
+    RateChange rates{now_, 0, 0, 0, 0};
+    for (size_t i = 0; i < flowing_.size(); ++i) {
+        const Entry& entry = entries_[flowing_[i]];
+        const double share = rates_[i] / static_cast<double>(entry.transfer.range.bytes());
+        rates.hbm_read += share * static_cast<double>(entry.counts.hbm_read);
+        rates.hbm_written += share * static_cast<double>(entry.counts.hbm_written);
+        rates.l2_hit += share * static_cast<double>(entry.counts.l2_hit);
+        rates.written += share * static_cast<double>(entry.counts.written);
+    }
+    return rates;
 }
 
 double MemorySystem::NextDrain() const {
@@ -135,7 +154,7 @@ void MemorySystem::Finish(uint32_t number, std::vector<FinishedTransfer>& finish
     Entry& entry = entries_[number];
     entry.done = true;
     finished.push_back(
-        {entry.transfer.tag, entry.start, now_, entry.transfer.range.bytes(), entry.hbm_bytes});
+        {entry.transfer.tag, entry.start, now_, entry.transfer.range.bytes(), entry.counts});
     for (size_t i = 0; i < blocked_.size(); ++i) {
         const uint32_t other = blocked_[i];
         if (entries_[other].after != number) continue;

@@ -36,20 +36,29 @@ struct Transfer {
     uint32_t tag;       ///< of the caller
 };
 
-struct FinishedTransfer {
-    uint32_t tag;
-    double start;  ///< us
-    double end;
-    uint64_t bytes;
-    uint64_t hbm_bytes;  ///< read from HBM
-};
-
 /// Bytes, whole lines.
 struct MemoryCounts {
     uint64_t hbm_read = 0;
     uint64_t hbm_written = 0;
     uint64_t l2_hit = 0;
     uint64_t written = 0;  ///< by cores, into L2
+};
+
+struct FinishedTransfer {
+    uint32_t tag;
+    double start;  ///< us
+    double end;
+    uint64_t bytes;
+    MemoryCounts counts;  ///< its share of those of the memory
+};
+
+/// Bytes per us, as they are counted in MemoryCounts, until the next change.
+struct RateChange {
+    double time;
+    double hbm_read;
+    double hbm_written;
+    double l2_hit;
+    double written;
 };
 
 class MemorySystem {
@@ -69,6 +78,9 @@ public:
     double now() const { return now_; }
     const MemoryCounts& counts() const { return counts_; }
     L2State& l2() { return l2_; }
+    /// From now on, or no longer, collects what flows; forgets what was collected.
+    void KeepRates(bool keep);
+    const std::vector<RateChange>& rate_changes() const { return rate_changes_; }
 
 private:
     struct Entry {
@@ -76,7 +88,7 @@ private:
         double start = 0;
         double left = 0;  ///< bytes
         uint32_t after = kNoTransfer;
-        uint64_t hbm_bytes = 0;
+        MemoryCounts counts;
         Demand demand{};
         bool looked_up = false;
         bool done = false;
@@ -94,6 +106,7 @@ private:
     void Share();
     void Finish(uint32_t number, std::vector<FinishedTransfer>& finished);
     double NextDrain() const;
+    RateChange Rates() const;
 
     const arch::TimingConstants constants_;
     L2State l2_;
@@ -106,6 +119,8 @@ private:
     std::vector<double> rates_;
     std::vector<uint32_t> blocked_;  ///< drained, but a line is still on its way for another one
     double next_drain_ = 0;
+    bool keep_rates_ = false;
+    std::vector<RateChange> rate_changes_;
 };
 
 }  // namespace model

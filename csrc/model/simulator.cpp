@@ -35,6 +35,7 @@ KernelTimes Simulator::Run(const TraceFile& trace, bool keep_intervals) {
     times.kernel = trace.kernel;
     times.launched = now();
     times.start = now() + constants_.launch_us;
+    memory_.KeepRates(keep_intervals);
     PassTime(times.start);
     const MemoryCounts before = memory_.counts();
     KernelReplay replay(trace, constants_, memory_, times.start,
@@ -42,6 +43,8 @@ KernelTimes Simulator::Run(const TraceFile& trace, bool keep_intervals) {
     if (keep_intervals) replay.intervals = &times.intervals;
     times.end = replay.Run();
     PassTime(times.end);
+    times.rate_changes = memory_.rate_changes();
+    memory_.KeepRates(false);
     times.bytes = Since(memory_.counts(), before);
     times.cube_busy = Mean(replay.busy(), 0, trace.aic_count);
     times.vector_busy = Mean(replay.busy(), trace.aic_count, trace.cores.size());
@@ -86,6 +89,7 @@ void Simulator::FeedSdma() {
 
 void Simulator::Finished(const FinishedTransfer& transfer) {
     prefetched_ += transfer.bytes;
+    sdma_transfers_.push_back(transfer);
     sdma_busy_ = false;
     FeedSdma();
 }

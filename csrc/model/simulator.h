@@ -29,7 +29,8 @@ struct KernelTimes {
     MemoryCounts bytes;
     std::array<double, kPipes> cube_busy;  ///< mean over the AICs, us
     std::array<double, kPipes> vector_busy;
-    std::vector<PipeInterval> intervals;  ///< only if asked for
+    std::vector<PipeInterval> intervals;   ///< only if asked for
+    std::vector<RateChange> rate_changes;  ///< likewise, from the launch on
 };
 
 class Simulator {
@@ -45,6 +46,8 @@ public:
     void JoinPrefetch();
     /// Bytes that SDMA prefetches have brought so far.
     uint64_t prefetched() const { return prefetched_; }
+    /// What the SDMA engine has done so far, a piece each.
+    const std::vector<FinishedTransfer>& sdma_transfers() const { return sdma_transfers_; }
 
     double now() const { return memory_.now(); }
     const MemoryCounts& bytes() const { return memory_.counts(); }
@@ -66,6 +69,7 @@ private:
     uint32_t last_stream_ = 0;
     bool sdma_busy_ = false;
     uint64_t prefetched_ = 0;
+    std::vector<FinishedTransfer> sdma_transfers_;
 };
 
 /// A kernel that reads `bytes` at `address` once, all cores of one type in parallel: stands for an

@@ -68,6 +68,14 @@ public:
     py::dict Stream(const std::string& name, uint64_t address, uint64_t bytes, bool cube) {
         return Describe(model::StreamTrace(chip_, name, address, bytes, cube), false);
     }
+    py::list SdmaTransfers() const {
+        py::list list;
+        for (const model::FinishedTransfer& transfer : simulator_.sdma_transfers()) {
+            list.append(py::make_tuple(transfer.start, transfer.end, transfer.bytes,
+                                       transfer.counts.hbm_read, transfer.counts.l2_hit));
+        }
+        return list;
+    }
     model::Simulator& simulator() { return simulator_; }
     const arch::TimingConstants& constants() const { return constants_; }
 
@@ -93,6 +101,7 @@ private:
         const model::KernelTimes times = simulator_.Run(trace, intervals);
         py::dict result;
         result["kernel"] = times.kernel;
+        result["aic_count"] = trace.aic_count;
         result["launched"] = times.launched;
         result["start"] = times.start;
         result["end"] = times.end;
@@ -109,9 +118,17 @@ private:
                     interval.start, interval.end,
                     record.tensor == twin::kNoTensor ? std::string()
                                                      : trace.tensors[record.tensor].name,
-                    uint64_t{record.block_bytes} * record.block_count));
+                    uint64_t{record.block_bytes} * record.block_count, trace.sites[record.site],
+                    interval.counts.hbm_read, interval.counts.hbm_written, interval.counts.l2_hit,
+                    interval.counts.written));
             }
             result["intervals"] = list;
+            py::list changes;
+            for (const model::RateChange& change : times.rate_changes) {
+                changes.append(py::make_tuple(change.time, change.hbm_read, change.hbm_written,
+                                              change.l2_hit, change.written));
+            }
+            result["rate_changes"] = changes;
         }
         return result;
     }
@@ -168,7 +185,10 @@ void BindTiming(py::module_& m) {
              py::arg("chip"), py::arg("level"),
              py::arg("constants") = std::map<std::string, double>{},
              "`constants` replace those of the table, in its units.")
-        .def("run", &Timeline::Run, py::arg("trace"), py::arg("intervals") = false)
+        .def("run", &Timeline::Run, py::arg("trace"), py::arg("intervals") = false,
+             "Intervals are (core, pipe, op, start, end, tensor, bytes, site, hbm_read, "
+             "hbm_written, l2_hit, written): when a pipe worked, us, and whole lines of bytes. "
+             "Rate changes are (time, hbm_read, hbm_written, l2_hit, written): us, bytes per us.")
         .def("stream", &Timeline::Stream, py::arg("name"), py::arg("address"), py::arg("bytes"),
              py::arg("cube"))
         .def(
@@ -182,8 +202,12 @@ void BindTiming(py::module_& m) {
         .def_property_readonly("prefetched",
                                [](Timeline& self) { return self.simulator().prefetched(); })
         .def_property_readonly(
-            "hbm_rate", [](Timeline& self) { return self.constants().hbm_rate; }, "Bytes per us.")
+            "hbm_rate", [](Timeline& self) { return self.constants().hbm_rate; },
+            "Bytes per us that HBM reads and writes at most.")
         .def_property_readonly("launch_us",
                                [](Timeline& self) { return self.constants().launch_us; })
+        .def_property_readonly(
+            "sdma_transfers", [](Timeline& self) { return self.SdmaTransfers(); },
+            "(start, end, bytes, hbm_read, l2_hit) of each piece so far.")
         .def_property_readonly("now", [](Timeline& self) { return self.simulator().now(); });
 }

@@ -314,6 +314,42 @@ TEST(products_take_a_cycle_per_fractal) {
     CHECK_NEAR(cycles(Product(16, 16, 64, 4)), 8.0, 1e-6);
 }
 
+TEST(rates_and_intervals_add_up_to_the_bytes) {
+    auto constants = Constants();
+    constants.hbm_latency = 0.1;
+    std::vector<std::vector<TraceRecord>> cores(3);
+    for (uint32_t core = 0; core < cores.size(); ++core) {
+        for (uint32_t i = 0; i < 5; ++i)
+            cores[core].push_back(Load(core * 20480 + i * 12800, 25600));
+    }
+    Simulator simulator(constants);
+    simulator.Prefetch(1 << 20, 64000, 0);
+    const auto times = simulator.Run(Kernel(cores), true);
+    double read = 0, hit = 0;
+    for (size_t i = 0; i < times.rate_changes.size(); ++i) {
+        const auto& change = times.rate_changes[i];
+        const bool last = i + 1 == times.rate_changes.size();
+        const double us = (last ? times.end : times.rate_changes[i + 1].time) - change.time;
+        CHECK(us >= 0);
+        CHECK(change.hbm_read + change.hbm_written <= constants.hbm_rate * (1 + 1e-12));
+        read += change.hbm_read * us;
+        hit += change.l2_hit * us;
+    }
+    uint64_t interval_read = 0, interval_hit = 0;
+    for (const auto& interval : times.intervals) {
+        interval_read += interval.counts.hbm_read;
+        interval_hit += interval.counts.l2_hit;
+    }
+    CHECK_NEAR(hit, static_cast<double>(interval_hit), 1e-3);
+    CHECK_EQ(interval_hit, times.bytes.l2_hit);
+    CHECK(interval_hit > 0);
+    const auto& pieces = simulator.sdma_transfers();
+    CHECK_EQ(pieces.size(), size_t{1});
+    CHECK_EQ(pieces[0].bytes, uint64_t{64000});
+    CHECK(pieces[0].end < times.end);
+    CHECK_NEAR(read, static_cast<double>(interval_read + pieces[0].counts.hbm_read), 1e-3);
+}
+
 TEST(engines_share_fairly) {
     std::vector<double> rates;
     model::ShareFairly({{1e9, 1, 1}, {1e9, 1, 1}, {100, 1, 1}}, 1000, 1e9, rates);
