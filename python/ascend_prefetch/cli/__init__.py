@@ -12,12 +12,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from . import bench, calibrate, correlate, info, layer, mutate, sanitize
+from . import bench, calibrate, correlate, info, layer, mutate, sanitize, timeline
 
 VERBS = (
     info.VERB,
     bench.VERB,
     layer.VERB,
+    timeline.VERB,
     correlate.VERB,
     calibrate.VERB,
     sanitize.VERB,

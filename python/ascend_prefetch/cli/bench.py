@@ -8,42 +8,17 @@ from pathlib import Path
 from typing import Any
 
 from ascend_prefetch.bench import BENCHES, BenchConfig, run_bench
-from ascend_prefetch.bench.common import DTYPES, LAYOUTS
 from ascend_prefetch.bench.table import bench_table, row_passed, row_verdict
-from ascend_prefetch.models import MODELS, QUANTS
 
-from .common import Verb, microseconds, positive, progress
+from .common import Verb, progress
+from .op_options import add_op_arguments, bench_config, require_model
 
 # In place of an op: every one of them.
 _ALL = "all"
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("op", choices=[*BENCHES, _ALL])
-    parser.add_argument(
-        "--model",
-        choices=sorted(MODELS),
-        metavar="MODEL",
-        help="one of: " + ", ".join(sorted(MODELS)),
-    )
-    parser.add_argument("--tp", type=positive, default=1, help="tensor-parallel degree (ranks)")
-    parser.add_argument("--tokens", type=positive, default=16, help="tokens in the batch")
-    parser.add_argument("--dtype", choices=sorted(DTYPES), default="bf16")
-    parser.add_argument(
-        "--weights",
-        choices=LAYOUTS,
-        help="weight layout: row-major (default) or FRACTAL_NZ",
-    )
-    parser.add_argument(
-        "--quant",
-        choices=QUANTS,
-        help="none (default), or W8A8 with static or dynamic activation scales",
-    )
-    parser.add_argument(
-        "--soc",
-        default="Ascend910_9391",
-        help="SoC name, or a chip file (.json) that calibrate wrote",
-    )
+    add_op_arguments(parser, [*BENCHES, _ALL])
     parser.add_argument(
         "--checkpoint",
         type=Path,
@@ -51,31 +26,13 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
         "loaded. Random weights without it",
     )
     parser.add_argument("--layer", type=int, default=0, help="layer of the checkpoint")
-    parser.add_argument(
-        "--launch-us",
-        type=microseconds,
-        help="launch and start cost of a kernel in modelled times, us; without it 1.3, 4.2 and "
-        "5.5 at low, nominal and high. The floor holds none",
-    )
 
 
 def _run(options: argparse.Namespace) -> dict[str, Any]:
-    config = BenchConfig(
-        model=options.model or "",
-        tp=options.tp,
-        tokens=options.tokens,
-        dtype=options.dtype,
-        weights=options.weights or "nd",
-        quant=options.quant or "none",
-        soc=options.soc,
-        launch_us=options.launch_us,
-        checkpoint=options.checkpoint,
-        layer=options.layer,
-    )
+    config = bench_config(options, options.checkpoint, options.layer)
     if options.op == _ALL:
         return _run_all(options, config)
-    if not config.model:
-        raise ValueError("model: expected one by --model, got none")
+    require_model(config)
     return run_bench(options.op, config)
 
 
