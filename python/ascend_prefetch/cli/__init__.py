@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from . import bench, calibrate, correlate, info, layer, mutate, sanitize, timeline
+from . import bench, calibrate, collect_env, correlate, info, layer, mutate, sanitize, timeline
 
 VERBS = (
     info.VERB,
@@ -23,6 +23,7 @@ VERBS = (
     calibrate.VERB,
     sanitize.VERB,
     mutate.VERB,
+    collect_env.VERB,
 )
 
 

@@ -14,6 +14,9 @@ from ascend_prefetch.models import MODELS
 
 from .common import Verb
 
+BACKENDS = {"twin": True, "npu": False}
+"""Which backends this build has."""
+
 
 def _run(_: argparse.Namespace) -> dict[str, Any]:
     return {
@@ -22,7 +25,7 @@ def _run(_: argparse.Namespace) -> dict[str, Any]:
         "torch": torch.__version__,
         "machine": platform.machine(),
         "build": _C.build_info(),
-        "backends": {"twin": True, "npu": False},
+        "backends": dict(BACKENDS),
         "chips": twin.chips(),
         "constants": _C.constants(),
         "models": sorted(MODELS),
