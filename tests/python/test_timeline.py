@@ -236,11 +236,11 @@ def test_a_picture_without_matplotlib(tmp_path, capsys, monkeypatch):
 def test_nothing_is_half_written(tmp_path, capsys, monkeypatch):
     """What was there stays when drawing fails half-way."""
 
-    def fail(timeline, title, path):
+    def fail(_, path, **__):
         path.write_bytes(b"half")
         raise OSError("no space left")
 
-    monkeypatch.setattr("ascend_prefetch.cli.timeline.draw_timeline", fail)
+    monkeypatch.setattr("matplotlib.figure.Figure.savefig", fail)
     path = tmp_path / "t.png"
     path.write_bytes(b"before")
     assert run(path) == 2

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import argparse
 import math
-import os
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 
@@ -54,14 +51,3 @@ def microseconds(text: str) -> float:
 def progress(line: str) -> None:
     """Tells on stderr how far long work is."""
     print(line, file=sys.stderr, flush=True)
-
-
-@contextmanager
-def whole_file(path: Path) -> Iterator[Path]:
-    """A path to write to, beside `path`, that takes its place when the block has succeeded."""
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        yield part
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)

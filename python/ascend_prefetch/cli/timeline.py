@@ -9,6 +9,7 @@ from typing import Any
 
 from ascend_prefetch import twin
 from ascend_prefetch.bench import BENCHES, BenchConfig, modelled
+from ascend_prefetch.files import whole_file
 from ascend_prefetch.plots import draw_timeline
 from ascend_prefetch.plots.figure import new_figure
 from ascend_prefetch.timing import LEVELS, TimedChip, find_timed_chip
@@ -16,7 +17,7 @@ from ascend_prefetch.timing.sequence import dry_kernels
 from ascend_prefetch.timing.timeline import Timeline, model_timeline
 from ascend_prefetch.timing.trace_events import trace_events
 
-from .common import Verb, whole_file
+from .common import Verb
 from .op_options import add_op_arguments, bench_config, require_model
 
 _SUFFIXES = (".json", ".png")
@@ -53,11 +54,10 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
     timeline = _model(options, config, chip)
     facts = _facts(options, config)
     title = _title(timeline, facts)
-    with whole_file(options.out) as path:
-        if options.out.suffix == ".png":
-            draw_timeline(timeline, title, path)
-        else:
-            _write_events(timeline, {"title": title, **facts}, path)
+    if options.out.suffix == ".png":
+        draw_timeline(timeline, title, options.out)
+    else:
+        _write_events(timeline, {"title": title, **facts}, options.out)
     return {
         **facts,
         "kernels": [
@@ -137,12 +137,13 @@ def _headline(facts: dict[str, Any]) -> str:
 
 def _write_events(timeline: Timeline, about: dict[str, Any], path: Path) -> None:
     lines = (json.dumps(event, separators=(",", ":")) for event in trace_events(timeline))
-    path.write_text(
+    text = (
         f'{{"displayTimeUnit":"ns","otherData":{json.dumps(about)},"traceEvents":[\n'
         + ",\n".join(lines)
-        + "\n]}\n",
-        encoding="utf-8",
+        + "\n]}\n"
     )
+    with whole_file(path) as part:
+        part.write_text(text, encoding="utf-8")
 
 
 def _show(result: dict[str, Any]) -> None:

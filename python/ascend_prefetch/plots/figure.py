@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from ascend_prefetch.files import whole_file
+
 
 def new_figure(width: float, height: float) -> Any:
     """An empty figure, in inches, that needs no display and no pyplot.
@@ -31,9 +33,10 @@ def check_picture_path(path: Path) -> None:
 
 
 def save_figure(figure: Any, path: Path) -> None:
-    """Writes a PNG.
+    """Writes a PNG, or nothing.
 
     Raises:
         OSError: it cannot be written.
     """
-    figure.savefig(path, format="png", dpi=150)
+    with whole_file(path) as part:
+        figure.savefig(part, format="png", dpi=150)
