@@ -183,4 +183,18 @@ TimingConstants FindTimingConstants(const Chip& chip, Level level,
     return constants;
 }
 
+const TimingConstants& PlanningConstants(const Chip& chip) {
+    static const std::map<std::string, TimingConstants> constants = [] {
+        std::map<std::string, TimingConstants> all;
+        const double slowest = TimingConstantTable().front().values[1] * HbmScale("Ascend910B4");
+        for (const Chip& known : Chips()) {
+            std::map<std::string, double> replaced;
+            if (HbmScale(known.name) == 0) replaced["hbm_rate"] = slowest;
+            all[known.name] = FindTimingConstants(known, Level::kNominal, replaced);
+        }
+        return all;
+    }();
+    return constants.at(chip.name);
+}
+
 }  // namespace arch

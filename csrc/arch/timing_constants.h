@@ -76,4 +76,8 @@ const std::vector<TimingConstantInfo>& TimingConstantTable();
 TimingConstants FindTimingConstants(const Chip& chip, Level level,
                                     const std::map<std::string, double>& replaced = {});
 
+/// Nominal numbers for planners, of any chip: where no source says how fast HBM is, the slowest
+/// published rate. What idles is then short of what may be prefetched, never beyond.
+const TimingConstants& PlanningConstants(const Chip& chip);
+
 }  // namespace arch

@@ -12,7 +12,7 @@ namespace kernels {
 constexpr uint16_t kFlagCubeBarrier = 0;   // all AIC
 constexpr uint16_t kFlagCubeToVector = 1;  // an AIC to its AIVs
 constexpr uint16_t kFlagVectorToCube = 2;  // the AIVs of a group to their AIC
-constexpr uint16_t kFlagWarmed = 3;  // likewise: the group's share of the next weight is in L2
+constexpr uint16_t kFlagStreamed = 3;      // an AIC to its AIVs: its last weight is in L1
 
 // AIC: no core goes on before the fixpipe of every AIC has written what it was given. All cores
 // have to be resident at once: on a device the kernel is launched in batch scheduling mode with as

@@ -2,7 +2,7 @@
 //
 //   AIC   v-up -----------> o_proj
 //            \  (quantise) /      \ (sums)
-//   AIV   warm o_proj, then the caller's regions    dequantise, add the bias
+//   AIV            warm the caller's regions          dequantise, add the bias
 //
 // In brackets what W8A8 and a bias need; without them the fixpipe writes the result.
 #pragma once
@@ -35,9 +35,8 @@ public:
         stream.Open(pipe, plan.buffers, core, cores);
         gemm.Open(pipe, plan.buffers, core, cores);
         if (has_v_up) stream.AddPhase(plan.v_up, Gm(addresses.w_uv));
-        stream.AddPhase(plan.o_proj, Gm(addresses.o_proj_weight),
-                        plan.warm.group_chunks > 0 ? kFlagWarmed : kNoFlag);
-        stream.Start();
+        stream.AddPhase(plan.o_proj, Gm(addresses.o_proj_weight));
+        stream.Start(plan.warm.await_stream != 0 ? kFlagStreamed : kNoFlag);
 
         GM_ADDR value = Gm(addresses.attn_output);
         if (has_v_up) {
@@ -70,11 +69,6 @@ public:
         pipe_ = pipe;
         core_ = AscendC::GetBlockIdx();
         Open(plan);
-        if (plan.warm.group_chunks > 0) {
-            warmer_.WarmGroupShare(plan.warm, plan.o_proj, Gm(addresses.o_proj_weight), core_ / 2,
-                                   AscendC::GetBlockNum(), AscendC::GetSubBlockIdx());
-            AscendC::CrossCoreSetFlag<2, PIPE_MTE2>(kFlagWarmed);
-        }
         if (plan.has_v_up != 0) AwaitCube();
         if (kQuantised) {
             QuantiseValue(addresses, plan);

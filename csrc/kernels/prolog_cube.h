@@ -71,11 +71,10 @@ private:
             stream_.AddPhase(plan.indexer.wk, Gm(addresses.indexer.wk));
             stream_.AddPhase(plan.indexer.weights_proj, Gm(addresses.indexer.weights_proj));
         }
-        stream_.AddPhase(plan.q_b, Gm(addresses.q_b_weight),
-                         plan.warm.group_chunks > 0 ? kFlagWarmed : kNoFlag);
+        stream_.AddPhase(plan.q_b, Gm(addresses.q_b_weight));
         if (indexed) stream_.AddPhase(plan.indexer.wq_b, Gm(addresses.indexer.wq_b));
         stream_.AddPhase(plan.absorb, Gm(addresses.w_uk));
-        stream_.Start();
+        stream_.Start(plan.warm.await_stream != 0 ? kFlagStreamed : kNoFlag);
     }
 
     // A linear layer: `a` x weight to `c`, or its int8 form to int32 sums.

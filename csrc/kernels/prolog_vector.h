@@ -33,16 +33,10 @@ public:
             QuantiseHidden(addresses, plan);
             PublishToCube();
         }
-        warmer_.WarmGroupShare(plan.warm, plan.q_b, Gm(addresses.q_b_weight), core_ / 2,
-                               AscendC::GetBlockNum(), AscendC::GetSubBlockIdx());
-        if (plan.warm.group_chunks > 0) AscendC::CrossCoreSetFlag<2, PIPE_MTE2>(kFlagWarmed);
         if (has_latent) LoadQueryNorm(addresses, plan);
         AwaitCube();  // qkv_a of all tokens
         if (has_latent) {
             NormQuery(addresses, plan);
-            warmer_.WarmWindowChunks(plan.warm, plan.while_norm);
-            // What was warmed so far is there when q_c is.
-            HandOver<AscendC::HardEvent::MTE2_MTE3>(pipe);
             PublishToCube();
         }
         WriteCaches(addresses, plan);

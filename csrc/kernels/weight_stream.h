@@ -38,19 +38,21 @@ public:
         events_.Open(pipe);
     }
 
-    // Appends the weight of a GEMM. `flag` is a cross-core flag to wait for before its first tile
-    // is loaded.
-    __aicore__ inline void AddPhase(const GemmPlan& plan, GM_ADDR weight, uint16_t flag = kNoFlag) {
+    // Appends the weight of a GEMM.
+    __aicore__ inline void AddPhase(const GemmPlan& plan, GM_ADDR weight) {
         plans_[phases_] = plan;
         weights_[phases_].SetGlobalBuffer(reinterpret_cast<__gm__ half*>(weight));
-        flags_[phases_] = flag;
         ++phases_;
     }
 
+    // `end_flag` is a cross-core flag for the vector cores of the group, set when the last tile has
+    // arrived.
+    //
     // Loads the first tile or two only: the first product needs one of A before more of them. Every
     // other core loads A later than its neighbours. All at once they would read the same bytes, and
     // leave HBM without work meanwhile.
-    __aicore__ inline void Start() {
+    __aicore__ inline void Start(uint16_t end_flag = kNoFlag) {
+        end_flag_ = end_flag;
         EnterPhase();
         for (uint32_t i = 0; i < 1 + core_ % 2 && phase_ < phases_; ++i) Load();
     }
@@ -80,10 +82,10 @@ private:
     __aicore__ inline void EnterPhase() {
         while (phase_ < phases_) {
             cursor_.Open(plans_[phase_], core_, cores_);
-            if (flags_[phase_] != kNoFlag) AscendC::CrossCoreWaitFlag(flags_[phase_]);
             if (!cursor_.Done()) return;
             ++phase_;  // this core has no share of it
         }
+        if (end_flag_ != kNoFlag) AscendC::CrossCoreSetFlag<2, PIPE_MTE2>(end_flag_);
     }
 
     __aicore__ inline void Load() {
@@ -146,7 +148,7 @@ private:
     RingEvents<AscendC::HardEvent::MTE2_MTE1, AscendC::HardEvent::MTE1_MTE2, kMaxSlots> events_;
     GemmPlan plans_[kMaxPhases];
     AscendC::GlobalTensor<half> weights_[kMaxPhases];
-    uint16_t flags_[kMaxPhases];
+    uint16_t end_flag_;
     TileCursor cursor_;
     uint32_t slots_;
     uint32_t slot_bytes_;

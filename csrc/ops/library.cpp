@@ -19,7 +19,8 @@ const std::string kPrologTensors =
     "Tensor hidden_states, Tensor qkv_a_weight, Tensor? q_a_norm_weight, Tensor q_b_weight, "
     "Tensor w_uk, Tensor kv_a_norm_weight, Tensor cos, Tensor sin, Tensor slot_mapping, "
     "Tensor(a!) kv_cache, Tensor(b!)? rope_cache, ";
-const std::string kPrefetch = "Tensor[]? prefetch=None, int? prefetch_bytes=None";
+const std::string kPrefetch =
+    "Tensor[]? prefetch=None, int? prefetch_bytes=None, int[]? prefetch_passing_bytes=None";
 const std::string kPrologOptions =
     "Tensor? q_a_norm_bias=None, float eps=1e-06, bool rope_interleaved=True, " + Quant("qkv_a_") +
     Quant("q_b_") + "Tensor? kv_cache_scale=None, bool quantize_q_nope=False, " + kPrefetch;

@@ -11,6 +11,7 @@
 #include "ops/backend.h"
 #include "ops/checks.h"
 #include "ops/linear.h"
+#include "ops/plan_log.h"
 #include "ops/prefetch_request.h"
 #include "ops/separate_kernels.h"
 #include "ops/twin_backend.h"
@@ -138,7 +139,8 @@ OProjPlan MakePlan(const Arguments& args, const Dimensions& dims, const arch::Ch
     problem.o_proj = FormatOf(args.o_proj);
     problem.prefetch = RequestOf(args.prefetch);
     try {
-        return plan::PlanOProj(problem, chip);
+        PlanLogger logger(kOp);
+        return plan::PlanOProj(problem, chip, logger.report());
     } catch (const std::invalid_argument& error) {
         TORCH_CHECK_VALUE(false, "ascend_prefetch::", kOp, ": ", error.what());
     }
@@ -184,13 +186,14 @@ at::Tensor OProj(const at::Tensor& attn_output, const at::Tensor& o_proj_weight,
                  const OptionalTensor& dequant_scale, const OptionalTensor& input_scale,
                  const OptionalTensor& input_offset, const OptionalTensor& quant_bias,
                  const std::optional<std::vector<at::Tensor>>& prefetch,
-                 std::optional<int64_t> prefetch_bytes) {
+                 std::optional<int64_t> prefetch_bytes,
+                 at::OptionalIntArrayRef prefetch_passing_bytes) {
     const Arguments args = {
         attn_output,
         {"o_proj_weight", "", o_proj_weight, dequant_scale, input_scale, input_offset, quant_bias},
         w_uv,
         bias,
-        {prefetch ? at::TensorList(*prefetch) : at::TensorList(), prefetch_bytes}};
+        {prefetch, prefetch_bytes, prefetch_passing_bytes}};
     const ArgumentChecks check(kOp, attn_output.device());
     const Dimensions dims = CheckArguments(check, args);
     if constexpr (kBackend == Backend::kMeta) {

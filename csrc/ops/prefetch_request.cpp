@@ -21,6 +21,21 @@ void CheckPrefetch(const ArgumentChecks& check, const PrefetchArguments& prefetc
         check.RequireValue(*prefetch.bytes >= 0, "prefetch_bytes", "0 or more bytes",
                            std::to_string(*prefetch.bytes));
     }
+    if (!prefetch.passing_bytes.has_value()) return;
+    const at::IntArrayRef passing = *prefetch.passing_bytes;
+    check.RequireValue(passing.size() == prefetch.weights.size(), "prefetch_passing_bytes",
+                       "a number for each of the " + std::to_string(prefetch.weights.size()) +
+                           " tensors of 'prefetch'",
+                       std::to_string(passing.size()));
+    for (size_t i = 0; i < passing.size(); ++i) {
+        check.RequireValue(passing[i] >= 0, "prefetch_passing_bytes", "0 or more bytes each",
+                           std::to_string(passing[i]));
+        // What passes before an early use passes before a later one.
+        check.RequireValue(i == 0 || passing[i] >= passing[i - 1], "prefetch_passing_bytes",
+                           "no fewer bytes than before the weight that is needed earlier, " +
+                               std::to_string(i == 0 ? 0 : passing[i - 1]),
+                           std::to_string(passing[i]));
+    }
 }
 
 void CheckPrefetchApart(const ArgumentChecks& check, const PrefetchArguments& prefetch,
@@ -47,6 +62,10 @@ plan::PrefetchRegion RegionOf(const at::Tensor& tensor) {
 plan::PrefetchRequest RequestOf(const PrefetchArguments& prefetch) {
     plan::PrefetchRequest request;
     for (const at::Tensor& tensor : prefetch.weights) request.regions.push_back(RegionOf(tensor));
+    if (prefetch.passing_bytes.has_value()) {
+        request.passing_bytes.assign(prefetch.passing_bytes->begin(),
+                                     prefetch.passing_bytes->end());
+    }
     if (prefetch.bytes) request.bytes = static_cast<uint64_t>(*prefetch.bytes);
     return request;
 }

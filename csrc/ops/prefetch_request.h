@@ -2,6 +2,7 @@
 #pragma once
 
 #include <ATen/core/Tensor.h>
+#include <c10/util/OptionalArrayRef.h>
 
 #include <initializer_list>
 #include <optional>
@@ -16,8 +17,15 @@
 namespace ops {
 
 struct PrefetchArguments {
+    PrefetchArguments(const std::optional<std::vector<at::Tensor>>& weights,
+                      std::optional<int64_t> bytes, const at::OptionalIntArrayRef& passing_bytes)
+        : weights(weights ? at::TensorList(*weights) : at::TensorList()),
+          bytes(bytes),
+          passing_bytes(passing_bytes) {}
+
     at::TensorList weights;
     std::optional<int64_t> bytes;
+    at::OptionalIntArrayRef passing_bytes;
 };
 
 void CheckPrefetch(const ArgumentChecks& check, const PrefetchArguments& prefetch);

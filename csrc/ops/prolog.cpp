@@ -9,6 +9,7 @@
 
 #include "ops/cache.h"
 #include "ops/checks.h"
+#include "ops/plan_log.h"
 #include "ops/separate_kernels.h"
 #include "ops/twin_backend.h"
 #include "ops/twin_settings.h"
@@ -297,7 +298,6 @@ plan::PrologProblem MakeProblem(const PrologArguments& args, const Dimensions& d
     problem.qkv_a = FormatOf(args.qkv_a);
     problem.q_b = FormatOf(args.q_b);
     problem.w_uk = args.w_uk.dim() == 3 ? plan::WeightLayout::kInOut : plan::WeightLayout::kInOutNz;
-    problem.w_uk_region = RegionOf(args.w_uk);
     problem.prefetch = RequestOf(args.prefetch);
     if (Indexer(args) != nullptr) problem.indexer = MakeIndexerProblem(*Indexer(args), dims);
     return problem;
@@ -306,7 +306,8 @@ plan::PrologProblem MakeProblem(const PrologArguments& args, const Dimensions& d
 PrologPlan MakePlan(const char* op, const PrologArguments& args, const Dimensions& dims,
                     const arch::Chip& chip) {
     try {
-        return plan::PlanProlog(MakeProblem(args, dims), chip);
+        PlanLogger logger(op);
+        return plan::PlanProlog(MakeProblem(args, dims), chip, logger.report());
     } catch (const std::invalid_argument& error) {
         TORCH_CHECK_VALUE(false, "ascend_prefetch::", op, ": ", error.what());
     }

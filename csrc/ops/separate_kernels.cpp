@@ -63,7 +63,7 @@ public:
     SeparateProlog(const PrologAddresses& addresses, const PrologPlan& plan, Launcher& launcher)
         : addresses_(addresses), plan_(plan), launcher_(launcher) {
         plan_.warm = {};
-        plan_.while_norm = plan_.while_q_b = plan_.while_indexer_q = plan_.while_absorb = {};
+        plan_.while_q_b = plan_.while_indexer_q = plan_.while_absorb = {};
     }
 
     void Run() {

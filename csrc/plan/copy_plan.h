@@ -1,5 +1,5 @@
-// Reading a matrix from GM and discarding it, tile by tile: what a chip's memory system does for one
-// kernel. Passed by value.
+// Reading a matrix from GM and discarding it, tile by tile: what a chip's memory system does for
+// one kernel. Passed by value.
 #pragma once
 
 #include <cstdint>

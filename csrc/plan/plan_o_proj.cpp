@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <string>
 
+#include "plan/idle_time.h"
 #include "plan/require.h"
 #include "plan/units.h"
 #include "plan/workspace.h"
@@ -43,7 +44,7 @@ void Check(const OProjProblem& problem) {
 
 }  // namespace
 
-OProjPlan PlanOProj(const OProjProblem& problem, const arch::Chip& chip) {
+OProjPlan PlanOProj(const OProjProblem& problem, const arch::Chip& chip, PlanReport* report) {
     Check(problem);
     OProjPlan plan{};
     const bool quantised = problem.o_proj.quantised();
@@ -90,10 +91,14 @@ OProjPlan PlanOProj(const OProjProblem& problem, const arch::Chip& chip) {
     }
     plan.workspace_bytes = workspace.Bytes();
 
-    WarmPlanner planner(chip, problem.prefetch, arch::kUsableUbBytes - UbBytes(plan));
-    // Its own weight while W_UV streams; without that phase the cube asks for it at once.
-    if (plan.has_v_up != 0) planner.GroupShare(plan.o_proj, plan.v_up);
-    plan.while_o_proj = planner.RegionWindows({WeightBytes(plan.o_proj)}).front();
+    const arch::TimingConstants& constants = arch::PlanningConstants(chip);
+    const KernelTimes times = TimeOProj(plan, constants, chip.aic_count);
+    if (report != nullptr) report->us = times.us;
+    WarmPlanner planner(chip, constants, problem.prefetch, arch::kUsableUbBytes - UbBytes(plan),
+                        report);
+    const IdleTime& window = times.windows.front();
+    plan.while_o_proj =
+        planner.RegionWindows({{"while o_proj", window.open, window.idle_us}}).front();
     plan.warm = planner.Plan();
     return plan;
 }

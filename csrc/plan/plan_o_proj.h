@@ -23,7 +23,9 @@ struct OProjProblem {
     PrefetchRequest prefetch;
 };
 
-/// Throws std::invalid_argument naming the quantity, what is allowed and what came.
-OProjPlan PlanOProj(const OProjProblem& problem, const arch::Chip& chip);
+/// `report` is told what is prefetched and why, if not null. Throws std::invalid_argument naming
+/// the quantity, what is allowed and what came.
+OProjPlan PlanOProj(const OProjProblem& problem, const arch::Chip& chip,
+                    PlanReport* report = nullptr);
 
 }  // namespace plan

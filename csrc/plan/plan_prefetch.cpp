@@ -68,7 +68,6 @@ PrefetchPlan PlanPrefetch(const std::vector<PrefetchRange>& ranges, uint32_t cor
     PrefetchPlan plan{};
     plan.warm.chunk_bytes = chunk;
     plan.warm.pad_slots = kPadBytes / chunk;
-    plan.warm.pad_slot_bytes = chunk;
     plan.window.core_count = cores;
     for (const PrefetchRegion& region : regions) {
         plan.warm.regions[plan.warm.region_count++] = {region.address, region.bytes};

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "plan/idle_time.h"
 #include "plan/require.h"
 #include "plan/units.h"
 #include "plan/workspace.h"
@@ -54,13 +55,6 @@ uint32_t HeadsPerStep(uint32_t heads, uint32_t head_dim, bool quantised) {
 
 uint32_t StepElements(const HeadsPlan& heads, bool quantised) {
     return heads.step * (quantised ? heads.head_dim : kRopeDim);
-}
-
-/// Weight tiles of the core with the smallest share.
-uint64_t FewestTiles(const GemmPlan& gemm, uint32_t cores) {
-    const uint32_t columns = gemm.batches * (gemm.n / gemm.strip) / cores * gemm.strip;
-    return CeilDiv(gemm.m, gemm.tile_m) * CeilDiv(columns, gemm.tile_n) *
-           CeilDiv(gemm.k, gemm.tile_k);
 }
 
 /// For sums that go to vector cores in fp32 anyway, `row` of them at a time.
@@ -166,22 +160,17 @@ uint64_t UbBytes(const PrologPlan& plan, bool quantised) {
 }
 
 void PlanWindows(PrologPlan& plan, const PrologProblem& problem, const arch::Chip& chip,
-                 uint64_t ub_bytes) {
-    WarmPlanner planner(chip, problem.prefetch, ub_bytes);
-    // Before anything else q_b, each group its own share, while qkv_a streams.
-    planner.GroupShare(plan.q_b, plan.qkv_a);
-    // W_UK as far as the idle cores of the norm get. Where q_b has fewer tiles than the ring has
-    // slots, the cube's weight stream is at W_UK already while the norm is pending: nothing could
-    // be ordered before it.
-    const auto busy = static_cast<uint32_t>(CeilDiv(plan.tokens, plan.rows_per_core));
-    const bool indexed = plan.indexer.heads.heads > 0;
-    if (plan.q_lora_rank > 0 && !indexed &&
-        FewestTiles(plan.q_b, chip.aic_count) >= plan.buffers.b_slots) {
-        plan.while_norm = planner.OwnWeight(problem.w_uk_region, busy, chip.aiv_count - busy);
+                 uint64_t ub_bytes, PlanReport* report) {
+    const arch::TimingConstants& constants = arch::PlanningConstants(chip);
+    const KernelTimes times = TimeProlog(plan, constants, chip.aic_count);
+    if (report != nullptr) report->us = times.us;
+    WarmPlanner planner(chip, constants, problem.prefetch, ub_bytes, report);
+    const char* names[] = {"while q_b", "while the indexer's q", "while w_uk"};
+    std::vector<IdleWindow> idle;
+    for (const IdleTime& window : times.windows) {
+        idle.push_back({names[idle.size()], window.open, window.idle_us});
     }
-    const std::vector<WarmWindow> windows =
-        planner.RegionWindows({WeightBytes(plan.q_b), indexed ? WeightBytes(plan.indexer.wq_b) : 0,
-                               WeightBytes(plan.absorb)});
+    const std::vector<WarmWindow> windows = planner.RegionWindows(idle);
     plan.while_q_b = windows[0];
     plan.while_indexer_q = windows[1];
     plan.while_absorb = windows[2];
@@ -190,7 +179,7 @@ void PlanWindows(PrologPlan& plan, const PrologProblem& problem, const arch::Chi
 
 }  // namespace
 
-PrologPlan PlanProlog(const PrologProblem& problem, const arch::Chip& chip) {
+PrologPlan PlanProlog(const PrologProblem& problem, const arch::Chip& chip, PlanReport* report) {
     Check(problem);
     const bool has_latent = problem.q_lora_rank > 0;
     const bool indexed = problem.indexer.heads > 0;
@@ -256,7 +245,7 @@ PrologPlan PlanProlog(const PrologProblem& problem, const arch::Chip& chip) {
     if (ub_bytes > arch::kUsableUbBytes) {
         throw std::logic_error("the rows of a vector core do not fit its UB");
     }
-    PlanWindows(plan, problem, chip, arch::kUsableUbBytes - ub_bytes);
+    PlanWindows(plan, problem, chip, arch::kUsableUbBytes - ub_bytes, report);
     return plan;
 }
 

@@ -44,7 +44,6 @@ struct PrologProblem {
     LinearFormat qkv_a;
     LinearFormat q_b;
     WeightLayout w_uk = WeightLayout::kInOut;
-    PrefetchRegion w_uk_region;
     IndexerProblem indexer;
     PrefetchRequest prefetch;
 };
@@ -58,7 +57,9 @@ constexpr uint32_t kMostIndexerHeadDim = 512;
 constexpr uint32_t kMostCacheRows = 1024;  // of a block
 constexpr uint32_t kRopeDim = 64;
 
-/// Throws std::invalid_argument naming the quantity, what is allowed and what came.
-PrologPlan PlanProlog(const PrologProblem& problem, const arch::Chip& chip);
+/// `report` is told what is prefetched and why, if not null. Throws std::invalid_argument naming
+/// the quantity, what is allowed and what came.
+PrologPlan PlanProlog(const PrologProblem& problem, const arch::Chip& chip,
+                      PlanReport* report = nullptr);
 
 }  // namespace plan

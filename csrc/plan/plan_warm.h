@@ -3,9 +3,11 @@
 
 #include <cstdint>
 #include <optional>
+#include <string>
 #include <vector>
 
 #include "arch/chip.h"
+#include "arch/timing_constants.h"
 #include "plan/gemm_plan.h"
 #include "plan/warm_plan.h"
 
@@ -20,7 +22,18 @@ struct PrefetchRegion {
 /// What a caller asks an op to warm beside its own weights.
 struct PrefetchRequest {
     std::vector<PrefetchRegion> regions;  ///< in deadline order
-    std::optional<uint64_t> bytes;        ///< budget of the whole op; without it the default
+    /// For each region, bytes that pass through L2 before its use; empty: none.
+    std::vector<uint64_t> passing_bytes;
+    std::optional<uint64_t> bytes;  ///< budget of the whole op; without it the planner decides
+};
+
+/// What the planner decided about a weight in a window, and why.
+struct PrefetchDecision {
+    std::string weight;
+    std::string window;
+    double idle_us;  ///< of HBM in the window, as the planner expects it
+    uint64_t bytes;
+    std::string reason;
 };
 
 constexpr size_t kMostPrefetchRegions = 8;
@@ -31,34 +44,53 @@ void CheckRegionCount(size_t regions);
 /// Beyond this a prefetch evicts what it has brought.
 uint64_t UsableL2Bytes(const arch::Chip& chip);
 
-/// Spends one budget window by window, in deadline order; call its members in that order.
+/// What the planner expects of an op, and its decisions.
+struct PlanReport {
+    double us = 0;  ///< of the kernel, without launch and prefetches
+    std::vector<PrefetchDecision> decisions;
+};
+
+/// A window between two hand-overs of the vector cores.
+struct IdleWindow {
+    const char* name;  ///< for people
+    bool open;         ///< the kernel's own weights have arrived before it ends
+    double idle_us;    ///< in which HBM has nothing to do
+};
+
+/// Spends the idle time of HBM window by window, in deadline order; call its members in that order.
 ///
-/// Without a budget each window gets what HBM has left while the cube streams the phase it covers:
-/// the share by which the vector cores' best read rate exceeds the cube's. A budget (bytes in all,
-/// at most the usable share of L2) is spent first come first served; the part for the op's own
-/// weights stays within the default.
+/// The rules, of which each decision names the one that bounded it:
+/// 1. What is in flight and what passes through L2 before its use fit the usable share of L2.
+/// 2. Regions are fetched in deadline order.
+/// 3. MTE2 fits windows inside a kernel only; plan_layer.h has those of the SDMA engine.
+/// 4. Nothing is fetched twice: regions lie apart from each other and from what the kernel reads.
+/// 5. A window gets the bytes that HBM brings while it would idle.
+/// 6. What does not pay is not done: nothing less than a chunk.
+///
+/// A budget of the caller's replaces rule 5: it is spent first come first served, at most the
+/// usable share of L2, and what the windows' idle time leaves goes into the last one, where no
+/// hand-over is waiting behind the loads.
 class WarmPlanner {
 public:
-    /// `ub_bytes` are left for landing pads. Throws std::invalid_argument for more than
-    /// kMostPrefetchRegions regions.
-    WarmPlanner(const arch::Chip& chip, const PrefetchRequest& request, uint64_t ub_bytes);
+    /// `ub_bytes` are left for landing pads; `report` may be null. Throws std::invalid_argument
+    /// for more than kMostPrefetchRegions regions.
+    WarmPlanner(const arch::Chip& chip, const arch::TimingConstants& constants,
+                const PrefetchRequest& request, uint64_t ub_bytes, PlanReport* report);
 
-    /// The start of each group's own share of `gemm`'s weight, while the cube streams the weight of
-    /// `before`. Nothing where that product alone moves more than the usable share of L2 (prefill).
-    void GroupShare(const GemmPlan& gemm, const GemmPlan& before);
-
-    /// The start of a weight of the op itself, by `core_count` cores that would only wait.
-    WarmWindow OwnWeight(const PrefetchRegion& weight, uint32_t first_core, uint32_t core_count);
-
-    /// The caller's regions: one window per entry of `streamed_bytes`. What a budget has beyond
-    /// their slack goes into the last one, where no hand-over is waiting behind the loads.
-    std::vector<WarmWindow> RegionWindows(const std::vector<uint64_t>& streamed_bytes);
+    /// The caller's regions, a window each.
+    std::vector<WarmWindow> RegionWindows(const std::vector<IdleWindow>& windows);
 
     WarmPlan Plan() const;
 
 private:
+    uint64_t IdleChunks(const IdleWindow& window) const;
+    void Decide(const std::string& weight, const IdleWindow& window, uint64_t bytes,
+                const std::string& reason);
+
     arch::Chip chip_;
+    arch::TimingConstants constants_;
     PrefetchRequest request_;
+    PlanReport* report_;
     WarmPlan plan_{};
     uint64_t ub_bytes_;
     uint64_t usable_;          ///< bytes of L2

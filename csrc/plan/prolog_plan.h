@@ -69,7 +69,6 @@ struct PrologPlan {
     GemmPlan absorb;
     IndexerPlan indexer;
     WarmPlan warm;
-    WarmWindow while_norm;       // cores without a row to norm
     WarmWindow while_q_b;        // until the cube has finished q_b
     WarmWindow while_indexer_q;  // until the cube has finished wq_b
     WarmWindow while_absorb;     // until the kernel ends

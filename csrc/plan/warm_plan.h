@@ -13,6 +13,7 @@ struct WarmWindow {
     uint32_t chunk_count;
     uint32_t first_core;
     uint32_t core_count;
+    uint32_t after_stream;  // 1: not before the kernel's own weights have arrived
 };
 
 // A contiguous range of GM that is loaded in order, in chunks of WarmPlan::chunk_bytes.
@@ -23,10 +24,8 @@ struct WarmRegion {
 
 struct WarmPlan {
     uint32_t chunk_bytes;  // multiple of 512
-    uint32_t pad_slots;    // landing buffers
-    uint32_t pad_slot_bytes;
+    uint32_t pad_slots;    // landing buffers of a chunk each
     uint32_t region_count;
-    uint32_t group_chunks;  // chunks of its own share of a weight that each AIC's vector cores load
-                            // first
-    WarmRegion regions[9];  // a weight of the op itself and the regions of the caller
+    uint32_t await_stream;  // 1: a window has after_stream
+    WarmRegion regions[8];  // of the caller
 };

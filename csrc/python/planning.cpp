@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "arch/timing_constants.h"
+#include "ops/plan_log.h"
 #include "plan/plan_layer.h"
 
 namespace py = pybind11;
@@ -33,9 +34,26 @@ std::vector<Piece> PlanSdma(const std::string& chip_name, const std::string& nam
     return pieces;
 }
 
+py::list TakePlanLog() {
+    py::list plans;
+    for (const ops::LoggedPlan& plan : ops::TakePlanLog()) {
+        py::list decisions;
+        for (const plan::PrefetchDecision& decision : plan.report.decisions) {
+            decisions.append(py::make_tuple(decision.weight, decision.window, decision.idle_us,
+                                            decision.bytes, decision.reason));
+        }
+        plans.append(py::make_tuple(plan.op, plan.report.us, decisions));
+    }
+    return plans;
+}
+
 }  // namespace
 
 void BindPlanning(py::module_& m) {
+    m.def("start_plan_log", &ops::StartPlanLog, "Ops keep what their planner decides from now on.");
+    m.def("take_plan_log", &TakePlanLog,
+          "Stops that: (op, expected us, decisions) of every op since, a decision being (weight, "
+          "window, idle us, bytes, reason).");
     m.def("plan_sdma", &PlanSdma, py::arg("chip"), py::arg("name"), py::arg("bytes"),
           py::arg("warmed"), py::arg("windows"),
           py::arg("constants") = std::map<std::string, double>{},

@@ -51,11 +51,16 @@ Caches
     must be distinct.
 
 Prefetch
-    While its own dependencies leave vector cores waiting, a kernel loads the weights it reads next
-    and then those of `prefetch` into L2. This changes no result and no tensor. `prefetch` holds up
-    to 8 contiguous tensors of any dtype in the order of need. prefetch_bytes is how much to
-    prefetch in all, in bytes, 0 for nothing; by default what HBM has left while the kernel's own
-    weights stream.
+    A kernel's own weights run ahead of its products through L1, over every hand-over. When the last
+    of them has arrived, vector cores that would only wait load those of `prefetch` into L2. This changes no result and no tensor. `prefetch` holds up
+    to 8 contiguous tensors of any dtype in the order of need.
+
+    By default the planner decides how much, from the time in which HBM idles between the kernel's
+    own loads; ascend_prefetch.planning.explain tells what it decides and why. prefetch_bytes
+    replaces that: how much in all, in bytes, 0 for nothing. prefetch_passing_bytes are hints, one
+    for each weight of `prefetch` and never falling: the bytes that pass through L2 between this op
+    and the use of the weight (the cache that attention reads, expert weights). What L2 would lose
+    before its use is not prefetched.
 
 Errors
     RuntimeError: rank, shape, dtype, device or strides of an argument, or an argument that does not
@@ -98,6 +103,7 @@ def mla_prolog(
     quantize_q_nope: bool = False,
     prefetch: Sequence[torch.Tensor] | None = None,
     prefetch_bytes: int | None = None,
+    prefetch_passing_bytes: Sequence[int] | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
     """MLA projections of decode tokens in one kernel, with the paged cache write.
 
@@ -130,7 +136,9 @@ def mla_prolog(
         kv_cache_scale: [1] float32, of an int8 kv_cache.
         quantize_q_nope: quantises q_nope to int8 with a scale per token and head.
         prefetch: weights that are needed next.
-        prefetch_bytes: how much to prefetch in all, in bytes.
+        prefetch_bytes: how much to prefetch in all, in bytes; by default the planner decides.
+        prefetch_passing_bytes: for each weight of `prefetch`, bytes that pass through L2 before it
+            is needed.
 
     Returns:
         q_nope: [T, N, kv_lora], the absorbed queries; int8 with quantize_q_nope.
@@ -166,6 +174,7 @@ def mla_prolog(
         quantize_q_nope=quantize_q_nope,
         prefetch=prefetch,
         prefetch_bytes=prefetch_bytes,
+        prefetch_passing_bytes=prefetch_passing_bytes,
     )
 
 
@@ -209,6 +218,7 @@ def sfa_prolog(
     quantize_q_nope: bool = False,
     prefetch: Sequence[torch.Tensor] | None = None,
     prefetch_bytes: int | None = None,
+    prefetch_passing_bytes: Sequence[int] | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
     """mla_prolog with the projections of a sparse attention's indexer, in one kernel.
 
@@ -279,6 +289,7 @@ def sfa_prolog(
         quantize_q_nope=quantize_q_nope,
         prefetch=prefetch,
         prefetch_bytes=prefetch_bytes,
+        prefetch_passing_bytes=prefetch_passing_bytes,
     )
 
 
@@ -294,13 +305,13 @@ def o_proj(
     quant_bias: torch.Tensor | None = None,
     prefetch: Sequence[torch.Tensor] | None = None,
     prefetch_bytes: int | None = None,
+    prefetch_passing_bytes: Sequence[int] | None = None,
 ) -> torch.Tensor:
     """Value up-projection and output projection in one kernel.
 
     Under tensor parallelism the result is this rank's partial sum; bias and quant_bias belong on
     one rank only. The up-projected values are rounded to the activation dtype, both products are
-    summed in fp32 (int32 for an int8 weight). Prefetches its own o_proj_weight while it
-    up-projects, then `prefetch`. Linear weights, prefetch and errors: see the module.
+    summed in fp32 (int32 for an int8 weight). Linear weights, prefetch and errors: see the module.
 
     Args:
         attn_output: [T, N, kv_lora] with w_uv, else [T, N * v]; rows are a multiple of 16 elements,
@@ -312,7 +323,9 @@ def o_proj(
             of 64 then.
         dequant_scale, input_scale, input_offset, quant_bias: of an int8 o_proj_weight.
         prefetch: weights that are needed next.
-        prefetch_bytes: how much to prefetch in all, in bytes.
+        prefetch_bytes: how much to prefetch in all, in bytes; by default the planner decides.
+        prefetch_passing_bytes: for each weight of `prefetch`, bytes that pass through L2 before it
+            is needed.
 
     Returns:
         [T, hidden].
@@ -328,6 +341,7 @@ def o_proj(
         quant_bias=quant_bias,
         prefetch=prefetch,
         prefetch_bytes=prefetch_bytes,
+        prefetch_passing_bytes=prefetch_passing_bytes,
     )
 
 

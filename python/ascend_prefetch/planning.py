@@ -1,0 +1,80 @@
+"""What the planner decides: how much each op prefetches, in which window, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import NamedTuple
+
+from ascend_prefetch import _C, twin
+
+
+class Decision(NamedTuple):
+    """What one engine brings of a weight in one window.
+
+    Attributes:
+        weight: "prefetch[i]", or the name that a layer gives it.
+        engine: "MTE2" inside a kernel, or "SDMA" between kernels.
+        window: where.
+        idle_us: of HBM in the window, as the planner expects it.
+        bytes: how much.
+        reason: why so much, or why nothing.
+    """
+
+    weight: str
+    engine: str
+    window: str
+    idle_us: float
+    bytes: int
+    reason: str
+
+    def __str__(self) -> str:
+        return (
+            f"{self.weight:12}{self.engine:5}{self.window:24}{self.bytes / 1e6:7.2f} MB  "
+            f"{self.idle_us:5.1f} us idle: {self.reason}"
+        )
+
+
+class Plan(NamedTuple):
+    """The planner's view of one call of an op.
+
+    Attributes:
+        op: its name.
+        expected_us: modelled time of the kernel in closed form, nominal, without launch and
+            prefetches.
+        decisions: in order of time.
+    """
+
+    op: str
+    expected_us: float
+    decisions: list[Decision]
+
+    def __str__(self) -> str:
+        lines = [f"{self.op}: {self.expected_us:.1f} us expected without prefetches, modelled"]
+        return "\n".join([*lines, *(f"  {decision}" for decision in self.decisions)])
+
+
+@contextmanager
+def logging_plans() -> Iterator[list[Plan]]:
+    """Collects the plan of every op that is called inside the block; filled when it ends."""
+    plans: list[Plan] = []
+    _C.start_plan_log()
+    try:
+        yield plans
+    finally:
+        for op, us, decisions in _C.take_plan_log():
+            rows = [
+                Decision(weight, "MTE2", window, idle_us, nbytes, reason)
+                for weight, window, idle_us, nbytes, reason in decisions
+            ]
+            plans.append(Plan(op, us, rows))
+
+
+def explain(run: Callable[[], object]) -> list[Plan]:
+    """The plans of the fused ops that a call on CPU tensors makes; nothing is computed.
+
+    Print one: it is a small table.
+    """
+    with twin.dry(), logging_plans() as plans:
+        run()
+    return plans
