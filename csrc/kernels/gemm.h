@@ -47,6 +47,7 @@ public:
         l0c_slot_elements_ = buffers.l0c_slot_bytes / sizeof(float);
         a_slot_ = 0;
         l0_slot_ = 0;
+        moved_ahead_ = 0;
         l0c_slot_ = 0;
         pipe->InitBuffer(a_buffer_, kSlots * buffers.a_slot_bytes);
         pipe->InitBuffer(l0a_, kSlots * kL0SlotBytes);
@@ -55,6 +56,24 @@ public:
         a_events_.Open(pipe);
         l0_events_.Open(pipe);
         l0c_events_.Open(pipe);
+    }
+
+    // Brings the first steps of the next GEMM's weight into L0B. To be called before the core waits
+    // for what it is multiplied with.
+    template <typename T, typename Stream>
+    __aicore__ inline void MoveAhead(const GemmPlan& plan, Stream& stream) {
+        TileCursor cursor;
+        cursor.Open(plan, core_, cores_);
+        if (cursor.Done()) return;
+        const Tile tile = cursor.Get(plan);
+        const AscendC::LocalTensor<T> b = stream.template Acquire<T>();
+        for (uint32_t depth = 0; depth < tile.depths && moved_ahead_ < kSlots;
+             depth += plan.l0_k, ++moved_ahead_) {
+            const uint32_t slot = (l0_slot_ + moved_ahead_) % kSlots;
+            l0_events_.WaitFree(slot);
+            MoveB(plan, l0b_.Get<T>()[slot * kL0SlotBytes / sizeof(T)], b, tile, depth,
+                  Min(plan.l0_k, tile.depths - depth));
+        }
     }
 
     // One GEMM of T (bfloat16_t, half or int8_t) into C; its weight is the next phase of `stream`.
@@ -79,16 +98,19 @@ public:
             const Tile tile = cursor.tile;
             if (tile.first) l0c_events_.WaitFree(l0c_slot_);
             Multiply<T>(plan, cursor, stream.template Acquire<T>());
-            stream.Release();
-            if (tile.last) Store<T>(plan, tile, c_gm[sums]);
-            a_slot_ = cursor.Slot();
             cursor.Next(plan);
-            if (!cursor.Done() && !cursor.NewSlot()) continue;
-            a_events_.SetFree(a_slot_);
-            a_slot_ = 1 - a_slot_;
-            if (!ahead.Done()) LoadSlot(plan, a, ahead);
+            const bool leaves_slot = cursor.Done() || cursor.NewSlot();
+            // Every other core loads the weight first: all cores at A would leave HBM without work.
+            if (core_ % 2 == 0) stream.Release();
+            if (leaves_slot) {
+                a_events_.SetFree(a_slot_);
+                a_slot_ = 1 - a_slot_;
+                if (!ahead.Done()) LoadSlot(plan, a, ahead);
+            }
+            if (core_ % 2 != 0) stream.Release();
+            if (tile.last) Store<T>(plan, tile, c_gm[sums]);
             if (cursor.Done()) return;
-            a_events_.WaitFull(a_slot_);
+            if (leaves_slot) a_events_.WaitFull(a_slot_);
         }
     }
 
@@ -157,9 +179,13 @@ private:
             const uint32_t depths = Min(plan.l0_k, tile.depths - depth);
             const AscendC::LocalTensor<T> l0a = l0a_.Get<T>()[l0_slot_ * kL0SlotBytes / sizeof(T)];
             const AscendC::LocalTensor<T> l0b = l0b_.Get<T>()[l0_slot_ * kL0SlotBytes / sizeof(T)];
-            l0_events_.WaitFree(l0_slot_);
+            if (moved_ahead_ > 0) {
+                --moved_ahead_;
+            } else {
+                l0_events_.WaitFree(l0_slot_);
+                MoveB(plan, l0b, b, tile, depth, depths);
+            }
             MoveA(l0a, a, tile.rows, tile.depth - cursor.piece_depth + depth, depths);
-            MoveB(plan, l0b, b, tile, depth, depths);
             l0_events_.SetFull(l0_slot_);
             l0_events_.WaitFull(l0_slot_);
             params.k = depths;
@@ -299,6 +325,7 @@ private:
     uint32_t l0c_slot_elements_;
     uint32_t a_slot_;
     uint32_t l0_slot_;
+    uint32_t moved_ahead_;  // steps whose weight is in L0B already
     uint32_t l0c_slot_;
 };
 

@@ -40,15 +40,20 @@ public:
             gemm_.template Run<T, float>(plan.indexer.weights_proj, hidden,
                                          Gm(addresses.indexer.weights), stream_);
         }
-        if (has_latent) AwaitVector();  // q_c
+        if (has_latent) {
+            MoveAhead(plan.q_b, plan.q_b_quant);
+            AwaitVector();  // q_c
+        }
         Linear<T>(plan.q_b, plan.q_b_quant, has_latent ? Gm(addresses.q_c) : hidden,
                   workspace + plan.workspace_q_b_input, query,
                   workspace + plan.workspace_query_sums);
+        if (!indexed) gemm_.template MoveAhead<T>(plan.absorb, stream_);
         PublishToVector();
         if (indexed) {
             Linear<T>(plan.indexer.wq_b, plan.indexer.wq_b_quant, Gm(addresses.q_c),
                       workspace + plan.indexer.workspace_q_c, Gm(addresses.indexer.q),
                       workspace + plan.indexer.workspace_sums);
+            gemm_.template MoveAhead<T>(plan.absorb, stream_);
             PublishToVector();
         }
         if (q_b_int8) AwaitVector();  // the query, dequantised
@@ -75,6 +80,14 @@ private:
         if (indexed) stream_.AddPhase(plan.indexer.wq_b, Gm(addresses.indexer.wq_b));
         stream_.AddPhase(plan.absorb, Gm(addresses.w_uk));
         stream_.Start(plan.warm.await_stream != 0 ? kFlagStreamed : kNoFlag);
+    }
+
+    __aicore__ inline void MoveAhead(const GemmPlan& gemm, const QuantPlan& quant) {
+        if (kQuantised && quant.scale_bytes > 0) {
+            gemm_.template MoveAhead<int8_t>(gemm, stream_);
+        } else {
+            gemm_.template MoveAhead<T>(gemm, stream_);
+        }
     }
 
     // A linear layer: `a` x weight to `c`, or its int8 form to int32 sums.

@@ -213,9 +213,13 @@ private:
         }
     }
 
+    __aicore__ inline uint32_t HeadGroups(const HeadsPlan& heads) const {
+        return CeilDiv(heads.heads, heads.step);
+    }
+
     // The rope table that RotateQuery starts with: it may be loaded while the cube is at q_b.
     __aicore__ inline void LoadQueryTable(const PrologPlan& plan) {
-        const uint32_t groups = CeilDiv(plan.heads.heads, plan.heads.step);
+        const uint32_t groups = HeadGroups(plan.heads);
         const uint32_t steps = plan.tokens * groups;
         const uint32_t begin = ShareBegin(steps, plan.vector_cores, core_);
         if (begin == ShareBegin(steps, plan.vector_cores, core_ + 1)) return;
@@ -253,7 +257,7 @@ private:
     __aicore__ inline void RotateHeads(const PrologPlan& plan, const HeadsPlan& heads,
                                        bool quantised, GM_ADDR query, GM_ADDR rotated,
                                        bool in_place) {
-        const uint32_t groups = CeilDiv(heads.heads, heads.step);
+        const uint32_t groups = HeadGroups(heads);
         const uint32_t steps = plan.tokens * groups;
         const uint32_t begin = ShareBegin(steps, plan.vector_cores, core_);
         const uint32_t end = ShareBegin(steps, plan.vector_cores, core_ + 1);

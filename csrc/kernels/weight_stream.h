@@ -34,6 +34,7 @@ public:
         fill_ = 0;
         drain_ = 0;
         in_flight_ = 0;
+        acquired_ = false;
         pipe->InitBuffer(buffer_, buffers.b_slots * buffers.b_slot_bytes);
         events_.Open(pipe);
     }
@@ -62,14 +63,16 @@ public:
         while (in_flight_ < slots_ && phase_ < phases_) Load();
     }
 
-    // The oldest tile; Release it after the last read. T is its element type.
+    // The oldest tile, any number of times; Release it after the last read. T is its element type.
     template <typename T>
     __aicore__ inline AscendC::LocalTensor<T> Acquire() {
-        events_.WaitFull(drain_);
+        if (!acquired_) events_.WaitFull(drain_);
+        acquired_ = true;
         return buffer_.template Get<T>()[drain_ * slot_bytes_ / sizeof(T)];
     }
 
     __aicore__ inline void Release() {
+        acquired_ = false;
         events_.SetFree(drain_);
         drain_ = drain_ + 1 == slots_ ? 0 : drain_ + 1;
         --in_flight_;
@@ -159,6 +162,7 @@ private:
     uint32_t fill_;
     uint32_t drain_;
     uint32_t in_flight_;
+    bool acquired_;  // the oldest tile
 };
 
 }  // namespace kernels

@@ -174,7 +174,7 @@ CASES: tuple[SanitizeCase, ...] = (
     ),
     _prolog_case("mla_prolog joint, 130 tokens", tokens=130, joint=True),
     # Warms q_b and W_UK too.
-    _prolog_case("mla_prolog, deep latents", tokens=2, hidden=1024, q_lora=1024, heads=10),
+    _prolog_case("mla_prolog, deep latents", tokens=2, hidden=1024, q_lora=1024, heads=25),
     _prolog_case("mla_prolog w8a8 int8 caches", tokens=49, quant="static", int8=True, hidden=448),
     _prolog_case(
         "mla_prolog w8a8_dynamic fp16 nz",
