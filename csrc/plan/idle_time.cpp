@@ -14,15 +14,52 @@ namespace {
 using arch::TimingConstants;
 
 constexpr double kFloatBytes = sizeof(float);
+constexpr double kRepeatBytes = 256;
 /// Bytes of a row that ND2NZ rates were measured with, and of one that plain copies were.
 constexpr double kNd2NzRow = 512;
 constexpr double kCopyRow = 2048;
 
-/// Vector instructions on a row, from the kernels' source.
-constexpr double kNorm = 12;
-constexpr double kQuantise = 10;
-constexpr double kDequantise = 8;
-constexpr double kRotate = 10;
+/// Cores take turns at the left matrix and at weights, so that HBM works on in about half of the time
+/// in which the left matrix comes out of L2.
+constexpr double kLeftShare = 0.5;
+
+/// What a vector core does with one row, counted in the kernels' source. Every instruction waits
+/// for the one before it, as every barrier has it.
+struct VectorWork {
+    double elements = 0;      ///< of the row
+    double instructions = 0;  ///< in all
+    double passes = 0;        ///< of them over the whole row in fp32
+    double loads = 1;         ///< one after the other
+    double stores = 1;
+
+    VectorWork operator+(const VectorWork& more) const {
+        return {std::max(elements, more.elements), instructions + more.instructions,
+                passes + more.passes, loads + more.loads, stores + more.stores};
+    }
+};
+
+VectorWork Norm(uint32_t width) { return {1.0 * width, 12, 6, 1, 1}; }
+
+/// A row through the quantiser, in pieces of what a core holds.
+VectorWork Quantise(uint32_t width, uint32_t held, bool dynamic) {
+    const auto pieces = static_cast<double>(CeilDiv(width, held));
+    if (dynamic) return {1.0 * width, 16 * pieces + 4, 7, 2 * pieces, pieces + 1};
+    return {1.0 * width, 10 * pieces + 4, 5, 1.5 * pieces, pieces};
+}
+
+/// A row that is in UB already.
+VectorWork QuantiseInUb(uint32_t width, bool dynamic) {
+    if (dynamic) return {1.0 * width, 26, 5, 0.5, 2};
+    return {1.0 * width, 14, 4, 2, 1};
+}
+
+/// Heads of a token.
+VectorWork Rotate(const HeadsPlan& heads, bool int8) {
+    if (int8) return {1.0 * heads.step * heads.head_dim, 13, 5, 2, 2};
+    return {1.0 * heads.step * kRopeDim, 10, 4, 1, 1};
+}
+
+VectorWork Dequantise(uint32_t columns) { return {1.0 * columns, 6, 4, 2, 1}; }
 
 /// Costs of the events that a kernel is made of, us.
 class Costs {
@@ -42,6 +79,20 @@ public:
         // A share that is larger than the others is bound by them no more, but by its own core.
         return std::max(hbm, hbm * Imbalance(gemm) * c_.hbm_rate /
                                  (factor * cores_ * c_.cube_load_rate * c_.clock_mhz));
+    }
+
+    /// Reading the left matrix out of L2, over and over where L1 does not keep it.
+    double Left(const GemmPlan& gemm) const {
+        const double depth = static_cast<double>(CeilDiv(gemm.k, gemm.depth_shares));
+        const uint64_t strips = uint64_t{gemm.batches} * gemm.n / gemm.strip;
+        const uint64_t shares = uint64_t(cores_) / gemm.row_shares / gemm.depth_shares;
+        const uint64_t columns = CeilDiv(strips, shares) * gemm.strip;
+        const bool kept = gemm.a_depth >= depth && gemm.m <= gemm.tile_m;
+        const double times =
+            gemm.batches > 1 ? static_cast<double>(CeilDiv(columns, gemm.n))
+                             : (kept ? 1.0 : static_cast<double>(CeilDiv(columns, gemm.tile_n)));
+        const double bytes = cores_ * times * depth * gemm.m / gemm.row_shares * gemm.element_bytes;
+        return kLeftShare * bytes * c_.l2_cube_factor / c_.l2_rate;
     }
 
     /// A product whose weight is in L1: what L0B takes or the cube, whichever is slower.
@@ -74,13 +125,15 @@ public:
                         bytes * cores_ * c_.l2_cube_factor / c_.l2_rate);
     }
 
-    /// A row of `width` elements through `instructions` vector instructions in fp32, in and out.
-    double Row(double width, double instructions) const {
-        const double repeats = width * kFloatBytes / 256;
-        return Cycles(c_.vector_load_cycles + width * kFloatBytes / c_.vector_load_rate +
-                      instructions * (c_.vector_cycles + c_.scalar_cycles) +
-                      instructions / 2 * repeats * c_.vector_repeat_cycles + c_.store_cycles +
-                      width * kHalfBytes / c_.store_rate + 6 * c_.event_cycles);
+    double Vector(const VectorWork& work) const {
+        const double repeats = work.elements * kFloatBytes / kRepeatBytes;
+        const double step = c_.scalar_cycles + 2 * c_.event_cycles;
+        return Cycles(work.instructions * (c_.vector_cycles + c_.scalar_cycles) +
+                      work.passes * repeats * c_.vector_repeat_cycles +
+                      work.loads * (c_.vector_load_cycles + step) +
+                      work.elements * kFloatBytes / c_.vector_load_rate +
+                      work.stores * (c_.store_cycles + step) +
+                      work.elements * kHalfBytes / c_.store_rate);
     }
 
     double VectorLoad() const { return Cycles(c_.vector_load_cycles); }
@@ -121,7 +174,7 @@ public:
 
     /// Weights in the order of the products.
     void Add(const GemmPlan& gemm) {
-        phases_.push_back({&gemm, costs_.Stream(gemm), Tiles(gemm, cores_)});
+        phases_.push_back({&gemm, costs_.Stream(gemm) + costs_.Left(gemm), Tiles(gemm, cores_)});
         total_ += phases_.back().stream;
     }
 
@@ -210,13 +263,19 @@ KernelTimes TimeProlog(const PrologPlan& plan, const TimingConstants& constants,
     if (indexed) clock.Add(plan.indexer.wq_b);
     clock.Add(plan.absorb);
 
-    double begin = costs.Start() + costs.LeftMatrix(plan.qkv_a);
     const double rows = plan.rows_per_core;
+    double begin = costs.Start() + costs.LeftMatrix(plan.qkv_a);
     if (Quantised(plan.qkv_a_quant) || (!has_latent && q_b_int8)) {
-        begin += rows * costs.Row(plan.qkv_a.k, kQuantise) + hand_over;
+        const bool dynamic = plan.qkv_a_quant.scale_bytes > 0 ? plan.workspace_hidden_scales > 0
+                                                              : plan.workspace_q_b_scales > 0;
+        begin += rows * costs.Vector(Quantise(plan.qkv_a.k, plan.widest, dynamic)) + hand_over;
     }
     double done = clock.Multiply(begin);
-    const double norm = rows * costs.Row(plan.q_lora_rank, kNorm + (q_b_int8 ? kQuantise : 0));
+    VectorWork normed = Norm(plan.q_lora_rank);
+    if (q_b_int8) {
+        normed = normed + QuantiseInUb(plan.q_lora_rank, plan.workspace_q_b_scales > 0);
+    }
+    const double norm = rows * costs.Vector(normed);
     const double latents = done + hand_over + (has_latent ? norm : 0);
     double ready = has_latent ? latents + hand_over + costs.LeftMatrix(plan.q_b) : done;
     if (indexed) {
@@ -228,9 +287,8 @@ KernelTimes TimeProlog(const PrologPlan& plan, const TimingConstants& constants,
 
     const auto rotate = [&](const HeadsPlan& heads, bool int8) {
         const uint64_t steps = plan.tokens * CeilDiv(heads.heads, heads.step);
-        const double width = heads.step * (int8 ? heads.head_dim : kRopeDim);
         return static_cast<double>(CeilDiv(steps, plan.vector_cores)) *
-               costs.Row(width, kRotate + (int8 ? kDequantise : 0));
+               costs.Vector(Rotate(heads, int8));
     };
     double rotated = q_b + hand_over + rotate(plan.heads, q_b_int8);
     double indexer_q = 0;
@@ -271,7 +329,9 @@ KernelTimes TimeOProj(const OProjPlan& plan, const TimingConstants& constants, u
     }
     if (int8) {
         const double rows = static_cast<double>(CeilDiv(plan.tokens, plan.vector_cores));
-        value += costs.Hop() + rows * costs.Row(plan.o_proj.k, kQuantise) + hand_over;
+        const bool dynamic = plan.workspace_scales > 0;
+        value += costs.Hop() + hand_over +
+                 rows * costs.Vector(Quantise(plan.o_proj.k, plan.widest, dynamic));
     }
     const double sums = clock.Multiply(value + costs.LeftMatrix(plan.o_proj));
     KernelTimes times{};
@@ -280,7 +340,7 @@ KernelTimes TimeOProj(const OProjPlan& plan, const TimingConstants& constants, u
     if (plan.has_epilogue != 0) {
         const uint64_t steps = plan.tokens * CeilDiv(plan.o_proj.n, plan.step_columns);
         times.us += hand_over + static_cast<double>(CeilDiv(steps, plan.vector_cores)) *
-                                    costs.Row(plan.step_columns, kDequantise);
+                                    costs.Vector(Dequantise(plan.step_columns));
     }
     const double until = plan.has_epilogue != 0 ? sums + hand_over : sums;
     times.windows.push_back(

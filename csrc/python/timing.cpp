@@ -2,12 +2,15 @@
 
 #include <pybind11/stl.h>
 
+#include <algorithm>
 #include <map>
 #include <memory>
+#include <optional>
 #include <stdexcept>
 #include <string>
 
 #include "arch/timing_constants.h"
+#include "model/device_memory.h"
 #include "model/simulator.h"
 #include "ops/microbenchmarks.h"
 
@@ -63,10 +66,13 @@ public:
           simulator_(constants_) {}
 
     py::dict Run(const py::bytes& trace, bool intervals) {
-        return Describe(model::ReadTrace(std::string(trace)), intervals);
+        model::TraceFile file = model::ReadTrace(std::string(trace));
+        memory_.Place(file);
+        return Describe(file, intervals);
     }
     py::dict Stream(const std::string& name, uint64_t address, uint64_t bytes, bool cube) {
-        return Describe(model::StreamTrace(chip_, name, address, bytes, cube), false);
+        return Describe(model::StreamTrace(chip_, name, memory_.Place(address, bytes), bytes, cube),
+                        false);
     }
     py::list SdmaTransfers() const {
         py::list list;
@@ -75,6 +81,16 @@ public:
                                        transfer.counts.hbm_read, transfer.counts.l2_hit));
         }
         return list;
+    }
+    void Prefetch(uint64_t address, uint64_t bytes, uint64_t offset, std::optional<uint64_t> length,
+                  double delay, uint32_t stream) {
+        const uint64_t size = length.value_or(bytes - std::min(offset, bytes));
+        if (offset > bytes || size > bytes - offset) {
+            throw std::invalid_argument("prefetch: expected a part of " + std::to_string(bytes) +
+                                        " bytes, got " + std::to_string(size) + " from " +
+                                        std::to_string(offset) + " on");
+        }
+        simulator_.Prefetch(memory_.Place(address, bytes) + offset, size, delay, stream);
     }
     model::Simulator& simulator() { return simulator_; }
     const arch::TimingConstants& constants() const { return constants_; }
@@ -136,6 +152,7 @@ private:
     const arch::Chip& chip_;
     const arch::TimingConstants constants_;
     model::Simulator simulator_;
+    model::DeviceMemory memory_;
 };
 
 }  // namespace
@@ -191,12 +208,11 @@ void BindTiming(py::module_& m) {
              "Rate changes are (time, hbm_read, hbm_written, l2_hit, written): us, bytes per us.")
         .def("stream", &Timeline::Stream, py::arg("name"), py::arg("address"), py::arg("bytes"),
              py::arg("cube"))
-        .def(
-            "prefetch",
-            [](Timeline& self, uint64_t address, uint64_t bytes, double delay, uint32_t stream) {
-                self.simulator().Prefetch(address, bytes, delay, stream);
-            },
-            py::arg("address"), py::arg("bytes"), py::arg("delay") = 0, py::arg("stream") = 0)
+        .def("prefetch", &Timeline::Prefetch, py::arg("address"), py::arg("bytes"),
+             py::arg("offset") = 0, py::arg("length") = std::nullopt, py::arg("delay") = 0,
+             py::arg("stream") = 0,
+             "Hands a part of a tensor, by default all of it, to the SDMA engine `delay` us from "
+             "now. Streams that have work at the same time slow each other down.")
         .def("join_prefetch", [](Timeline& self) { self.simulator().JoinPrefetch(); })
         .def("flush_l2", [](Timeline& self) { self.simulator().FlushL2(); })
         .def_property_readonly("prefetched",

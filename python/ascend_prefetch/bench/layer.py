@@ -375,6 +375,6 @@ class _Windows:
             )
         address = self._weight.data_ptr()
         return [
-            [CmoPrefetch(address + offset, nbytes)] if nbytes else []
+            [CmoPrefetch(address, self._weight.nbytes, offset, nbytes)] if nbytes else []
             for offset, nbytes, _ in pieces
         ]

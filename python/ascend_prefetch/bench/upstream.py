@@ -33,7 +33,7 @@ def upstream_cmo(kernels: Sequence[Kernel], duplicate: bool = False) -> list[Ste
             steps.append(CmoPrefetch(*find_tensor(kernels, "qkv_a_weight")))
         if kernel.name == "o_proj":
             address, nbytes = find_tensor([kernel], "o_proj_weight")
-            steps.append(CmoPrefetch(address, min(nbytes, MOST_O_PROJ_BYTES)))
+            steps.append(CmoPrefetch(address, nbytes, length=min(nbytes, MOST_O_PROJ_BYTES)))
             if duplicate:
                 steps.append(CmoPrefetch(address, nbytes, stream=1))
         steps.append(kernel)

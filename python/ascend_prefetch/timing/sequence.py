@@ -41,16 +41,20 @@ class Reader:
 
 @dataclass(frozen=True)
 class CmoPrefetch:
-    """A region that is handed to the SDMA engine when the step before it has ended.
+    """A part of a tensor that is handed to the SDMA engine when the step before it has ended.
 
     Attributes:
-        address: GM address.
-        nbytes: bytes of the region.
+        address: GM address of the tensor.
+        nbytes: bytes of the tensor.
+        offset: where the part begins, bytes.
+        length: bytes of the part; None for all from there on.
         stream: two streams that have work at the same time slow each other down.
     """
 
     address: int
     nbytes: int
+    offset: int = 0
+    length: int | None = None
     stream: int = 0
 
 
@@ -95,5 +99,11 @@ def replay(timeline: Any, steps: Sequence[Step]) -> list[KernelTimes]:
         elif isinstance(step, Reader):
             times.append(timeline.stream(step.name, step.address, step.nbytes, True))
         else:
-            timeline.prefetch(step.address, step.nbytes, stream=step.stream)
+            timeline.prefetch(
+                step.address,
+                step.nbytes,
+                offset=step.offset,
+                length=step.length,
+                stream=step.stream,
+            )
     return times
