@@ -52,8 +52,9 @@ Caches
 
 Prefetch
     A kernel's own weights run ahead of its products through L1, over every hand-over. When the last
-    of them has arrived, vector cores that would only wait load those of `prefetch` into L2. This changes no result and no tensor. `prefetch` holds up
-    to 8 contiguous tensors of any dtype in the order of need.
+    of them has arrived, vector cores that would only wait load those of `prefetch` into L2. This
+    changes no result and no tensor. `prefetch` holds up to 8 contiguous tensors of any dtype in the
+    order of need.
 
     By default the planner decides how much, from the time in which HBM idles between the kernel's
     own loads; ascend_prefetch.planning.explain tells what it decides and why. prefetch_bytes

@@ -182,7 +182,6 @@ TEST(prologs_of_any_shape_are_refused_or_fit) {
         problem.qkv_a = AnyFormat(random);
         problem.q_b = AnyFormat(random);
         problem.w_uk = Coin(random) ? plan::WeightLayout::kInOut : plan::WeightLayout::kInOutNz;
-        problem.w_uk_region = {4096, uint64_t{problem.heads} * problem.nope_dim * 1024};
         if (Coin(random)) {
             problem.indexer.heads = 16 * (1 + random() % 8);
             problem.indexer.head_dim = 64 * (1 + random() % 9);
@@ -202,7 +201,7 @@ TEST(prologs_of_any_shape_are_refused_or_fit) {
         CheckGemm(plan.qkv_a, plan.buffers);
         CheckGemm(plan.q_b, plan.buffers);
         CheckGemm(plan.absorb, plan.buffers);
-        CHECK(uint64_t{plan.warm.pad_slots} * plan.warm.pad_slot_bytes <= arch::kUsableUbBytes);
+        CHECK(uint64_t{plan.warm.pad_slots} * plan.warm.chunk_bytes <= arch::kUsableUbBytes);
         ++planned;
     });
     CHECK(planned > 100);
@@ -229,7 +228,7 @@ TEST(output_projections_of_any_shape_are_refused_or_fit) {
         if (!Planned([&] { plan = plan::PlanOProj(problem, AnyChip(random)); })) return;
         if (plan.has_v_up != 0) CheckGemm(plan.v_up, plan.buffers);
         CheckGemm(plan.o_proj, plan.buffers);
-        CHECK(uint64_t{plan.warm.pad_slots} * plan.warm.pad_slot_bytes <= arch::kUsableUbBytes);
+        CHECK(uint64_t{plan.warm.pad_slots} * plan.warm.chunk_bytes <= arch::kUsableUbBytes);
         ++planned;
     });
     CHECK(planned > 100);

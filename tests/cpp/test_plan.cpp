@@ -21,7 +21,6 @@ plan::PrologProblem DeepSeekV3(uint32_t tokens, uint32_t tp) {
     problem.rope_dim = 64;
     problem.kv_cache = {128 * 512, 128, 512, 0};
     problem.rope_cache = {128 * 64, 128, 64, 0};
-    problem.w_uk_region = {0x1000000, uint64_t{problem.heads} * 128 * 512 * 2};
     return problem;
 }
 
@@ -34,11 +33,11 @@ uint64_t SequenceChunks(const WarmPlan& warm) {
 }
 
 std::vector<WarmWindow> Windows(const PrologPlan& plan) {
-    return {plan.while_norm, plan.while_q_b, plan.while_indexer_q, plan.while_absorb};
+    return {plan.while_q_b, plan.while_indexer_q, plan.while_absorb};
 }
 
-uint64_t PlannedChunks(const PrologPlan& plan, const arch::Chip& chip) {
-    uint64_t chunks = uint64_t{plan.warm.group_chunks} * chip.aic_count;
+uint64_t PlannedChunks(const PrologPlan& plan) {
+    uint64_t chunks = 0;
     for (const WarmWindow& window : Windows(plan)) chunks += window.chunk_count;
     return chunks;
 }
@@ -55,6 +54,14 @@ void CheckWindows(const PrologPlan& plan, const arch::Chip& chip) {
         CHECK(window.first_core + window.core_count <= chip.aiv_count);
     }
     CHECK(next <= SequenceChunks(warm));
+    // The first of them, and only that one, waits for the kernel's own weights.
+    uint32_t waits = 0;
+    for (const WarmWindow& window : Windows(plan)) {
+        if (window.after_stream != 0) CHECK_EQ(window.first_chunk, 0u);
+        waits += window.after_stream;
+    }
+    CHECK_EQ(waits, next > 0 ? 1u : 0u);
+    CHECK_EQ(warm.await_stream, waits);
 }
 
 }  // namespace
@@ -95,54 +102,73 @@ TEST(windows_stay_inside_the_regions_for_every_chip_and_budget) {
                     problem.prefetch.bytes = budget;
                     const PrologPlan plan = plan::PlanProlog(problem, chip);
                     CheckWindows(plan, chip);
-                    CHECK(PlannedChunks(plan, chip) * plan.warm.chunk_bytes <= budget);
+                    CHECK(PlannedChunks(plan) * plan.warm.chunk_bytes <= budget);
                 }
             }
         }
     }
 }
 
-// What HBM has left at 1.49 of 1.41 TB/s: 5.7 % of what streams meanwhile.
-TEST(the_default_budget_is_the_slack_of_the_streams) {
-    plan::PrologProblem problem = DeepSeekV3(16, 1);
-    problem.prefetch.regions = {{0x1000, 234881024}};
+// At TP16 q_b and W_UK are in L1 when the norm is done: HBM idles until the kernel ends.
+TEST(idle_time_becomes_bytes) {
+    plan::PrologProblem problem = DeepSeekV3(16, 16);
+    problem.prefetch.regions = {{0x1000, 14680064}};
     const arch::Chip& chip = arch::FindChip("Ascend910_9391");
-    const PrologPlan plan = plan::PlanProlog(problem, chip);
+    plan::PlanReport report;
+    const PrologPlan plan = plan::PlanProlog(problem, chip, &report);
     CHECK_EQ(plan.warm.chunk_bytes, 16384u);
-    // qkv_a: 30.3 MB x 0.0567 = 1.718 MB = 104 chunks, rounded up to 5 for each of 24 groups
-    CHECK_EQ(plan.warm.group_chunks, 5u);
-    // 32 of 48 vector cores have no row to norm
-    CHECK_EQ(plan.while_norm.chunk_count, 32u);
-    CHECK_EQ(plan.while_norm.first_core, 16u);
-    // q_b: 75.5 MB x 0.0567 = 4.284 MB = 261 chunks; W_UK: 16.8 MB x 0.0567 = 0.952 MB = 58
-    CHECK_EQ(plan.while_q_b.chunk_count, 261u);
-    CHECK_EQ(plan.while_absorb.chunk_count, 58u);
+    CHECK_EQ(report.decisions.size(), size_t{3});
+    uint64_t chunks = 0;
+    for (const plan::PrefetchDecision& decision : report.decisions) {
+        CHECK_EQ(decision.weight, "prefetch[0]");
+        CHECK_EQ(decision.bytes, static_cast<uint64_t>(decision.idle_us * 1.49e6) / 16384 * 16384);
+        chunks += decision.bytes / 16384;
+    }
+    CHECK(chunks > 0);
+    CHECK_EQ(PlannedChunks(plan), chunks);
+    // 36.0 MB at 1.49 TB/s less what ND2NZ loads cost, and what comes after them.
+    CHECK(report.us > 25.6 && report.us < 31);
 }
 
-// A budget beyond the slack goes behind the last hand-over, up to 0.7 of the 192 MiB of L2.
+// At TP1 the stream ends with the kernel.
+TEST(nothing_is_prefetched_while_hbm_works) {
+    plan::PrologProblem problem = DeepSeekV3(16, 1);
+    problem.prefetch.regions = {{0x1000, 14680064}};
+    plan::PlanReport report;
+    const PrologPlan plan = plan::PlanProlog(problem, arch::FindChip("Ascend910_9391"), &report);
+    CHECK_EQ(PlannedChunks(plan), uint64_t{0});
+    CHECK_EQ(plan.warm.pad_slots, 0u);
+    for (const plan::PrefetchDecision& decision : report.decisions) {
+        CHECK_EQ(decision.bytes, uint64_t{0});
+        CHECK_EQ(decision.reason, "HBM has no time left for it");
+    }
+}
+
+// A budget goes behind the last hand-over, up to 0.7 of the 192 MiB of L2.
 TEST(a_large_budget_is_bounded_by_l2) {
     plan::PrologProblem problem = DeepSeekV3(16, 1);
     problem.prefetch.regions = {{0x1000, uint64_t{4} << 30}};
     problem.prefetch.bytes = uint64_t{4} << 30;
-    const arch::Chip& chip = arch::FindChip("Ascend910_9391");
-    const PrologPlan plan = plan::PlanProlog(problem, chip);
-    CHECK_EQ(plan.while_q_b.chunk_count, 261u);
-    CHECK_EQ(PlannedChunks(plan, chip), 140928614u / 16384);  // 0.7 x 201326592 bytes
+    const PrologPlan plan = plan::PlanProlog(problem, arch::FindChip("Ascend910_9391"));
+    CHECK_EQ(plan.while_q_b.chunk_count, 0u);
+    CHECK_EQ(plan.while_absorb.chunk_count, 140928614u / 16384);  // 0.7 x 201326592 bytes
 }
 
-// 8,192 tokens move 117 MB of hidden states and 69 MB of sums through L2 before q_b is read.
-TEST(nothing_is_warmed_that_prefill_would_evict) {
+// What passes through L2 before the use of a region leaves no room for it: 140.9 MB are usable.
+TEST(what_l2_would_lose_is_not_prefetched) {
+    plan::PrologProblem problem = DeepSeekV3(16, 16);
+    problem.prefetch.regions = {{0x1000, 1 << 20}, {0x1000000, 1 << 20}};
+    problem.prefetch.passing_bytes = {139'000'000, 139'500'000};
     const arch::Chip& chip = arch::FindChip("Ascend910_9391");
-    CHECK(plan::PlanProlog(DeepSeekV3(2048, 16), chip).warm.group_chunks > 0);
-    CHECK_EQ(plan::PlanProlog(DeepSeekV3(8192, 16), chip).warm.group_chunks, 0u);
-}
-
-// At TP16 q_b has 3 tiles a core, fewer than the ring holds: the stream reaches W_UK before the
-// norm is done, so nothing of it is warmed.
-TEST(w_uk_is_left_alone_where_the_weight_stream_is_there_first) {
-    const arch::Chip& chip = arch::FindChip("Ascend910_9391");
-    CHECK(plan::PlanProlog(DeepSeekV3(16, 1), chip).while_norm.chunk_count > 0);
-    CHECK_EQ(plan::PlanProlog(DeepSeekV3(16, 16), chip).while_norm.chunk_count, 0u);
+    plan::PlanReport report;
+    problem.prefetch.bytes = 1 << 30;
+    // All of the first region, and of the second what is left: 140,928,614 - 139,500,000 - 1 MiB.
+    CHECK_EQ(PlannedChunks(plan::PlanProlog(problem, chip, &report)), uint64_t{64 + 24});
+    problem.prefetch.passing_bytes = {200'000'000, 300'000'000};
+    report = {};
+    CHECK_EQ(PlannedChunks(plan::PlanProlog(problem, chip, &report)), uint64_t{0});
+    CHECK_EQ(report.decisions.front().reason,
+             "200 MB pass through L2 before its use, which holds 140");
 }
 
 TEST(plans_refuse_what_the_kernel_cannot_do) {
@@ -179,7 +205,7 @@ TEST(the_widest_rows_leave_no_room_for_landing_pads) {
             const PrologPlan plan = plan::PlanProlog(problem, chip);
             CHECK_EQ(plan.widest, plan::kMostLoraRank + plan::kRopeDim);
             CHECK_EQ(plan.warm.pad_slots, 0u);
-            CHECK_EQ(PlannedChunks(plan, chip), uint64_t{0});
+            CHECK_EQ(PlannedChunks(plan), uint64_t{0});
         }
     }
 }

@@ -75,6 +75,7 @@ def test_schema():
         "quantize_q_nope": False,
         "prefetch": None,
         "prefetch_bytes": None,
+        "prefetch_passing_bytes": None,
     }
 
 

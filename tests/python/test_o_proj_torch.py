@@ -47,7 +47,9 @@ def test_schema():
     assert len(schema.returns) == 1
     defaults = {a.name: a.default_value for a in schema.arguments if a.kwarg_only}
     names = ["w_uv", "bias", "dequant_scale", "input_scale", "input_offset", "quant_bias"]
-    assert defaults == dict.fromkeys([*names, "prefetch", "prefetch_bytes"])
+    assert defaults == dict.fromkeys(
+        [*names, "prefetch", "prefetch_bytes", "prefetch_passing_bytes"]
+    )
 
 
 @pytest.mark.parametrize("quant", [None, STATIC])
