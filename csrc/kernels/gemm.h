@@ -58,12 +58,13 @@ public:
         l0c_events_.Open(pipe);
     }
 
-    // Brings the first steps of the next GEMM's weight into L0B. To be called before the core waits
-    // for what it is multiplied with.
+    // Fills the ring and brings the first steps of the next GEMM's weight into L0B. To be called
+    // before the core waits for what it is multiplied with.
     template <typename T, typename Stream>
     __aicore__ inline void MoveAhead(const GemmPlan& plan, Stream& stream) {
         TileCursor cursor;
         cursor.Open(plan, core_, cores_);
+        stream.Fill();
         if (cursor.Done()) return;
         const Tile tile = cursor.Get(plan);
         const AscendC::LocalTensor<T> b = stream.template Acquire<T>();
@@ -86,7 +87,10 @@ public:
         LeftCursor cursor;
         ahead.Open(plan, core_, cores_, a_slot_, a_slot_bytes_);
         cursor.Open(plan, core_, cores_, a_slot_, a_slot_bytes_);
-        if (cursor.Done()) return;
+        if (cursor.Done()) {
+            stream.Fill();
+            return;
+        }
         AscendC::GlobalTensor<C> c_gm;
         c_gm.SetGlobalBuffer(reinterpret_cast<__gm__ C*>(c));
         const uint64_t sums = static_cast<uint64_t>(cursor.DepthShare()) * plan.c_share_stride;
@@ -96,7 +100,7 @@ public:
         a_events_.WaitFull(cursor.Slot());
         while (true) {
             const Tile tile = cursor.tile;
-            if (tile.first) l0c_events_.WaitFree(l0c_slot_);
+            if (tile.first) WaitFreeSums(plan);
             Multiply<T>(plan, cursor, stream.template Acquire<T>());
             cursor.Next(plan);
             const bool leaves_slot = cursor.Done() || cursor.NewSlot();
@@ -171,7 +175,7 @@ private:
         using Sum = typename Accumulator<T>::Type;
         const Tile& tile = cursor.tile;
         const AscendC::LocalTensor<T> a = a_buffer_.Get<T>()[cursor.Offset() / sizeof(T)];
-        const AscendC::LocalTensor<Sum> c = l0c_.Get<Sum>()[l0c_slot_ * l0c_slot_elements_];
+        const AscendC::LocalTensor<Sum> c = Sums<Sum>(plan);
         AscendC::MmadParams params;
         params.m = tile.rows == 1 ? 2 : tile.rows;
         params.n = tile.columns;
@@ -199,6 +203,18 @@ private:
             l0_events_.SetFree(l0_slot_);
             l0_slot_ = 1 - l0_slot_;
         }
+    }
+
+    // A tile of sums takes one slot of L0C, or both.
+    __aicore__ inline void WaitFreeSums(const GemmPlan& plan) {
+        l0c_events_.WaitFree(l0c_slot_);
+        if (plan.l0c_slots > 1) l0c_events_.WaitFree(1 - l0c_slot_);
+    }
+
+    template <typename Sum>
+    __aicore__ inline AscendC::LocalTensor<Sum> Sums(const GemmPlan& plan) {
+        const uint32_t slot = plan.l0c_slots > 1 ? 0 : l0c_slot_;
+        return l0c_.Get<Sum>()[slot * l0c_slot_elements_];
     }
 
     // Nz [depth/C0][rows][C0] in L1 to Zz in L0A.
@@ -301,9 +317,9 @@ private:
         params.dstStride = plan.c_row_stride;
         params.quantPre = FixpipeQuant<C>::kMode;
         HandOverToFixpipe();
-        AscendC::Fixpipe<C, Sum, AscendC::CFG_ROW_MAJOR>(
-            c[offset], l0c_.Get<Sum>()[l0c_slot_ * l0c_slot_elements_], params);
+        AscendC::Fixpipe<C, Sum, AscendC::CFG_ROW_MAJOR>(c[offset], Sums<Sum>(plan), params);
         l0c_events_.SetFree(l0c_slot_);
+        if (plan.l0c_slots > 1) l0c_events_.SetFree(1 - l0c_slot_);
         l0c_slot_ = 1 - l0c_slot_;
     }
 

@@ -42,14 +42,11 @@ public:
         if (has_v_up) {
             gemm.template Run<T, T>(plan.v_up, value, workspace + plan.workspace_value, stream);
             value = workspace + plan.workspace_value;
-            if constexpr (kQuantised) {
-                gemm.template MoveAhead<int8_t>(plan.o_proj, stream);
-            } else {
-                gemm.template MoveAhead<T>(plan.o_proj, stream);
-            }
+            if (!kQuantised) gemm.template MoveAhead<T>(plan.o_proj, stream);
             PublishToVector();
         }
         if (kQuantised) {
+            gemm.template MoveAhead<int8_t>(plan.o_proj, stream);
             AwaitVector();  // the value in int8
             gemm.template Run<int8_t, int32_t>(plan.o_proj, workspace + plan.workspace_input,
                                                workspace + plan.workspace_sums, stream);

@@ -28,6 +28,7 @@ public:
         StartStream(addresses, plan, indexed);
 
         if (kQuantised && (plan.qkv_a_quant.scale_bytes > 0 || (!has_latent && q_b_int8))) {
+            MoveAhead(plan.qkv_a, plan.qkv_a_quant);
             AwaitVector();  // hidden states in int8
         }
         Linear<float>(plan.qkv_a, plan.qkv_a_quant, hidden, workspace + plan.workspace_hidden,

@@ -49,13 +49,13 @@ public:
     // `end_flag` is a cross-core flag for the vector cores of the group, set when the last tile has
     // arrived.
     //
-    // Loads the first tile or two only: the first product needs one of A before more of them. Every
-    // other core loads A later than its neighbours. All at once they would read the same bytes, and
-    // leave HBM without work meanwhile.
+    // Loads next to nothing: the first product needs A before a second tile. Every other core
+    // starts with A. All at once they would read the same bytes, and leave HBM without work
+    // meanwhile.
     __aicore__ inline void Start(uint16_t end_flag = kNoFlag) {
         end_flag_ = end_flag;
         EnterPhase();
-        for (uint32_t i = 0; i < 1 + core_ % 2 && phase_ < phases_; ++i) Load();
+        if (core_ % 2 != 0 && phase_ < phases_) Load();
     }
 
     // Loads as many tiles as there are slots.

@@ -28,6 +28,7 @@ struct GemmPlan {
     uint32_t tile_m;      // rows of a tile of A, at most 128
     uint32_t tile_n;      // columns of a tile of C, multiple of strip
     uint32_t tile_k;      // depth of a tile in L1, multiple of 32 bytes
+    uint32_t l0c_slots;   // that a tile of C takes, of two
     uint32_t a_depth;     // depth of a piece of A in L1, multiple of tile_k but for the last one
     uint32_t row_shares;  // groups of cores that rows are dealt out to; columns go to those of one
     // Groups that the depth is dealt out to: each makes sums of its own, c_share_stride elements

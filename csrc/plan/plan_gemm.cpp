@@ -14,6 +14,10 @@ namespace {
 // its best rate (ADx: 302 MB in 214.5 us with tiles of [64, 256] halves).
 constexpr uint32_t kWeightSlots = 4;
 constexpr uint32_t kWeightSlotBytes = 64 * 1024;
+// The most that four of them leave room for: 176 columns.
+constexpr uint32_t kLargeSlotBytes = 88 * 1024;
+// From here on a product takes ten times as long as its sums take out of L0C.
+constexpr uint32_t kLongDepth = 1024;
 constexpr uint32_t kRowBytes = 512;
 constexpr uint32_t kMostRows = 128;
 // With 1024 rows of A and a tile of columns for each core in L2, an 8192-cubed product reads its
@@ -21,6 +25,7 @@ constexpr uint32_t kMostRows = 128;
 constexpr uint32_t kBlockRows = 8 * kMostRows;
 constexpr uint32_t kMostTileBytes = 64 * 1024;   // of A
 constexpr uint32_t kMostSlotBytes = 120 * 1024;  // likewise
+constexpr uint32_t kMostSlotBytesOfManyRows = 76 * 1024;
 // Of 128 heads a core gets at most 8.
 constexpr uint32_t kSlotBatches = 4;
 constexpr uint32_t kL0SlotBytes = arch::kL0bBytes / 2;
@@ -85,8 +90,19 @@ GemmPlan PlanGemm(const GemmProblem& problem) {
     const uint32_t column_shares = problem.cores / problem.row_shares / problem.depth_shares;
     const auto share = static_cast<uint32_t>(
         CeilDiv(uint64_t{problem.batches} * problem.n / strip, column_shares) * strip);
+    plan.l0c_slots = 1;
+    uint32_t weight_slot_bytes = kWeightSlotBytes;
     plan.tile_n = std::min({wide, RoundDown(kL0cSlotElements / rows, strip), problem.n, share});
-    plan.tile_k = RoundDown(kWeightSlotBytes / bytes / plan.tile_n, column_major ? row : unit);
+    const auto depth_share = static_cast<uint32_t>(CeilDiv(problem.k, problem.depth_shares));
+    const uint32_t large = RoundDown(kLargeSlotBytes / bytes / row, strip);
+    const bool many_rows = rows > kMostRows / 2;
+    if (many_rows && share > plan.tile_n && share <= large && depth_share >= kLongDepth) {
+        // Many rows of A are read once for every tile of columns: one tile of all of them.
+        plan.l0c_slots = 2;
+        weight_slot_bytes = kLargeSlotBytes;
+        plan.tile_n = std::min(share, problem.n);
+    }
+    plan.tile_k = RoundDown(weight_slot_bytes / bytes / plan.tile_n, column_major ? row : unit);
     plan.tile_k =
         std::min({plan.tile_k, RoundDown(kMostTileBytes / bytes / rows, unit), problem.k});
     plan.row_shares = problem.row_shares;
@@ -94,7 +110,8 @@ GemmPlan PlanGemm(const GemmProblem& problem) {
     plan.c_share_stride = problem.c_share_stride;
     const auto depth = static_cast<uint32_t>(
         CeilDiv(CeilDiv(problem.k, plan.tile_k), problem.depth_shares) * plan.tile_k);
-    plan.a_depth = std::min(depth, RoundDown(kMostSlotBytes / bytes / rows, plan.tile_k));
+    const uint32_t slot_bytes = many_rows ? kMostSlotBytesOfManyRows : kMostSlotBytes;
+    plan.a_depth = std::min(depth, RoundDown(slot_bytes / bytes / rows, plan.tile_k));
     plan.block_rows = kBlockRows;
     const uint32_t l0_elements = kL0SlotBytes / bytes;
     plan.l0_k =
@@ -161,13 +178,20 @@ GemmBuffers PlanGemmBuffers(const std::vector<GemmPlan>& plans) {
         const auto rows = static_cast<uint32_t>(RoundUp(plan.tile_m, kStrip));
         buffers.b_slot_bytes =
             std::max(buffers.b_slot_bytes, plan.tile_n * plan.tile_k * plan.element_bytes);
-        const uint32_t piece = rows * plan.a_depth * plan.element_bytes;
-        const uint32_t pieces = std::min({plan.batches, kSlotBatches, kMostSlotBytes / piece});
-        buffers.a_slot_bytes = std::max(buffers.a_slot_bytes, piece * pieces);
-        buffers.l0c_slot_bytes = std::max(
-            buffers.l0c_slot_bytes, rows * plan.tile_n * static_cast<uint32_t>(sizeof(float)));
+        buffers.a_slot_bytes =
+            std::max(buffers.a_slot_bytes, rows * plan.a_depth * plan.element_bytes);
+        const auto sums_bytes = rows * plan.tile_n * static_cast<uint32_t>(sizeof(float));
+        buffers.l0c_slot_bytes = std::max(buffers.l0c_slot_bytes, sums_bytes / plan.l0c_slots);
     }
-    if (buffers.b_slots * buffers.b_slot_bytes + 2 * buffers.a_slot_bytes > arch::kUsableL1Bytes ||
+    const uint32_t weight_bytes = buffers.b_slots * buffers.b_slot_bytes;
+    const uint32_t room = (arch::kUsableL1Bytes - std::min(weight_bytes, arch::kUsableL1Bytes)) / 2;
+    for (const GemmPlan& plan : plans) {
+        const auto rows = static_cast<uint32_t>(RoundUp(plan.tile_m, kStrip));
+        const uint32_t piece = rows * plan.a_depth * plan.element_bytes;
+        const uint32_t pieces = std::min({plan.batches, kSlotBatches, room / piece});
+        buffers.a_slot_bytes = std::max(buffers.a_slot_bytes, piece * pieces);
+    }
+    if (weight_bytes + 2 * buffers.a_slot_bytes > arch::kUsableL1Bytes ||
         2 * buffers.l0c_slot_bytes > arch::kL0cBytes) {
         throw std::logic_error("the tiles of these GEMMs do not fit a core");
     }

@@ -100,7 +100,7 @@ void CheckGemm(const GemmPlan& gemm, const GemmBuffers& buffers) {
     const uint32_t rows = (gemm.tile_m + 15) / 16 * 16;
     CHECK(gemm.tile_n * gemm.tile_k * gemm.element_bytes <= buffers.b_slot_bytes);
     CHECK(rows * gemm.tile_k * gemm.element_bytes <= buffers.a_slot_bytes);
-    CHECK(rows * gemm.tile_n * 4 <= buffers.l0c_slot_bytes);
+    CHECK(rows * gemm.tile_n * 4 <= gemm.l0c_slots * buffers.l0c_slot_bytes);
     CHECK(gemm.tile_n * gemm.l0_k * gemm.element_bytes <= arch::kL0bBytes / 2);
     CHECK(rows * gemm.l0_k * gemm.element_bytes <= arch::kL0aBytes / 2);
     CHECK(buffers.b_slots * buffers.b_slot_bytes + 2 * buffers.a_slot_bytes <=

@@ -242,6 +242,16 @@ TEST(gemm_with_pieces_of_a) {
           kFp32Sums);
 }
 
+// Tiles of sums that take all of L0C, of more columns on some cores than on others.
+TEST(gemm_with_large_tiles) {
+    for (const uint32_t m : {65u, 128u, 150u}) {
+        CHECK(GemmError<Bf16>({m, 16 * 24 * 10 + 32, 16 * 64, 1, plan::WeightLayout::kOutIn},
+                              "Ascend910_9391") < kFp32Sums);
+        CHECK(GemmError<Bf16>({m, 16 * 20 * 9, 16 * 66, 1, plan::WeightLayout::kOutInNz},
+                              "Ascend910B3") < kFp32Sums);
+    }
+}
+
 // 132 strips of fused_qkv_a are 5.5 for each of 24 cores.
 TEST(depth_is_dealt_out_where_columns_do_not_go_round) {
     const auto shares = [](uint32_t m, uint32_t n, uint32_t cores, uint32_t most) {

@@ -81,7 +81,7 @@ TEST(tiles_fit_the_buffers_of_a_core) {
                 CHECK(rows * gemm.tile_k * 2 <= buffers.a_slot_bytes);
                 CHECK(rows * gemm.l0_k * 2 <= arch::kL0aBytes / 2);
                 CHECK(gemm.tile_n * gemm.l0_k * 2 <= arch::kL0bBytes / 2);
-                CHECK(rows * gemm.tile_n * 4 <= buffers.l0c_slot_bytes);
+                CHECK(rows * gemm.tile_n * 4 <= gemm.l0c_slots * buffers.l0c_slot_bytes);
                 CHECK(gemm.tile_n % 16 == 0 && gemm.tile_k % 16 == 0 && gemm.l0_k % 16 == 0 &&
                       gemm.l0_k > 0);
             }

@@ -201,6 +201,8 @@ CASES: tuple[SanitizeCase, ...] = (
         bias=True,
     ),
     _o_proj_case("o_proj", tokens=18),
+    # Sums of a tile take all of L0C.
+    _o_proj_case("o_proj, many tokens", tokens=150, heads=16, hidden=3456),
     _o_proj_case("o_proj bias", tokens=60, dtype=_FP16, bias=torch.float32, nz=True),
     _o_proj_case("o_proj without v-up, bias", tokens=3, v_up=False, bias=torch.bfloat16),
     # Rows in five parts, so that some cores finish the end of one and the start of the next.
