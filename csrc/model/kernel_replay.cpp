@@ -72,8 +72,7 @@ double KernelReplay::Run() {
             --transferring_;
             pipe.complete = transfer.end;
             pipe.ready = transfer.end;
-            Keep(static_cast<TracePipe>(transfer.tag % kPipes),
-                 {index, pipe.queue.front().first, transfer.start, transfer.end, transfer.counts});
+            KeepTransfer(index, transfer);
             pipe.queue.pop_front();
             Advance(index);
         }
@@ -203,7 +202,8 @@ bool KernelReplay::RunHead(uint32_t index, uint32_t pipe_index) {
             const double start = std::max(pipe.ready, issue);
             pipe.ready = start + Occupies(record);
             pipe.complete = std::max(pipe.complete, pipe.ready + Latency(record));
-            Keep(record.pipe, {index, number, start, pipe.ready, {}});
+            busy_[index][pipe_index] += pipe.ready - start;
+            Keep({index, number, start, pipe.ready, {}});
             Leave(pipe, start);
             pipe.queue.pop_front();
             return true;
@@ -233,6 +233,7 @@ void KernelReplay::StartTransfer(uint32_t index, uint32_t pipe_index, const Trac
     }
     const double dispatch = std::max(issue, pipe.next_load);
     const double from = dispatch + start_up * us_per_cycle_;
+    pipe.transfer_from = from;
     pipe.next_load = dispatch + constants_.mte2_issue_cycles * us_per_cycle_;
     const double time = std::max({from, pipe.ready, memory_.now()});
 
@@ -317,8 +318,20 @@ void KernelReplay::CrossSet(uint32_t index, const TraceRecord& record, double ti
     }
 }
 
-void KernelReplay::Keep(TracePipe pipe, const PipeInterval& interval) {
-    busy_[interval.core][static_cast<size_t>(pipe)] += interval.end - interval.start;
+// A transfer keeps its pipe from the next one while it flows, and for the interval between two
+// issues where that is longer. What a miss waits for does not: the next one's start-up and issue
+// pass meanwhile.
+void KernelReplay::KeepTransfer(uint32_t core, const FinishedTransfer& transfer) {
+    const uint32_t pipe_index = transfer.tag % kPipes;
+    Pipe& pipe = cores_[core].pipes[pipe_index];
+    const double taken = std::max(pipe.transfer_from, pipe.free);
+    pipe.free = std::max(taken + (transfer.end - transfer.start),
+                         pipe.transfer_from + constants_.mte2_issue_cycles * us_per_cycle_);
+    busy_[core][pipe_index] += pipe.free - taken;
+    Keep({core, pipe.queue.front().first, transfer.start, transfer.end, transfer.counts});
+}
+
+void KernelReplay::Keep(const PipeInterval& interval) {
     if (intervals != nullptr) intervals->push_back(interval);
 }
 

@@ -37,7 +37,8 @@ public:
     /// not pair up.
     double Run();
 
-    /// Us that each pipe of a core worked.
+    /// Us that each pipe of a core worked, or could take no other transfer because of the interval
+    /// between two issues.
     const std::vector<std::array<double, kPipes>>& busy() const { return busy_; }
     /// Set before Run: collects what the pipes did.
     std::vector<PipeInterval>* intervals = nullptr;
@@ -52,6 +53,8 @@ private:
         double ready = 0;     ///< next instruction can start
         double complete = 0;  ///< all earlier ones are done
         double next_load = 0;
+        double transfer_from = 0;  ///< of the one under way: its data could flow
+        double free = 0;           ///< of the transfers before it
         bool transferring = false;
     };
     struct Core {
@@ -73,7 +76,8 @@ private:
     double Occupies(const twin::TraceRecord& record) const;
     double Latency(const twin::TraceRecord& record) const;
     void CrossSet(uint32_t core, const twin::TraceRecord& record, double time);
-    void Keep(twin::TracePipe pipe, const PipeInterval& interval);
+    void KeepTransfer(uint32_t core, const FinishedTransfer& transfer);
+    void Keep(const PipeInterval& interval);
 
     const TraceFile& trace_;
     const arch::TimingConstants& constants_;

@@ -160,6 +160,28 @@ TEST(short_loads_are_bound_by_their_issue) {
     CHECK_NEAR(Run(loads, constants), (99 * 20 + 200 + 1.28) * 1e-3, kExact);
 }
 
+TEST(a_pipe_is_busy_while_it_can_take_no_other_load) {
+    auto constants = Constants();
+    constants.mte2_issue_cycles = 20.6;
+    constants.hbm_latency = 0.5;
+    const auto busy = [&](const std::vector<TraceRecord>& core) {
+        const auto times = Simulator(constants).Run(Kernel({core}));
+        return times.vector_busy[static_cast<size_t>(TracePipe::kMte2)];
+    };
+    constexpr uint32_t kLoads = 49152;
+    std::vector<TraceRecord> loads;
+    for (uint32_t i = 0; i < kLoads; ++i) loads.push_back(Load(uint64_t{i} * 128, 128));
+    CHECK_NEAR(busy(loads), kLoads * 20.6e-3, 1e-6);
+    // While its bytes flow where that takes longer: 100 cycles, and neither start-up nor latency.
+    CHECK_NEAR(busy({Load(0, 10000)}), 0.1, kExact);
+    CHECK_NEAR(busy({Load(0, 10000), Load(10240, 10000)}), 0.2, kExact);
+    // A short load is issued while the long one before it flows.
+    CHECK_NEAR(busy({Load(0, 10000), Load(10240, 100), Load(20480, 10000)}), 0.201, kExact);
+    // Alone it is not, nor after a barrier.
+    const auto barrier = Record(TraceOp::kBarrier, TracePipe::kMte2);
+    CHECK_NEAR(busy({Load(0, 10000), barrier, Load(10240, 100)}), 0.1 + 0.0206, kExact);
+}
+
 TEST(short_rows_cost_hbm_time) {
     auto constants = Constants();
     constants.cube_load_rate = 1e6;

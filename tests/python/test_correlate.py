@@ -243,6 +243,15 @@ def test_errors_are_those_of_the_points(tmp_path):
     assert exact["high_us"] == modelled("high")["us"] > times["us"]
 
 
+def test_what_mte2_worked_is_one_thing_for_copies_and_products(tmp_path):
+    """The pipe's busy time: 20.6 cycles for each load of 128 bytes."""
+    rows = [COPY | {"tile": "128B per instruction"}]
+    points = read_points(write_points(tmp_path / "points.csv", *rows)).points
+    (point,) = correlate(points).points
+    loads = 2 * points[0].kernel.m * points[0].kernel.n / 128 / 48
+    assert point["modelled_us"] == pytest.approx(loads * 20.6 / 1850)
+
+
 def test_a_chip_of_ones_own_replaces_constants(tmp_path):
     (point,) = read_points(write_points(tmp_path / "points.csv", GEMM)).points
     levels = {level: {"launch_us": 30.0} for level in ("low", "nominal", "high")}

@@ -10,6 +10,9 @@ from ascend_prefetch import _C
 
 METRICS = ("task", "aic_time", "mte2", "mac")
 
+# Metrics of one pipe, by the name that the model gives it.
+_PIPES = {"mte2": "mte2", "mac": "cube"}
+
 # 64 times a product of 1024^3 is modelled in seconds, this in minutes.
 _MOST_PRODUCTS = 2**42
 _MOST_LOADS = 2**25
@@ -81,8 +84,8 @@ class Point:
     Attributes:
         id: its name.
         kernel: what was measured.
-        metric: "task" and "aic_time" are the whole kernel, "mte2" and "mac" what that pipe worked;
-            a copy is nothing but its MTE2.
+        metric: "task" and "aic_time" are the whole kernel, "mte2" and "mac" what that pipe worked,
+            the mean of the kernel's cores.
         measured_us: what was measured.
         launch_included: whether that holds launch and start.
     """
@@ -95,17 +98,15 @@ class Point:
 
     def modelled_us(self, times: Mapping[str, Any]) -> float:
         """The point's metric out of what `_C.Timeline.run` says about its kernel."""
-        if self.metric == "mac":
-            return times["cube_busy"]["cube"]
-        if self.metric == "mte2" and self.kernel.copying is None:
-            return times["cube_busy"]["mte2"]
+        if self.metric in _PIPES:
+            cores = "vector_busy" if self.kernel.name == "copy_gm_ub" else "cube_busy"
+            return times[cores][_PIPES[self.metric]]
         return times["us"] if self.launch_included else times["end"] - times["start"]
 
     @property
     def holds_launch(self) -> bool:
         """Whether the modelled time has the launch in it."""
-        pipe = self.metric == "mac" or (self.metric == "mte2" and self.kernel.copying is None)
-        return self.launch_included and not pipe
+        return self.launch_included and self.metric not in _PIPES
 
 
 def _limit(what: str, count: int, most: int) -> None:
