@@ -5,7 +5,15 @@ import json
 import pytest
 
 from ascend_prefetch import _C
-from ascend_prefetch.bench.layer import FORMS, Layer, LayerConfig, attention_readers, model_layer
+from ascend_prefetch.bench.layer import (
+    FORMS,
+    Layer,
+    LayerConfig,
+    TwoLayerOps,
+    attention_readers,
+    model_layer,
+)
+from ascend_prefetch.bench.layer_ops import LayerOps
 from ascend_prefetch.cli import main
 from ascend_prefetch.models import get_model
 from ascend_prefetch.timing import LEVELS
@@ -54,7 +62,7 @@ def test_floor_is_every_byte_once():
     config = LayerConfig("deepseek-v3", tp=16, batch=16, kv_len=4096, moe_bytes=428 * MEGABYTE)
     weights = 2 * (7168 * (1536 + 576) + 8 * 192 * 1536 + 2 * 8 * 128 * 512 + 7168 * 8 * 128)
     cache = 16 * 4096 * 1152
-    floor = Layer(config, 0).floor_bytes
+    floor = Layer(config, 0, LayerOps(config.bench())).floor_bytes
     assert 0 < floor - (weights + cache + 428 * MEGABYTE) < 300_000  # activations, tables, norms
     result = model_layer(config)["modelled_us"]
     assert result["floor"]["nominal"] == pytest.approx(floor / 1.49e6)
@@ -122,3 +130,15 @@ def test_contradictions():
         pieces(5, 6, [])
     with pytest.raises(ValueError, match="window 'a': expected 0 or more us, got -1.0"):
         pieces(5, 0, [("a", -1.0, 0)])
+
+
+def test_ops_can_be_shared():
+    shared = TwoLayerOps(LayerConfig("deepseek-v2-lite", batch=2).bench())
+    for kv_len in (16, 300):
+        config = LayerConfig("deepseek-v2-lite", batch=2, kv_len=kv_len)
+        once, again = (model_layer(config, shared) for _ in range(2))
+        assert once == again
+        assert model_layer(config) == once
+    other = LayerConfig("deepseek-v2-lite", batch=3)
+    with pytest.raises(ValueError, match="layer_ops: expected those of BenchConfig.*tokens=3"):
+        model_layer(other, shared)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import statistics
 import time
@@ -14,10 +15,11 @@ from typing import Any, NamedTuple
 import torch
 
 from ascend_prefetch import _C, reference, twin
-from ascend_prefetch.bench.modelled import Modelled, model_op, model_warming
+from ascend_prefetch.bench.modelled import Modelled, model_op, model_warming, op_forms
 from ascend_prefetch.linear import Linear, stored_weight
 from ascend_prefetch.models import QUANTS, ModelDimensions, get_model
 from ascend_prefetch.timing import LEVELS, TimedChip, find_timed_chip
+from ascend_prefetch.timing.sequence import dry_kernels
 from ascend_prefetch.twin import PrefetchBytes
 
 DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
@@ -132,7 +134,10 @@ def run_case(op: str, config: BenchConfig, case: BenchCase) -> BenchResult:
             "ratio": wall_s / torch_wall_s,
             "peak_rss_mb": peak_rss_mb(),
         },
-        "modelled_us": {"floor": floor_us(case, config.tokens, chip), **modelled.us},
+        "modelled_us": {
+            "floor": floor_us(case.floor_bytes, case.products, config.tokens, chip),
+            **modelled.us,
+        },
         "bytes": {
             "floor": case.floor_bytes,
             "hbm_read": modelled.hbm_read,
@@ -217,7 +222,9 @@ def poisoned_empty() -> Iterator[None]:
         torch.utils.deterministic.fill_uninitialized_memory = filled
 
 
-def floor_us(case: BenchCase, tokens: int, chip: TimedChip) -> dict[str, float] | None:
+def floor_us(
+    floor_bytes: int, products: Sequence[Linear], tokens: int, chip: TimedChip
+) -> dict[str, float] | None:
     """Modelled lower bound: the bytes that must move at the best HBM read rate of the chip, or the
     products at the cubes' peak rate, whichever takes longer.
 
@@ -225,9 +232,9 @@ def floor_us(case: BenchCase, tokens: int, chip: TimedChip) -> dict[str, float] 
     """
     if not chip.modelled:
         return None
-    memory_us = case.floor_bytes / chip.timeline("low").hbm_rate
+    memory_us = floor_bytes / chip.timeline("low").hbm_rate
     # int8 products take half a slot.
-    slots = sum(stored_weight(layer).nbytes / 2 for layer in case.products)
+    slots = sum(stored_weight(layer).nbytes / 2 for layer in products)
     info = twin.find_chip(chip.soc)
     rate = info["aic_count"] * _C.constants()["cube_macs"]["value"] * info["clock_mhz"]
     us = max(memory_us, tokens * slots / rate)
@@ -239,4 +246,5 @@ def _model(case: BenchCase, chip: TimedChip, config: BenchConfig) -> Modelled:
         return Modelled(dict.fromkeys(MODELLED_KEYS[1:]), None, None)
     if not case.products:
         return model_warming(case.run, case.prefetched, chip, config.launch_us)
-    return model_op(case.run, chip, config.launch_us)
+    forms = op_forms(functools.partial(dry_kernels, case.run))
+    return model_op(forms, chip, config.launch_us)

@@ -15,29 +15,16 @@ from typing import Any, NamedTuple
 
 import torch
 
-from ascend_prefetch import _C, ops, twin
-from ascend_prefetch.bench import prolog
-from ascend_prefetch.bench.common import DTYPES, BenchConfig, checked_dimensions
+from ascend_prefetch import _C, twin
+from ascend_prefetch.bench.common import BenchConfig
 from ascend_prefetch.bench.inputs import total_bytes
+from ascend_prefetch.bench.layer_ops import LayerOps
 from ascend_prefetch.bench.modelled import Times, timeline
-from ascend_prefetch.bench.o_proj import o_proj_arguments
-from ascend_prefetch.bench.placeholders import (
-    placeholder_indexer_weights,
-    placeholder_mla_weights,
-)
-from ascend_prefetch.bench.sfa_prolog import indexer_bytes, sfa_arguments
 from ascend_prefetch.bench.upstream import upstream_cmo
 from ascend_prefetch.linear import stored_weight
 from ascend_prefetch.models import ModelDimensions
 from ascend_prefetch.timing import LEVELS, TimedChip, find_timed_chip
-from ascend_prefetch.timing.sequence import (
-    CmoPrefetch,
-    Kernel,
-    Reader,
-    Step,
-    dry_kernels,
-    replay,
-)
+from ascend_prefetch.timing.sequence import CmoPrefetch, Kernel, Reader, Step, replay
 
 FORMS = (
     "none",
@@ -96,52 +83,39 @@ class LayerConfig:
 
 
 class Layer:
-    """A layer's ops over tensors without data.
+    """One of several layers in a row.
 
     Attributes:
-        prolog: calls mla_prolog or sfa_prolog; takes what replaces prefetch options.
-        o_proj: likewise.
-        readers: attention kernels between the two, and experts after them.
+        ops: its prolog and o_proj.
+        attention: attention kernels between the two.
+        experts: readers after them.
+        floor_bytes: bytes that HBM has to deliver, each once. What attention writes stays in L2.
     """
 
-    def __init__(self, config: LayerConfig, number: int) -> None:
-        bench = config.bench()
-        self.dims = checked_dimensions(bench)
-        self.weights = placeholder_mla_weights(bench, self.dims)
-        self._inputs = prolog.prolog_inputs(bench, self.dims)
-        self._o_proj_arguments = o_proj_arguments(self.weights)
-        heads = self.dims.heads_per_rank(config.tp)
-        self._attn_output = torch.empty(
-            (config.batch, heads, self.dims.kv_lora_rank), dtype=DTYPES[config.dtype]
-        )
-        self.floor_bytes = prolog.floor_bytes(self.weights, self._inputs)
-        self.floor_bytes += total_bytes([self.weights.w_uv, self.weights.o_proj])
-        if self.dims.indexer is None:
-            self._prolog = ops.mla_prolog
-            self._prolog_arguments = prolog.op_arguments(self.weights, self._inputs, self.dims)
-        else:
-            indexer = placeholder_indexer_weights(bench, self.dims)
-            cache = prolog.paged_cache(bench, self._inputs.slot_mapping, self.dims.indexer.head_dim)
-            self._prolog = ops.sfa_prolog
-            self._prolog_arguments = sfa_arguments(
-                self.weights, indexer, self._inputs, cache, self.dims
-            )
-            self.floor_bytes += indexer_bytes(indexer)
-        self.attention = attention_readers(config, self.dims, number)
+    def __init__(self, config: LayerConfig, number: int, layer_ops: LayerOps) -> None:
+        self.ops = layer_ops
+        self.attention = attention_readers(config, layer_ops.dims, number)
         self.experts = []
         if config.moe_bytes:
             address = _EXPERT_ADDRESS + number * _LAYER_STRIDE
             self.experts = [Reader("experts", address, config.moe_bytes)]
+        weights = layer_ops.weights
+        self.floor_bytes = layer_ops.prolog.floor_bytes
+        self.floor_bytes += total_bytes([weights.w_uv, weights.o_proj])
         self.floor_bytes += sum(reader.nbytes for reader in self.attention + self.experts)
 
-    def prolog(self, **options: Any) -> None:
-        """Calls mla_prolog or sfa_prolog; the layer's o_proj weight is what it may prefetch."""
-        self._prolog(**{**self._prolog_arguments, **options})
 
-    def o_proj(self, next_qkv_a: torch.Tensor, **options: Any) -> None:
-        """Calls o_proj, which may prefetch the next layer's qkv_a."""
-        arguments = {**self._o_proj_arguments, "prefetch": [next_qkv_a]}
-        ops.o_proj(self._attn_output, **{**arguments, **options})
+class TwoLayerOps:
+    """The ops of two layers in a row, which several configurations of a layer can share.
+
+    Attributes:
+        first, second: the second one's qkv_a may be prefetched by the first.
+    """
+
+    def __init__(self, config: BenchConfig) -> None:
+        """Raises ValueError for a configuration that makes no sense."""
+        self.second = LayerOps(config)
+        self.first = LayerOps(config, stored_weight(self.second.weights.qkv_a))
 
 
 def attention_readers(config: LayerConfig, dims: ModelDimensions, number: int) -> list[Reader]:
@@ -161,16 +135,24 @@ def attention_readers(config: LayerConfig, dims: ModelDimensions, number: int) -
     ]
 
 
-def model_layer(config: LayerConfig) -> dict[str, Any]:
+def model_layer(config: LayerConfig, layer_ops: TwoLayerOps | None = None) -> dict[str, Any]:
     """Models a layer in all forms; keys as in the command-line contract.
+
+    Args:
+        config: the layer.
+        layer_ops: made for config.bench(); of its own without.
 
     Raises:
         ValueError: a configuration that makes no sense, or a chip that is not modelled.
     """
+    if layer_ops is not None and layer_ops.first.config != config.bench():
+        raise ValueError(
+            f"layer_ops: expected those of {config.bench()}, got those of {layer_ops.first.config}"
+        )
     chip = find_timed_chip(config.soc)
     chip.timeline("nominal")  # refuses chips without a published HBM rate
     with twin.chip(chip.soc):
-        forms = LayerForms(config, chip)
+        forms = LayerForms(config, chip, layer_ops or TwoLayerOps(config.bench()))
         steps = {
             name: getattr(forms, name)()
             for name in FORMS
@@ -232,12 +214,11 @@ class Decision(NamedTuple):
 class LayerForms:
     """Two layers in a row, in every form: a method for each of FORMS."""
 
-    def __init__(self, config: LayerConfig, chip: TimedChip) -> None:
+    def __init__(self, config: LayerConfig, chip: TimedChip, layer_ops: TwoLayerOps) -> None:
         self.config = config
         self.chip = chip
-        self.first, self.second = Layer(config, 0), Layer(config, 1)
-        # A third layer's, which the second one may prefetch.
-        self._third_qkv_a = torch.empty_like(stored_weight(self.first.weights.qkv_a))
+        self.first = Layer(config, 0, layer_ops.first)
+        self.second = Layer(config, 1, layer_ops.second)
         self.decisions: list[Decision] = []
 
     def none(self) -> TwoLayers:
@@ -271,42 +252,33 @@ class LayerForms:
 
     def _separate(self, cmo: Callable[[list[Kernel]], list[Step]]) -> TwoLayers:
         def steps(layer: Layer) -> list[Step]:
-            prolog_kernels = dry_kernels(layer.prolog, separate=True)
-            o_proj_kernels = dry_kernels(lambda: layer.o_proj(self._third_qkv_a), separate=True)
             return [
-                *cmo(prolog_kernels),
+                *cmo(layer.ops.prolog.kernels(separate=True)),
                 *layer.attention,
-                *cmo(o_proj_kernels),
+                *cmo(layer.ops.o_proj.kernels(separate=True)),
                 *layer.experts,
             ]
 
         return steps(self.first), steps(self.second)
 
     def _fused(self, in_kernel: bool, sdma: bool) -> TwoLayers:
-        second_qkv_a = stored_weight(self.second.weights.qkv_a)
         return (
-            self._fused_layer(self.first, second_qkv_a, in_kernel, sdma, decisions=None),
-            self._fused_layer(
-                self.second, self._third_qkv_a, in_kernel, sdma, decisions=self.decisions
-            ),
+            self._fused_layer(self.first, in_kernel, sdma, decisions=None),
+            self._fused_layer(self.second, in_kernel, sdma, decisions=self.decisions),
         )
 
     def _fused_layer(
-        self,
-        layer: Layer,
-        next_qkv_a: torch.Tensor,
-        in_kernel: bool,
-        sdma: bool,
-        decisions: list[Decision] | None,
+        self, layer: Layer, in_kernel: bool, sdma: bool, decisions: list[Decision] | None
     ) -> list[Step]:
-        o_proj_weight = stored_weight(layer.weights.o_proj)
+        o_proj_weight = stored_weight(layer.ops.weights.o_proj)
+        next_qkv_a = layer.ops.next_qkv_a
         attention_bytes = sum(reader.nbytes for reader in layer.attention)
         expert_bytes = sum(reader.nbytes for reader in layer.experts)
 
         def options(passing: int) -> dict[str, Any]:
             return {} if in_kernel else {"prefetch_bytes": 0}
 
-        (prolog_kernel,) = dry_kernels(lambda: layer.prolog(**options(attention_bytes)))
+        (prolog_kernel,) = layer.ops.prolog.kernels(**options(attention_bytes))
         before_o_proj = _Windows(o_proj_weight, "o_proj", prolog_kernel)
         steps: list[Step] = [prolog_kernel]
         passing = attention_bytes
@@ -319,7 +291,7 @@ class LayerForms:
             steps += [*prefetches, reader]
         steps += cmo[-1]
 
-        (o_proj_kernel,) = dry_kernels(lambda: layer.o_proj(next_qkv_a, **options(expert_bytes)))
+        (o_proj_kernel,) = layer.ops.o_proj.kernels(**options(expert_bytes))
         steps.append(o_proj_kernel)
         before_qkv_a = _Windows(next_qkv_a, "qkv_a", o_proj_kernel)
         passing = expert_bytes

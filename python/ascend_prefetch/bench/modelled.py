@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from ascend_prefetch.bench.upstream import upstream_cmo
 from ascend_prefetch.timing import LEVELS, TimedChip
-from ascend_prefetch.timing.sequence import Step, dry_kernels, find_tensor, replay
+from ascend_prefetch.timing.sequence import Kernel, Step, dry_kernels, find_tensor, replay
 
 Times = dict[str, float]
 """us at low, nominal and high."""
@@ -28,26 +28,35 @@ class Modelled(NamedTuple):
     l2_hit: int | None
 
 
-def model_op(
-    run: Callable[..., object], chip: TimedChip, launch_us: float | None = None
-) -> Modelled:
-    """Models a call of a fused op in the forms that are compared.
+OpForms = Mapping[str, Sequence[Step]]
+"""What is launched, by the keys of the command-line contract."""
+
+
+def op_forms(kernels: Callable[..., list[Kernel]]) -> OpForms:
+    """The forms of a fused op that are compared.
 
     Args:
-        run: calls the op; takes prefetch options.
-        chip: of the model; the twin must play it.
-        launch_us: replaces the model's launch and start cost at all levels.
+        kernels: what a call launches, dry; takes `separate` and prefetch options.
     """
-    fused = dry_kernels(run)
-    separate = dry_kernels(run, separate=True)
-    forms: dict[str, Sequence[Step]] = {
-        "fused": fused,
-        "fused_no_prefetch": dry_kernels(lambda: run(prefetch_bytes=0)),
+    separate = kernels(separate=True)
+    return {
+        "fused": kernels(),
+        "fused_no_prefetch": kernels(prefetch_bytes=0),
         "separate": separate,
         "separate_cmo": upstream_cmo(separate),
     }
+
+
+def model_op(forms: OpForms, chip: TimedChip, launch_us: float | None = None) -> Modelled:
+    """Models the forms of an op.
+
+    Args:
+        forms: of op_forms.
+        chip: of the model.
+        launch_us: replaces the model's launch and start cost at all levels.
+    """
     us = {name: times_of(steps, chip, launch_us) for name, steps in forms.items()}
-    counted = replay(timeline(chip, "nominal", launch_us), fused)[0]["bytes"]
+    counted = replay(timeline(chip, "nominal", launch_us), forms["fused"])[0]["bytes"]
     return Modelled(us, counted["hbm_read"], counted["l2_hit"])
 
 
@@ -62,7 +71,8 @@ def model_warming(
     Args:
         run: calls the op.
         names: the tensors that it warms.
-        chip, launch_us: as for model_op.
+        chip: of the model; the twin must play it.
+        launch_us: as for model_op.
     """
     kernels = dry_kernels(run)
     (kernel,) = kernels

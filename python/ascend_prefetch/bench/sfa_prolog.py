@@ -27,7 +27,7 @@ from ascend_prefetch.bench.inputs import (
     pack_mla_weights,
     total_bytes,
 )
-from ascend_prefetch.linear import quant_arguments, stored_weight
+from ascend_prefetch.linear import Linear, quant_arguments, stored_weight
 from ascend_prefetch.models import IndexerWeights, MlaWeights, ModelDimensions
 
 # vllm 0.23, model_executor/models/deepseek_v2.py: not the model's rms_norm_eps.
@@ -102,11 +102,7 @@ def sfa_prolog_case(config: BenchConfig) -> BenchCase:
         floor_bytes=prolog.floor_bytes(weights, inputs) + indexer_bytes(indexer),
         products=(
             *prolog.products(weights),
-            *(
-                layer
-                for layer in (indexer.wq_b, indexer.wk, indexer.weights_proj)
-                if layer is not None
-            ),
+            *indexer_products(indexer),
         ),
     )
 
@@ -145,6 +141,12 @@ def _indexer_arguments(weights: IndexerWeights) -> dict[str, torch.Tensor | None
         "indexer_k_norm_bias": weights.k_norm_bias,
         "indexer_weights_proj": weights.weights_proj,
     }
+
+
+def indexer_products(weights: IndexerWeights) -> tuple[Linear, ...]:
+    """The indexer's weights that the cube multiplies by."""
+    found = (weights.wq_b, weights.wk, weights.weights_proj)
+    return tuple(layer for layer in found if layer is not None)
 
 
 def indexer_bytes(weights: IndexerWeights) -> int:

@@ -12,12 +12,24 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from . import bench, calibrate, collect_env, correlate, info, layer, mutate, sanitize, timeline
+from . import (
+    bench,
+    calibrate,
+    collect_env,
+    correlate,
+    info,
+    layer,
+    mutate,
+    sanitize,
+    sweep,
+    timeline,
+)
 
 VERBS = (
     info.VERB,
     bench.VERB,
     layer.VERB,
+    sweep.VERB,
     timeline.VERB,
     correlate.VERB,
     calibrate.VERB,

@@ -97,7 +97,7 @@ def _model(options: argparse.Namespace, config: BenchConfig, chip: TimedChip) ->
         raise ValueError(f"no-prefetch: nothing is left of {options.op}")
     prefetch = {"prefetch_bytes": 0} if options.no_prefetch else {}
     with twin.chip(chip.soc):
-        kernels = dry_kernels(lambda: case.run(**prefetch), options.separate)
+        kernels = dry_kernels(case.run, options.separate, **prefetch)
     return model_timeline(model, [kernel.trace for kernel in kernels], case.prefetched)
 
 

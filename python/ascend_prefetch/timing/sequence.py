@@ -61,19 +61,20 @@ class CmoPrefetch:
 Step = Kernel | Reader | CmoPrefetch
 
 
-def dry_kernels(run: Callable[[], object], separate: bool = False) -> list[Kernel]:
+def dry_kernels(run: Callable[..., object], separate: bool = False, **options: Any) -> list[Kernel]:
     """The kernels that a call launches, from a dry run of the twin.
 
     Args:
         run: the call, of ops on CPU tensors.
         separate: ops run as separate kernels.
+        options: of the call.
     """
     with twin.dry(), twin.tracing() as traces:
         if separate:
             with twin.separate_kernels():
-                run()
+                run(**options)
         else:
-            run()
+            run(**options)
     return [Kernel(trace) for trace in traces]
 
 
