@@ -24,7 +24,7 @@ ASAN := build-asan
 
 override export CMAKE_ARGS := -DASCEND_PREFETCH_WERROR=$(WERROR) $(CMAKE_ARGS)
 
-.PHONY: build run bench test test-asan lint format clean distclean extension
+.PHONY: build run bench docs-results test test-asan lint format clean distclean extension
 
 build: extension
 	$(BIN)/cmake --build build
@@ -37,6 +37,11 @@ bench: extension
 	$(BENCH) --model deepseek-v3 --tp 1 --tokens 16 --weights nz
 	$(BENCH) --model deepseek-v3 --tp 16 --tokens 1
 	$(BENCH) --model kimi-k2 --tp 1 --tokens 16
+
+# The page of modelled results and the sweep that it sums up: about a quarter of an hour.
+docs-results: $(VENV)/.installed-test extension
+	$(BIN)/python -m ascend_prefetch sweep --out docs/sweep.csv --plot docs/sweep.png
+	$(BIN)/python -m ascend_prefetch results --out docs/results.md --sweep docs/sweep.csv
 
 test: lint build
 	$(BIN)/python -m pytest
