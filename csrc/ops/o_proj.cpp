@@ -140,6 +140,7 @@ OProjPlan MakePlan(const Arguments& args, const Dimensions& dims, const arch::Ch
     problem.prefetch = RequestOf(args.prefetch);
     try {
         PlanLogger logger(kOp);
+        if (logger.report() == nullptr) return plan::CachedPlanOProj(problem, chip);
         return plan::PlanOProj(problem, chip, logger.report());
     } catch (const std::invalid_argument& error) {
         TORCH_CHECK_VALUE(false, "ascend_prefetch::", kOp, ": ", error.what());

@@ -307,7 +307,9 @@ PrologPlan MakePlan(const char* op, const PrologArguments& args, const Dimension
                     const arch::Chip& chip) {
     try {
         PlanLogger logger(op);
-        return plan::PlanProlog(MakeProblem(args, dims), chip, logger.report());
+        const plan::PrologProblem problem = MakeProblem(args, dims);
+        if (logger.report() == nullptr) return plan::CachedPlanProlog(problem, chip);
+        return plan::PlanProlog(problem, chip, logger.report());
     } catch (const std::invalid_argument& error) {
         TORCH_CHECK_VALUE(false, "ascend_prefetch::", op, ": ", error.what());
     }

@@ -5,6 +5,7 @@
 #include <string>
 
 #include "arch/chip.h"
+#include "plan/plan_cache.h"
 #include "plan/plan_gemm.h"
 
 namespace plan {
@@ -17,6 +18,11 @@ struct LinearFormat {
     bool quantised() const { return scale_bytes > 0; }
     bool dynamic() const { return quantised() && !has_input_scale; }
 };
+
+/// Every field of a format.
+inline void AddToKey(PlanKey& key, const LinearFormat& format) {
+    key.Add(format.layout, format.scale_bytes, format.has_input_scale);
+}
 
 /// A 16-bit weight.
 inline LinearFormat Plain(WeightLayout layout) { return {layout, 0, false}; }

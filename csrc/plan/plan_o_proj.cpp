@@ -103,4 +103,15 @@ OProjPlan PlanOProj(const OProjProblem& problem, const arch::Chip& chip, PlanRep
     return plan;
 }
 
+OProjPlan CachedPlanOProj(const OProjProblem& problem, const arch::Chip& chip) {
+    static PlanCache<OProjPlan> cache;
+    const OProjProblem& p = problem;
+    PlanKey key;
+    key.Add(&chip - arch::Chips().data(), p.tokens, p.heads, p.kv_lora_rank, p.value_columns,
+            p.hidden_size, p.has_bias, p.bias_float, p.w_uv);
+    AddToKey(key, p.o_proj);
+    AddToKey(key, p.prefetch);
+    return cache.Find(key, [&] { return PlanOProj(problem, chip); });
+}
+
 }  // namespace plan

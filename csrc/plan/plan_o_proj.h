@@ -28,4 +28,7 @@ struct OProjProblem {
 OProjPlan PlanOProj(const OProjProblem& problem, const arch::Chip& chip,
                     PlanReport* report = nullptr);
 
+/// The same without a report, kept from an earlier call with the same problem where there was one.
+OProjPlan CachedPlanOProj(const OProjProblem& problem, const arch::Chip& chip);
+
 }  // namespace plan

@@ -21,6 +21,10 @@ constexpr uint32_t kRopeHeads = 16;
 // Elements of a step that handles whole heads: as wide as the latents of the known models.
 constexpr uint32_t kStepElements = 2048;
 
+void AddToKey(PlanKey& key, const CachePlan& cache) {
+    key.Add(cache.block_stride, cache.block_size, cache.row_stride, cache.nz);
+}
+
 void RequireRank(const std::string& quantity, uint32_t rank, uint32_t most) {
     Require(rank > 0 && rank % kLanes == 0 && rank <= most, quantity,
             "a multiple of 64 up to " + std::to_string(most), rank);
@@ -247,6 +251,22 @@ PrologPlan PlanProlog(const PrologProblem& problem, const arch::Chip& chip, Plan
     }
     PlanWindows(plan, problem, chip, arch::kUsableUbBytes - ub_bytes, report);
     return plan;
+}
+
+PrologPlan CachedPlanProlog(const PrologProblem& problem, const arch::Chip& chip) {
+    static PlanCache<PrologPlan> cache;
+    const PrologProblem& p = problem;
+    PlanKey key;
+    key.Add(&chip - arch::Chips().data(), p.tokens, p.hidden_size, p.heads, p.q_lora_rank,
+            p.kv_lora_rank, p.nope_dim, p.rope_dim, p.eps, p.rope_interleaved, p.rope_table_float,
+            p.slots_int64, p.quantize_q_nope, p.kv_cache_int8, p.w_uk);
+    for (const CachePlan& rows : {p.kv_cache, p.rope_cache, p.indexer.cache}) AddToKey(key, rows);
+    for (const LinearFormat& format : {p.qkv_a, p.q_b, p.indexer.wq_b}) AddToKey(key, format);
+    const IndexerProblem& i = p.indexer;
+    key.Add(i.heads, i.head_dim, i.eps, i.rope_interleaved, i.norm_float, i.fused, i.wk,
+            i.weights_proj);
+    AddToKey(key, p.prefetch);
+    return cache.Find(key, [&] { return PlanProlog(problem, chip); });
 }
 
 }  // namespace plan

@@ -62,4 +62,7 @@ constexpr uint32_t kRopeDim = 64;
 PrologPlan PlanProlog(const PrologProblem& problem, const arch::Chip& chip,
                       PlanReport* report = nullptr);
 
+/// The same without a report, kept from an earlier call with the same problem where there was one.
+PrologPlan CachedPlanProlog(const PrologProblem& problem, const arch::Chip& chip);
+
 }  // namespace plan

@@ -34,6 +34,14 @@ void CheckRegionCount(size_t regions) {
     }
 }
 
+void AddToKey(PlanKey& key, const PrefetchRequest& request) {
+    key.Add(request.regions.size());
+    for (const PrefetchRegion& region : request.regions) key.Add(region.address, region.bytes);
+    key.Add(request.passing_bytes.size());
+    for (const uint64_t passing : request.passing_bytes) key.Add(passing);
+    key.Add(request.bytes.has_value(), request.bytes.value_or(0));
+}
+
 uint64_t UsableL2Bytes(const arch::Chip& chip) {
     return static_cast<uint64_t>(arch::kUsableL2.value * (uint64_t{chip.l2_mib} << 20));
 }

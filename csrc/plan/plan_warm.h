@@ -9,6 +9,7 @@
 #include "arch/chip.h"
 #include "arch/timing_constants.h"
 #include "plan/gemm_plan.h"
+#include "plan/plan_cache.h"
 #include "plan/warm_plan.h"
 
 namespace plan {
@@ -26,6 +27,9 @@ struct PrefetchRequest {
     std::vector<uint64_t> passing_bytes;
     std::optional<uint64_t> bytes;  ///< budget of the whole op; without it the planner decides
 };
+
+/// Every field of a request.
+void AddToKey(PlanKey& key, const PrefetchRequest& request);
 
 /// What the planner decided about a weight in a window, and why.
 struct PrefetchDecision {

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from ascend_prefetch import ops
+from ascend_prefetch import ops, planning
 from ascend_prefetch.bench import prolog
 from ascend_prefetch.bench.common import DTYPES, BenchConfig, checked_dimensions, floor_us
 from ascend_prefetch.bench.inputs import total_bytes
@@ -56,6 +56,11 @@ class DryOp:
         if key not in self._kernels:
             self._kernels[key] = dry_kernels(self._run, separate, **options)
         return self._kernels[key]
+
+    def plan(self, **options: Any) -> planning.Plan:
+        """What the planner decides for a call; the twin must play the chip."""
+        (plan,) = planning.explain(lambda: self._run(**options))
+        return plan
 
 
 class LayerOps:

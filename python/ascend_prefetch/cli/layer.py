@@ -8,6 +8,7 @@ from typing import Any
 from ascend_prefetch.bench.common import DTYPES, LAYOUTS
 from ascend_prefetch.bench.layer import LayerConfig, model_layer
 from ascend_prefetch.models import MODELS, QUANTS
+from ascend_prefetch.planning import Decision
 
 from .common import Verb, microseconds, positive
 
@@ -81,12 +82,15 @@ def _show(result: dict[str, Any]) -> None:
             + (f" {gain['nominal']:6.1f} %" if gain else " " * 9)
             + f"  {text}"
         )
+    for name, gain in result["prefetch"].items():
+        saved = gain["saved_us"]
+        print(
+            f"  {name} brings {gain['bytes'] / 1e6:.2f} MB in {gain['idle_us']:.1f} us of idle HBM "
+            f"and saves {saved['nominal']:.1f} us ({saved['low']:.1f} to {saved['high']:.1f})"
+        )
     print("  plan:")
     for decision in result["plan"]:
-        print(
-            f"    {decision['weight']:7}{decision['engine']:5}{decision['window']:24}"
-            f"{decision['bytes'] / 1e6:6.2f} MB  {decision['reason']}"
-        )
+        print(f"    {Decision(**decision)}")
 
 
 VERB = Verb(
