@@ -197,7 +197,8 @@ def _where(row: Results) -> str:
 def _levels(times: Times | None, digits: int = 1) -> str:
     if times is None:
         return "-"
-    return " / ".join(f"{times[level]:.{digits}f}" for level in LEVELS)
+    # Adding 0 turns -0.0 into 0.0.
+    return " / ".join(f"{round(times[level], digits) + 0:.{digits}f}" for level in LEVELS)
 
 
 def _over(above: Times, below: Times) -> str:

@@ -83,5 +83,5 @@ VERB = Verb(
     _add_arguments,
     description="Models what the results page shows - the published points, single ops and layers "
     "- and sums up a sweep, into one page of Markdown that says how to make it again. Takes about "
-    "five minutes. Everything in it is modelled, nothing was measured.",
+    "two minutes. Everything in it is modelled, nothing was measured.",
 )

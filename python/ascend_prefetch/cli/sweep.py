@@ -121,7 +121,7 @@ VERB = Verb(
     _add_arguments,
     description="Models prolog, o_proj and a layer in all forms over every model, tensor-parallel "
     "degree, batch and cache length, and a few on every other chip that the model knows: a CSV "
-    "with a row each, times in us at low, nominal and high constants, which takes about ten "
-    "minutes. Each option replaces an axis; what makes no sense is left out. Everything is "
-    "modelled, nothing was measured.",
+    "with a row each, times in us at low, nominal and high constants, which takes about twelve "
+    "minutes on two cores. Each option replaces an axis; what makes no sense is left out. "
+    "Everything is modelled, nothing was measured.",
 )
