@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdlib>
+#include <cstring>
 #include <functional>
 #include <random>
 #include <stdexcept>
@@ -197,7 +198,13 @@ TEST(prologs_of_any_shape_are_refused_or_fit) {
             &problem.rope_dim,    &problem.indexer.heads, &problem.indexer.head_dim};
         if (Coin(random)) *quantities[random() % std::size(quantities)] = Any(random);
         PrologPlan plan{};
-        if (!Planned([&] { plan = plan::PlanProlog(problem, AnyChip(random)); })) return;
+        const arch::Chip& chip = AnyChip(random);
+        if (!Planned([&] { plan = plan::PlanProlog(problem, chip); })) return;
+        // The same plan as a cached one, the first time and later.
+        for (int i = 0; i < 2; ++i) {
+            const PrologPlan cached = plan::CachedPlanProlog(problem, chip);
+            CHECK(std::memcmp(&cached, &plan, sizeof(plan)) == 0);
+        }
         CheckGemm(plan.qkv_a, plan.buffers);
         CheckGemm(plan.q_b, plan.buffers);
         CheckGemm(plan.absorb, plan.buffers);
@@ -225,7 +232,12 @@ TEST(output_projections_of_any_shape_are_refused_or_fit) {
                                         &problem.value_columns, &problem.hidden_size};
         if (Coin(random)) *quantities[random() % std::size(quantities)] = Any(random);
         OProjPlan plan{};
-        if (!Planned([&] { plan = plan::PlanOProj(problem, AnyChip(random)); })) return;
+        const arch::Chip& chip = AnyChip(random);
+        if (!Planned([&] { plan = plan::PlanOProj(problem, chip); })) return;
+        for (int i = 0; i < 2; ++i) {
+            const OProjPlan cached = plan::CachedPlanOProj(problem, chip);
+            CHECK(std::memcmp(&cached, &plan, sizeof(plan)) == 0);
+        }
         if (plan.has_v_up != 0) CheckGemm(plan.v_up, plan.buffers);
         CheckGemm(plan.o_proj, plan.buffers);
         CHECK(uint64_t{plan.warm.pad_slots} * plan.warm.chunk_bytes <= arch::kUsableUbBytes);
