@@ -41,7 +41,7 @@ class Mutant(NamedTuple):
         after: "file:line" of the instruction before it where it is first reached, or "start".
         verdict: the code of the error by which it was found; "value" if only results changed;
             "prefetch" if only what a prefetch is good for changed, by the order in the trace;
-            "documented" if nothing changed and a document asks for the call all the same;
+            "documented" if nothing changed and the call is needed all the same (DOCUMENTED);
             "redundant" if nothing changed and all that the call could do is order: everything is
             ordered without it by a row of csrc/twin/include/twin/ordering.h, as far as the twin
             sees; "survived" if nothing changed.
