@@ -22,8 +22,8 @@ struct GmTensor {
     void* data = nullptr;
     size_t bytes = 0;
     bool writable = false;
-    bool present = true;      ///< false: an address without memory behind it, for dry launches
     bool initialised = true;  ///< false: reading a byte before the kernel writes it is a mistake
+    bool present = true;      ///< false: an address without memory behind it, for dry launches
 };
 
 /// A finished trace; see trace_format.h for the records.
