@@ -19,8 +19,8 @@ constexpr double kRepeatBytes = 256;
 constexpr double kNd2NzRow = 512;
 constexpr double kCopyRow = 2048;
 
-/// Cores take turns at the left matrix and at weights, so that HBM works on in about half of the time
-/// in which the left matrix comes out of L2.
+/// Cores take turns at the left matrix and at weights, so that HBM works on in about half of the
+/// time in which the left matrix comes out of L2.
 constexpr double kLeftShare = 0.5;
 
 /// What a vector core does with one row, counted in the kernels' source. Every instruction waits
@@ -154,15 +154,25 @@ private:
     double cores_;
 };
 
-/// Weight tiles of the core with the largest share.
+/// Weight tiles of a core at most. A tile of columns ends with its batch, so that they depend on
+/// where in a batch the core's share begins.
 uint64_t Tiles(const GemmPlan& gemm, uint32_t cores) {
-    const uint64_t strips = uint64_t{gemm.batches} * gemm.n / gemm.strip;
-    const uint64_t shares = cores / gemm.row_shares / gemm.depth_shares;
-    // A tile of columns ends with its batch.
-    const uint64_t columns = std::min<uint64_t>(CeilDiv(strips, shares) * gemm.strip, gemm.n);
-    const uint64_t batches = CeilDiv(CeilDiv(strips, shares) * gemm.strip, gemm.n);
-    return CeilDiv(gemm.m, uint64_t{gemm.tile_m} * gemm.row_shares) * batches *
-           CeilDiv(columns, gemm.tile_n) * CeilDiv(CeilDiv(gemm.k, gemm.tile_k), gemm.depth_shares);
+    const uint64_t batch = gemm.n / gemm.strip;
+    const uint64_t tile = gemm.tile_n / gemm.strip;
+    const uint64_t share =
+        CeilDiv(gemm.batches * batch, cores / gemm.row_shares / gemm.depth_shares);
+    uint64_t most = 0;
+    for (uint64_t first = 0; first < (gemm.batches > 1 ? batch : 1); ++first) {
+        uint64_t tiles = 0;
+        uint64_t left = share;
+        for (uint64_t room = batch - first; left > 0; room = batch) {
+            tiles += CeilDiv(std::min(left, room), tile);
+            left -= std::min(left, room);
+        }
+        most = std::max(most, tiles);
+    }
+    return CeilDiv(gemm.m, uint64_t{gemm.tile_m} * gemm.row_shares) * most *
+           CeilDiv(CeilDiv(gemm.k, gemm.tile_k), gemm.depth_shares);
 }
 
 /// The weights of a kernel on their way through HBM, in us of its time, against the products that
