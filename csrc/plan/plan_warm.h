@@ -61,7 +61,7 @@ struct IdleWindow {
     double idle_us;    ///< in which HBM has nothing to do
 };
 
-/// Spends the idle time of HBM window by window, in deadline order; call its members in that order.
+/// Spends the idle time of HBM window by window, regions in deadline order.
 ///
 /// The rules, of which each decision names the one that bounded it:
 /// 1. What is in flight and what passes through L2 before its use fit the usable share of L2.
