@@ -32,7 +32,7 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
     config = bench_config(options, options.checkpoint, options.layer)
     if options.op == _ALL:
         return _run_all(options, config)
-    require_model(config)
+    require_model(config.model)
     return run_bench(options.op, config)
 
 

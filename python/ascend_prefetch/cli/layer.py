@@ -5,12 +5,11 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from ascend_prefetch.bench.common import DTYPES, LAYOUTS
 from ascend_prefetch.bench.layer import LayerConfig, model_layer
-from ascend_prefetch.models import MODELS, QUANTS
 from ascend_prefetch.planning import Decision
 
-from .common import Verb, microseconds, positive
+from .common import Verb, positive
+from .op_options import add_model_arguments, require_model
 
 _FORMS = {
     "floor": "bytes that must move at the best HBM rate, no launch",
@@ -25,28 +24,19 @@ _FORMS = {
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--model", choices=sorted(MODELS), required=True, metavar="MODEL")
-    parser.add_argument("--tp", type=positive, default=1, help="tensor-parallel degree (ranks)")
+    add_model_arguments(parser)
     parser.add_argument("--batch", type=positive, default=16, help="sequences, one token each")
     parser.add_argument("--kv-len", type=positive, default=4096, help="cached tokens of each")
-    parser.add_argument("--dtype", choices=sorted(DTYPES), default="bf16")
-    parser.add_argument("--weights", choices=LAYOUTS, default="nd")
-    parser.add_argument("--quant", choices=QUANTS, default="none")
-    parser.add_argument(
-        "--soc", default="Ascend910_9391", help="SoC name, or a chip file that calibrate wrote"
-    )
     parser.add_argument(
         "--moe-bytes",
         type=int,
         default=0,
         help="bytes of expert weights that are read after o_proj; 0 (default) for none",
     )
-    parser.add_argument(
-        "--launch-us", type=microseconds, help="launch and start cost of a kernel, us"
-    )
 
 
 def _run(options: argparse.Namespace) -> dict[str, Any]:
+    require_model(options.model)
     if options.moe_bytes < 0:
         raise ValueError(f"moe-bytes: expected 0 or more, got {options.moe_bytes}")
     return model_layer(
@@ -56,8 +46,8 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
             batch=options.batch,
             kv_len=options.kv_len,
             dtype=options.dtype,
-            weights=options.weights,
-            quant=options.quant,
+            weights=options.weights or "nd",
+            quant=options.quant or "none",
             soc=options.soc,
             launch_us=options.launch_us,
             moe_bytes=options.moe_bytes,

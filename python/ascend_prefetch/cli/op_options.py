@@ -1,4 +1,4 @@
-"""Which op, of which model, at what size: the arguments of every verb that runs ops."""
+"""Which op, of which model, at what size: the arguments of every verb that runs or models ops."""
 
 from __future__ import annotations
 
@@ -16,6 +16,12 @@ from .common import microseconds, positive
 def add_op_arguments(parser: argparse.ArgumentParser, ops: Iterable[str]) -> None:
     """Adds the op and its options; what is left out of model, weights and quant is None."""
     parser.add_argument("op", choices=list(ops))
+    parser.add_argument("--tokens", type=positive, default=16, help="tokens in the batch")
+    add_model_arguments(parser)
+
+
+def add_model_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the options that layers and ops have alike."""
     parser.add_argument(
         "--model",
         choices=sorted(MODELS),
@@ -23,7 +29,6 @@ def add_op_arguments(parser: argparse.ArgumentParser, ops: Iterable[str]) -> Non
         help="one of: " + ", ".join(sorted(MODELS)),
     )
     parser.add_argument("--tp", type=positive, default=1, help="tensor-parallel degree (ranks)")
-    parser.add_argument("--tokens", type=positive, default=16, help="tokens in the batch")
     parser.add_argument("--dtype", choices=sorted(DTYPES), default="bf16")
     parser.add_argument(
         "--weights",
@@ -66,7 +71,7 @@ def bench_config(
     )
 
 
-def require_model(config: BenchConfig) -> None:
+def require_model(model: str | None) -> None:
     """Raises ValueError where no model was given."""
-    if not config.model:
+    if not model:
         raise ValueError("model: expected one by --model, got none")

@@ -49,7 +49,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
 def _run(options: argparse.Namespace) -> dict[str, Any]:
     _check_out(options.out)
     config = bench_config(options)
-    require_model(config)
+    require_model(config.model)
     chip = find_timed_chip(config.soc)
     timeline = _model(options, config, chip)
     facts = _facts(options, config)
