@@ -309,7 +309,7 @@ def test_bits_depend_on_nothing_but_the_inputs(quant):
             run(inputs, prefetch=prefetch, prefetch_bytes=prefetch_bytes).assert_same(result)
 
 
-@pytest.mark.parametrize("heads", [1, 7, 13, 24, 25, 37])
+@pytest.mark.parametrize("heads", [1, 13, 25])
 @pytest.mark.parametrize("tokens", [1, 129])
 def test_prefetching_waits_for_no_weight_that_waits_for_it(tokens, heads):
     """A core's share of W_UK may begin anywhere in a head, which makes more tiles of it.
@@ -317,16 +317,9 @@ def test_prefetching_waits_for_no_weight_that_waits_for_it(tokens, heads):
     Vector cores await the end of the weight stream before q_b's sums only if L1 then holds all of
     W_UK: its product needs what they make of the sums.
     """
-    case = MlaCase(tokens, hidden=64, q_lora=0, kv_lora=320, nope=64, heads=heads)
-    inputs = MlaInputs(case)
+    inputs = MlaInputs(MlaCase(tokens, hidden=64, q_lora=0, kv_lora=320, nope=64, heads=heads))
     quantise_layers(inputs, {"q_b_weight": STATIC}, SEED)
-    caches = [cache.tensor for cache in inputs.poisoned_caches()]
-    regions = [torch.empty(8 << 20, dtype=torch.uint8)]
+    result = run(inputs, prefetch_bytes=0)
+    regions = [torch.zeros(8 << 20, dtype=torch.uint8)]
     for prefetch_bytes in (None, 4 << 20):
-        with twin.dry():
-            inputs.op(
-                **inputs.arguments,
-                **dict(zip(case.cache_rows(), caches, strict=True)),
-                prefetch=regions,
-                prefetch_bytes=prefetch_bytes,
-            )
+        run(inputs, prefetch=regions, prefetch_bytes=prefetch_bytes).assert_same(result)
