@@ -8,6 +8,9 @@ namespace arch {
 namespace {
 
 constexpr double kBytesPerUs = 1e6;  // in a TB/s
+/// Bytes of the rows that ND2NZ loads, and plain ones, were measured with (ADx data_copy).
+constexpr double kNd2NzRow = 512;
+constexpr double kCopyRow = 2048;
 
 /// HBM bandwidth relative to the chip the rates were measured on: 0.8 TB/s against 1.6 (published,
 /// product pages). 0 where no source says.
@@ -181,6 +184,17 @@ TimingConstants FindTimingConstants(const Chip& chip, Level level,
     constants.sdma_shared_rate *= kBytesPerUs;
     constants.l2_capacity *= static_cast<double>(uint64_t{chip.l2_mib} << 20);
     return constants;
+}
+
+double HbmFactor(const TimingConstants& constants, LoadKind kind, double row_bytes) {
+    const bool nd2nz = kind == LoadKind::kNd2Nz;
+    const double over = nd2nz ? constants.nd2nz_row_bytes : constants.copy_row_bytes;
+    const double measured = nd2nz ? kNd2NzRow : kCopyRow;
+    const double rows = (1 + over / row_bytes) / (1 + over / measured);
+    const double engine = nd2nz                     ? constants.nd2nz_factor
+                          : kind == LoadKind::kToL1 ? constants.nz_factor
+                                                    : 1;
+    return engine * std::max(1.0, rows);
 }
 
 const TimingConstants& PlanningConstants(const Chip& chip) {

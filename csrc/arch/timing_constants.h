@@ -76,6 +76,13 @@ const std::vector<TimingConstantInfo>& TimingConstantTable();
 TimingConstants FindTimingConstants(const Chip& chip, Level level,
                                     const std::map<std::string, double>& replaced = {});
 
+/// How a load goes: into UB, into L1 as it is, or into L1 through ND2NZ.
+enum class LoadKind : uint8_t { kToUb, kToL1, kNd2Nz };
+
+/// HBM time of a byte that misses L2, relative to a load at the best rate: rows shorter than those
+/// that the rates were measured with cost more.
+double HbmFactor(const TimingConstants& constants, LoadKind kind, double row_bytes);
+
 /// Nominal numbers for planners, of any chip: where no source says how fast HBM is, the slowest
 /// published rate. What idles is then short of what may be prefetched, never beyond.
 const TimingConstants& PlanningConstants(const Chip& chip);

@@ -19,7 +19,6 @@ using twin::TraceRecord;
 constexpr uint64_t kQueueDepth = 32;
 constexpr uint32_t kFractalBytes = 512;
 constexpr uint32_t kBlockBytes = 32;  ///< of a row of a fractal
-constexpr double kRowOfRates = 512;   ///< bytes of a row at which nd2nz_factor was measured
 
 bool IsTransfer(const TraceRecord& record) {
     return record.op == TraceOp::kLoad || record.op == TraceOp::kStore ||
@@ -246,12 +245,10 @@ void KernelReplay::StartTransfer(uint32_t index, uint32_t pipe_index, const Trac
     transfer.l2_factor = aic && load ? constants_.l2_cube_factor : 1;
     transfer.hbm_factor = 1;
     if (load) {
-        const double row = record.block_bytes;
-        const double row_bytes = nd2nz ? constants_.nd2nz_row_bytes : constants_.copy_row_bytes;
-        const double measured = nd2nz ? kRowOfRates : 4 * kRowOfRates;
-        const double rows = (1 + row_bytes / row) / (1 + row_bytes / measured);
-        const double engine = nd2nz ? constants_.nd2nz_factor : aic ? constants_.nz_factor : 1;
-        transfer.hbm_factor = engine * std::max(1.0, rows);
+        const auto kind = nd2nz ? arch::LoadKind::kNd2Nz
+                          : aic ? arch::LoadKind::kToL1
+                                : arch::LoadKind::kToUb;
+        transfer.hbm_factor = arch::HbmFactor(constants_, kind, record.block_bytes);
     }
     transfer.waits = from >= pipe.ready;
     transfer.tag = static_cast<uint32_t>(index * kPipes + pipe_index);

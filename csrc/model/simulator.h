@@ -51,7 +51,6 @@ public:
 
     double now() const { return memory_.now(); }
     const MemoryCounts& bytes() const { return memory_.counts(); }
-    void FlushL2() { memory_.l2().Flush(); }
 
 private:
     struct Region {

@@ -69,9 +69,7 @@ std::string TraceMatmul(const MatmulCase& shape, const arch::Chip& chip) {
     problem.cores = shape.cores == 0 ? chip.aic_count : shape.cores;
     problem.a_row_stride = shape.k;
     problem.c_row_stride = shape.n;
-    problem.layout = shape.in_out
-                         ? (shape.nz ? plan::WeightLayout::kInOutNz : plan::WeightLayout::kInOut)
-                         : (shape.nz ? plan::WeightLayout::kOutInNz : plan::WeightLayout::kOutIn);
+    problem.layout = shape.nz ? plan::WeightLayout::kOutInNz : plan::WeightLayout::kOutIn;
     MatmulPlan plan{};
     problem.row_shares = plan::BestRowShares(problem);
     plan.gemm = plan::PlanGemm(problem);

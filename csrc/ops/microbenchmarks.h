@@ -13,8 +13,7 @@ struct MatmulCase {
     uint32_t m = 0;
     uint32_t n = 0;
     uint32_t k = 0;
-    bool nz = false;      ///< the weight is [k/16, n, 16] instead of [n, k]
-    bool in_out = false;  ///< the weight is stored [k, n]
+    bool nz = false;  ///< the weight is [k/16, n, 16] instead of [n, k]
     bool bf16 = false;
     uint32_t cores = 0;  ///< 0: all AICs of the chip
 };

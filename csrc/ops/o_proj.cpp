@@ -21,11 +21,10 @@
 #include "plan/units.h"
 
 // The device entry points as the host compiles them.
-using OProjKernel = void(OProjAddresses addresses, OProjPlan plan);
-extern "C" OProjKernel o_proj_bf16;
-extern "C" OProjKernel o_proj_fp16;
-extern "C" OProjKernel o_proj_bf16_w8a8;
-extern "C" OProjKernel o_proj_fp16_w8a8;
+extern "C" ops::OProjKernel o_proj_bf16;
+extern "C" ops::OProjKernel o_proj_fp16;
+extern "C" ops::OProjKernel o_proj_bf16_w8a8;
+extern "C" ops::OProjKernel o_proj_fp16_w8a8;
 
 namespace ops {
 
@@ -168,13 +167,13 @@ at::Tensor RunOnCpu(const ArgumentChecks& check, const Arguments& args, const Di
     BindPrefetch(tensors, args.prefetch);
 
     const bool bf16 = args.attn_output.scalar_type() == at::kBFloat16;
-    if (SeparateKernels()) {
-        RunOProjSeparately(addresses, plan, bf16, chip, tensors);
-        return result;
-    }
     const bool quantised = args.o_proj.quantised();
     OProjKernel* kernel = quantised ? (bf16 ? o_proj_bf16_w8a8 : o_proj_fp16_w8a8)
                                     : (bf16 ? o_proj_bf16 : o_proj_fp16);
+    if (SeparateKernels()) {
+        RunOProjSeparately(addresses, plan, kernel, bf16, chip, tensors);
+        return result;
+    }
     const std::string name =
         std::string("o_proj_") + (bf16 ? "bf16" : "fp16") + (quantised ? "_w8a8" : "");
     RunOnTwin({name}, chip, tensors, [&] { kernel(addresses, plan); });

@@ -3,6 +3,7 @@
 #include <string>
 
 #include "ops/twin_backend.h"
+#include "plan/linear_format.h"
 #include "plan/matmul_plan.h"
 #include "plan/prolog_stage.h"
 
@@ -16,15 +17,12 @@ extern "C" PrologStageKernel prolog_stage_bf16;
 extern "C" PrologStageKernel prolog_stage_fp16;
 extern "C" PrologStageKernel prolog_stage_bf16_w8a8;
 extern "C" PrologStageKernel prolog_stage_fp16_w8a8;
-using OProjKernel = void(OProjAddresses addresses, OProjPlan plan);
-extern "C" OProjKernel o_proj_bf16;
-extern "C" OProjKernel o_proj_fp16;
-extern "C" OProjKernel o_proj_bf16_w8a8;
-extern "C" OProjKernel o_proj_fp16_w8a8;
 
 namespace ops {
 
 namespace {
+
+using plan::Quantised;
 
 /// Launches kernels over the same tensors.
 class Launcher {
@@ -55,8 +53,6 @@ private:
     const arch::Chip& chip_;
     LaunchTensors& tensors_;
 };
-
-bool Quantised(const QuantPlan& quant) { return quant.scale_bytes > 0; }
 
 class SeparateProlog {
 public:
@@ -134,8 +130,8 @@ void RunPrologSeparately(const PrologAddresses& addresses, const PrologPlan& pla
     SeparateProlog(addresses, plan, launcher).Run();
 }
 
-void RunOProjSeparately(const OProjAddresses& addresses, const OProjPlan& plan, bool bf16,
-                        const arch::Chip& chip, LaunchTensors& tensors) {
+void RunOProjSeparately(const OProjAddresses& addresses, const OProjPlan& plan, OProjKernel* kernel,
+                        bool bf16, const arch::Chip& chip, LaunchTensors& tensors) {
     Launcher launcher(bf16, plan.buffers, chip, tensors);
     OProjAddresses linear = addresses;
     if (plan.has_v_up != 0) {
@@ -152,8 +148,6 @@ void RunOProjSeparately(const OProjAddresses& addresses, const OProjPlan& plan, 
     alone.has_v_up = 0;
     alone.warm = {};
     alone.while_o_proj = {};
-    OProjKernel* kernel = Quantised(plan.quant) ? (bf16 ? &o_proj_bf16_w8a8 : &o_proj_fp16_w8a8)
-                                                : (bf16 ? &o_proj_bf16 : &o_proj_fp16);
     launcher.Launch("o_proj", twin::KernelKind::kMixAic1Aiv2, [&] { kernel(linear, alone); });
 }
 

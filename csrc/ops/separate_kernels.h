@@ -14,9 +14,12 @@ namespace ops {
 void RunPrologSeparately(const PrologAddresses& addresses, const PrologPlan& plan, bool bf16,
                          const arch::Chip& chip, LaunchTensors& tensors);
 
+/// A kernel of o_proj.
+using OProjKernel = void(OProjAddresses addresses, OProjPlan plan);
+
 /// o_proj likewise. Where W8A8 or a bias finish the sums, the kernel of the linear layer does that
-/// itself, as the frameworks' own kernels do.
-void RunOProjSeparately(const OProjAddresses& addresses, const OProjPlan& plan, bool bf16,
-                        const arch::Chip& chip, LaunchTensors& tensors);
+/// itself, as the frameworks' own kernels do: that is `kernel`, the fused one, without W_UV.
+void RunOProjSeparately(const OProjAddresses& addresses, const OProjPlan& plan, OProjKernel* kernel,
+                        bool bf16, const arch::Chip& chip, LaunchTensors& tensors);
 
 }  // namespace ops

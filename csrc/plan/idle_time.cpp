@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <vector>
 
+#include "plan/linear_format.h"
 #include "plan/plan_gemm.h"
 #include "plan/plan_prolog.h"
 #include "plan/units.h"
@@ -15,9 +16,6 @@ using arch::TimingConstants;
 
 constexpr double kFloatBytes = sizeof(float);
 constexpr double kRepeatBytes = 256;
-/// Bytes of a row that ND2NZ rates were measured with, and of one that plain copies were.
-constexpr double kNd2NzRow = 512;
-constexpr double kCopyRow = 2048;
 
 /// Cores take turns at the left matrix and at weights, so that HBM works on in about half of the
 /// time in which the left matrix comes out of L2.
@@ -71,10 +69,8 @@ public:
         const bool nd = gemm.b_layout == 0 || gemm.b_layout == 2;
         const double row = (gemm.b_layout < 2 ? gemm.tile_k : gemm.tile_n) * gemm.element_bytes;
         const double block = nd ? row : gemm.tile_n * kBlockBytes;
-        const double over = nd ? c_.nd2nz_row_bytes : c_.copy_row_bytes;
-        const double measured = nd ? kNd2NzRow : kCopyRow;
-        const double factor = (nd ? c_.nd2nz_factor : c_.nz_factor) *
-                              std::max(1.0, (1 + over / block) / (1 + over / measured));
+        const double factor =
+            arch::HbmFactor(c_, nd ? arch::LoadKind::kNd2Nz : arch::LoadKind::kToL1, block);
         const double hbm = static_cast<double>(WeightBytes(gemm)) * factor / c_.hbm_rate;
         // A share that is larger than the others is bound by them no more, but by its own core.
         return std::max(hbm, hbm * Imbalance(gemm) * c_.hbm_rate /
@@ -253,8 +249,6 @@ private:
 /// Idle time of HBM between `from` and `to`.
 double Between(double from, double to) { return std::max(0.0, to - from); }
 
-bool Quantised(const QuantPlan& quant) { return quant.scale_bytes > 0; }
-
 }  // namespace
 
 KernelTimes TimeProlog(const PrologPlan& plan, const TimingConstants& constants, uint32_t cores) {
@@ -311,18 +305,18 @@ KernelTimes TimeProlog(const PrologPlan& plan, const TimingConstants& constants,
     double absorbed = clock.Multiply((q_b_int8 ? rotated + hand_over : before + costs.Hop()) +
                                      costs.LeftMatrix(plan.absorb));
     KernelTimes times{};
-    times.stream_us = clock.ended();
     times.us = std::max(absorbed, rotated);
-    // Loads of a window have arrived when the vector core's own next one is due.
+    // Loads of a window have arrived when the vector core's own next one is due. Where L1 does not
+    // hold what is left of the weights, the stream may end behind the window.
     const double from = clock.ended() + costs.Hop() + costs.VectorLoad();
-    const bool q_b_open = clock.EndsBefore(indexed ? 2 : 1);
-    const bool indexer_open = indexed && clock.EndsBefore(1);
-    times.windows.push_back(
-        {q_b_open, q_b_open ? Between(std::max(from, latents), q_b + hand_over) : 0});
-    times.windows.push_back(
-        {indexer_open,
-         indexer_open ? Between(std::max(from, q_b + hand_over), indexer_q + hand_over) : 0});
-    times.windows.push_back({true, Between(std::max(from, rotated), times.us)});
+    const bool ends_before_q_b = clock.EndsBefore(indexed ? 2 : 1);
+    const bool ends_before_indexer_q = indexed && clock.EndsBefore(1);
+    times.windows = {
+        {"while q_b", ends_before_q_b ? Between(std::max(from, latents), q_b + hand_over) : 0},
+        {"while the indexer's q",
+         ends_before_indexer_q ? Between(std::max(from, q_b + hand_over), indexer_q + hand_over)
+                               : 0},
+        {"while w_uk", Between(std::max(from, rotated), times.us)}};
     return times;
 }
 
@@ -345,7 +339,6 @@ KernelTimes TimeOProj(const OProjPlan& plan, const TimingConstants& constants, u
     }
     const double sums = clock.Multiply(value + costs.LeftMatrix(plan.o_proj));
     KernelTimes times{};
-    times.stream_us = clock.ended();
     times.us = sums;
     if (plan.has_epilogue != 0) {
         const uint64_t steps = plan.tokens * CeilDiv(plan.o_proj.n, plan.step_columns);
@@ -353,8 +346,8 @@ KernelTimes TimeOProj(const OProjPlan& plan, const TimingConstants& constants, u
                                     costs.Vector(Dequantise(plan.step_columns));
     }
     const double until = plan.has_epilogue != 0 ? sums + hand_over : sums;
-    times.windows.push_back(
-        {true, Between(clock.ended() + costs.Hop() + costs.VectorLoad(), until)});
+    times.windows = {
+        {"while o_proj", Between(clock.ended() + costs.Hop() + costs.VectorLoad(), until)}};
     return times;
 }
 

@@ -13,18 +13,15 @@
 
 namespace plan {
 
-/// A window of the vector cores behind the end of the weight stream.
-struct IdleTime {
-    bool open;       ///< the stream ends before the window does, whatever the timing
-    double idle_us;  ///< of HBM in it
+/// A window of the vector cores between two hand-overs, or until the kernel ends.
+struct IdleWindow {
+    const char* name;  ///< for people
+    double idle_us;    ///< of HBM in it, once the last weight has arrived
 };
 
 struct KernelTimes {
-    double stream_us;  ///< from the start until the last weight has arrived
-    double us;         ///< of the kernel, without launch and prefetches
-    /// Windows in the order of the kernel: of a prolog while q_b, the indexer's q and the absorbed
-    /// q_nope are pending; of o_proj one.
-    std::vector<IdleTime> windows;
+    double us;                        ///< of the kernel, without launch and prefetches
+    std::vector<IdleWindow> windows;  ///< in the order of the kernel
 };
 
 KernelTimes TimeProlog(const PrologPlan& plan, const arch::TimingConstants& constants,

@@ -7,6 +7,7 @@
 #include "arch/chip.h"
 #include "plan/plan_cache.h"
 #include "plan/plan_gemm.h"
+#include "plan/quant_plan.h"
 
 namespace plan {
 
@@ -18,6 +19,9 @@ struct LinearFormat {
     bool quantised() const { return scale_bytes > 0; }
     bool dynamic() const { return quantised() && !has_input_scale; }
 };
+
+/// Whether a kernel's layer is int8.
+inline bool Quantised(const QuantPlan& quant) { return quant.scale_bytes > 0; }
 
 /// Every field of a format.
 inline void AddToKey(PlanKey& key, const LinearFormat& format) {

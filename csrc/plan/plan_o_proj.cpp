@@ -94,12 +94,10 @@ OProjPlan PlanOProj(const OProjProblem& problem, const arch::Chip& chip, PlanRep
     const arch::TimingConstants& constants = arch::PlanningConstants(chip);
     const KernelTimes times = TimeOProj(plan, constants, chip.aic_count);
     if (report != nullptr) report->us = times.us;
-    WarmPlanner planner(chip, constants, problem.prefetch, arch::kUsableUbBytes - UbBytes(plan),
-                        report);
-    const IdleTime& window = times.windows.front();
-    plan.while_o_proj =
-        planner.RegionWindows({{"while o_proj", window.open, window.idle_us}}).front();
-    plan.warm = planner.Plan();
+    const WarmSchedule schedule = PlanWarm(chip, constants, problem.prefetch, times.windows,
+                                           arch::kUsableUbBytes - UbBytes(plan), report);
+    plan.while_o_proj = schedule.windows.front();
+    plan.warm = schedule.warm;
     return plan;
 }
 

@@ -168,17 +168,12 @@ void PlanWindows(PrologPlan& plan, const PrologProblem& problem, const arch::Chi
     const arch::TimingConstants& constants = arch::PlanningConstants(chip);
     const KernelTimes times = TimeProlog(plan, constants, chip.aic_count);
     if (report != nullptr) report->us = times.us;
-    WarmPlanner planner(chip, constants, problem.prefetch, ub_bytes, report);
-    const char* names[] = {"while q_b", "while the indexer's q", "while w_uk"};
-    std::vector<IdleWindow> idle;
-    for (const IdleTime& window : times.windows) {
-        idle.push_back({names[idle.size()], window.open, window.idle_us});
-    }
-    const std::vector<WarmWindow> windows = planner.RegionWindows(idle);
-    plan.while_q_b = windows[0];
-    plan.while_indexer_q = windows[1];
-    plan.while_absorb = windows[2];
-    plan.warm = planner.Plan();
+    const WarmSchedule schedule =
+        PlanWarm(chip, constants, problem.prefetch, times.windows, ub_bytes, report);
+    plan.while_q_b = schedule.windows[0];
+    plan.while_indexer_q = schedule.windows[1];
+    plan.while_absorb = schedule.windows[2];
+    plan.warm = schedule.warm;
 }
 
 }  // namespace

@@ -9,6 +9,7 @@
 #include "arch/chip.h"
 #include "arch/timing_constants.h"
 #include "plan/gemm_plan.h"
+#include "plan/idle_time.h"
 #include "plan/plan_cache.h"
 #include "plan/warm_plan.h"
 
@@ -54,11 +55,10 @@ struct PlanReport {
     std::vector<PrefetchDecision> decisions;
 };
 
-/// A window between two hand-overs of the vector cores.
-struct IdleWindow {
-    const char* name;  ///< for people
-    bool open;         ///< the kernel's own weights have arrived before it ends
-    double idle_us;    ///< in which HBM has nothing to do
+/// The plan of a kernel's vector cores.
+struct WarmSchedule {
+    WarmPlan warm;
+    std::vector<WarmWindow> windows;
 };
 
 /// Spends the idle time of HBM window by window, regions in deadline order.
@@ -74,32 +74,11 @@ struct IdleWindow {
 /// A budget of the caller's replaces rule 5: it is spent first come first served, at most the
 /// usable share of L2, and what the windows' idle time leaves goes into the last one, where no
 /// hand-over is waiting behind the loads.
-class WarmPlanner {
-public:
-    /// `ub_bytes` are left for landing pads; `report` may be null. Throws std::invalid_argument
-    /// for more than kMostPrefetchRegions regions.
-    WarmPlanner(const arch::Chip& chip, const arch::TimingConstants& constants,
-                const PrefetchRequest& request, uint64_t ub_bytes, PlanReport* report);
-
-    /// The caller's regions, a window each.
-    std::vector<WarmWindow> RegionWindows(const std::vector<IdleWindow>& windows);
-
-    WarmPlan Plan() const;
-
-private:
-    uint64_t IdleChunks(const IdleWindow& window) const;
-    void Decide(const std::string& weight, const IdleWindow& window, uint64_t bytes,
-                const std::string& reason);
-
-    arch::Chip chip_;
-    arch::TimingConstants constants_;
-    PrefetchRequest request_;
-    PlanReport* report_;
-    WarmPlan plan_{};
-    uint64_t ub_bytes_;
-    uint64_t usable_;          ///< bytes of L2
-    uint64_t budget_;          ///< chunks left
-    uint64_t next_chunk_ = 0;  ///< of the chunk sequence
-};
+///
+/// `ub_bytes` are left for landing pads; `report` may be null. Throws std::invalid_argument for
+/// more than kMostPrefetchRegions regions.
+WarmSchedule PlanWarm(const arch::Chip& chip, const arch::TimingConstants& constants,
+                      const PrefetchRequest& request, const std::vector<IdleWindow>& windows,
+                      uint64_t ub_bytes, PlanReport* report);
 
 }  // namespace plan

@@ -214,9 +214,6 @@ void BindTiming(py::module_& m) {
              "Hands a part of a tensor, by default all of it, to the SDMA engine `delay` us from "
              "now. Streams that have work at the same time slow each other down.")
         .def("join_prefetch", [](Timeline& self) { self.simulator().JoinPrefetch(); })
-        .def("flush_l2", [](Timeline& self) { self.simulator().FlushL2(); })
-        .def_property_readonly("prefetched",
-                               [](Timeline& self) { return self.simulator().prefetched(); })
         .def_property_readonly(
             "hbm_rate", [](Timeline& self) { return self.constants().hbm_rate; },
             "Bytes per us that HBM reads and writes at most.")
