@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import NamedTuple, TypedDict
+from typing import Any, NamedTuple, TypedDict
 
 from ascend_prefetch import _C
 
@@ -107,6 +107,17 @@ class TwinError(RuntimeError):
         return type(self), (str(self), self.code, *place, *details)
 
 
+@contextmanager
+def _set(read: Callable[[], Any], write: Callable[[Any], None], value: Any) -> Iterator[None]:
+    """A setting of the twin inside the block, and what it was before behind it."""
+    before = read()
+    write(value)
+    try:
+        yield
+    finally:
+        write(before)
+
+
 def chips() -> list[ChipInfo]:
     """The chips that the twin can play."""
     return _C.chips()
@@ -129,12 +140,8 @@ def chip(name: str) -> Iterator[None]:
     Raises:
         ValueError: an unknown name; the message lists the known ones.
     """
-    before = _C.twin_chip()
-    _C.set_twin_chip(name)
-    try:
+    with _set(_C.twin_chip, _C.set_twin_chip, name):
         yield
-    finally:
-        _C.set_twin_chip(before)
 
 
 @contextmanager
@@ -148,12 +155,8 @@ def sanitizing(mode: str) -> Iterator[None]:
     Raises:
         ValueError: another mode.
     """
-    before = _C.sanitize_mode()
-    _C.set_sanitize_mode(mode)
-    try:
+    with _set(_C.sanitize_mode, _C.set_sanitize_mode, mode):
         yield
-    finally:
-        _C.set_sanitize_mode(before)
 
 
 @contextmanager
@@ -169,12 +172,8 @@ def schedule(seed: int) -> Iterator[None]:
     Raises:
         TypeError: not such a number.
     """
-    before = _C.schedule_seed()
-    _C.set_schedule_seed(seed)
-    try:
+    with _set(_C.schedule_seed, _C.set_schedule_seed, seed):
         yield
-    finally:
-        _C.set_schedule_seed(before)
 
 
 @contextmanager
@@ -184,12 +183,8 @@ def dry() -> Iterator[None]:
     They check and trace every instruction, but compute nothing: results keep whatever bytes they
     had. Slots are read, weights and activations are not.
     """
-    before = _C.dry()
-    _C.set_dry(True)
-    try:
+    with _set(_C.dry, _C.set_dry, True):
         yield
-    finally:
-        _C.set_dry(before)
 
 
 @contextmanager
@@ -199,12 +194,8 @@ def separate_kernels() -> Iterator[None]:
     A product, norm, rotation or cache write each, of the same blocks and tiles as the fused
     kernels: what these are compared with. Results are the same; nothing is prefetched.
     """
-    before = _C.separate_kernels()
-    _C.set_separate_kernels(True)
-    try:
+    with _set(_C.separate_kernels, _C.set_separate_kernels, True):
         yield
-    finally:
-        _C.set_separate_kernels(before)
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
@@ -274,87 +274,81 @@ class LayerForms:
     def _fused_layer(
         self, layer: Layer, in_kernel: bool, sdma: bool, decisions: list[Decision]
     ) -> list[Step]:
+        prolog, o_proj = layer.ops.prolog, layer.ops.o_proj
         o_proj_weight = stored_weight(layer.ops.weights.o_proj)
-        next_qkv_a = layer.ops.next_qkv_a
-        attention_bytes = sum(reader.nbytes for reader in layer.attention)
-        expert_bytes = sum(reader.nbytes for reader in layer.experts)
+        before_o_proj = _Stage(prolog, "o_proj", o_proj_weight, layer.attention, "before o_proj")
+        before_prolog = _Stage(
+            o_proj, "qkv_a", layer.ops.next_qkv_a, layer.experts, "before the next prolog"
+        )
+        steps: list[Step] = []
+        for stage in (before_o_proj, before_prolog):
+            steps += self._stage_steps(stage, in_kernel, sdma, decisions)
+        return steps
 
-        def options(passing: int) -> dict[str, Any]:
-            return {"prefetch_passing_bytes": [passing]} if in_kernel else {"prefetch_bytes": 0}
-
-        def explain(op: DryOp, weight: str, passing: int) -> None:
-            if not in_kernel:
-                return
-            for decision in op.plan(**options(passing)).decisions:
-                window = f"{op.name}, {decision.window}"
-                decisions.append(decision._replace(weight=weight, window=window))
-
-        (prolog_kernel,) = layer.ops.prolog.kernels(**options(attention_bytes))
-        explain(layer.ops.prolog, "o_proj", attention_bytes)
-        before_o_proj = _Windows(o_proj_weight, "o_proj", prolog_kernel)
-        steps: list[Step] = [prolog_kernel]
-        passing = attention_bytes
-        for reader in layer.attention:
-            before_o_proj.add(f"before {reader.name}", passing)
-            passing -= reader.nbytes
-        before_o_proj.add("before o_proj", 0)
-        cmo = before_o_proj.plan(self, sdma, decisions)
-        for prefetches, reader in zip(cmo, layer.attention, strict=False):
-            steps += [*prefetches, reader]
-        steps += cmo[-1]
-
-        (o_proj_kernel,) = layer.ops.o_proj.kernels(**options(expert_bytes))
-        steps.append(o_proj_kernel)
-        explain(layer.ops.o_proj, "qkv_a", expert_bytes)
-        before_qkv_a = _Windows(next_qkv_a, "qkv_a", o_proj_kernel)
-        passing = expert_bytes
-        for reader in layer.experts:
-            before_qkv_a.add(f"before {reader.name}", passing)
-            passing -= reader.nbytes
-        before_qkv_a.add("before the next prolog", 0)
-        cmo = before_qkv_a.plan(self, sdma, decisions)
-        for prefetches, reader in zip(cmo, layer.experts, strict=False):
-            steps += [*prefetches, reader]
-        return [*steps, *cmo[-1]]
-
-
-class _Windows:
-    """The windows between a kernel that may prefetch a weight and the one that uses it."""
-
-    def __init__(self, weight: torch.Tensor, name: str, kernel: Kernel) -> None:
-        self._weight = weight
-        self._name = name
-        # Bytes that its vector cores load of the tensor, which it multiplies nothing by.
-        self.warmed = twin.account_prefetch(kernel.trace, ["prefetch[0]"])["planned"]
-        self._windows: list[tuple[str, int]] = []
-
-    def add(self, name: str, passing_bytes: int) -> None:
-        self._windows.append((name, passing_bytes))
-
-    def plan(
-        self, forms: LayerForms, sdma: bool, decisions: list[Decision]
-    ) -> list[list[CmoPrefetch]]:
-        """What SDMA brings in each window."""
+    def _stage_steps(
+        self, stage: _Stage, in_kernel: bool, sdma: bool, decisions: list[Decision]
+    ) -> list[Step]:
+        passing = sum(reader.nbytes for reader in stage.readers)
+        options = {"prefetch_passing_bytes": [passing]} if in_kernel else {"prefetch_bytes": 0}
+        (kernel,) = stage.op.kernels(**options)
+        warmed = 0
+        if in_kernel:
+            for decision in stage.op.plan(**options).decisions:
+                window = f"{stage.op.name}, {decision.window}"
+                decisions.append(decision._replace(weight=stage.weight_name, window=window))
+                warmed += decision.bytes
         if not sdma:
-            return [[] for _ in self._windows]
-        line = timeline(forms.chip, "low", forms.config.launch_us)
+            return [kernel, *stage.readers]
+        steps: list[Step] = [kernel]
+        pieces = self._plan_sdma(stage, warmed, decisions)
+        for (offset, nbytes), reader in zip(pieces, [*stage.readers, None], strict=True):
+            if nbytes:
+                weight = stage.weight
+                steps.append(CmoPrefetch(weight.data_ptr(), weight.nbytes, offset, nbytes))
+            if reader is not None:
+                steps.append(reader)
+        return steps
+
+    def _plan_sdma(
+        self, stage: _Stage, warmed: int, decisions: list[Decision]
+    ) -> list[tuple[int, int]]:
+        """Offset and bytes of what SDMA brings before each reader and behind the last one."""
         # Between two kernels HBM idles while the second one is launched and starts: as long as in
         # the best case, or the reader would have to wait for SDMA.
-        windows = [(name, line.launch_us, passing) for name, passing in self._windows]
+        idle_us = timeline(self.chip, "low", self.config.launch_us).launch_us
+        passing = sum(reader.nbytes for reader in stage.readers)
+        windows = []
+        for reader in stage.readers:
+            windows.append((f"before {reader.name}", idle_us, passing))
+            passing -= reader.nbytes
+        windows.append((stage.last_window, idle_us, 0))
         pieces = _C.plan_sdma(
-            forms.chip.soc,
-            self._name,
-            self._weight.nbytes,
-            self.warmed,
+            self.chip.soc,
+            stage.weight_name,
+            stage.weight.nbytes,
+            warmed,
             windows,
-            forms.chip.constants.get("nominal", {}),
+            self.chip.constants.get("nominal", {}),
         )
         decisions.extend(
-            Decision(self._name, "SDMA", name, idle_us, nbytes, reason)
-            for (name, idle_us, _), (_, nbytes, reason) in zip(windows, pieces, strict=True)
+            Decision(stage.weight_name, "SDMA", window, idle_us, nbytes, reason)
+            for (window, *_), (_, nbytes, reason) in zip(windows, pieces, strict=True)
         )
-        address = self._weight.data_ptr()
-        return [
-            [CmoPrefetch(address, self._weight.nbytes, offset, nbytes)] if nbytes else []
-            for offset, nbytes, _ in pieces
-        ]
+        return [(offset, nbytes) for offset, nbytes, _ in pieces]
+
+
+class _Stage(NamedTuple):
+    """An op, and what follows until the kernel that uses the weight which the op may prefetch.
+
+    Attributes:
+        op: launches one kernel.
+        weight_name, weight: what it may prefetch.
+        readers: kernels that follow it.
+        last_window: name of the window behind them.
+    """
+
+    op: DryOp
+    weight_name: str
+    weight: torch.Tensor
+    readers: list[Reader]
+    last_window: str

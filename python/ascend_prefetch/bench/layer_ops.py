@@ -43,7 +43,7 @@ class DryOp:
         self.floor_bytes = floor_bytes
         self.products = tuple(products)
         self._run = run
-        self._kernels: dict[tuple[bool, str], list[Kernel]] = {}
+        self._runs: dict[tuple[bool, str], tuple[list[Kernel], planning.Plan]] = {}
 
     def kernels(self, separate: bool = False, **options: Any) -> list[Kernel]:
         """What a call launches; the twin must play the chip.
@@ -52,15 +52,22 @@ class DryOp:
             separate: as separate kernels.
             options: replace prefetch options of the call: numbers, or lists of them.
         """
-        key = (separate, repr(sorted(options.items())))
-        if key not in self._kernels:
-            self._kernels[key] = dry_kernels(self._run, separate, **options)
-        return self._kernels[key]
+        return self._dry_run(separate, options)[0]
 
     def plan(self, **options: Any) -> planning.Plan:
         """What the planner decides for a call; the twin must play the chip."""
-        (plan,) = planning.explain(lambda: self._run(**options))
-        return plan
+        return self._dry_run(False, options)[1]
+
+    def _dry_run(
+        self, separate: bool, options: dict[str, Any]
+    ) -> tuple[list[Kernel], planning.Plan]:
+        key = (separate, repr(sorted(options.items())))
+        if key not in self._runs:
+            with planning.logging_plans() as plans:
+                kernels = dry_kernels(self._run, separate, **options)
+            (plan,) = plans
+            self._runs[key] = kernels, plan
+        return self._runs[key]
 
 
 class LayerOps:

@@ -7,7 +7,14 @@ from typing import Any, NamedTuple
 
 from ascend_prefetch.bench.upstream import upstream_cmo
 from ascend_prefetch.timing import LEVELS, TimedChip
-from ascend_prefetch.timing.sequence import Kernel, Step, dry_kernels, find_tensor, replay
+from ascend_prefetch.timing.sequence import (
+    Kernel,
+    KernelTimes,
+    Step,
+    dry_kernels,
+    find_tensor,
+    replay,
+)
 
 Times = dict[str, float]
 """us at low, nominal and high."""
@@ -55,9 +62,8 @@ def model_op(forms: OpForms, chip: TimedChip, launch_us: float | None = None) ->
         chip: of the model.
         launch_us: replaces the model's launch and start cost at all levels.
     """
-    us = {name: times_of(steps, chip, launch_us) for name, steps in forms.items()}
-    counted = replay(timeline(chip, "nominal", launch_us), forms["fused"])[0]["bytes"]
-    return Modelled(us, counted["hbm_read"], counted["l2_hit"])
+    replays = {name: _replays(steps, chip, launch_us) for name, steps in forms.items()}
+    return _modelled(replays)
 
 
 def model_warming(
@@ -83,19 +89,33 @@ def model_warming(
             sdma.prefetch(*find_tensor(kernels, name))
         sdma.join_prefetch()
         cmo[level] = sdma.now
-    us = {
-        "fused": times_of([kernel], chip, launch_us),
-        "fused_no_prefetch": None,
-        "separate": None,
-        "separate_cmo": cmo,
-    }
-    counted = replay(timeline(chip, "nominal", launch_us), [kernel])[0]["bytes"]
-    return Modelled(us, counted["hbm_read"], counted["l2_hit"])
+    modelled = _modelled({"fused": _replays([kernel], chip, launch_us)})
+    us = {**modelled.us, "fused_no_prefetch": None, "separate": None, "separate_cmo": cmo}
+    return modelled._replace(us=us)
+
+
+Replays = dict[str, list[KernelTimes]]
+"""The kernels of a sequence, by level."""
 
 
 def times_of(steps: Sequence[Step], chip: TimedChip, launch_us: float | None) -> Times:
     """When the last kernel of a sequence ends, by level; L2 is cold before the first one."""
-    return {level: replay(timeline(chip, level, launch_us), steps)[-1]["end"] for level in LEVELS}
+    return _ends(_replays(steps, chip, launch_us))
+
+
+def _replays(steps: Sequence[Step], chip: TimedChip, launch_us: float | None) -> Replays:
+    return {level: replay(timeline(chip, level, launch_us), steps) for level in LEVELS}
+
+
+def _ends(replays: Replays) -> Times:
+    return {level: kernels[-1]["end"] for level, kernels in replays.items()}
+
+
+def _modelled(forms: Mapping[str, Replays]) -> Modelled:
+    """The times of the forms, and the bytes of the fused kernel at nominal."""
+    counted = forms["fused"]["nominal"][0]["bytes"]
+    us: dict[str, Times | None] = {name: _ends(replays) for name, replays in forms.items()}
+    return Modelled(us, counted["hbm_read"], counted["l2_hit"])
 
 
 def timeline(chip: TimedChip, level: str, launch_us: float | None) -> Any:
