@@ -1,4 +1,4 @@
-// prefetch: argument checks, Meta and the CPU (twin) implementation.
+// prefetch and prefetch_join: argument checks, Meta and the CPU (twin) implementation.
 #include <ATen/ATen.h>
 #include <torch/library.h>
 
@@ -30,6 +30,9 @@ struct Arguments {
     at::OptionalIntArrayRef offsets;
     std::optional<int64_t> cores;
     const std::optional<at::Tensor>& after;
+    c10::string_view engine;
+
+    bool sdma() const { return engine == "sdma"; }
 };
 
 /// Where in its tensor the bytes lie that a prefetch loads; symbolic under torch.compile.
@@ -102,7 +105,11 @@ std::vector<Range> CheckArguments(const ArgumentChecks& check, const Arguments& 
                        "at most " + Text(usable) + " bytes in all, the usable share of the L2 of " +
                            chip.name + " (more evicts itself; see 'max_bytes')",
                        Text(bytes));
+    check.RequireValue(args.sdma() || args.engine == "vector_cores", "engine",
+                       "'vector_cores' or 'sdma'", "'" + std::string(args.engine) + "'");
     if (args.cores) {
+        check.Require(!args.sdma(), "cores", "None with engine 'sdma', which has no cores",
+                      Text(*args.cores));
         check.RequireValue(*args.cores >= 1 && *args.cores <= chip.aiv_count, "cores",
                            "1 to the " + Text(chip.aiv_count) + " vector cores of " + chip.name,
                            Text(*args.cores));
@@ -139,8 +146,10 @@ void RunOnCpu(const Arguments& args) {
     const ArgumentChecks check = Checks(args);
     const arch::Chip& chip = TwinChip();
     const std::vector<Range> ranges = CheckArguments(check, args, chip);
+    const std::vector<plan::PrefetchRange> located = LocateRanges(check, args, ranges);
+    if (args.sdma()) return;  // the twin has cores alone
     const auto cores = static_cast<uint32_t>(args.cores.value_or(chip.aiv_count));
-    const PrefetchPlan plan = plan::PlanPrefetch(LocateRanges(check, args, ranges), cores);
+    const PrefetchPlan plan = plan::PlanPrefetch(located, cores);
     LaunchTensors tensors;
     for (size_t i = 0; i < args.weights.size(); ++i)
         tensors.Read(Name("weights", i), args.weights[i]);
@@ -150,8 +159,8 @@ void RunOnCpu(const Arguments& args) {
 template <Backend kBackend>
 void Prefetch(at::TensorList weights, at::OptionalIntArrayRef max_bytes,
               at::OptionalIntArrayRef offsets, std::optional<int64_t> cores,
-              const std::optional<at::Tensor>& after) {
-    const Arguments args = {weights, max_bytes, offsets, cores, after};
+              const std::optional<at::Tensor>& after, c10::string_view engine) {
+    const Arguments args = {weights, max_bytes, offsets, cores, after, engine};
     if constexpr (kBackend == Backend::kMeta) {
         CheckArguments(Checks(args), args, TwinChip());
     } else {
@@ -161,19 +170,28 @@ void Prefetch(at::TensorList weights, at::OptionalIntArrayRef max_bytes,
 
 /// What the dispatcher falls back on: without a tensor it knows no device.
 void PrefetchNowhere(at::TensorList weights, at::OptionalIntArrayRef, at::OptionalIntArrayRef,
-                     std::optional<int64_t>, const std::optional<at::Tensor>&) {
+                     std::optional<int64_t>, const std::optional<at::Tensor>&, c10::string_view) {
     const ArgumentChecks check(kOp, at::kCPU);
     CheckCount(check, weights);
     check.Require(false, "weights[0]", "a dense tensor on cpu, npu or meta",
                   Text(weights[0].layout()) + " on " + weights[0].device().str());
 }
 
+/// Nothing is ever pending here: no prefetch outlives its call but those of a device's SDMA engine.
+void PrefetchJoin() {}
+
 }  // namespace
 
+// prefetch_join has no tensor that could tell a device: one implementation serves all of them. Fake
+// tensor modes ask for Meta by name.
 TORCH_LIBRARY_IMPL(ascend_prefetch, CompositeExplicitAutograd, m) {
     m.impl("prefetch", &PrefetchNowhere);
+    m.impl("prefetch_join", &PrefetchJoin);
 }
-TORCH_LIBRARY_IMPL(ascend_prefetch, Meta, m) { m.impl("prefetch", &Prefetch<Backend::kMeta>); }
+TORCH_LIBRARY_IMPL(ascend_prefetch, Meta, m) {
+    m.impl("prefetch", &Prefetch<Backend::kMeta>);
+    m.impl("prefetch_join", [] {});
+}
 TORCH_LIBRARY_IMPL(ascend_prefetch, CPU, m) { m.impl("prefetch", &Prefetch<Backend::kTwin>); }
 
 }  // namespace ops

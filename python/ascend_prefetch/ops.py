@@ -353,33 +353,54 @@ def prefetch(
     offsets: Sequence[int] | None = None,
     cores: int | None = None,
     after: torch.Tensor | None = None,
+    engine: str = "vector_cores",
 ) -> None:
-    """Loads weights into L2 with vector cores alone, for windows outside the other ops.
+    """Loads weights into L2, for windows outside the other ops.
 
     Such as under a collective, which leaves HBM idle. Changes no tensor. A compiled graph calls it
-    as often as the program does, and calls keep their order.
+    as often as the program does, and calls keep their order, joins among them.
 
     Of each weight it loads the 32-byte blocks of memory that hold the bytes asked for, each once,
     and nothing outside the weight. Offsets that are multiples of 512 load fastest.
 
     In all it loads at most the usable share of L2, 0.7 of its capacity, and refuses more: such a
-    prefetch evicts what it has brought. No two weights may share a byte asked for.
+    prefetch evicts what it has brought.
+
+    Engines
+        "vector_cores": a kernel on the current stream that loads and discards; what follows on the
+        stream waits for it.
+
+        "sdma": the copy engine beside the cores, by cache operations of the runtime (CMO) on a side
+        stream that is forked from the current one here. Nothing waits for it before prefetch_join,
+        which has to be called before a graph capture ends. CPU tensors have no such engine: the
+        call checks its arguments and loads nothing.
 
     Args:
-        weights: 1 to 8 contiguous tensors of any dtype, in the order of need.
+        weights: 1 to 8 contiguous tensors of any dtype, in the order of need. No two may share a
+            byte asked for.
         max_bytes: per weight, the most bytes to load, > 0; by default, and beyond its end, all of
             the weight from its offset.
         offsets: per weight, where in it to start, in bytes, >= 0 and before its end; 0 by default.
-        cores: vector cores to use, 1 to all of the chip; by default all.
+        cores: vector cores to use, 1 to all of the chip; by default all. None for "sdma".
         after: a tensor that has to be computed before the prefetch starts, which is how a compiled
             graph knows where to put it. Neither read nor changed.
+        engine: "vector_cores" or "sdma".
 
     Raises:
-        RuntimeError: a weight is not contiguous or on another device, or the lengths of the lists
-            differ.
-        ValueError: a number out of range, no weight or an empty one, shared bytes, or more bytes
-            than L2 can use.
+        RuntimeError: a weight is not contiguous or on another device, the lengths of the lists
+            differ, or cores are given for "sdma".
+        ValueError: a number out of range, an unknown engine, no weight or an empty one, shared
+            bytes, or more bytes than L2 can use.
     """
     torch.ops.ascend_prefetch.prefetch(
-        weights, max_bytes=max_bytes, offsets=offsets, cores=cores, after=after
+        weights, max_bytes=max_bytes, offsets=offsets, cores=cores, after=after, engine=engine
     )
+
+
+def prefetch_join() -> None:
+    """Makes the current stream wait for every SDMA prefetch that was issued from it.
+
+    Does not block the host. Nothing happens where none is pending, and never on CPU. In a compiled
+    graph it stays behind the prefetches before it; nothing else holds it in place.
+    """
+    torch.ops.ascend_prefetch.prefetch_join()

@@ -88,6 +88,18 @@ def test_cores_of_another_chip():
         refuses(call, ValueError, message, [WEIGHT], cores=41)
 
 
+@pytest.mark.parametrize("engine", ["", "SDMA", "mte2"])
+def test_engine(run, engine):
+    message = f"'engine': expected 'vector_cores' or 'sdma', got '{engine}'"
+    refuses(run, ValueError, message, [WEIGHT], engine=engine)
+
+
+@pytest.mark.parametrize("cores", [1, 99])
+def test_cores_of_the_copy_engine(run, cores):
+    message = f"'cores': expected None with engine 'sdma', which has no cores, got {cores}"
+    refuses(run, RuntimeError, message, [WEIGHT], engine="sdma", cores=cores)
+
+
 def test_strides(run):
     message = "'weights[1]': expected a contiguous tensor, got strides [1, 5]"
     refuses(run, RuntimeError, message, [WEIGHT, WEIGHT.t()])
@@ -126,6 +138,14 @@ def test_more_than_l2_holds(run, max_bytes):
     weights = [torch.empty(USABLE + 24, dtype=torch.int8), WEIGHT]
     got = USABLE + 1024 if max_bytes is None else USABLE + 1
     refuses(run, ValueError, over_l2(USABLE, CHIP, got), weights, max_bytes=max_bytes)
+    refuses(
+        run,
+        ValueError,
+        over_l2(USABLE, CHIP, got),
+        weights,
+        max_bytes=max_bytes,
+        engine="sdma",
+    )
     assert run([weights[0]], {"max_bytes": [MEBIBYTE]}) is None
 
 
@@ -146,12 +166,13 @@ def test_more_than_the_l2_of_another_chip_holds():
         (WEIGHT, {"offsets": [500, 0], "max_bytes": [10, 501]}),
     ],
 )
-def test_shared_bytes(second, options):
+@pytest.mark.parametrize("engine", ["vector_cores", "sdma"])
+def test_shared_bytes(second, options, engine):
     message = (
         "'weights[1]': expected bytes that nothing else fetches, got memory shared with "
         "'weights[0]'"
     )
-    refuses(call, ValueError, message, [WEIGHT, second], **options)
+    refuses(call, ValueError, message, [WEIGHT, second], engine=engine, **options)
 
 
 def test_good_calls_that_come_close():

@@ -5,6 +5,8 @@ from functools import partial
 
 import pytest
 import torch
+from functorch.compile import make_boxed_func
+from torch._dynamo.backends.common import aot_autograd
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.fx.experimental.proxy_tensor import make_fx
 
@@ -13,6 +15,7 @@ from mla_cases import MlaCase, MlaInputs, same_bits
 from traces import Trace, launches
 
 OP = torch.ops.ascend_prefetch.prefetch.default
+JOIN = torch.ops.ascend_prefetch.prefetch_join.default
 BACKENDS = ["eager", "aot_eager", "inductor"]
 SIZE = 32
 
@@ -48,6 +51,7 @@ def parameters(count=3):
             {"max_bytes": [33, 1], "offsets": [50, 19], "after": torch.ones(2, 3)},
         ),
         (parameters(2), {"after": torch.ones(2, 3, requires_grad=True)}),
+        ([torch.ones(64, 8)], {"engine": "sdma", "max_bytes": [64]}),
     ],
 )
 def test_opcheck(weights, options):
@@ -64,16 +68,25 @@ def test_opcheck(weights, options):
 def test_schema():
     assert str(OP._schema) == (
         "ascend_prefetch::prefetch(Tensor[] weights, *, int[]? max_bytes=None, "
-        "int[]? offsets=None, int? cores=None, Tensor? after=None) -> ()"
+        "int[]? offsets=None, int? cores=None, Tensor? after=None, "
+        'str engine="vector_cores") -> ()'
     )
+    assert str(JOIN._schema) == "ascend_prefetch::prefetch_join() -> ()"
+
+
+def test_opcheck_of_the_join():
+    assert set(torch.library.opcheck(JOIN, ()).values()) == {"SUCCESS"}
 
 
 def test_without_data():
     with FakeTensorMode() as mode:
         fake = mode.from_tensor(torch.ones(9))
         assert launches(OP, [fake], after=fake) == []
+        assert ops.prefetch([fake], engine="sdma") is None
+        assert ops.prefetch_join() is None
     meta = torch.ones(9, device="meta")
     assert launches(OP, [meta], after=meta) == []
+    assert launches(OP, [meta], engine="sdma") == []
 
 
 # --- as often as the program does ---
@@ -320,3 +333,72 @@ def test_order_without_after(backend):
     with twin.tracing() as traces:
         torch.compile(program, fullgraph=True, backend=backend)(torch.ones(8))
     assert [Trace(trace).core_count for trace in traces] == [1, 2, 3, 4]
+
+
+# --- the copy engine ---
+
+
+def joined(x, weights):
+    """SDMA prefetches beside products, joined in between and in the end."""
+    OP([weights[0]], engine="sdma")
+    x = x @ weights[0]
+    JOIN()
+    OP([weights[1]], after=x, engine="sdma")
+    OP([weights[2]], after=x, cores=2)
+    JOIN()
+    return x @ weights[1]
+
+
+def calls_in(graph):
+    """The effects of a graph in their order, below their tokens where it has them."""
+    calls = []
+    for node in graph.nodes:
+        if node.op == "call_function":
+            calls += [op for op in (node.target, *node.args[:2]) if op in (OP, JOIN)]
+    return calls
+
+
+@pytest.mark.usefixtures("fresh_compiler")
+@pytest.mark.parametrize("grad", [torch.enable_grad, torch.no_grad, torch.inference_mode])
+@pytest.mark.parametrize("backend", [None, "inductor"])
+def test_copy_engine(backend, grad):
+    """On CPU it loads nothing; the result is that of the program without it."""
+    weights, x = parameters(), torch.randn(4, SIZE)
+    run = joined if backend is None else torch.compile(joined, fullgraph=True, backend=backend)
+    with grad():
+        result = []
+        assert launches(lambda: result.append(run(x, weights))) == ["prefetch"]
+        torch.testing.assert_close(result[0], x @ weights[0] @ weights[1])
+
+
+@pytest.mark.usefixtures("fresh_compiler")
+@pytest.mark.parametrize("grad", [torch.enable_grad, torch.no_grad])
+def test_joins_keep_their_place(grad):
+    """Behind the prefetches before them and before those behind them, none dropped or merged."""
+    seen = []
+
+    def compiler(module, _inputs):
+        module.graph.eliminate_dead_code()
+        seen.append(calls_in(module.graph))
+        return make_boxed_func(module.forward)
+
+    weights, x = parameters(), torch.randn(4, SIZE)
+    with grad():
+        torch.compile(joined, fullgraph=True, backend=aot_autograd(fw_compiler=compiler))(
+            x, weights
+        )
+    assert seen[0] == [OP, JOIN, OP, OP, JOIN]
+
+
+def test_joins_in_other_graphs():
+    arguments = torch.randn(4, SIZE), [weight.detach() for weight in parameters()]
+
+    class Program(torch.nn.Module):
+        def forward(self, x, weights):
+            return joined(x, weights)
+
+    expected = [OP, JOIN, OP, OP, JOIN]
+    assert calls_in(torch.export.export(Program(), arguments).graph) == expected
+    module = make_fx(joined)(*arguments)
+    module.graph.eliminate_dead_code()
+    assert calls_in(module.graph) == expected
