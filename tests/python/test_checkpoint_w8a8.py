@@ -21,6 +21,7 @@ from ascend_prefetch.models import (
     quantise_linear,
 )
 from ascend_prefetch.packing import pack_dequant_scale
+from attention_checkpoint import layer_tensors
 
 DIMS = ModelDimensions(
     name="small",
@@ -70,17 +71,14 @@ def quantised_tensors(quant, packed=False):
     }
     tensors = float_tensors()
     for name, layer in layers.items():
-        tensors[f"{name}.weight"] = layer.weight.T.contiguous()
+        tensors |= layer_tensors(name, layer)
         if quant == "w8a8_dynamic":
-            tensors[f"{name}.weight_scale"] = layer.dequant_scale.unsqueeze(1)
-            tensors[f"{name}.weight_offset"] = torch.zeros(len(layer.dequant_scale), 1)
             continue
-        scale = layer.dequant_scale
-        tensors[f"{name}.deq_scale"] = pack_dequant_scale(scale) if packed else scale
+        if packed:
+            tensors[f"{name}.deq_scale"] = pack_dequant_scale(layer.dequant_scale)
         # Both scalars as bfloat16 could hold them.
         tensors[f"{name}.input_scale"] = torch.tensor([0.03515625], dtype=torch.bfloat16)
         tensors[f"{name}.input_offset"] = torch.tensor([-5], dtype=torch.int8)
-        tensors[f"{name}.quant_bias"] = layer.quant_bias
     return tensors, layers
 
 
