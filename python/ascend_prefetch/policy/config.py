@@ -1,0 +1,150 @@
+"""What a user may set about prefetching: one namespaced dict in vLLM's --additional-config."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+KEY = "ascend_prefetch"
+"""Where the settings lie in additional_config."""
+
+OLD_KEY = "weight_prefetch_config"
+"""Where vLLM Ascend up to 0.23 had its own; read with a DeprecationWarning."""
+
+DEFAULT_RATIOS: Mapping[str, Mapping[str, float]] = {
+    "attn": {"qkv": 1.0, "o": 1.0},
+    "moe": {"gate_up": 0.8},
+    "mlp": {"gate_up": 1.0, "down": 1.0},
+}
+"""The most that is prefetched of a weight, by module and weight, as a share of its bytes.
+
+The values are those of vLLM Ascend.
+"""
+
+_OLD_SETTINGS = ("enabled", "prefetch_ratio")
+
+
+def _default_ratios() -> dict[str, dict[str, float]]:
+    return {module: dict(ratios) for module, ratios in DEFAULT_RATIOS.items()}
+
+
+@dataclass(frozen=True)
+class PrefetchConfig:
+    """The settings.
+
+    Attributes:
+        enabled: whether anything is done at all.
+        prefetch_ratio: the most that is prefetched of a weight, 0 (nothing) to 1 of its bytes, by
+            module and weight; the planner may decide on less. A module that is left out or empty,
+            and a weight that is left out, has its default: see DEFAULT_RATIOS.
+        prolog: whether mla_prolog and sfa_prolog replace the projections before attention.
+        o_proj: whether o_proj replaces the projections behind it.
+        next_layer: whether the next layer's fused_qkv_a is prefetched.
+
+    Raises:
+        ValueError: an unknown key or a value out of range.
+    """
+
+    enabled: bool = False
+    prefetch_ratio: Mapping[str, Mapping[str, float]] = field(default_factory=_default_ratios)
+    prolog: bool = True
+    o_proj: bool = True
+    next_layer: bool = True
+
+    def __post_init__(self) -> None:
+        for name in _SWITCHES:
+            value = getattr(self, name)
+            if not isinstance(value, bool):
+                raise ValueError(f"{KEY}.{name}: expected true or false, got {value!r}")
+        ratios = _checked_ratios(f"{KEY}.prefetch_ratio", self.prefetch_ratio)
+        object.__setattr__(self, "prefetch_ratio", ratios)
+
+    @classmethod
+    def from_additional_config(cls, additional_config: Mapping[str, Any] | None) -> PrefetchConfig:
+        """The settings in vLLM's additional_config; all defaults where it has none.
+
+        The old key `weight_prefetch_config` {enabled, prefetch_ratio} is read as well, with a
+        DeprecationWarning.
+
+        Raises:
+            ValueError: an unknown key, a value out of range, or both keys, saying different things.
+                The message is one line that names the key, what is allowed and what came.
+        """
+        if additional_config is None:
+            return cls()
+        _check_mapping("additional_config", additional_config)
+        if OLD_KEY not in additional_config:
+            return cls._parsed(KEY, additional_config.get(KEY, {}), _SETTINGS)
+        warnings.warn(
+            f"additional_config: '{OLD_KEY}' is deprecated, use '{KEY}' with the same content",
+            DeprecationWarning,
+            stacklevel=2,
+        )
+        old = cls._parsed(OLD_KEY, additional_config[OLD_KEY], _OLD_SETTINGS)
+        if KEY not in additional_config:
+            return old
+        new = cls._parsed(KEY, additional_config[KEY], _SETTINGS)
+        for name, value in new._old_settings().items():
+            other = old._old_settings()[name]
+            if value != other:
+                raise ValueError(
+                    f"additional_config: '{KEY}' and '{OLD_KEY}' contradict each other: {name} is "
+                    f"{value} and {other}; keep '{KEY}' only"
+                )
+        return new
+
+    def _old_settings(self) -> dict[str, float]:
+        """What the old key can set, by name."""
+        settings = {"enabled": self.enabled}
+        for module, ratios in self.prefetch_ratio.items():
+            settings |= {f"prefetch_ratio.{module}.{name}": ratios[name] for name in ratios}
+        return settings
+
+    @classmethod
+    def _parsed(cls, key: str, settings: Any, allowed: tuple[str, ...]) -> PrefetchConfig:
+        _check_mapping(key, settings)
+        _check_keys(key, settings, allowed)
+        checked = dict(settings)
+        for name in _SWITCHES:
+            if name in checked and not isinstance(checked[name], bool):
+                raise ValueError(f"{key}.{name}: expected true or false, got {checked[name]!r}")
+        if "prefetch_ratio" in checked:
+            name = f"{key}.prefetch_ratio"
+            checked["prefetch_ratio"] = _checked_ratios(name, checked["prefetch_ratio"])
+        return cls(**checked)
+
+
+_SWITCHES = ("enabled", "prolog", "o_proj", "next_layer")
+_SETTINGS = (*_SWITCHES, "prefetch_ratio")
+
+
+def _checked_ratios(key: str, ratios: Any) -> dict[str, dict[str, float]]:
+    """All ratios: those that are given, and the defaults of the others."""
+    _check_mapping(key, ratios)
+    _check_keys(key, ratios, tuple(DEFAULT_RATIOS))
+    checked = _default_ratios()
+    for module, given in ratios.items():
+        _check_mapping(f"{key}.{module}", given)
+        _check_keys(f"{key}.{module}", given, tuple(DEFAULT_RATIOS[module]))
+        for weight, ratio in given.items():
+            number = isinstance(ratio, (int, float)) and not isinstance(ratio, bool)
+            if not number or math.isnan(ratio) or not 0 <= ratio <= 1:
+                raise ValueError(
+                    f"{key}.{module}.{weight}: expected a number from 0 to 1, got {ratio!r}"
+                )
+            checked[module][weight] = float(ratio)
+    return checked
+
+
+def _check_mapping(key: str, value: Any) -> None:
+    if not isinstance(value, Mapping):
+        raise ValueError(f"{key}: expected a dict, got {type(value).__name__} {value!r}")
+
+
+def _check_keys(key: str, settings: Mapping[str, Any], allowed: tuple[str, ...]) -> None:
+    for name in settings:
+        if name not in allowed:
+            raise ValueError(f"{key}: unknown key {name!r}, expected one of {', '.join(allowed)}")
