@@ -1,0 +1,202 @@
+"""What the ops take of a layer, made once after its weights were loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import torch
+
+from .fallback import Unsupported
+from .linears import LinearArguments, read_linear, stored_matrix
+from .watch import Watch
+
+ROPE = 64
+
+
+@dataclass
+class Prolog:
+    """The weights of mla_prolog or sfa_prolog.
+
+    Attributes:
+        before: positional arguments from qkv_a_weight to kv_a_norm_weight.
+        indexer: positional arguments from indexer_wq_b to indexer_weights_proj; empty without one.
+        options: keyword arguments that do not change from call to call.
+        watch: of everything that the above were made of.
+    """
+
+    before: tuple[torch.Tensor | None, ...]
+    indexer: tuple[torch.Tensor | None, ...]
+    options: dict[str, object]
+    watch: Watch
+
+    @property
+    def qkv_a_weight(self) -> torch.Tensor:
+        return self.before[0]
+
+
+@dataclass
+class Output:
+    """The weights of o_proj, W_UV among them."""
+
+    weight: torch.Tensor
+    options: dict[str, torch.Tensor]
+    watch: Watch
+
+
+@dataclass
+class LayerArguments:
+    """Both of a layer; a part that is not supported is None and has its reason.
+
+    Attributes:
+        reasons: by part, "prolog" or "o_proj".
+    """
+
+    prolog: Prolog | None = None
+    output: Output | None = None
+    reasons: dict[str, str] = field(default_factory=dict)
+
+    def unchanged(self) -> bool:
+        """Whether the weights are still those that this was made of."""
+        return (self.prolog is None or self.prolog.watch.unchanged()) and (
+            self.output is None or self.output.watch.unchanged()
+        )
+
+
+def read_layer(impl: object, read_indexer: Callable[[object, Watch], dict] | None):
+    """The arguments of an attention layer of vLLM Ascend.
+
+    Args:
+        impl: AscendMLAImpl or AscendSFAImpl after process_weights_after_loading.
+        read_indexer: gives the arguments of the indexer; None for MLA.
+    """
+    layer = LayerArguments()
+    try:
+        layer.prolog = _read_prolog(impl, read_indexer)
+    except Unsupported as reason:
+        layer.reasons["prolog"] = str(reason)
+    try:
+        layer.output = _read_output(impl)
+    except Unsupported as reason:
+        layer.reasons["o_proj"] = str(reason)
+    return layer
+
+
+def _read_prolog(impl: object, read_indexer) -> Prolog:
+    watch = Watch()
+    with_latent = impl.q_lora_rank is not None
+    if with_latent:
+        qkv_a = read_linear("fused_qkv_a_proj", impl.fused_qkv_a_proj, watch, "qkv_a_")
+    else:
+        qkv_a = read_linear("kv_a_proj_with_mqa", impl.kv_a_proj_with_mqa, watch, "qkv_a_")
+    q_b = read_linear("q_b_proj" if with_latent else "q_proj", impl.q_proj, watch, "q_b_")
+    options: dict[str, object] = {**qkv_a.options, **q_b.options}
+    kv_norm = impl.kv_a_layernorm
+    options["eps"] = kv_norm.variance_epsilon
+    q_norm_weight = None
+    if with_latent:
+        q_norm = impl.q_a_layernorm
+        if q_norm.variance_epsilon != kv_norm.variance_epsilon:
+            raise Unsupported("the norms of q_a and kv_a have epsilons of their own")
+        q_norm_weight = watch.tensor(q_norm, "weight")
+        if getattr(q_norm, "bias_loaded", False):
+            options["q_a_norm_bias"] = watch.tensor(q_norm, "bias")
+    w_uk = stored_matrix(_need(watch.tensor(impl, "W_UK_T"), "W_UK"))
+    kv_norm_weight = _need(watch.tensor(kv_norm, "weight"), "the weight of kv_a_layernorm")
+    prolog = Prolog(
+        (qkv_a.weight, q_norm_weight, q_b.weight, w_uk, kv_norm_weight), (), options, watch
+    )
+    if read_indexer is not None:
+        arguments = read_indexer(impl, watch)
+        prolog.indexer = arguments.pop("weights")
+        options.update(arguments)
+    _check_prolog(prolog, impl, sparse=read_indexer is not None)
+    return prolog
+
+
+def _read_output(impl: object) -> Output:
+    watch = Watch()
+    o_proj = read_linear("o_proj", impl.o_proj, watch)
+    if not getattr(impl.o_proj, "input_is_parallel", True):
+        raise Unsupported("o_proj splits its input")
+    w_uv = _need(watch.tensor(impl, "W_UV"), "W_UV")
+    output = Output(o_proj.weight, {**o_proj.options, "w_uv": w_uv}, watch)
+    heads, latent, _ = w_uv.shape
+    _ask_op("o_proj", w_uv.device, w_uv.new_empty(1, heads, latent), output.weight, output.options)
+    return output
+
+
+def indexer_arguments(impl: object, watch: Watch, wk: LinearArguments, weights_proj):
+    """The keyword arguments of an indexer, with its weights under "weights".
+
+    Args:
+        impl: AscendSFAImpl with an indexer.
+        wk: of wk, or of wk and weights_proj in one.
+        weights_proj: LinearArguments, or None where wk holds it.
+    """
+    wq_b = read_linear("the indexer's wq_b", impl.wq_b, watch, "indexer_wq_b_")
+    for name, linear in (("wk", wk), ("weights_proj", weights_proj)):
+        if linear is not None and linear.options:
+            raise Unsupported(f"the indexer's {name} is quantised")
+    norm = impl.k_norm
+    return {
+        "weights": (
+            wq_b.weight,
+            wk.weight,
+            watch.tensor(norm, "weight"),
+            watch.tensor(norm, "bias"),
+            None if weights_proj is None else weights_proj.weight,
+        ),
+        "indexer_rope_interleaved": not impl.is_rope_neox_style,
+        "indexer_eps": norm.eps,
+        **wq_b.options,
+    }
+
+
+def _check_prolog(prolog: Prolog, impl: object, *, sparse: bool) -> None:
+    norm = prolog.before[4]
+    qkv_a = prolog.before[0]
+    hidden = getattr(
+        impl.fused_qkv_a_proj if impl.q_lora_rank is not None else impl.kv_a_proj_with_mqa,
+        "input_size",
+        None,
+    )
+    if impl.qk_rope_head_dim != ROPE:
+        raise Unsupported(f"rope of {impl.qk_rope_head_dim} elements")
+    new = norm.new_empty
+    step = [new(1, ROPE), new(1, ROPE), new(1, dtype=torch.int64)]
+    caches = [new(1, 16, 1, impl.kv_lora_rank), new(1, 16, 1, ROPE)]
+    if sparse and prolog.indexer:
+        caches.append(new(1, 16, 1, impl.head_dim))
+    x = new(1, hidden)
+    name = "sfa_prolog" if sparse else "mla_prolog"
+    arguments = (*prolog.before, *step, *caches, *prolog.indexer)
+    _ask_op(name, qkv_a.device, x, *arguments, prolog.options)
+
+
+def _ask_op(name: str, device: torch.device, *arguments) -> None:
+    """Lets an op say whether it takes these arguments; nothing is computed.
+
+    Raises:
+        Unsupported: with the op's own words, or for a device that this build has no kernels for.
+    """
+    *tensors, options = arguments
+    if device.type not in ("cpu", "meta") and not torch._C._dispatch_has_kernel_for_dispatch_key(
+        f"ascend_prefetch::{name}", "PrivateUse1"
+    ):
+        raise Unsupported(
+            f"this build of ascend_prefetch has no kernels for {device.type}; install one that was "
+            "built with CANN"
+        )
+    meta = [None if t is None else t.to("meta") for t in tensors]
+    keywords = {k: v.to("meta") if isinstance(v, torch.Tensor) else v for k, v in options.items()}
+    try:
+        getattr(torch.ops.ascend_prefetch, name)(*meta, **keywords)
+    except (RuntimeError, ValueError) as error:
+        raise Unsupported(str(error).splitlines()[0]) from None
+
+
+def _need(tensor: torch.Tensor | None, name: str) -> torch.Tensor:
+    if tensor is None or not tensor.numel():
+        raise Unsupported(f"upstream freed {name}")
+    return tensor

@@ -1,0 +1,99 @@
+"""What both kinds of attention share: arguments that follow the weights, and the output."""
+
+from __future__ import annotations
+
+import torch
+
+from ascend_prefetch.policy import PrefetchConfig
+
+from . import neighbours, windows
+from .arguments import LayerArguments, read_layer
+from .fallback import say_once
+from .seams import Seam
+from .switch import switch
+
+MOST_TOKENS = 1024
+"""Rows beyond which a step goes upstream: a decode step has not so many, and upstream's own fused
+ops stop there as well."""
+
+
+class FusedLayer:
+    """Mixed into AscendMLAImpl and AscendSFAImpl, in front of them.
+
+    Class attributes are set where the class is made, see patch.fused_class.
+    """
+
+    seam: Seam
+    settings: PrefetchConfig
+    family: str
+    ops = torch.ops.ascend_prefetch
+
+    def __init__(self, *args, **kwargs) -> None:
+        super().__init__(*args, **kwargs)
+        self._place = neighbours.register(kwargs.get("layer_name"), self)
+        self._fused: LayerArguments | None = None
+        self._keep_latent = False
+        self._output_region: windows.Region | None = None
+        self._behind: windows.NextLayer | None = None
+
+    def process_weights_after_loading(self, act_dtype: torch.dtype) -> None:
+        """Upstream's, then reads the weights anew: also after a reload."""
+        super().process_weights_after_loading(act_dtype)
+        self._read_weights()
+
+    def _v_up_proj(self, x: torch.Tensor) -> torch.Tensor:
+        """The attention's latent output as it is where o_proj takes W_UV along."""
+        return x if self._keep_latent else super()._v_up_proj(x)
+
+    def _read_weights(self) -> LayerArguments:
+        refusal = getattr(self.seam, f"{self.family}_refusal")(self)
+        if refusal is not None:
+            fused = LayerArguments(reasons={"prolog": refusal, "o_proj": refusal})
+        else:
+            fused = read_layer(self, self._indexer_reader())
+        if not self.settings.prolog:
+            fused.prolog = None
+        if not self.settings.o_proj:
+            fused.output = None
+        for part, reason in fused.reasons.items():
+            say_once(f"{part}: {reason}")
+        self._fused = fused
+        self._plan_windows(fused)
+        return fused
+
+    def _plan_windows(self, fused: LayerArguments) -> None:
+        """What is prefetched under the prolog and under o_proj."""
+        ratios = self.settings.prefetch_ratio["attn"]
+        number = None if self._place is None else self._place.number
+        self._output_region = fused.output and windows.region_of(
+            fused.output.weight, ratios["o"], number, "o_proj"
+        )
+        self._behind = None
+        if self.settings.next_layer and ratios["qkv"] and self._place is not None:
+            self._behind = windows.NextLayer(self._place, self.vllm_config, ratios["qkv"])
+
+    def _indexer_reader(self):
+        """Reads the arguments of an indexer; None for dense attention."""
+        return None
+
+    def _ready(self) -> LayerArguments | None:
+        """The layer's arguments while its prolog is fused and switched on."""
+        if not switch.on:
+            return None
+        fused = self._fused
+        if fused is None or not fused.unchanged():
+            if self.seam.capturing():
+                say_once("weights were replaced while a graph was being captured")
+                return None
+            fused = self._read_weights()
+        return fused if fused.prolog is not None else None
+
+    def _project(self, latent: torch.Tensor, tokens: int, fused: LayerArguments) -> torch.Tensor:
+        """W_UV, o_proj and the sum over ranks of [T, N, kv_lora]."""
+        output = fused.output
+        prefetch = {} if self._behind is None else self._behind.prefetch(tokens)
+        result = self.ops.o_proj.default(latent, output.weight, **output.options, **prefetch)
+        layer = self.o_proj
+        if layer.reduce_results and layer.tp_size > 1:
+            result = self.seam.all_reduce(result)
+        return result

@@ -1,0 +1,128 @@
+"""Dense attention (AscendMLAImpl): steps of decode rows alone run the fused ops.
+
+A step with prefill rows goes upstream whole: its prefill rows need fused_qkv_a and q_b as well, and
+splitting it would read both weights twice.
+"""
+
+from __future__ import annotations
+
+import torch
+
+from . import windows
+from .fallback import say_once
+from .layer import MOST_TOKENS, FusedLayer
+
+
+class _Step:
+    """What the layers of a step share, read off its metadata once."""
+
+    __slots__ = ("cos", "decode", "latent_rows", "sin", "slot_mapping", "slots", "tokens")
+
+    def __init__(self, metadata) -> None:
+        decode = metadata.decode
+        self.decode = decode
+        self.slot_mapping = metadata.slot_mapping
+        self.tokens = tokens = metadata.num_decode_tokens
+        self.cos = decode.cos[:tokens].view(tokens, -1)
+        self.sin = decode.sin[:tokens].view(tokens, -1)
+        self.slots = metadata.slot_mapping[:tokens]
+        # On the host already; a captured graph keeps what it is captured with.
+        self.latent_rows = sum(decode.seq_lens_list or ())
+
+    def holds(self, metadata) -> bool:
+        """Whether the metadata, which drafting changes in place, is still what was read."""
+        return (
+            self.slot_mapping is metadata.slot_mapping
+            and self.decode is metadata.decode
+            and self.tokens == metadata.num_decode_tokens
+        )
+
+
+class FusedMLA(FusedLayer):
+    """See FusedLayer."""
+
+    family = "mla"
+
+    def forward(
+        self,
+        layer_name,
+        hidden_states,
+        kv_cache,
+        attn_metadata,
+        need_gather_q_kv=False,
+        output=None,
+    ):
+        """Upstream's forward; decode steps by mla_prolog, upstream's attention and o_proj."""
+        fused = None if attn_metadata is None else self._takes(attn_metadata, need_gather_q_kv)
+        if fused is None:
+            return super().forward(
+                layer_name, hidden_states, kv_cache, attn_metadata, need_gather_q_kv, output
+            )
+        step = attn_metadata.__dict__.get("_ascend_prefetch")
+        if step is None or not step.holds(attn_metadata):
+            step = attn_metadata._ascend_prefetch = _Step(attn_metadata)
+        tokens = step.tokens
+        windows.ledger.enter(self.seam.forward_context())
+        prolog = fused.prolog
+        latent, rope = kv_cache[0], kv_cache[1]
+        q_nope, q_rope, _, _ = self.ops.mla_prolog.default(
+            hidden_states if hidden_states.shape[0] == tokens else hidden_states[:tokens],
+            *prolog.before,
+            step.cos,
+            step.sin,
+            step.slots,
+            *self._layouts(latent, rope),
+            **prolog.options,
+            **windows.claimed(
+                self._output_region, step.latent_rows * self._latent_bytes(latent), "mla_prolog"
+            ),
+        )
+        self.seam.mla_cache_written(layer_name)
+        self._keep_latent = fused.output is not None
+        try:
+            attention = self._forward_decode(
+                q_nope, q_rope, latent, rope, latent.shape[1], attn_metadata, None
+            )
+        finally:
+            self._keep_latent = False
+        output[...] = self._output(attention, tokens, output.shape[0], fused)
+        self.seam.mla_done(layer_name, kv_cache)
+        return output
+
+    def _takes(self, metadata, gather: bool):
+        if metadata.num_prefills or not metadata.num_decodes:
+            say_once("steps with prefill rows")
+            return None
+        if gather:
+            say_once("hidden states that are split over ranks (flash communication)")
+            return None
+        if metadata.num_decode_tokens > MOST_TOKENS:
+            say_once(f"steps of more than {MOST_TOKENS} rows")
+            return None
+        return self._ready()
+
+    def _layouts(self, latent: torch.Tensor, rope: torch.Tensor):
+        """Caches as the op tells their layout: upstream keeps FRACTAL_NZ in row-major shapes."""
+        if not self.enable_kv_nz:
+            return latent, rope
+        blocks, size = latent.shape[:2]
+        return latent.view(blocks, -1, size, 16), rope.view(blocks, -1, size, 16)
+
+    def _latent_bytes(self, latent: torch.Tensor) -> int:
+        return (self.kv_lora_rank + self.qk_rope_head_dim) * latent.element_size()
+
+    def _output(self, attention: torch.Tensor, tokens: int, rows: int, fused) -> torch.Tensor:
+        """o_proj of all rows, zeros where the step is padded."""
+        if fused.output is None:
+            width = self.num_heads * self.v_head_dim
+            padded = attention.new_zeros(self.seam.padded_tokens(), width)
+            padded[:tokens] = attention
+            return self.o_proj(padded, is_prefill=False)[0]
+        # [N, T, 1, kv_lora] as attention leaves it, the op wants the tokens outermost.
+        by_head = attention.view(self.num_heads, tokens, self.kv_lora_rank)
+        if rows == tokens:
+            latent = by_head.transpose(0, 1).contiguous()
+        else:
+            latent = attention.new_zeros(rows, self.num_heads, self.kv_lora_rank)
+            latent[:tokens] = by_head.transpose(0, 1)
+        return self._project(latent, tokens, fused)

@@ -1,0 +1,90 @@
+"""Which attention layer follows which, and what passes through L2 in between."""
+
+from __future__ import annotations
+
+import re
+import weakref
+from typing import NamedTuple
+
+_LAYER = re.compile(r"^(.*?)\.?\blayers\.(\d+)\.(.*)$")
+_layers: weakref.WeakValueDictionary[Place, object] = weakref.WeakValueDictionary()
+
+
+class Place(NamedTuple):
+    """Where an attention layer is: "model.layers.3.self_attn.attn" is ("model", 3, ...).
+
+    Attributes:
+        model: what stands before the layers.
+        number: of the decoder layer.
+        inside: the rest of the name, which tells a model's layers from those of its draft.
+    """
+
+    model: str
+    number: int
+    inside: str
+
+
+def place_of(layer_name: str | None) -> Place | None:
+    """The place that a name tells; None where it has no number, or a layer has two attentions."""
+    found = _LAYER.match(layer_name or "")
+    if found is None or re.search(r"\d", found[3]):
+        return None
+    return Place(found[1], int(found[2]), found[3])
+
+
+def register(layer_name: str | None, impl: object) -> Place | None:
+    """Remembers a layer by its name, weakly, and returns its place."""
+    place = place_of(layer_name)
+    if place is not None:
+        _layers[place] = impl
+    return place
+
+
+def next_layer(place: Place | None) -> object | None:
+    """The attention layer behind this one; None behind the last."""
+    return None if place is None else _layers.get(place._replace(number=place.number + 1))
+
+
+class FeedForward:
+    """The bytes of weights between a layer's o_proj and the next layer's fused_qkv_a.
+
+    Read from the model's configuration and, of experts, from the layer itself, once it is there.
+
+    Attributes:
+        dense: bytes that every step reads.
+        expert: bytes of one local expert; 0 in a dense layer.
+        experts: on this rank.
+        chosen: per token.
+    """
+
+    def __init__(self, vllm_config: object, place: Place, itemsize: int) -> None:
+        self.dense = self.expert = self.experts = self.chosen = 0
+        text = vllm_config.model_config.hf_config
+        text = getattr(text, "text_config", None) or text
+        hidden = getattr(text, "hidden_size", 0)
+        moe = _experts_of(vllm_config, place)
+        if moe is None:
+            width = getattr(text, "intermediate_size", 0)
+        else:
+            width = getattr(text, "moe_intermediate_size", 0) * (
+                getattr(text, "n_shared_experts", 0) or 0
+            )
+            weights = [getattr(moe, name, None) for name in ("w13_weight", "w2_weight")]
+            self.experts = max((w.shape[0] for w in weights if w is not None), default=0)
+            self.expert = sum(w.nbytes // max(1, w.shape[0]) for w in weights if w is not None)
+            self.chosen = getattr(text, "num_experts_per_tok", 0) or 0
+        ranks = vllm_config.parallel_config.tensor_parallel_size
+        self.dense = 3 * hidden * width * itemsize // max(1, ranks)
+
+    def bytes(self, tokens: int) -> int:
+        """What a step of so many tokens reads, at most."""
+        return self.dense + self.expert * min(self.experts, tokens * self.chosen)
+
+
+def _experts_of(vllm_config: object, place: Place) -> object | None:
+    """The layer's routed experts, which vLLM keeps by name in its static forward context."""
+    prefix = ".".join(part for part in (place.model, "layers", str(place.number)) if part) + "."
+    for name, layer in vllm_config.compilation_config.static_forward_context.items():
+        if name.startswith(prefix) and hasattr(layer, "w13_weight"):
+            return layer
+    return None

@@ -1,0 +1,69 @@
+"""What differs between the versions of vLLM Ascend, one module each, chosen once."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Protocol
+
+import torch
+
+from ..watch import Watch
+
+_MODULES = {"0.18": "v0_18", "0.23": "v0_23", "0.26": "v0_26"}
+
+
+class Seam(Protocol):
+    """What a seam module has."""
+
+    def mla_refusal(self, impl: object) -> str | None:
+        """Why a layer of dense attention goes upstream, or None."""
+
+    def sfa_refusal(self, impl: object) -> str | None:
+        """Why a layer of sparse attention goes upstream, or None."""
+
+    def forward_context(self) -> object:
+        """vLLM's context of this step."""
+
+    def all_reduce(self, partial: torch.Tensor) -> torch.Tensor:
+        """The sum over tensor-parallel ranks."""
+
+    def capturing(self) -> bool:
+        """Whether a graph is being captured."""
+
+    def padded_tokens(self) -> int:
+        """Rows of this step with padding, on this rank."""
+
+    def mla_cache_written(self, layer_name: str) -> None:
+        """After the decode rows of a dense layer's cache were written."""
+
+    def mla_done(self, layer_name: str, kv_cache: tuple) -> None:
+        """After a dense layer's output was written."""
+
+    def before_sfa_cache_write(self, layer_name: str) -> None:
+        """Before a sparse layer's cache is written."""
+
+    def sfa_cache_written(self, layer_name: str) -> None:
+        """After all caches of a sparse layer were written."""
+
+    def sfa_done(self, layer_name: str, kv_cache: tuple) -> None:
+        """After a sparse layer's output was written."""
+
+    def sparse_caches(self, impl: object, kv_cache: tuple) -> tuple:
+        """(latent, rope, indexer) of a sparse layer; without an indexer two of them."""
+
+    def read_indexer(self, impl: object, watch: Watch) -> dict:
+        """The indexer's arguments of sfa_prolog: see arguments.indexer_arguments."""
+
+    def select(self, impl, q, weights, kv_cache, metadata) -> torch.Tensor:
+        """Top-k indices from an indexer's queries [T, Hi, Di] and weights [T, Hi]."""
+
+
+def known_versions() -> tuple[str, ...]:
+    """Versions of vLLM Ascend that have a seam, major and minor."""
+    return tuple(_MODULES)
+
+
+def seam_for(version: str) -> Seam | None:
+    """The seam of a version of vLLM Ascend such as "0.23.0"; None for one that has none."""
+    name = _MODULES.get(".".join(version.split(".")[:2]))
+    return importlib.import_module(f"{__name__}.{name}") if name else None

@@ -1,0 +1,59 @@
+"""What the versions share."""
+
+from __future__ import annotations
+
+from vllm.distributed import tensor_model_parallel_all_reduce
+from vllm.forward_context import get_forward_context
+from vllm_ascend.ascend_forward_context import _EXTRA_CTX
+
+from ..arguments import indexer_arguments
+from ..linears import read_linear
+
+forward_context = get_forward_context
+all_reduce = tensor_model_parallel_all_reduce
+
+
+def capturing() -> bool:
+    """Whether a graph is being captured."""
+    return bool(_EXTRA_CTX.capturing)
+
+
+def padded_tokens() -> int:
+    """Rows of this step with padding, on this rank."""
+    return _EXTRA_CTX.num_tokens
+
+
+def first_true(impl: object, reasons: dict[str, str]) -> str | None:
+    """The reason of the first attribute that is there and true."""
+    for attribute, reason in reasons.items():
+        if getattr(impl, attribute, False):
+            return reason
+    return None
+
+
+def nothing(*_) -> None:
+    """Where a version has nothing to tell its KV connector."""
+
+
+def split_caches(impl: object, kv_cache: tuple) -> tuple:
+    """(latent, rope, indexer) where the layer owns all of them."""
+    return kv_cache
+
+
+def read_joint_indexer(impl: object, watch) -> dict:
+    """An indexer that keeps wk above weights_proj in one weight."""
+    wk = read_linear("the indexer's wk_weights_proj", impl.wk_weights_proj, watch)
+    return indexer_arguments(impl, watch, wk, None)
+
+
+MLA_REASONS = {
+    "fa_quant_layer": "fa_quant caches",
+    "layer_sharding_kwargs": "weights that are sharded by layer",
+}
+SFA_REASONS = {
+    "enable_dsa_cp": "context parallelism of sparse attention",
+    "enable_sparse_sfa_c8": "packed int8 caches of sparse attention",
+    "enable_sparse_li_c8": "int8 caches of the indexer",
+    "use_sparse_c8_indexer": "int8 caches of the indexer",
+}
+PRODUCER = {"is_kv_producer": "a worker that produces caches for others"}

@@ -1,0 +1,66 @@
+"""vLLM Ascend 0.18: wk and weights_proj apart, top-k inside of the indexer's method."""
+
+from __future__ import annotations
+
+import torch
+import torch_npu
+from vllm_ascend.attention.utils import (
+    maybe_save_kv_layer_to_connector,
+    wait_for_kv_layer_from_connector,
+)
+
+from ..arguments import indexer_arguments
+from ..linears import read_linear
+from . import common
+
+forward_context = common.forward_context
+all_reduce = common.all_reduce
+capturing = common.capturing
+padded_tokens = common.padded_tokens
+sparse_caches = common.split_caches
+mla_cache_written = sfa_cache_written = mla_done = common.nothing
+before_sfa_cache_write = wait_for_kv_layer_from_connector
+
+
+def mla_refusal(impl: object) -> str | None:
+    """Why a layer of dense attention goes upstream, or None."""
+    return common.first_true(impl, {**common.MLA_REASONS, **common.PRODUCER})
+
+
+def sfa_refusal(impl: object) -> str | None:
+    """Why a layer of sparse attention goes upstream, or None."""
+    return common.first_true(impl, {**common.SFA_REASONS, **common.PRODUCER})
+
+
+def sfa_done(layer_name: str, kv_cache: tuple) -> None:
+    """After a layer's output was written."""
+    maybe_save_kv_layer_to_connector(layer_name, list(kv_cache))
+
+
+def read_indexer(impl: object, watch) -> dict:
+    """The indexer's arguments of sfa_prolog."""
+    wk = read_linear("the indexer's wk", impl.wk, watch)
+    weights_proj = read_linear("the indexer's weights_proj", impl.weights_proj, watch)
+    return indexer_arguments(impl, watch, wk, weights_proj)
+
+
+def select(impl, q, weights, kv_cache, metadata) -> torch.Tensor:
+    """Top-k indices from an indexer's queries [T, Hi, Di] and weights [T, Hi]."""
+    if impl.use_torch_npu_lightning_indexer:
+        run = torch_npu.npu_lightning_indexer
+    else:
+        run = torch.ops._C_ascend.npu_lightning_indexer
+    indices = run(
+        query=q,
+        key=kv_cache[2],
+        weights=weights,
+        actual_seq_lengths_query=metadata.cum_query_lens,
+        actual_seq_lengths_key=metadata.seq_lens,
+        block_table=metadata.block_table,
+        layout_query="TND",
+        layout_key="PA_BSND",
+        sparse_count=2048,
+        sparse_mode=3,
+    )
+    # torch_npu's returns values as well, this version's own op does not.
+    return indices if isinstance(indices, torch.Tensor) else indices[0]

@@ -1,0 +1,76 @@
+"""vLLM Ascend 0.26: the indexer owns its cache; output gates and layers without rope exist."""
+
+from __future__ import annotations
+
+import torch
+from vllm_ascend.attention.utils import (
+    maybe_save_kv_layer_to_connector,
+    notify_kv_cache_written,
+    wait_for_kv_layer_from_connector,
+)
+from vllm_ascend.device.device_op import DeviceOperator
+from vllm_ascend.memcache_comm_fence import record_attention_compute_start
+
+from . import common
+
+forward_context = common.forward_context
+all_reduce = common.all_reduce
+capturing = common.capturing
+padded_tokens = common.padded_tokens
+read_indexer = common.read_joint_indexer
+mla_cache_written = notify_kv_cache_written
+before_sfa_cache_write = wait_for_kv_layer_from_connector
+
+_MLA_REASONS = {
+    **common.MLA_REASONS,
+    "use_output_gate": "gates on the attention's output",
+    "enable_mla_fia_split": "split attention (VLLM_ASCEND_MLA_FIA_SPLIT)",
+}
+
+
+def mla_refusal(impl: object) -> str | None:
+    """Why a layer of dense attention goes upstream, or None."""
+    if not impl.use_mla_rope:
+        return "attention without rope"
+    return common.first_true(impl, _MLA_REASONS)
+
+
+def sfa_refusal(impl: object) -> str | None:
+    """Why a layer of sparse attention goes upstream, or None."""
+    return common.first_true(impl, common.SFA_REASONS)
+
+
+def sparse_caches(impl: object, kv_cache: tuple) -> tuple:
+    """(latent, rope, indexer) of a sparse layer; without an indexer two of them."""
+    return impl._compose_sfa_kv_cache(kv_cache)
+
+
+def sfa_cache_written(layer_name: str) -> None:
+    """After all caches of a sparse layer were written."""
+    notify_kv_cache_written(layer_name)
+    record_attention_compute_start()
+
+
+def mla_done(layer_name: str, kv_cache: tuple) -> None:
+    """After a layer's output was written."""
+    maybe_save_kv_layer_to_connector(layer_name, list(kv_cache))
+
+
+sfa_done = mla_done
+
+
+def select(impl, q, weights, kv_cache, metadata) -> torch.Tensor:
+    """Top-k indices from an indexer's queries [T, Hi, Di] and weights [T, Hi]."""
+    return DeviceOperator.indexer_select_post_process(
+        impl,
+        q,
+        None,
+        None,
+        weights,
+        kv_cache,
+        metadata,
+        metadata.cum_query_lens,
+        metadata.seq_lens,
+        False,
+        impl.use_torch_npu_lightning_indexer,
+    )

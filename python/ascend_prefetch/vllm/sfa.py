@@ -1,0 +1,134 @@
+"""Sparse attention (AscendSFAImpl): steps of up to MOST_TOKENS rows run the fused ops.
+
+Sparse attention treats prefill and decode rows alike, so do the ops.
+"""
+
+from __future__ import annotations
+
+import torch
+
+from . import windows
+from .fallback import say_once
+from .layer import MOST_TOKENS, FusedLayer
+
+
+class _Step:
+    """What the layers of a step share, read off its metadata once."""
+
+    __slots__ = ("cached", "cos", "key_cos", "lengths", "sin", "slot_mapping", "tokens")
+
+    def __init__(self, metadata) -> None:
+        self.slot_mapping = metadata.slot_mapping
+        self.key_cos = metadata.cos
+        self.tokens = tokens = metadata.num_input_tokens
+        self.cos = metadata.cos.view(metadata.cos.shape[0], -1)[:tokens]
+        self.sin = metadata.sin.view(metadata.sin.shape[0], -1)[:tokens]
+        lengths = metadata.seq_lens_cpu
+        on_host = isinstance(lengths, torch.Tensor) and lengths.device.type == "cpu"
+        self.cached = int(lengths.sum()) if on_host else 0
+
+    def holds(self, metadata) -> bool:
+        """Whether the metadata, which drafting changes in place, is still what was read."""
+        return (
+            self.slot_mapping is metadata.slot_mapping
+            and self.key_cos is metadata.cos
+            and self.tokens == metadata.num_input_tokens
+        )
+
+
+class FusedSFA(FusedLayer):
+    """See FusedLayer."""
+
+    family = "sfa"
+
+    def _indexer_reader(self):
+        if getattr(self, "has_indexer", True):
+            return self.seam.read_indexer
+        return lambda impl, watch: {"weights": ()}
+
+    def forward(
+        self,
+        layer_name,
+        hidden_states,
+        kv_cache,
+        attn_metadata,
+        need_gather_q_kv=False,
+        output=None,
+    ):
+        """Upstream's forward by sfa_prolog, upstream's top-k and attention, and o_proj."""
+        fused = None
+        if attn_metadata is not None and kv_cache is not None:
+            fused = self._takes(attn_metadata, need_gather_q_kv, hidden_states)
+        if fused is None:
+            return super().forward(
+                layer_name, hidden_states, kv_cache, attn_metadata, need_gather_q_kv, output
+            )
+        step = attn_metadata.__dict__.get("_ascend_prefetch")
+        if step is None or not step.holds(attn_metadata):
+            step = attn_metadata._ascend_prefetch = _Step(attn_metadata)
+        seam = self.seam
+        windows.ledger.enter(seam.forward_context())
+        caches = seam.sparse_caches(self, kv_cache)
+        seam.before_sfa_cache_write(layer_name)
+        prolog = fused.prolog
+        written = caches[:3] if prolog.indexer else caches[:2]
+        q_nope, q_rope, _, _, index_q, index_weights = self.ops.sfa_prolog.default(
+            hidden_states,
+            *prolog.before,
+            step.cos,
+            step.sin,
+            step.slot_mapping,
+            *written,
+            *prolog.indexer,
+            **prolog.options,
+            **windows.claimed(self._output_region, self._passing(step, caches), "sfa_prolog"),
+        )
+        seam.sfa_cache_written(layer_name)
+        if getattr(self, "skip_topk", False):
+            chosen = self._get_indexcache_topk_indices(step.tokens)
+        else:
+            weights = index_weights.to(hidden_states.dtype)
+            chosen = seam.select(self, index_q, weights, caches, attn_metadata)
+            if getattr(self, "use_index_cache", False):
+                self._update_indexcache_topk_indices(chosen)
+        attention = self._execute_sparse_flash_attention_process(
+            q_nope,
+            q_rope,
+            caches,
+            chosen,
+            attn_metadata,
+            attn_metadata.cum_query_lens,
+            attn_metadata.seq_lens,
+        )
+        if fused.output is None:
+            result = self.o_proj(self._v_up_proj(attention))[0]
+        else:
+            latent = attention.view(-1, self.num_heads, self.kv_lora_rank).contiguous()
+            result = self._project(latent, step.tokens, fused)
+        output[...] = result
+        seam.sfa_done(layer_name, kv_cache)
+        return output
+
+    def _takes(self, metadata, gather: bool, hidden_states: torch.Tensor):
+        if gather:
+            say_once("hidden states that are split over ranks (flash communication)")
+            return None
+        tokens = metadata.num_input_tokens
+        if not 0 < tokens <= MOST_TOKENS:
+            say_once(f"steps of more than {MOST_TOKENS} rows")
+            return None
+        if hidden_states.shape[0] != tokens or metadata.slot_mapping.shape[0] != tokens:
+            say_once("steps whose rows and slots differ in number")
+            return None
+        return self._ready()
+
+    def _passing(self, step: _Step, caches: tuple) -> int:
+        """Bytes that attention reads: chosen rows of the latent cache, all keys of the indexer."""
+        itemsize = caches[0].element_size()
+        row = (self.kv_lora_rank + self.qk_rope_head_dim) * itemsize
+        keys = self.head_dim * itemsize if len(caches) > 2 else 0
+        chosen = min(step.tokens * _SPARSE_COUNT, step.cached or step.tokens * _SPARSE_COUNT)
+        return chosen * row + step.cached * keys
+
+
+_SPARSE_COUNT = 2048  # rows that upstream's indexer chooses per token

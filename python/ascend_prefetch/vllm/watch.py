@@ -1,0 +1,58 @@
+"""Notices that weights were replaced, freed or written anew, so that what was made of them goes.
+
+Sleep mode, reinforcement learning and upstream's own fused paths do all three.
+"""
+
+from __future__ import annotations
+
+from collections.abc import MutableMapping
+
+import torch
+
+
+def version_of(tensor: torch.Tensor) -> int:
+    """Counts writes in place; inference tensors do not count theirs."""
+    return 0 if tensor.is_inference() else tensor._version
+
+
+def home_of(owner: object, name: str) -> MutableMapping[str, object] | None:
+    """The dictionary that holds an attribute: looking there is what nn.Module's lookup costs."""
+    for home in (getattr(owner, "_parameters", {}), getattr(owner, "_buffers", {}), vars(owner)):
+        if name in home:
+            return home
+    return None
+
+
+class Watch:
+    """Tensors by where they are kept, as they were when added."""
+
+    def __init__(self) -> None:
+        self._kept: list[tuple[MutableMapping[str, object], str, torch.Tensor, int]] = []
+        self._copied: list[tuple[torch.Tensor, int]] = []
+
+    def tensor(self, owner: object, name: str) -> torch.Tensor | None:
+        """An attribute that is used as it is; None if there is none. Values may change."""
+        home = home_of(owner, name)
+        kept = home.get(name) if home is not None else None
+        if not isinstance(kept, torch.Tensor):
+            return None
+        self._kept.append((home, name, kept, kept.data_ptr()))
+        return kept.data if isinstance(kept, torch.nn.Parameter) else kept
+
+    def copied(self, owner: object, name: str) -> torch.Tensor | None:
+        """An attribute of which copies are made: they go when its values change."""
+        tensor = self.tensor(owner, name)
+        if tensor is not None:
+            kept = self._kept[-1][2]
+            self._copied.append((kept, version_of(kept)))
+        return tensor
+
+    def unchanged(self) -> bool:
+        """Whether every tensor is where and what it was."""
+        for home, name, tensor, address in self._kept:
+            if home.get(name) is not tensor or tensor.data_ptr() != address:
+                return False
+        for tensor, version in self._copied:
+            if version_of(tensor) != version:
+                return False
+        return True

@@ -1,0 +1,108 @@
+"""What the ops prefetch while they run: o_proj under the prolog, the next layer's under o_proj.
+
+How much of it they bring is the planner's decision, inside of the op, from the bytes that pass
+through L2 before the weight is used: the cache that attention reads, the weights of experts.
+"""
+
+from __future__ import annotations
+
+import weakref
+from typing import NamedTuple
+
+import torch
+
+from ascend_prefetch.policy import PrefetchLedger
+
+from . import neighbours
+
+ledger = PrefetchLedger()
+"""Of this process: what plugin and policy prefetch, each byte once in a step and layer."""
+
+
+class Region(NamedTuple):
+    """The share of a weight that may be prefetched.
+
+    Attributes:
+        tensor: contiguous; holds the weight, or its first bytes.
+        layer: number of the decoder layer that uses it.
+        name: of the weight.
+    """
+
+    tensor: torch.Tensor
+    layer: int | None
+    name: str
+
+
+def region_of(weight: torch.Tensor, ratio: float, layer: int | None, name: str) -> Region | None:
+    """The first `ratio` of a weight, in whole blocks of 32 bytes; None for nothing."""
+    if ratio >= 1.0:
+        return Region(weight, layer, name)
+    block = 32 // weight.element_size()
+    elements = int(weight.numel() * ratio) // block * block
+    return Region(weight.view(-1)[:elements], layer, name) if elements else None
+
+
+def claimed(region: Region | None, passing_bytes: int, site: str) -> dict[str, object]:
+    """The prefetch arguments of an op; none where the bytes were claimed before in this step.
+
+    Args:
+        region: what to ask for.
+        passing_bytes: what passes through L2 before it is used.
+        site: the op's name.
+    """
+    if region is None:
+        return {}
+    weight, layer, name = region
+    granted = ledger.claim(weight, layer=layer, site=site, engine="MTE2", name=name)
+    if not granted:
+        return {}
+    if granted[0].bytes == weight.nbytes:
+        pieces = [weight]
+    else:
+        flat = weight.view(-1).view(torch.uint8)
+        pieces = [flat[piece.offset : piece.offset + piece.bytes] for piece in granted[:8]]
+    return {"prefetch": pieces, "prefetch_passing_bytes": [passing_bytes] * len(pieces)}
+
+
+class NextLayer:
+    """The window under o_proj, for the next layer's fused_qkv_a.
+
+    Found at the first use, when all layers are there; follows the weights of that layer.
+    """
+
+    def __init__(self, place: neighbours.Place, vllm_config: object, ratio: float) -> None:
+        self._place = place
+        self._config = vllm_config
+        self._ratio = ratio
+        self._layer: weakref.ref | None = None
+        self._arguments: object | None = None
+        self._region: Region | None = None
+        self._between: neighbours.FeedForward | None = None
+
+    def prefetch(self, tokens: int) -> dict[str, object]:
+        """The prefetch arguments of an o_proj of so many tokens."""
+        if self._layer is None:
+            behind = neighbours.next_layer(self._place)
+            self._layer = _nowhere if behind is None else weakref.ref(behind)
+        behind = self._layer()
+        if behind is None:
+            return {}
+        if behind._fused is not self._arguments:
+            self._follow(behind)
+        if self._region is None:
+            return {}
+        return claimed(self._region, self._between.bytes(tokens), "o_proj")
+
+    def _follow(self, behind: object) -> None:
+        """Takes the region anew, and lets go of the old one."""
+        self._arguments = behind._fused
+        self._region = None
+        if self._arguments is not None and self._arguments.prolog is not None:
+            weight = self._arguments.prolog.qkv_a_weight
+            number = self._place.number
+            self._between = neighbours.FeedForward(self._config, self._place, weight.element_size())
+            self._region = region_of(weight, self._ratio, number + 1, "fused_qkv_a_proj")
+
+
+def _nowhere() -> None:
+    """Stands for the layer behind the last."""

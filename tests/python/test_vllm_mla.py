@@ -1,0 +1,255 @@
+"""The plugin's dense attention beside a stand-in of upstream's."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+import vllm_stand_ins as up
+from ascend_prefetch.policy import PrefetchConfig
+from ascend_prefetch.vllm import fallback, patch, switch, windows
+
+NAME = "model.layers.0.self_attn.attn"
+
+
+@pytest.fixture
+def seam():
+    return up.StandInSeam()
+
+
+@pytest.fixture(autouse=True)
+def fresh():
+    fallback.forget()
+    windows.ledger.reset()
+    patch._classes.clear()
+    yield
+    switch.turn(True)
+
+
+def fused(seam, name=NAME, **settings):
+    config = PrefetchConfig(enabled=True, **settings)
+    impl = patch.fused_class(up.AscendMLAImpl, "mla", config, seam)(layer_name=name)
+    impl.process_weights_after_loading(torch.bfloat16)
+    return impl
+
+
+def run(impl, metadata, rows):
+    generator = torch.Generator().manual_seed(5)
+    hidden = torch.randn(rows, up.HIDDEN, generator=generator).bfloat16()
+    caches = up.new_caches()
+    output = torch.full((rows, up.HIDDEN), 3.0, dtype=torch.bfloat16)
+    assert impl.forward(NAME, hidden, caches, metadata, False, output) is output
+    return output, *caches
+
+
+def both(seam, metadata, rows, **settings):
+    """(plugin's, upstream's) output and caches, and the plugin's layer."""
+    plain = up.AscendMLAImpl()
+    plain.process_weights_after_loading(torch.bfloat16)
+    impl = fused(seam, **settings)
+    return run(impl, metadata, rows), run(plain, metadata, rows), impl
+
+
+def close(ours, theirs):
+    for a, b in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(a, b, rtol=2e-2, atol=2e-2)
+
+
+def test_a_decode_step_is_upstream_s(seam):
+    ours, theirs, impl = both(seam, up.decode_metadata(6), 6)
+    close(ours, theirs)
+    assert impl.upstream_calls == 0
+    assert seam.told == [f"written {NAME}", f"done {NAME}"]
+
+
+def test_padded_rows_are_upstream_s(seam):
+    ours, theirs, impl = both(seam, up.decode_metadata(6, actual=4), 9)
+    close(ours, theirs)
+    assert not ours[0][6:].any()
+    assert impl.upstream_calls == 0
+
+
+@pytest.mark.parametrize("part", ["prolog", "o_proj"])
+def test_each_part_can_stay_upstream_s(seam, part):
+    seam.rows = 5
+    ours, theirs, impl = both(seam, up.decode_metadata(5), 5, **{part: False})
+    close(ours, theirs)
+    assert impl.upstream_calls == (part == "prolog")
+
+
+def test_the_switch_sends_a_step_upstream(seam):
+    impl = fused(seam)
+    assert switch.turn(False) is True
+    run(impl, up.decode_metadata(3), 3)
+    assert switch.Switchable().turn_ascend_prefetch(True) is False
+    run(impl, up.decode_metadata(3), 3)
+    assert impl.upstream_calls == 1
+
+
+@pytest.mark.parametrize(
+    "change, reason",
+    [
+        ({"num_prefills": 1}, "steps with prefill rows"),
+        ({"num_decodes": 0}, "steps with prefill rows"),
+        ({"num_decode_tokens": 1025}, "steps of more than 1024 rows"),
+    ],
+)
+def test_steps_that_go_upstream_say_why(seam, monkeypatch, change, reason):
+    impl = fused(seam)
+    monkeypatch.setattr(up.AscendMLAImpl, "forward", lambda self, *_: _[-1])
+    metadata = up.decode_metadata(3)
+    vars(metadata).update(change)
+    assert run(impl, metadata, 3)[0].eq(3.0).all()
+    assert fallback.reasons() == (reason,)
+
+
+def test_split_hidden_states_and_profile_runs_go_upstream(seam, monkeypatch):
+    impl = fused(seam)
+    monkeypatch.setattr(up.AscendMLAImpl, "forward", lambda self, *arguments: arguments)
+    metadata = up.decode_metadata(3)
+    assert impl.forward(NAME, 1, 2, metadata, True, 3) == (NAME, 1, 2, metadata, True, 3)
+    assert impl.forward(NAME, 1, 2, None, False, 3) == (NAME, 1, 2, None, False, 3)
+    assert fallback.reasons() == ("hidden states that are split over ranks (flash communication)",)
+
+
+def test_a_refused_layer_is_upstream_s_throughout(seam, monkeypatch):
+    monkeypatch.setattr(up.AscendMLAImpl, "fa_quant_layer", True, raising=False)
+    impl = fused(seam)
+    run(impl, up.decode_metadata(3), 3)
+    assert impl.upstream_calls == 1
+    assert fallback.reasons() == ("o_proj: fa_quant caches", "prolog: fa_quant caches")
+
+
+def test_o_proj_of_its_own_communication_is_upstream_s(seam):
+    seam.rows = 4
+    impl = fused(seam)
+    impl.o_proj.custom_op = up.UnquantizedLinearMethod()
+    impl._read_weights()
+    ours = run(impl, up.decode_metadata(4), 4)
+    plain = up.AscendMLAImpl()
+    plain.process_weights_after_loading(torch.bfloat16)
+    close(ours, run(plain, up.decode_metadata(4), 4))
+    assert impl.upstream_calls == 0
+    assert fallback.reasons() == ("o_proj: o_proj goes through UnquantizedLinearMethod",)
+
+
+def test_ranks_add_their_parts(seam):
+    impl = fused(seam)
+    impl.o_proj.tp_size = 2
+    run(impl, up.decode_metadata(3), 3)
+    assert seam.told == [f"written {NAME}", "all_reduce", f"done {NAME}"]
+
+
+def test_metadata_that_changes_in_place_is_read_anew(seam):
+    impl, metadata = fused(seam), up.decode_metadata(3)
+    first = run(impl, metadata, 3)[1]
+    metadata.slot_mapping = metadata.slot_mapping + 1
+    second = run(impl, metadata, 3)[1]
+    assert torch.equal(
+        first.view(-1, up.KV_LORA)[[5, 8, 11]], second.view(-1, up.KV_LORA)[[6, 9, 12]]
+    )
+
+
+def test_replaced_weights_are_followed(seam):
+    impl, metadata = fused(seam), up.decode_metadata(3)
+    before = run(impl, metadata, 3)[0]
+    impl.o_proj.weight = torch.nn.Parameter(impl.o_proj.weight * 2, requires_grad=False)
+    after = run(impl, metadata, 3)[0]
+    torch.testing.assert_close(after, 2 * before)
+    impl.fused_qkv_a_proj.weight.data = impl.fused_qkv_a_proj.weight.data * 0
+    assert not run(impl, metadata, 3)[1].view(-1, up.KV_LORA)[[5, 8, 11]].any()
+    assert impl.upstream_calls == 0
+
+
+def test_freed_weights_send_a_layer_upstream(seam, monkeypatch):
+    impl = fused(seam)
+    impl.q_proj.weight = None
+    monkeypatch.setattr(up.AscendMLAImpl, "forward", lambda self, *_: _[-1])
+    run(impl, up.decode_metadata(3), 3)
+    assert fallback.reasons() == (
+        "prolog: upstream freed the weight of q_b_proj for its own fused path",
+    )
+
+
+def test_no_weights_are_read_during_capture(seam, monkeypatch):
+    impl = fused(seam)
+    impl.o_proj.weight = torch.nn.Parameter(impl.o_proj.weight * 2, requires_grad=False)
+    seam.is_capturing = True
+    run(impl, up.decode_metadata(3), 3)
+    assert impl.upstream_calls == 1
+    seam.is_capturing = False
+    run(impl, up.decode_metadata(3), 3)
+    assert impl.upstream_calls == 1
+
+
+def test_every_weight_is_prefetched_once_in_a_step(seam):
+    layers = [fused(seam, f"model.layers.{i}.self_attn.attn") for i in range(3)]
+    for _ in range(2):
+        for impl in layers:
+            run(impl, up.decode_metadata(3), 3)
+    claims = windows.ledger.claims
+    assert [(c.layer, c.weight, c.site) for c in claims] == [
+        (0, "o_proj", "mla_prolog"),
+        (1, "fused_qkv_a_proj", "o_proj"),
+        (1, "o_proj", "mla_prolog"),
+        (2, "fused_qkv_a_proj", "o_proj"),
+        (2, "o_proj", "mla_prolog"),
+    ]
+    o_proj, qkv_a = layers[0].o_proj.weight.nbytes, layers[0].fused_qkv_a_proj.weight.nbytes
+    assert [c.bytes for c in claims] == [o_proj, qkv_a, o_proj, qkv_a, o_proj]
+    seam.context = type(seam.context)()
+    run(layers[0], up.decode_metadata(3), 3)
+    assert windows.ledger.totals.steps == 2
+
+
+def calls_of(impl):
+    """Runs a step and returns the keyword arguments of its ops."""
+    seen = {}
+
+    def spy(name):
+        real = getattr(torch.ops.ascend_prefetch, name).default
+
+        def call(*arguments, **keywords):
+            seen[name] = keywords
+            return real(*arguments, **keywords)
+
+        return type("Op", (), {"default": staticmethod(call)})
+
+    impl.ops = type("Ops", (), {name: spy(name) for name in ("mla_prolog", "o_proj")})
+    run(impl, up.decode_metadata(3), 3)
+    return seen
+
+
+def test_ops_are_told_what_passes_before_a_weight_is_used(seam):
+    impl, behind = (fused(seam, f"model.layers.{i}.self_attn.attn") for i in range(2))
+    calls = calls_of(impl)
+    rows = 3 * 40  # of the latent cache, see decode_metadata
+    assert calls["mla_prolog"]["prefetch_passing_bytes"] == [rows * (up.KV_LORA + up.ROPE) * 2]
+    assert calls["mla_prolog"]["prefetch"][0].data_ptr() == impl.o_proj.weight.data_ptr()
+    assert calls["o_proj"]["prefetch_passing_bytes"] == [3 * up.HIDDEN * 256 * 2]  # a dense MLP
+    weight = behind.fused_qkv_a_proj.weight
+    assert calls["o_proj"]["prefetch"][0].data_ptr() == weight.data_ptr()
+
+
+def test_experts_pass_before_the_next_layer(seam):
+    impl, behind = (fused(seam, f"model.layers.{i}.self_attn.attn") for i in range(2))
+    text = impl.vllm_config.model_config.hf_config
+    text.num_experts_per_tok, text.moe_intermediate_size, text.n_shared_experts = 2, 32, 1
+    experts = type(
+        "Experts", (), {"w13_weight": torch.zeros(8, 64), "w2_weight": torch.zeros(8, 32)}
+    )
+    impl.vllm_config.compilation_config.static_forward_context["model.layers.0.mlp.experts"] = (
+        experts
+    )
+    shared, one_expert = 3 * up.HIDDEN * 32 * 2, 96 * 4
+    assert calls_of(impl)["o_proj"]["prefetch_passing_bytes"] == [shared + 6 * one_expert]
+
+
+def test_ratios_cap_what_is_prefetched(seam):
+    ratios = {"attn": {"qkv": 0, "o": 0.5}}
+    impl, _ = (
+        fused(seam, f"model.layers.{i}.self_attn.attn", prefetch_ratio=ratios) for i in range(2)
+    )
+    calls = calls_of(impl)
+    assert sum(w.nbytes for w in calls["mla_prolog"]["prefetch"]) == impl.o_proj.weight.nbytes // 2
+    assert "prefetch" not in calls["o_proj"]

@@ -1,0 +1,195 @@
+"""The entry point: what it does without vLLM, beside known and unknown versions, on and off."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import sys
+import textwrap
+from types import SimpleNamespace
+
+import pytest
+
+import ascend_prefetch.vllm as plugin
+from ascend_prefetch.vllm import fallback, patch
+
+BACKEND = """
+    class Ascend{name}Impl:
+        layer_name = None
+        def __init__(self, **_): pass
+    class Other(Ascend{name}Impl): pass
+    class Ascend{name}Backend:
+        chosen = Ascend{name}Impl
+        @staticmethod
+        def get_impl_cls():
+            return Ascend{name}Backend.chosen
+"""
+FILES = {
+    "vllm/__init__.py": "",
+    "vllm/config.py": "current = None\ndef get_current_vllm_config():\n    return current\n",
+    "vllm/distributed.py": "tensor_model_parallel_all_reduce = None",
+    "vllm/forward_context.py": "get_forward_context = None",
+    "vllm_ascend/__init__.py": "",
+    "vllm_ascend/ascend_forward_context.py": "_EXTRA_CTX = None",
+    "vllm_ascend/memcache_comm_fence.py": "record_attention_compute_start = None",
+    "vllm_ascend/device/__init__.py": "",
+    "vllm_ascend/device/device_op.py": "DeviceOperator = None",
+    "vllm_ascend/attention/__init__.py": "",
+    "vllm_ascend/attention/utils.py": "maybe_save_kv_layer_to_connector = None\n"
+    "notify_kv_cache_written = None\nwait_for_kv_layer_from_connector = None\n",
+    "vllm_ascend/attention/mla_v1.py": BACKEND.format(name="MLA"),
+    "vllm_ascend/attention/sfa_v1.py": BACKEND.format(name="SFA"),
+}
+
+
+@pytest.fixture
+def site(tmp_path, monkeypatch):
+    """Installs stand-ins of the given versions; nothing stays behind."""
+    for name in list(sys.modules):
+        if name.split(".")[0] in ("vllm", "vllm_ascend"):
+            monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setattr(sys, "meta_path", list(sys.meta_path))
+    monkeypatch.setattr(patch, "_classes", {})
+    fallback.forget()
+    plugin._seam.cache_clear()
+
+    def install(**versions):
+        for package, number in versions.items():
+            for path, text in FILES.items():
+                if path.startswith(f"{package}/"):
+                    (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+                    (tmp_path / path).write_text(textwrap.dedent(text))
+            info = tmp_path / f"{package}-{number}.dist-info"
+            info.mkdir()
+            name = package.replace("_", "-")
+            (info / "METADATA").write_text(
+                f"Metadata-Version: 2.1\nName: {name}\nVersion: {number}\n"
+            )
+        importlib.invalidate_caches()
+
+    monkeypatch.syspath_prepend(tmp_path)
+    yield install
+    plugin._seam.cache_clear()
+    for name in list(sys.modules):
+        if name.split(".")[0] in ("vllm", "vllm_ascend") or name.startswith(
+            "ascend_prefetch.vllm.seams."
+        ):
+            del sys.modules[name]
+
+
+def configure(additional_config):
+    config = importlib.import_module("vllm.config")
+    config.current = SimpleNamespace(additional_config=additional_config)
+
+
+def backend(family="mla"):
+    module = importlib.import_module(f"vllm_ascend.attention.{family}_v1")
+    return getattr(module, f"Ascend{family.upper()}Backend")
+
+
+def lines(caplog):
+    return [record.getMessage() for record in caplog.records]
+
+
+def test_without_vllm_a_line_says_what_to_install(site, caplog):
+    plugin.register()
+    assert lines(caplog) == [
+        "ascend_prefetch stays off: vllm is not installed; install it beside ascend-prefetch "
+        "(vllm-ascend 0.18, 0.23, 0.26)"
+    ]
+
+
+def test_without_vllm_ascend_a_line_says_what_to_install(site, caplog):
+    site(vllm="0.23.0")
+    plugin.register()
+    (line,) = lines(caplog)
+    assert line.startswith("ascend_prefetch stays off: vllm-ascend is not installed; install it")
+
+
+def test_registering_imports_nothing_of_upstream(site):
+    site(vllm="0.23.0", vllm_ascend="0.23.0")
+    plugin.register()
+    assert "vllm_ascend" not in sys.modules and "vllm" not in sys.modules
+
+
+@pytest.mark.parametrize("additional", [None, {}, {"other": 1}, {"ascend_prefetch": {}}])
+def test_installed_but_off_leaves_upstream_alone(site, caplog, additional):
+    site(vllm="0.23.0", vllm_ascend="0.99.0")
+    caplog.set_level(logging.DEBUG)
+    plugin.register()
+    configure(additional)
+    assert backend().get_impl_cls() is backend().chosen
+    assert lines(caplog) == []
+
+
+@pytest.mark.parametrize("family", ["mla", "sfa"])
+@pytest.mark.parametrize("version", ["0.18.0", "0.23.0", "0.26.0rc1"])
+def test_on_gives_a_subclass_of_upstream_s(site, version, family, monkeypatch):
+    site(vllm="0.23.0", vllm_ascend=version)
+    monkeypatch.setitem(sys.modules, "torch_npu", SimpleNamespace())
+    plugin.register()
+    configure({"ascend_prefetch": {"enabled": True}})
+    chosen = backend(family).get_impl_cls()
+    assert issubclass(chosen, backend(family).chosen) and chosen is not backend(family).chosen
+    assert backend(family).get_impl_cls() is chosen
+
+
+@pytest.mark.parametrize("imported_before", [True, False])
+def test_registering_twice_wraps_once(site, imported_before):
+    site(vllm="0.23.0", vllm_ascend="0.23.0")
+    if imported_before:
+        backend()
+    for _ in range(2):
+        plugin.register()
+    configure({"ascend_prefetch": {"enabled": True}})
+    wrapped = backend().get_impl_cls
+    assert not hasattr(wrapped.__wrapped__, "__wrapped__")
+    plugin.register()
+    assert backend().get_impl_cls is wrapped
+
+
+def test_an_unknown_version_stays_off_with_a_line(site, caplog):
+    site(vllm="0.23.0", vllm_ascend="0.99.0")
+    plugin.register()
+    configure({"ascend_prefetch": {"enabled": True}})
+    for _ in range(2):
+        assert backend().get_impl_cls() is backend().chosen
+    assert lines(caplog) == [
+        "ascend_prefetch stays off: it does not know vllm-ascend 0.99.0; install one of "
+        "0.18, 0.23, 0.26"
+    ]
+
+
+def test_an_implementation_of_another_kind_is_left_alone(site, caplog):
+    site(vllm="0.23.0", vllm_ascend="0.23.0")
+    caplog.set_level(logging.INFO)
+    plugin.register()
+    configure({"ascend_prefetch": {"enabled": True}})
+    kind = backend()
+    kind.chosen = importlib.import_module("vllm_ascend.attention.mla_v1").Other
+    assert kind.get_impl_cls() is kind.chosen
+    assert lines(caplog) == [
+        "ascend_prefetch: vLLM Ascend's own path is taken: Other: context parallelism or offloaded "
+        "caches"
+    ]
+
+
+def test_unknown_settings_raise(site):
+    site(vllm="0.23.0", vllm_ascend="0.23.0")
+    plugin.register()
+    configure({"ascend_prefetch": {"enable": True}})
+    with pytest.raises(ValueError, match="unknown key 'enable', expected one of enabled"):
+        backend().get_impl_cls()
+
+
+def test_an_upstream_without_the_seam_is_left_alone(site, caplog):
+    site(vllm="0.23.0", vllm_ascend="0.23.0")
+    plugin.register()
+    path = importlib.import_module("vllm_ascend").__path__[0]
+    with open(f"{path}/attention/mla_v1.py", "w") as file:
+        file.write("class AscendMLABackend: pass\n")
+    importlib.invalidate_caches()
+    importlib.import_module("vllm_ascend.attention.mla_v1")
+    (line,) = lines(caplog)
+    assert line.startswith("ascend_prefetch stays off: AttributeError: ")
+    assert line.endswith("; vLLM Ascend runs without it")
