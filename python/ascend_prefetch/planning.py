@@ -30,7 +30,7 @@ class Decision(NamedTuple):
 
     def __str__(self) -> str:
         return (
-            f"{self.weight:12}{self.engine:5}{self.window:24}{self.bytes / 1e6:7.2f} MB  "
+            f"{self.weight:11} {self.engine:5}{self.window:24}{self.bytes / 1e6:7.2f} MB  "
             f"{self.idle_us:5.1f} us idle: {self.reason}"
         )
 

@@ -1,7 +1,14 @@
-"""Which weights are prefetched outside the fused ops, how much of them, and by whom."""
+"""Which weights are prefetched outside the fused ops, how much of them, and by whom.
+
+Knows no framework: who knows one supplies a StepContext.
+"""
 
 from ascend_prefetch.policy.config import DEFAULT_RATIOS, KEY, OLD_KEY, PrefetchConfig
+from ascend_prefetch.policy.context import StepContext, layer_of
+from ascend_prefetch.policy.engines import Engine, Sdma
 from ascend_prefetch.policy.ledger import ByteRange, Claim, PrefetchLedger, Totals
+from ascend_prefetch.policy.method import WeightPrefetchMethod
+from ascend_prefetch.policy.windows import WindowPlanner
 
 __all__ = [
     "DEFAULT_RATIOS",
@@ -9,7 +16,13 @@ __all__ = [
     "OLD_KEY",
     "ByteRange",
     "Claim",
+    "Engine",
     "PrefetchConfig",
     "PrefetchLedger",
+    "Sdma",
+    "StepContext",
     "Totals",
+    "WeightPrefetchMethod",
+    "WindowPlanner",
+    "layer_of",
 ]

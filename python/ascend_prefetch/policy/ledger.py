@@ -120,15 +120,18 @@ class PrefetchLedger:
         self._step = _Step()
         self._counts[0] += 1
 
-    def enter(self, context: object | None) -> None:
+    def enter(self, context: object | None) -> bool:
         """Claims that follow belong to the step of this context, a new one if it is new.
 
         Args:
             context: any object that lives as long as the step and is not used for another one, such
                 as vLLM's forward context; it is held weakly where possible. None changes nothing.
+
+        Returns:
+            Whether claims before were those of another step.
         """
         if context is None or self._step.context() is context:
-            return
+            return False
         step = self._steps.get(id(context))
         if step is None or step.context() is not context:
             step = _Step(context)
@@ -140,6 +143,7 @@ class PrefetchLedger:
             steps[id(context)] = step
             self._steps = steps
         self._step = step
+        return True
 
     def claim(
         self,
