@@ -10,6 +10,9 @@ from types import SimpleNamespace
 
 import torch
 
+from ascend_prefetch.vllm.arguments import indexer_arguments
+from ascend_prefetch.vllm.linears import read_linear
+
 HIDDEN, Q_LORA, KV_LORA, NOPE, ROPE, V, HEADS = 128, 64, 64, 64, 64, 64, 2
 INDEX_HEADS, INDEX_DIM = 16, 128
 
@@ -122,6 +125,63 @@ class AscendMLAImpl:
         return output
 
 
+class AscendSFAImpl(AscendMLAImpl):
+    """Upstream's sparse attention as far as the plugin knows it."""
+
+    def __init__(self, layer_name: str = "model.layers.0.self_attn.attn", **options) -> None:
+        super().__init__(layer_name)
+        self.has_indexer = options.get("has_indexer", True)
+        self.skip_topk = not self.has_indexer
+        self.use_index_cache = False
+        self.is_rope_neox_style = True
+        self.head_dim = INDEX_DIM
+        if self.has_indexer:
+            self.wq_b = Linear(Q_LORA, INDEX_HEADS * INDEX_DIM, 11)
+            self.wk_weights_proj = Linear(HIDDEN, INDEX_DIM + INDEX_HEADS, 12)
+            self.k_norm = torch.nn.LayerNorm(INDEX_DIM, eps=1e-6)
+
+    def _get_indexcache_topk_indices(self, tokens):
+        return torch.zeros(tokens, dtype=torch.int32)
+
+    def _execute_sparse_flash_attention_process(self, q_nope, q_rope, caches, chosen, metadata, *_):
+        # What the indexer chose shows in the result.
+        return (q_nope + caches[0].view(-1, KV_LORA)[chosen].unsqueeze(1)).contiguous()
+
+    def _v_up_proj(self, x):
+        return torch.bmm(x.transpose(0, 1), self.W_UV).transpose(0, 1).reshape(-1, HEADS * V)
+
+    def index(self, hidden, q_c, caches, metadata):
+        """(queries, weights) of the indexer; writes its cache."""
+        cos, sin = (t.view(-1, 1, ROPE).float() for t in (metadata.cos, metadata.sin))
+        kw = self.wk_weights_proj(hidden)[0]
+        key = self.k_norm(kw[:, :INDEX_DIM].float()).bfloat16().unsqueeze(1)
+        kept = metadata.slot_mapping >= 0
+        rows = half_split_rope(key, cos, sin).squeeze(1)[kept]
+        caches[2].view(-1, INDEX_DIM)[metadata.slot_mapping[kept]] = rows
+        q = self.wq_b(q_c)[0].view(-1, INDEX_HEADS, INDEX_DIM)
+        return half_split_rope(q, cos, sin), kw[:, INDEX_DIM:]
+
+    def forward(self, layer_name, hidden, kv_cache, metadata, gather=False, output=None):
+        self.upstream_calls += 1
+        metadata.decode = metadata
+        q_nope, q_rope = self.prolog(hidden, kv_cache, metadata)
+        chosen = self._get_indexcache_topk_indices(len(hidden))
+        if self.has_indexer:
+            q_c = self.fused_qkv_a_proj(hidden)[0][:, :Q_LORA]
+            q, weights = self.index(hidden, self.q_a_layernorm(q_c), kv_cache, metadata)
+            chosen = StandInSeam().select(self, q, weights, kv_cache, metadata)
+        x = self._execute_sparse_flash_attention_process(q_nope, q_rope, kv_cache, chosen, metadata)
+        output[...] = self.o_proj(self._v_up_proj(x))[0]
+        return output
+
+
+def half_split_rope(x, cos, sin):
+    """The first elements of every head, of which halves are pairs; the others stay."""
+    first, rest = x[..., :ROPE].float(), x[..., ROPE:]
+    turned = torch.cat([-first[..., ROPE // 2 :], first[..., : ROPE // 2]], -1)
+    return torch.cat([(first * cos + turned * sin).bfloat16(), rest], -1)
+
+
 def interleave_rope(x, cos, sin):
     """torch_npu.npu_interleave_rope: pairs are neighbours before and halves after."""
     x = x.float()
@@ -141,6 +201,27 @@ class StandInSeam:
     def mla_refusal(self, impl):
         return "fa_quant caches" if getattr(impl, "fa_quant_layer", False) else None
 
+    def sfa_refusal(self, impl):
+        return "int8 caches" if getattr(impl, "enable_sparse_li_c8", False) else None
+
+    def read_indexer(self, impl, watch):
+        wk = read_linear("the indexer's wk_weights_proj", impl.wk_weights_proj, watch)
+        return indexer_arguments(impl, watch, wk, None)
+
+    def before_sfa_cache_write(self, layer_name):
+        self.told.append(f"wait {layer_name}")
+
+    def sparse_caches(self, impl, kv_cache):
+        return kv_cache
+
+    def select(self, impl, q, weights, kv_cache, metadata):
+        """A slot for every token, by its first score: far from a tie in these tests."""
+        score = (q.float().sum(-1) * weights.float()).sum(-1)
+        return (score > 0).int()
+
+    sfa_cache_written = mla_cache_written = lambda self, name: self.told.append(f"written {name}")
+    sfa_done = mla_done = lambda self, name, kv_cache: self.told.append(f"done {name}")
+
     def forward_context(self):
         return self.context
 
@@ -153,12 +234,6 @@ class StandInSeam:
 
     def padded_tokens(self):
         return self.rows
-
-    def mla_cache_written(self, layer_name):
-        self.told.append(f"written {layer_name}")
-
-    def mla_done(self, layer_name, kv_cache):
-        self.told.append(f"done {layer_name}")
 
 
 def decode_metadata(tokens: int, *, actual: int | None = None, prefills: int = 0):
@@ -187,3 +262,23 @@ def new_caches():
     return tuple(
         torch.randn(16, 16, 1, size, generator=generator).bfloat16() for size in (KV_LORA, ROPE)
     )
+
+
+def sparse_metadata(tokens: int, *, actual: int | None = None):
+    """Metadata of sparse attention."""
+    dense = decode_metadata(tokens, actual=actual)
+    return SimpleNamespace(
+        slot_mapping=dense.slot_mapping,
+        cos=dense.decode.cos,
+        sin=dense.decode.sin,
+        num_input_tokens=tokens,
+        seq_lens_cpu=torch.full((tokens,), 40),
+        cum_query_lens=None,
+        seq_lens=None,
+    )
+
+
+def sparse_caches():
+    """new_caches() and the indexer's."""
+    generator = torch.Generator().manual_seed(8)
+    return (*new_caches(), torch.randn(16, 16, 1, INDEX_DIM, generator=generator).bfloat16())

@@ -1,0 +1,92 @@
+"""The plugin's sparse attention beside a stand-in of upstream's."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+import vllm_stand_ins as up
+from ascend_prefetch.policy import PrefetchConfig
+from ascend_prefetch.vllm import fallback, patch, switch, windows
+
+NAME = "model.layers.0.self_attn.attn"
+
+
+@pytest.fixture
+def seam():
+    return up.StandInSeam()
+
+
+@pytest.fixture(autouse=True)
+def fresh():
+    fallback.forget()
+    windows.ledger.reset()
+    patch._classes.clear()
+    yield
+    switch.turn(True)
+
+
+def fused(seam, settings=None, **options):
+    config = PrefetchConfig(enabled=True, **(settings or {}))
+    impl = patch.fused_class(up.AscendSFAImpl, "sfa", config, seam)(layer_name=NAME, **options)
+    impl.process_weights_after_loading(torch.bfloat16)
+    return impl
+
+
+def run(impl, metadata, rows):
+    generator = torch.Generator().manual_seed(5)
+    hidden = torch.randn(rows, up.HIDDEN, generator=generator).bfloat16()
+    caches = up.sparse_caches()
+    output = torch.full((rows, up.HIDDEN), 3.0, dtype=torch.bfloat16)
+    assert impl.forward(NAME, hidden, caches, metadata, False, output) is output
+    return output, *caches
+
+
+@pytest.mark.parametrize("has_indexer", [True, False])
+@pytest.mark.parametrize("parts", [{}, {"o_proj": False}])
+def test_a_step_is_upstream_s(seam, has_indexer, parts):
+    plain = up.AscendSFAImpl(has_indexer=has_indexer)
+    plain.process_weights_after_loading(torch.bfloat16)
+    impl = fused(seam, parts, has_indexer=has_indexer)
+    ours = run(impl, up.sparse_metadata(6, actual=5), 6)
+    theirs = run(plain, up.sparse_metadata(6, actual=5), 6)
+    for a, b in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(a, b, rtol=2e-2, atol=2e-2)
+    assert impl.upstream_calls == 0
+    assert fallback.reasons() == ()
+    assert seam.told == [f"wait {NAME}", f"written {NAME}", f"done {NAME}"]
+
+
+def test_what_passes_is_what_attention_reads(seam):
+    impl = fused(seam)
+    caches = up.sparse_caches()
+    step = type("Step", (), {"tokens": 3, "cached": 100_000})
+    row, key = (up.KV_LORA + up.ROPE) * 2, up.INDEX_DIM * 2
+    assert impl._passing(step, caches) == 3 * 2048 * row + 100_000 * key
+    step.cached = 120
+    assert impl._passing(step, caches) == 120 * (row + key)
+
+
+@pytest.mark.parametrize(
+    "change, reason",
+    [
+        ({"num_input_tokens": 1025}, "steps of more than 1024 rows"),
+        ({"num_input_tokens": 4}, "steps whose rows and slots differ in number"),
+    ],
+)
+def test_steps_that_go_upstream_say_why(seam, monkeypatch, change, reason):
+    impl = fused(seam)
+    monkeypatch.setattr(up.AscendSFAImpl, "forward", lambda self, *_: _[-1])
+    metadata = up.sparse_metadata(3)
+    vars(metadata).update(change)
+    assert run(impl, metadata, 3)[0].eq(3.0).all()
+    assert fallback.reasons() == (reason,)
+
+
+def test_a_quantised_wk_is_upstream_s(seam):
+    impl = fused(seam)
+    layer = impl.wk_weights_proj
+    layer.quant_method = up.AscendW8A8DynamicLinearMethod()
+    layer.weight_scale = torch.ones(layer.weight.shape[0])
+    impl._read_weights()
+    assert fallback.reasons() == ("prolog: the indexer's wk is quantised",)
