@@ -53,7 +53,10 @@ class FusedMLA(FusedLayer):
         output=None,
     ):
         """Upstream's forward; decode steps by mla_prolog, upstream's attention and o_proj."""
-        fused = None if attn_metadata is None else self._takes(attn_metadata, need_gather_q_kv)
+        fused = None
+        if attn_metadata is not None:
+            windows.enter(self.seam.forward_context(), self._place)
+            fused = self._takes(attn_metadata, need_gather_q_kv)
         if fused is None:
             return super().forward(
                 layer_name, hidden_states, kv_cache, attn_metadata, need_gather_q_kv, output
@@ -62,7 +65,6 @@ class FusedMLA(FusedLayer):
         if step is None or not step.holds(attn_metadata):
             step = attn_metadata._ascend_prefetch = _Step(attn_metadata)
         tokens = step.tokens
-        windows.ledger.enter(self.seam.forward_context())
         prolog = fused.prolog
         latent, rope = kv_cache[0], kv_cache[1]
         q_nope, q_rope, _, _ = self.ops.mla_prolog.default(

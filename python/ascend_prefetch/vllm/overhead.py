@@ -98,9 +98,7 @@ class _Step:
         self.slots = torch.arange(tokens, dtype=torch.int32).to(device)
 
     def metadata(self) -> SimpleNamespace:
-        decode = SimpleNamespace(
-            cos=self.tables, sin=self.tables, seq_lens_list=[40] * self.tokens
-        )
+        decode = SimpleNamespace(cos=self.tables, sin=self.tables, seq_lens_list=[40] * self.tokens)
         return SimpleNamespace(
             slot_mapping=self.slots,
             num_decodes=self.tokens,

@@ -55,6 +55,7 @@ def install(seam: Callable[[], Seam | None]) -> None:
         "vllm_ascend.attention.sfa_v1": lambda module: _wrap_backend(
             module.AscendSFABackend, module.AscendSFAImpl, "sfa", seam
         ),
+        "vllm_ascend.ops.weight_prefetch": _wrap_policy,
     }
     if not any(isinstance(finder, _AfterImport) for finder in sys.meta_path):
         sys.meta_path.insert(0, _AfterImport(hooks))
@@ -126,3 +127,21 @@ def fused_class(plain: type, family: str, settings: PrefetchConfig, seam: Seam) 
         _classes[key] = type(name, (mixin, plain), {"seam": seam, "settings": settings})
         logger.info("ascend_prefetch: %s runs the fused ops", plain.__name__)
     return _classes[key]
+
+
+def _wrap_policy(module: ModuleType) -> None:
+    original = module.WeightPrefetchMethod
+    if hasattr(original, _MARK):
+        return
+
+    @functools.wraps(original, updated=())
+    def make(weight_prefetch_config):
+        settings = current_settings()
+        if settings is None:
+            return original(weight_prefetch_config)
+        from .policy import upstream_policy
+
+        return upstream_policy(settings)
+
+    setattr(make, _MARK, True)
+    module.WeightPrefetchMethod = make

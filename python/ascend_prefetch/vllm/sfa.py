@@ -58,6 +58,7 @@ class FusedSFA(FusedLayer):
         """Upstream's forward by sfa_prolog, upstream's top-k and attention, and o_proj."""
         fused = None
         if attn_metadata is not None and kv_cache is not None:
+            windows.enter(self.seam.forward_context(), self._place)
             fused = self._takes(attn_metadata, need_gather_q_kv, hidden_states)
         if fused is None:
             return super().forward(
@@ -67,7 +68,6 @@ class FusedSFA(FusedLayer):
         if step is None or not step.holds(attn_metadata):
             step = attn_metadata._ascend_prefetch = _Step(attn_metadata)
         seam = self.seam
-        windows.ledger.enter(seam.forward_context())
         caches = seam.sparse_caches(self, kv_cache)
         seam.before_sfa_cache_write(layer_name)
         prolog = fused.prolog

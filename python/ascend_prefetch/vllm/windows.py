@@ -11,12 +11,28 @@ from typing import NamedTuple
 
 import torch
 
-from ascend_prefetch.policy import PrefetchLedger
+from ascend_prefetch.policy import PrefetchLedger, WeightPrefetchMethod
 
 from . import neighbours
 
 ledger = PrefetchLedger()
 """Of this process: what plugin and policy prefetch, each byte once in a step and layer."""
+
+_policy: WeightPrefetchMethod | None = None
+
+
+def follow(policy: WeightPrefetchMethod) -> None:
+    """Tells this policy from now on which layer runs."""
+    global _policy
+    _policy = policy
+
+
+def enter(context: object, place: neighbours.Place | None) -> None:
+    """A layer begins, in a step that is new if its context is."""
+    if _policy is None or place is None:
+        ledger.enter(context)
+    else:
+        _policy.enter_layer(place.number)
 
 
 class Region(NamedTuple):
