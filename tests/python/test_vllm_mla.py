@@ -253,3 +253,10 @@ def test_ratios_cap_what_is_prefetched(seam):
     calls = calls_of(impl)
     assert sum(w.nbytes for w in calls["mla_prolog"]["prefetch"]) == impl.o_proj.weight.nbytes // 2
     assert "prefetch" not in calls["o_proj"]
+
+
+def test_what_l2_would_lose_is_left_to_later_windows(seam):
+    impl, _ = (fused(seam, f"model.layers.{i}.self_attn.attn") for i in range(2))
+    impl.vllm_config.model_config.hf_config.intermediate_size = 400_000  # 290 MB pass
+    assert "prefetch" not in calls_of(impl)["o_proj"]
+    assert [claim.site for claim in windows.ledger.claims] == ["mla_prolog"]

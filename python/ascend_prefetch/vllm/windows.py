@@ -6,11 +6,13 @@ through L2 before the weight is used: the cache that attention reads, the weight
 
 from __future__ import annotations
 
+import functools
 import weakref
 from typing import NamedTuple
 
 import torch
 
+from ascend_prefetch import _C, twin
 from ascend_prefetch.policy import PrefetchLedger, WeightPrefetchMethod
 
 from . import neighbours
@@ -33,6 +35,13 @@ def enter(context: object, place: neighbours.Place | None) -> None:
         ledger.enter(context)
     else:
         _policy.enter_layer(place.number)
+
+
+@functools.cache
+def _usable_l2() -> int:
+    """Bytes of L2 that weights can count on."""
+    capacity = twin.find_chip(_C.twin_chip())["l2_mib"] << 20
+    return int(_C.constants()["usable_l2"]["value"] * capacity)
 
 
 class Region(NamedTuple):
@@ -69,7 +78,11 @@ def claimed(region: Region | None, passing_bytes: int, site: str) -> dict[str, o
     if region is None:
         return {}
     weight, layer, name = region
-    granted = ledger.claim(weight, layer=layer, site=site, engine="MTE2", name=name)
+    # The op would refuse what L2 loses before its use: unclaimed, it is left to later windows.
+    room = _usable_l2() - passing_bytes
+    if room <= 0:
+        return {}
+    granted = ledger.claim(weight, 0, room, layer=layer, site=site, engine="MTE2", name=name)
     if not granted:
         return {}
     if granted[0].bytes == weight.nbytes:
