@@ -38,8 +38,9 @@ def test_everything_set():
         "mlp": {"gate_up": 0.25, "down": 0.75},
     }
     settings = {"enabled": True, "prefetch_ratio": ratios}
-    settings |= {"prolog": False, "o_proj": False, "next_layer": False}
+    settings |= {"prolog": False, "o_proj": False, "next_layer": False, "captured_kv_len": 9}
     config = read(settings)
+    assert config.captured_kv_len == 9
     assert config.enabled is True
     assert (config.prolog, config.o_proj, config.next_layer) == (False, False, False)
     assert config.prefetch_ratio == ratios
@@ -135,7 +136,15 @@ def refuses(additional_config, message):
         (
             {"enable": True},
             "ascend_prefetch: unknown key 'enable', expected one of enabled, prolog, o_proj, "
-            "next_layer, prefetch_ratio",
+            "next_layer, prefetch_ratio, captured_kv_len",
+        ),
+        (
+            {"captured_kv_len": 0},
+            "ascend_prefetch.captured_kv_len: expected a whole number of at least 1, got 0",
+        ),
+        (
+            {"captured_kv_len": True},
+            "ascend_prefetch.captured_kv_len: expected a whole number of at least 1, got True",
         ),
         (
             {"prefetch_ratio": {"ffn": {}}},

@@ -260,3 +260,10 @@ def test_what_l2_would_lose_is_left_to_later_windows(seam):
     impl.vllm_config.model_config.hf_config.intermediate_size = 400_000  # 290 MB pass
     assert "prefetch" not in calls_of(impl)["o_proj"]
     assert [claim.site for claim in windows.ledger.claims] == ["mla_prolog"]
+
+
+def test_a_captured_graph_counts_on_a_length_of_its_own(seam):
+    impl = fused(seam, captured_kv_len=100)
+    seam.is_capturing = True
+    row = (up.KV_LORA + up.ROPE) * 2
+    assert calls_of(impl)["mla_prolog"]["prefetch_passing_bytes"] == [3 * 100 * row]

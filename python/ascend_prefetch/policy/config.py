@@ -43,6 +43,8 @@ class PrefetchConfig:
         prolog: whether mla_prolog and sfa_prolog replace the projections before attention.
         o_proj: whether o_proj replaces the projections behind it.
         next_layer: whether the next layer's fused_qkv_a is prefetched.
+        captured_kv_len: cached tokens of each request that a captured graph counts on when it
+            decides what stays in L2: it is captured with lengths that mean nothing. At least 1.
 
     Raises:
         ValueError: an unknown key or a value out of range.
@@ -53,12 +55,14 @@ class PrefetchConfig:
     prolog: bool = True
     o_proj: bool = True
     next_layer: bool = True
+    captured_kv_len: int = 4096
 
     def __post_init__(self) -> None:
         for name in _SWITCHES:
             value = getattr(self, name)
             if not isinstance(value, bool):
                 raise ValueError(f"{KEY}.{name}: expected true or false, got {value!r}")
+        _check_length(f"{KEY}.captured_kv_len", self.captured_kv_len)
         ratios = _checked_ratios(f"{KEY}.prefetch_ratio", self.prefetch_ratio)
         object.__setattr__(self, "prefetch_ratio", ratios)
 
@@ -118,7 +122,7 @@ class PrefetchConfig:
 
 
 _SWITCHES = ("enabled", "prolog", "o_proj", "next_layer")
-_SETTINGS = (*_SWITCHES, "prefetch_ratio")
+_SETTINGS = (*_SWITCHES, "prefetch_ratio", "captured_kv_len")
 
 
 def _checked_ratios(key: str, ratios: Any) -> dict[str, dict[str, float]]:
@@ -137,6 +141,11 @@ def _checked_ratios(key: str, ratios: Any) -> dict[str, dict[str, float]]:
                 )
             checked[module][weight] = float(ratio)
     return checked
+
+
+def _check_length(key: str, value: Any) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise ValueError(f"{key}: expected a whole number of at least 1, got {value!r}")
 
 
 def _check_mapping(key: str, value: Any) -> None:

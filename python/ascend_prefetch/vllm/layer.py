@@ -88,6 +88,10 @@ class FusedLayer:
             fused = self._read_weights()
         return fused if fused.prolog is not None else None
 
+    def _captured_kv_len(self) -> int | None:
+        """Cached tokens of a request under capture, whose own lengths mean nothing; else None."""
+        return self.settings.captured_kv_len if self.seam.capturing() else None
+
     def _project(self, latent: torch.Tensor, tokens: int, fused: LayerArguments) -> torch.Tensor:
         """W_UV, o_proj and the sum over ranks of [T, N, kv_lora]."""
         output = fused.output

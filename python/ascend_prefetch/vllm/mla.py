@@ -18,7 +18,7 @@ class _Step:
 
     __slots__ = ("cos", "decode", "latent_rows", "sin", "slot_mapping", "slots", "tokens")
 
-    def __init__(self, metadata) -> None:
+    def __init__(self, metadata, captured_kv_len: int | None) -> None:
         decode = metadata.decode
         self.decode = decode
         self.slot_mapping = metadata.slot_mapping
@@ -26,8 +26,11 @@ class _Step:
         self.cos = decode.cos[:tokens].view(tokens, -1)
         self.sin = decode.sin[:tokens].view(tokens, -1)
         self.slots = metadata.slot_mapping[:tokens]
-        # On the host already; a captured graph keeps what it is captured with.
-        self.latent_rows = sum(decode.seq_lens_list or ())
+        lengths = decode.seq_lens_list or ()  # on the host already
+        if captured_kv_len is None:
+            self.latent_rows = sum(lengths)
+        else:
+            self.latent_rows = len(lengths) * captured_kv_len
 
     def holds(self, metadata) -> bool:
         """Whether the metadata, which drafting changes in place, is still what was read."""
@@ -63,7 +66,7 @@ class FusedMLA(FusedLayer):
             )
         step = attn_metadata.__dict__.get("_ascend_prefetch")
         if step is None or not step.holds(attn_metadata):
-            step = attn_metadata._ascend_prefetch = _Step(attn_metadata)
+            step = attn_metadata._ascend_prefetch = _Step(attn_metadata, self._captured_kv_len())
         tokens = step.tokens
         prolog = fused.prolog
         latent, rope = kv_cache[0], kv_cache[1]

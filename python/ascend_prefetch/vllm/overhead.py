@@ -80,6 +80,7 @@ class _Layer(FusedMLA, _Attention):
     settings = PrefetchConfig(enabled=True)
     seam = SimpleNamespace(
         mla_refusal=lambda impl: None,
+        capturing=lambda: False,
         mla_cache_written=lambda layer_name: None,
         mla_done=lambda layer_name, kv_cache: None,
     )

@@ -17,7 +17,7 @@ class _Step:
 
     __slots__ = ("cached", "cos", "key_cos", "lengths", "sin", "slot_mapping", "tokens")
 
-    def __init__(self, metadata) -> None:
+    def __init__(self, metadata, captured_kv_len: int | None) -> None:
         self.slot_mapping = metadata.slot_mapping
         self.key_cos = metadata.cos
         self.tokens = tokens = metadata.num_input_tokens
@@ -25,7 +25,11 @@ class _Step:
         self.sin = metadata.sin.view(metadata.sin.shape[0], -1)[:tokens]
         lengths = metadata.seq_lens_cpu
         on_host = isinstance(lengths, torch.Tensor) and lengths.device.type == "cpu"
-        self.cached = int(lengths.sum()) if on_host else 0
+        self.cached = 0
+        if on_host and captured_kv_len is None:
+            self.cached = int(lengths.sum())
+        elif on_host:
+            self.cached = lengths.numel() * captured_kv_len
 
     def holds(self, metadata) -> bool:
         """Whether the metadata, which drafting changes in place, is still what was read."""
@@ -66,7 +70,7 @@ class FusedSFA(FusedLayer):
             )
         step = attn_metadata.__dict__.get("_ascend_prefetch")
         if step is None or not step.holds(attn_metadata):
-            step = attn_metadata._ascend_prefetch = _Step(attn_metadata)
+            step = attn_metadata._ascend_prefetch = _Step(attn_metadata, self._captured_kv_len())
         seam = self.seam
         caches = seam.sparse_caches(self, kv_cache)
         seam.before_sfa_cache_write(layer_name)
