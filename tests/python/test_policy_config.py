@@ -1,9 +1,13 @@
 """The settings: defaults, the old key, and one line for everything that is wrong."""
 
+import contextlib
 import copy
 import dataclasses
+import io
 import pickle
+import re
 import warnings
+from pathlib import Path
 
 import pytest
 
@@ -210,3 +214,26 @@ def test_made_directly():
         PrefetchConfig(prefetch_ratio={"attn": {"qkv": 2}})
     with pytest.raises(ValueError, match="ascend_prefetch.enabled: expected true or false, got 1"):
         PrefetchConfig(enabled=1)
+
+
+# --- docs/policy.md ---
+
+
+def test_the_table_of_settings_is_complete():
+    text = (Path(__file__).parents[2] / "docs" / "policy.md").read_text()
+    rows = dict(re.findall(r"^\| `([\w.]+)` \| [^|]+ \| ([\w.]+) \|", text, re.MULTILINE))
+    config = PrefetchConfig()
+    switches = ("enabled", "prolog", "o_proj", "next_layer")
+    expected = {name: str(getattr(config, name)).lower() for name in switches}
+    for module, ratios in config.prefetch_ratio.items():
+        expected |= {f"prefetch_ratio.{module}.{name}": str(r) for name, r in ratios.items()}
+    assert rows == expected
+
+
+def test_the_example_prints_what_the_page_says():
+    text = (Path(__file__).parents[2] / "docs" / "policy.md").read_text()
+    code, output = re.search(r"```python\n(.*?)```\n\n```\n(.*?)```", text, re.DOTALL).groups()
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        exec(code, {})
+    assert printed.getvalue() == output
