@@ -1,5 +1,6 @@
 """Prefetches before qkv_a and o_proj: of the attention backends, and of static W8A8 layers."""
 
+import inspect
 from types import SimpleNamespace
 
 import pytest
@@ -14,6 +15,8 @@ from ascend_prefetch.policy import (
     WeightPrefetchMethod,
     WindowPlanner,
 )
+from ascend_prefetch.policy.method import MLP_MOST_TOKENS, MOE_LEAST_ROWS
+from ascend_prefetch.policy.windows import MOST_MLP_BYTES
 from policy_model import LAUNCH_BYTES, Diary, Holder, Model, dense_layer, linear
 
 QKV, ROW = "AscendQKVParallelLinear", "AscendRowParallelLinear"
@@ -377,3 +380,40 @@ def test_switch():
     on[0] = False
     policy.join()
     assert engine.events[1:] == ["join"]
+
+
+# --- call sites of vLLM Ascend 0.18.0 and 0.23.0 ---
+
+
+@pytest.mark.parametrize(
+    ("site", "parameters"),
+    [
+        (
+            "maybe_prefetch_mla_or_sla_weight_in_current_stream",
+            "inputs, dependency, max_size=0, linear_layer=None",
+        ),
+        ("maybe_prefetch_attn_weight_preprocess", "layer_cls_name, weight, start_flag"),
+        ("maybe_prefetch_attn_weight_postprocess", "layer_cls_name, stop_flag"),
+        ("maybe_prefetch_moe_weight_preprocess", "hidden_states, prefix"),
+        ("maybe_prefetch_moe_weight_postprocess", "stop_flag"),
+        (
+            "maybe_prefetch_mlp_weight_preprocess",
+            "prefetch_layer_name, x_dependency, curr_layer_prefix=None",
+        ),
+        ("maybe_prefetch_mlp_weight_postprocess", "stop_flag"),
+    ],
+)
+def test_signatures(site, parameters):
+    signature = inspect.signature(getattr(WeightPrefetchMethod, site))
+    given = [
+        name if parameter.default is parameter.empty else f"{name}={parameter.default}"
+        for name, parameter in signature.parameters.items()
+        if name != "self"
+    ]
+    assert ", ".join(given) == parameters
+
+
+def test_constants():
+    names = (WeightPrefetchMethod.MLP_GATE_UP, WeightPrefetchMethod.MLP_DOWN)
+    assert names == ("gate_up", "down")
+    assert (MOE_LEAST_ROWS, MLP_MOST_TOKENS, MOST_MLP_BYTES) == (96, 499, 18 * 1024 * 1024)

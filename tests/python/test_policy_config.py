@@ -223,8 +223,8 @@ def test_the_table_of_settings_is_complete():
     text = (Path(__file__).parents[2] / "docs" / "policy.md").read_text()
     rows = dict(re.findall(r"^\| `([\w.]+)` \| [^|]+ \| ([\w.]+) \|", text, re.MULTILINE))
     config = PrefetchConfig()
-    switches = ("enabled", "prolog", "o_proj", "next_layer")
-    expected = {name: str(getattr(config, name)).lower() for name in switches}
+    names = [field.name for field in dataclasses.fields(config) if field.name != "prefetch_ratio"]
+    expected = {name: str(getattr(config, name)).lower() for name in names}
     for module, ratios in config.prefetch_ratio.items():
         expected |= {f"prefetch_ratio.{module}.{name}": str(r) for name, r in ratios.items()}
     assert rows == expected
