@@ -1,0 +1,196 @@
+"""What a patched attention module does in place of its own forward."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import nn
+from transformers.cache_utils import Cache
+
+from ascend_prefetch import ops
+from ascend_prefetch.models import IndexerWeights, MlaWeights
+
+from .cache import PagedLatentLayer, paged_layer
+from .latent_attention import attend, explicit_mask, select_top_k, sparse_mask
+from .weights import AttentionWeights
+
+# Tokens of one call of an op.
+_MOST_TOKENS = 8192
+
+
+class OpAttention:
+    """The forward of an attention module: prolog op, attention in the latent space, o_proj op.
+
+    Prefill and decode take the same path. The latent and rope rows of a token are one row of a
+    paged cache. The prolog prefetches o_proj, o_proj the next layer's qkv_a, as far as the planner
+    wants it.
+
+    Args:
+        module: the attention module.
+        mlp: what runs between this attention and the next one.
+        indexer_rope_interleaved: how the indexer pairs elements for rope.
+        returns_selection: whether the module's forward returns its top-k selection as well.
+    """
+
+    def __init__(
+        self,
+        module: nn.Module,
+        mlp: nn.Module,
+        indexer_rope_interleaved: bool,
+        returns_selection: bool,
+    ) -> None:
+        self.module = module
+        self.weights = AttentionWeights(module)
+        self.next: OpAttention | None = None
+        self._mlp = mlp
+        self._indexer_rope_interleaved = indexer_rope_interleaved
+        self._returns_selection = returns_selection
+
+    def __call__(
+        self,
+        hidden_states: torch.Tensor,
+        position_embeddings: tuple[torch.Tensor, torch.Tensor],
+        attention_mask: torch.Tensor | None = None,
+        past_key_values: Cache | None = None,
+        prev_topk_indices: torch.Tensor | None = None,
+        **kwargs: Any,
+    ) -> tuple:
+        """Takes and returns what the module's forward does; weights of attention are None.
+
+        Raises:
+            RuntimeError: gradients are wanted, or an op refuses its arguments.
+            TypeError: a cache or mask that is not supported.
+            ValueError: a layer without an indexer gets no selection.
+        """
+        if torch.is_grad_enabled() and hidden_states.requires_grad:
+            raise RuntimeError(
+                "a patched model computes no gradients: call it under torch.no_grad(), or unpatch "
+                "it first"
+            )
+        module, weights, indexer = self.module, self.weights.mla, self.weights.indexer
+        batch, tokens, _ = hidden_states.shape
+        layer = paged_layer(past_key_values, module.layer_idx)
+        cos, sin = (table.expand(batch, -1, -1).flatten(0, 1) for table in position_embeddings)
+        query, index = self._prolog(hidden_states, cos, sin, layer, weights, indexer)
+        rows = layer.rows("kv_cache")
+        mask = explicit_mask(attention_mask, tokens, rows)
+        selection = prev_topk_indices
+        if index is not None:
+            keys = layer.rows("indexer_cache")
+            selection = select_top_k(*index, keys, mask, module.indexer.index_topk)
+        elif getattr(module, "skip_topk", False) and selection is None:
+            raise ValueError(
+                f"layer {module.layer_idx}: expected the selection of a layer with an indexer"
+            )
+        if selection is not None:
+            mask = sparse_mask(mask, selection, rows.shape[1])
+        latent = attend(query, rows, mask, module.scaling)[..., : module.kv_lora_rank]
+        output = self._o_proj(latent.flatten(0, 1), weights).view(hidden_states.shape)
+        return (output, None, selection) if self._returns_selection else (output, None)
+
+    def _prolog(
+        self,
+        hidden_states: torch.Tensor,
+        cos: torch.Tensor,
+        sin: torch.Tensor,
+        layer: PagedLatentLayer,
+        weights: MlaWeights,
+        indexer: IndexerWeights | None,
+    ) -> tuple[torch.Tensor, tuple[torch.Tensor, torch.Tensor] | None]:
+        """Writes the caches and returns the queries and what the indexer adds.
+
+        Returns:
+            [B, S, N, kv_lora + rope]; and the indexer's queries [B, S, heads, D] and head weights
+            [B, S, heads], or None.
+        """
+        batch, tokens, _ = hidden_states.shape
+        widths = {"kv_cache": self.module.kv_lora_rank + self.module.qk_rope_head_dim}
+        if indexer is not None:
+            widths["indexer_cache"] = indexer.k_norm.numel()
+        caches, slots = layer.reserve(batch, tokens, widths, like=hidden_states)
+        # What attention reads between this op and o_proj.
+        length = layer.get_seq_length() + tokens
+        passing = batch * length * sum(widths.values()) * hidden_states.element_size()
+        flat = hidden_states.flatten(0, 1)
+        calls = [
+            self.prolog_op(
+                flat[step], cos[step], sin[step], slots[step], caches, weights, indexer, passing
+            )
+            for step in _steps(batch * tokens)
+        ]
+        layer.extend(tokens)
+
+        def joined(parts: Sequence[torch.Tensor]) -> torch.Tensor:
+            return torch.cat(parts).unflatten(0, (batch, tokens))
+
+        q_nope, q_rope, _, _, *index = zip(*calls, strict=True)
+        query = torch.cat([joined(q_nope), joined(q_rope)], dim=-1)
+        return query, tuple(map(joined, index)) if index else None
+
+    def prolog_op(
+        self,
+        hidden_states: torch.Tensor,
+        cos: torch.Tensor,
+        sin: torch.Tensor,
+        slots: torch.Tensor,
+        caches: dict[str, torch.Tensor],
+        weights: MlaWeights,
+        indexer: IndexerWeights | None,
+        passing_bytes: int,
+    ) -> Sequence[torch.Tensor]:
+        """One call of mla_prolog, or of sfa_prolog for a layer with an indexer."""
+        norm = self.module.kv_a_layernorm
+        arguments = {
+            "hidden_states": hidden_states,
+            "qkv_a_weight": weights.qkv_a,
+            "q_a_norm_weight": weights.q_a_norm,
+            "q_b_weight": weights.q_b,
+            "w_uk": weights.w_uk,
+            "kv_a_norm_weight": weights.kv_a_norm,
+            "cos": cos,
+            "sin": sin,
+            "slot_mapping": slots,
+            "kv_cache": caches["kv_cache"],
+            "rope_cache": None,
+            "eps": norm.variance_epsilon,
+            "rope_interleaved": getattr(self.module.config, "rope_interleave", True),
+            "prefetch": [weights.o_proj],
+            "prefetch_passing_bytes": [passing_bytes],
+        }
+        if indexer is None:
+            return ops.mla_prolog(**arguments)
+        return ops.sfa_prolog(
+            **arguments,
+            indexer_cache=caches["indexer_cache"],
+            indexer_wq_b=indexer.wq_b,
+            indexer_wk=indexer.wk,
+            indexer_k_norm_weight=indexer.k_norm,
+            indexer_k_norm_bias=indexer.k_norm_bias,
+            indexer_weights_proj=indexer.weights_proj,
+            indexer_rope_interleaved=self._indexer_rope_interleaved,
+            indexer_eps=self.module.indexer.k_norm.eps,
+        )
+
+    def _o_proj(self, latent: torch.Tensor, weights: MlaWeights) -> torch.Tensor:
+        """[B * S, hidden] of latents [B * S, N, kv_lora]."""
+        parts = [self.o_proj_op(latent[step], weights) for step in _steps(len(latent))]
+        return torch.cat(parts)
+
+    def o_proj_op(self, latent: torch.Tensor, weights: MlaWeights) -> torch.Tensor:
+        """One call of o_proj."""
+        prefetch = {}
+        if self.next is not None:
+            # At most what the layer's MLP reads until then: of experts, only those chosen.
+            passing = sum(parameter.nbytes for parameter in self._mlp.parameters())
+            prefetch = {
+                "prefetch": [self.next.weights.mla.qkv_a],
+                "prefetch_passing_bytes": [passing],
+            }
+        return ops.o_proj(latent.contiguous(), weights.o_proj, w_uv=weights.w_uv, **prefetch)
+
+
+def _steps(tokens: int) -> list[slice]:
+    """What one call after the other takes of the tokens."""
+    return [slice(start, start + _MOST_TOKENS) for start in range(0, tokens, _MOST_TOKENS)]

@@ -1,0 +1,179 @@
+"""Paged caches of one layer, in place of a layer of transformers' DynamicCache."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import torch
+from transformers.cache_utils import (
+    Cache,
+    CacheLayerMixin,
+    DynamicCache,
+    DynamicIndexedLayer,
+    DynamicLayer,
+)
+
+BLOCK_SIZE = 128
+"""Rows of a block, what vLLM Ascend has by default."""
+
+
+class PagedLatentLayer(CacheLayerMixin):
+    """Rows of a layer's tokens in blocks, as the ops write them.
+
+    Every sequence of the batch owns the same number of consecutive blocks, so that its rows are
+    a view. When they are full, the blocks are copied to twice as many.
+    """
+
+    is_sliding = False
+    is_croppable = True
+    supports_early_init = False
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._caches: dict[str, torch.Tensor] = {}
+        self._batch = 0
+        self._length = 0
+
+    def reserve(
+        self, batch: int, tokens: int, widths: Mapping[str, int], like: torch.Tensor
+    ) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
+        """Makes room for the next `tokens` rows of every sequence.
+
+        Args:
+            batch: number of sequences.
+            tokens: rows to come, of each sequence.
+            widths: elements per row, by the name of the cache.
+            like: gives dtype and device.
+
+        Returns:
+            The caches [blocks, BLOCK_SIZE, 1, width] by name, and the slots [batch * tokens] of
+            the rows, those of one sequence after those of another. Rows count once `extend` says
+            that they have been written.
+
+        Raises:
+            ValueError: another batch size than the cache's.
+        """
+        if not self.is_initialized:
+            self._batch = batch
+            self.is_initialized = True
+        elif batch != self._batch:
+            raise ValueError(
+                f"past_key_values: expected a batch of {self._batch} as before, got {batch}"
+            )
+        self._grow(self._length + tokens, widths, like)
+        positions = torch.arange(self._length, self._length + tokens, device=like.device)
+        starts = torch.arange(batch, device=like.device) * self._capacity
+        return self._caches, (starts.unsqueeze(1) + positions).flatten()
+
+    def extend(self, tokens: int) -> None:
+        """Counts rows that have been written."""
+        self._length += tokens
+
+    def rows(self, name: str) -> torch.Tensor:
+        """[batch, length, width], a view."""
+        cache = self._caches[name]
+        return cache.view(self._batch, -1, cache.shape[-1])[:, : self._length]
+
+    @property
+    def _capacity(self) -> int:
+        """Rows that a sequence has room for."""
+        if not self._caches:
+            return 0
+        cache = next(iter(self._caches.values()))
+        return cache.shape[0] // self._batch * BLOCK_SIZE
+
+    def _grow(self, length: int, widths: Mapping[str, int], like: torch.Tensor) -> None:
+        if length <= self._capacity:
+            return
+        blocks = -(-max(length, 2 * self._capacity) // BLOCK_SIZE)
+        grown = {
+            # Zeros: attention multiplies rows that nobody wrote by 0, and NaN would stay NaN.
+            name: like.new_zeros(self._batch * blocks, BLOCK_SIZE, 1, width)
+            for name, width in widths.items()
+        }
+        for name in self._caches:
+            rows = grown[name].view(self._batch, -1, widths[name])
+            rows[:, : self._length] = self.rows(name)
+        self._caches = grown
+
+    def _select(self, select: Callable[[torch.Tensor], torch.Tensor]) -> None:
+        """Replaces the sequences by what `select` makes of them, [batch, ...]."""
+        if not self._caches:
+            return
+        chosen = {
+            name: select(cache.unflatten(0, (self._batch, -1)))
+            for name, cache in self._caches.items()
+        }
+        self._batch = next(iter(chosen.values())).shape[0]
+        self._caches = {name: cache.flatten(0, 1) for name, cache in chosen.items()}
+
+    # What transformers asks of a layer.
+
+    def lazy_initialization(self, key_states: torch.Tensor, value_states: torch.Tensor) -> None:
+        self.update(key_states, value_states)
+
+    def update(
+        self, key_states: torch.Tensor, value_states: torch.Tensor, *args, **kwargs
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        raise TypeError(
+            "past_key_values: this cache was filled by a patched model, and only such a model can "
+            "go on with it"
+        )
+
+    def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
+        return self._length + query_length, 0
+
+    def get_seq_length(self) -> int:
+        return self._length
+
+    def get_max_length(self) -> int:
+        return -1
+
+    def offload(self) -> None:
+        raise TypeError("past_key_values: paged caches stay on their device")
+
+    def reset(self) -> None:
+        self._caches = {}
+        self._batch = self._length = 0
+        self.is_initialized = False
+
+    def crop(self, tokens_to_remove: int) -> None:
+        self._length = max(0, self._length - abs(tokens_to_remove))
+
+    def reorder_cache(self, beam_idx: torch.LongTensor) -> None:
+        self._select(lambda cache: cache.index_select(0, beam_idx.to(cache.device)))
+
+    def batch_repeat_interleave(self, repeats: int) -> None:
+        self._select(lambda cache: cache.repeat_interleave(repeats, dim=0))
+
+    def batch_select_indices(self, indices: torch.Tensor) -> None:
+        self._select(lambda cache: cache[indices])
+
+
+def paged_layer(cache: Cache | None, layer_idx: int) -> PagedLatentLayer:
+    """The paged layer of a DynamicCache, put in place of an empty layer of transformers' own.
+
+    Without a cache it is one that nothing else knows.
+
+    Raises:
+        TypeError: another class of cache, or one that an unpatched model has filled.
+    """
+    if cache is None:
+        return PagedLatentLayer()
+    if type(cache) is not DynamicCache or cache.offloading:
+        kind = type(cache).__name__ + (" with offloading" if cache.offloading else "")
+        raise TypeError(
+            f"past_key_values: expected a DynamicCache, which generate makes by default, got {kind}"
+        )
+    while len(cache.layers) <= layer_idx:
+        cache.layers.append(PagedLatentLayer())
+    layer = cache.layers[layer_idx]
+    if isinstance(layer, PagedLatentLayer):
+        return layer
+    if type(layer) not in (DynamicLayer, DynamicIndexedLayer) or layer.get_seq_length():
+        raise TypeError(
+            f"past_key_values: expected an empty cache or one of a patched model, got layer "
+            f"{layer_idx} of type {type(layer).__name__} with {layer.get_seq_length()} tokens"
+        )
+    cache.layers[layer_idx] = PagedLatentLayer()
+    return cache.layers[layer_idx]

@@ -1,0 +1,109 @@
+"""Attention in the latent space and the selection of sparse attention, in torch.
+
+B counts sequences, S the query tokens of each, L cached tokens, N heads. Masks are transformers':
+[B, 1, S, L] or [1, 1, S, L], bool with True where a token is seen, or of the activation dtype to be
+added; None means causal, where the queries are the last S tokens.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+
+
+def explicit_mask(mask: torch.Tensor | None, tokens: int, rows: torch.Tensor) -> torch.Tensor:
+    """The mask itself, made where transformers leaves it out.
+
+    Args:
+        mask: see the module.
+        tokens: S.
+        rows: [B, L, D].
+
+    Raises:
+        TypeError: no mask of the kinds in the module's description.
+    """
+    length = rows.shape[1]
+    if mask is None:
+        seen = torch.ones(tokens, length, dtype=torch.bool, device=rows.device)
+        return seen.tril(length - tokens)[None, None]
+    if not isinstance(mask, torch.Tensor) or mask.dim() != 4:
+        kind = list(mask.shape) if isinstance(mask, torch.Tensor) else type(mask).__name__
+        raise TypeError(
+            f"attention_mask: expected [B, 1, S, L] as eager and sdpa attention have it, got {kind}"
+        )
+    return mask
+
+
+def select_top_k(
+    query: torch.Tensor,
+    head_weights: torch.Tensor,
+    keys: torch.Tensor,
+    mask: torch.Tensor,
+    top_k: int,
+) -> torch.Tensor:
+    """The cached tokens that each query token attends to.
+
+    Scores are those of the models' own indexers but for the positive factors
+    head_dim^-0.5 * heads^-0.5, which change no ranking.
+
+    Args:
+        query: [B, S, heads, D].
+        head_weights: [B, S, heads] float32.
+        keys: [B, L, D].
+        mask: explicit.
+        top_k: how many; all where fewer are cached.
+
+    Returns:
+        [B, S, k] int32. Tokens that the mask hides come last, and stay hidden.
+    """
+    scores = F.relu(query.float() @ keys.float().transpose(1, 2).unsqueeze(1))
+    scores = (head_weights.unsqueeze(2) @ scores).squeeze(2)
+    mask = mask[:, 0]
+    if mask.dtype == torch.bool:
+        scores = scores.masked_fill(~mask, float("-inf"))
+    else:
+        scores = scores + mask
+    return scores.topk(min(top_k, scores.shape[-1]), dim=-1).indices.to(torch.int32)
+
+
+def sparse_mask(mask: torch.Tensor, selected: torch.Tensor, length: int) -> torch.Tensor:
+    """The mask with all but the selected tokens hidden.
+
+    Args:
+        mask: explicit.
+        selected: [B, S, k].
+        length: L.
+    """
+    shape = (*selected.shape[:2], length)
+    hidden = torch.ones(shape, dtype=torch.bool, device=selected.device)
+    hidden = hidden.scatter(-1, selected.long(), False).unsqueeze(1)
+    if mask.dtype == torch.bool:
+        return mask & ~hidden
+    return mask.masked_fill(hidden, torch.finfo(mask.dtype).min)
+
+
+def attend(
+    query: torch.Tensor, rows: torch.Tensor, mask: torch.Tensor, scale: float
+) -> torch.Tensor:
+    """Softmax attention with one key for all heads, whose first elements are the value.
+
+    Args:
+        query: [B, S, N, D], absorbed queries and their rope part.
+        rows: [B, L, D], latents and their rope part.
+        mask: explicit.
+        scale: factor of the scores.
+
+    Returns:
+        [B, S, N, D]; behind the latent's elements there is nothing of use.
+    """
+    batch, tokens, heads, width = query.shape
+    # Heads become query tokens, and the rows need not be repeated for each of them.
+    folded = mask.unsqueeze(3).expand(batch, 1, tokens, heads, -1).flatten(2, 3)
+    output = F.scaled_dot_product_attention(
+        query.reshape(batch, 1, tokens * heads, width),
+        rows.unsqueeze(1),
+        rows.unsqueeze(1),
+        attn_mask=folded,
+        scale=scale,
+    )
+    return output.view(batch, tokens, heads, width)

@@ -1,0 +1,190 @@
+"""What ascend_prefetch.transformers refuses, in one line, and its cache layer by itself."""
+
+import importlib
+import sys
+
+import pytest
+import torch
+from transformers import DynamicCache, Glm4MoeLiteConfig, Glm4MoeLiteModel, StaticCache
+
+import small_models as small
+from ascend_prefetch.transformers import PagedLatentLayer, patch, unpatch
+from ascend_prefetch.transformers.cache import BLOCK_SIZE, paged_layer
+
+IDS = torch.ones(1, 4, dtype=torch.int64)
+
+
+def small_v3(**changes):
+    return small.small_model("deepseek_v3", 0, **{"num_hidden_layers": 1, **changes})
+
+
+def refused(error, match, model, function=patch):
+    with pytest.raises(error, match=match) as raised:
+        function(model)
+    assert "\n" not in str(raised.value)
+    assert all("forward" not in module.__dict__ for module in model.modules())
+
+
+@pytest.mark.parametrize("function", [patch, unpatch])
+def test_other_models(function):
+    with torch.device("meta"):
+        model = Glm4MoeLiteModel(Glm4MoeLiteConfig(num_hidden_layers=1, n_routed_experts=2))
+    names = "expected one of DeepseekV3, DeepseekV32, GlmMoeDsa, got Glm4MoeLiteModel"
+    refused(TypeError, names, model, function)
+    refused(TypeError, "got Linear", torch.nn.Linear(2, 2), function)
+
+
+def test_a_subclass_is_another_model():
+    model = small_v3()
+    model.model.__class__ = type("MyModel", (type(model.model),), {})
+    refused(TypeError, "got DeepseekV3ForCausalLM", model)
+
+
+def test_dtype():
+    message = "layer 0: expected bfloat16 or float16 weights, got torch.float32: load the model"
+    refused(ValueError, message, small_v3().float())
+
+
+def test_bias():
+    refused(ValueError, "expected attention_bias False, got True", small_v3(attention_bias=True))
+
+
+def test_attention_implementation():
+    model = small_v3()
+    model.config._attn_implementation = "flex_attention"
+    refused(TypeError, "expected attention implementation eager or sdpa, got flex", model)
+
+
+@pytest.mark.parametrize(
+    ("changes", "match"),
+    [
+        ({"qk_rope_head_dim": 32}, "layer 0: expected qk_rope_head_dim 64, got 32"),
+        ({"kv_lora_rank": 72}, "layer 0: the ops refuse its sizes: .*a multiple of 64"),
+        ({"v_head_dim": 24}, "layer 0: the ops refuse its sizes: .*a positive multiple of 16"),
+    ],
+)
+def test_sizes(changes, match):
+    refused(ValueError, match, small_v3(**changes))
+
+
+def test_layers_that_others_have_changed():
+    model = small_v3(num_hidden_layers=2)
+    last = model.model.layers[1].self_attn
+    last.q_b_proj = torch.nn.Sequential(last.q_b_proj)
+    refused(TypeError, "layer 1: expected q_b_proj to be Linear, got Sequential", model)
+    model = small_v3()
+    model.model.layers[0].self_attn.kv_a_layernorm.variance_epsilon = 1e-5
+    refused(ValueError, "layer 0: expected norms with one epsilon, got", model)
+    model = small_v3()
+    attention = model.model.layers[0].self_attn
+    attention.forward = attention.forward  # what accelerate's hooks do
+    with pytest.raises(TypeError, match="expected the forward of its class"):
+        patch(model)
+
+
+def test_gradients():
+    with pytest.raises(RuntimeError, match="computes no gradients: call it under torch.no_grad"):
+        patch(small_v3())(input_ids=IDS)
+
+
+def test_without_a_query_latent():
+    model = small_v3(q_lora_rank=None)
+    with torch.no_grad():
+        expected = model(input_ids=IDS).logits
+        error = (patch(model)(input_ids=IDS).logits - expected).norm() / expected.norm()
+    assert error < 3e-2  # twice what bfloat16 does to either
+
+
+@torch.no_grad()
+def test_other_caches():
+    model = small_v3()
+    static = StaticCache(config=model.config, max_cache_len=8)
+    filled = DynamicCache(config=model.config)
+    model(input_ids=IDS, past_key_values=filled)
+    patch(model)
+    with pytest.raises(TypeError, match="expected a DynamicCache, .* got StaticCache"):
+        model(input_ids=IDS, past_key_values=static)
+    with pytest.raises(TypeError, match="expected an empty cache .* DynamicLayer with 4 tokens"):
+        model(input_ids=IDS, past_key_values=filled)
+    ours = model(input_ids=IDS, use_cache=True).past_key_values
+    with pytest.raises(ValueError, match="expected a batch of 1 as before, got 2"):
+        model(input_ids=IDS.expand(2, -1), past_key_values=ours)
+    unpatch(model)
+    with pytest.raises(TypeError, match="filled by a patched model"):
+        model(input_ids=IDS, past_key_values=ours)
+
+
+@torch.no_grad()
+def test_masks():
+    attention = patch(small_v3()).model.layers[0].self_attn
+    hidden, table = torch.zeros(1, 4, 256).bfloat16(), torch.zeros(1, 4, 64).bfloat16()
+    with pytest.raises(TypeError, match=r"expected \[B, 1, S, L\] as eager .* got \[1, 4\]"):
+        attention(hidden, (table, table), torch.ones(1, 4))
+
+
+@pytest.mark.parametrize("missing", ["transformers", "transformers.models.deepseek_v32"])
+def test_without_transformers(missing, monkeypatch):
+    """None of it, or a release that is too old."""
+    for name in list(sys.modules):
+        if name.startswith(("ascend_prefetch.transformers", f"{missing}.")):
+            monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, missing, None)
+    with pytest.raises(ImportError) as raised:
+        importlib.import_module("ascend_prefetch.transformers")
+    assert str(raised.value) == (
+        "ascend_prefetch.transformers needs transformers >= 5.23: "
+        "pip install 'ascend-prefetch[transformers]'"
+    )
+
+
+def write(layer, value, tokens, batch=2):
+    """Appends rows of one value per sequence and token: value + 100 * sequence + token."""
+    caches, slots = layer.reserve(batch, tokens, {"rows": 4, "keys": 2}, torch.empty(0))
+    values = value + 100 * torch.arange(batch).unsqueeze(1) + torch.arange(tokens)
+    for cache in caches.values():
+        cache.flatten(0, 2)[slots] = (
+            values.flatten().float().unsqueeze(1).expand(-1, cache.shape[3])
+        )
+    layer.extend(tokens)
+
+
+def held(layer, name="rows"):
+    rows = layer.rows(name)
+    assert torch.equal(rows, rows[..., :1].expand_as(rows))
+    return rows[..., 0].tolist()
+
+
+def test_rows_of_a_layer():
+    """Rows stay where they are while blocks are added, and sequences come and go."""
+    layer = PagedLatentLayer()
+    assert (layer.get_seq_length(), layer.get_mask_sizes(3)) == (0, (3, 0))
+    write(layer, 0, 3)
+    assert held(layer) == held(layer, "keys") == [[0, 1, 2], [100, 101, 102]]
+    assert layer.get_mask_sizes(2) == (5, 0)
+    write(layer, 3, 2 * BLOCK_SIZE)
+    length = 3 + 2 * BLOCK_SIZE
+    assert held(layer) == [list(range(length)), list(range(100, 100 + length))]
+    layer.crop(3 - length)
+    write(layer, 7, 1)
+    assert held(layer) == [[0, 1, 2, 7], [100, 101, 102, 107]]
+    layer.reorder_cache(torch.tensor([1, 1]))
+    assert held(layer, "keys") == [[100, 101, 102, 107]] * 2
+    layer.batch_repeat_interleave(2)
+    write(layer, 0, 1, batch=4)
+    assert [row[-1] for row in held(layer)] == [0, 100, 200, 300]
+    layer.batch_select_indices(torch.tensor([3, 0]))
+    assert held(layer) == [[100, 101, 102, 107, 300], [100, 101, 102, 107, 0]]
+    layer.reset()
+    assert layer.get_seq_length() == 0
+    write(layer, 5, 1, batch=1)
+    assert held(layer) == [[5]]
+
+
+def test_layers_of_a_cache():
+    cache = DynamicCache()
+    layer = paged_layer(cache, 1)
+    assert [type(each) for each in cache.layers] == [PagedLatentLayer] * 2
+    assert paged_layer(cache, 1) is layer
+    assert paged_layer(None, 0) is not paged_layer(None, 0)
+    with pytest.raises(TypeError, match="paged caches stay on their device"):
+        layer.offload()
