@@ -22,9 +22,14 @@ SANITIZED := $(patsubst %,tests/python/test_%.py,mla_prolog sfa_prolog o_proj w8
 BORDERS := $(patsubst %,tests/python/test_%.py,mla_prolog_errors sfa_prolog_errors o_proj_errors prefetch_errors w8a8_errors checkpoint_borders)
 ASAN := build-asan
 
+# vLLM Ascend's releases, each with the vLLM that it is made for, beside one environment for all.
+VLLM := .venv-vllm
+VLLM_VERSIONS := 0.18.0 0.23.0 0.26.0rc1
+VLLM_INSTALLED := $(VLLM_VERSIONS:%=$(VLLM)/wheels/%/.installed)
+
 override export CMAKE_ARGS := -DASCEND_PREFETCH_WERROR=$(WERROR) $(CMAKE_ARGS)
 
-.PHONY: build run bench docs-results test test-asan lint format clean distclean extension
+.PHONY: build run bench docs-results test test-asan test-vllm lint format clean distclean extension
 
 build: extension
 	$(BIN)/cmake --build build
@@ -60,6 +65,10 @@ test-asan: $(VENV)/.installed-test
 	LD_PRELOAD="$$($(CXX) -print-file-name=libasan.so) $$($(CXX) -print-file-name=libstdc++.so)" \
 		ASAN_OPTIONS=detect_leaks=0 PYTHONPATH=$(ASAN)/package $(BIN)/python -m pytest $(BORDERS)
 
+# The plugin in the real vLLM Ascend, which runs on a CPU with a double of torch_npu: see tests/vllm.
+test-vllm: extension $(VLLM_INSTALLED)
+	$(VLLM)/bin/python tests/vllm/run.py $(VLLM_VERSIONS)
+
 lint: $(VENV)/.installed-test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -74,7 +83,7 @@ clean:
 	rm -rf build $(ASAN) dist python/*.egg-info python/ascend_prefetch/_C*.so
 
 distclean: clean
-	rm -rf $(VENV)
+	rm -rf $(VENV) $(VLLM)
 
 # The Python module alone, into python/ascend_prefetch.
 extension: $(VENV)/.installed
@@ -90,4 +99,22 @@ $(VENV)/.installed: pyproject.toml
 
 $(VENV)/.installed-test: $(VENV)/.installed
 	$(INSTALL) '.[test,lint]'
+	touch $@
+
+# It sees the project's own packages, torch above all, and adds what upstream's modules import.
+$(VLLM)/.installed: $(VENV)/.installed-test tests/vllm/requirements.txt
+	$(BIN)/python -c 'import sys; sys.exit("make PY=...: vllm-ascend has wheels for Python 3.10 to 3.12, not %d.%d" % sys.version_info[:2] if not (3, 10) <= sys.version_info < (3, 13) else 0)'
+	rm -rf $(VLLM)
+	$(BIN)/python -m venv --without-pip $(VLLM)
+	$(BIN)/python -c 'import sysconfig; print("import site; site.addsitedir(%r)" % sysconfig.get_path("purelib"))' \
+		>"$$($(VLLM)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/project.pth"
+	$(PIP) --python $(VLLM)/bin/python install --quiet --no-deps -r tests/vllm/requirements.txt
+	touch $@
+
+# Their libraries are for devices and other releases of torch: without them it is 0.3 GB, not 3.
+$(VLLM)/wheels/%/.installed: $(VLLM)/.installed
+	rm -rf $(@D)
+	$(PIP) install --quiet --no-deps --no-compile --only-binary :all: --target $(@D) \
+		vllm-ascend==$* vllm==$(firstword $(subst rc, ,$*))
+	find $(@D) -name '*.so*' -delete
 	touch $@

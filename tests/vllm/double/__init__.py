@@ -1,0 +1,54 @@
+"""A double of torch_npu, and of what else vLLM Ascend imports and a CPU machine does not have.
+
+`install()` comes before the first import of vllm or vllm_ascend. After it upstream's modules
+import, and the functions that its attention calls compute on CPU tensors: each is an exact
+implementation in torch with the rounding points of the real one (double.norm_rope, double.linear,
+double.attention). Every other name raises AbsentError with that name when it is used.
+
+What attention and the indexer received is kept: see double.calls.
+"""
+
+from __future__ import annotations
+
+import sys
+from importlib.metadata import version
+
+import torch
+
+from double import attention, device, linear, norm_rope
+from double.modules import AbsentError, replace
+
+__all__ = ["AbsentError", "install"]
+
+# Imported by modules beside the path, never called on it.
+_BESIDE = "acl mooncake torchair xgrammar uvloop llguidance outlines_core cv2".split()
+
+
+def install() -> None:
+    """Puts the doubles into sys.modules and registers the ops of torch.ops._C_ascend."""
+    for name in _BESIDE:
+        replace(name)
+    replace("torch_npu", **device.torch_npu(), **norm_rope.OPS, **linear.OPS, **attention.OPS)
+    replace("torch_npu.npu", **device.npu())
+    # Below the package: the finder gives its modules no contents.
+    replace("torch_npu.atb", **attention.ATB)
+    torch.utils.rename_privateuse1_backend("npu")
+    torch.npu = replace("torch.npu", **device.npu())
+    torch.Tensor.npu = lambda self, *_, **__: self
+    torch.distributed.is_hccl_available = lambda: True
+    torch.version.cann = None
+    attention.register(not version("vllm-ascend").startswith("0.18."))
+    linear.register()
+
+
+def finish() -> None:
+    """After vllm and vllm_ascend are imported: what has to be set in their modules.
+
+    The Triton kernel of the indexer's rope has no host build. Without one upstream rotates halves
+    whatever the model asks for, so its own path is kept and the kernel replaced.
+    """
+    for name in ("sfa_v1", "indexer"):
+        module = sys.modules.get(f"vllm_ascend.attention.{name}")
+        if module is not None and hasattr(module, "rope_forward_triton_siso"):
+            module.HAS_TRITON = True
+            module.rope_forward_triton_siso = norm_rope.rope_forward_triton_siso

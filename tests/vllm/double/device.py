@@ -1,0 +1,74 @@
+"""Streams, events and device queries that upstream makes on its way: one device, always idle."""
+
+from __future__ import annotations
+
+import contextlib
+
+import torch
+
+from double import calls
+
+
+class Stream:
+    def __init__(self, *_, **__):
+        pass
+
+    def wait_stream(self, other):
+        pass
+
+    def wait_event(self, event):
+        pass
+
+    def synchronize(self):
+        pass
+
+
+class Event:
+    def __init__(self, *_, **__):
+        pass
+
+    def record(self, stream=None):
+        pass
+
+    def wait(self, stream=None):
+        pass
+
+    def synchronize(self):
+        pass
+
+
+_stream = Stream()
+
+
+def npu() -> dict:
+    """Contents of torch.npu; unavailable, so that transformers leaves it alone."""
+    return {
+        "Stream": Stream,
+        "Event": Event,
+        "ExternalEvent": Event,
+        "current_stream": lambda *_: _stream,
+        "stream": lambda _: contextlib.nullcontext(),
+        "is_available": lambda: False,
+        "device_count": lambda: 1,
+        "current_device": lambda: 0,
+        "set_device": lambda _: None,
+        "empty_cache": lambda: None,
+        "synchronize": lambda *_: None,
+        "config": type("config", (), {"allow_internal_format": True}),
+    }
+
+
+def npu_prefetch(input, dependency, max_size, offset=0):
+    """Records the call; leaves the tensor alone, as the op does."""
+    if max_size <= 0 or offset < 0 or offset >= input.numel() * input.element_size():
+        raise RuntimeError(f"npu_prefetch: max_size {max_size}, offset {offset}")
+    calls.note_prefetch(input, max_size)
+
+
+def torch_npu() -> dict:
+    """Contents of torch_npu that compute nothing."""
+    return {
+        "npu_prefetch": npu_prefetch,
+        "__version__": "2.13.0",
+        "float8_e8m0fnu": torch.float8_e8m0fnu,
+    }

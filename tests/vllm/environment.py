@@ -1,0 +1,168 @@
+"""One process with one release of vLLM Ascend, set up as its worker sets itself up, on a CPU.
+
+    PYTHONPATH=.venv-vllm/wheels/0.23.0 .venv-vllm/bin/python
+    >>> import environment; environment.start()
+
+start() installs the double of torch_npu (tests/vllm/double), applies upstream's patches, registers
+its custom ops and initialises a world of one process over gloo. After it upstream is imported as
+usual. configuration() makes the VllmConfig of a model, in whose context layers are built:
+
+    >>> config = environment.configuration(model)
+    >>> with environment.context(config): ...
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import importlib
+import os
+import sys
+import tempfile
+import types
+from importlib.metadata import version
+
+import double
+import torch
+
+BLOCK = 128  # rows of a cache block, the one size that upstream's MLA takes
+MAX_TOKENS = 512
+
+
+@functools.cache
+def start() -> str:
+    """Sets the process up, once.
+
+    Returns:
+        The version of vllm-ascend.
+    """
+    os.environ.setdefault("VLLM_LOGGING_LEVEL", "WARNING")
+    double.install()
+    _pass_dispatch_keys_to_cpu()
+
+    from vllm_ascend.utils import adapt_patch, register_ascend_customop
+
+    adapt_patch(is_global_patch=True)
+    _worker_patches("patch_deepseek_v2")
+    register_ascend_customop()
+    for name in ("attention.mla_v1", "attention.sfa_v1"):
+        importlib.import_module(f"vllm_ascend.{name}")
+    double.finish()
+    from ascend_prefetch.vllm import register
+
+    register()  # the entry point; vLLM calls it while it loads its general plugins
+    _start_distributed()
+    return version("vllm-ascend")
+
+
+def _pass_dispatch_keys_to_cpu() -> None:
+    """Ops that upstream registers for its device run on CPU tensors."""
+    from vllm.utils import torch_utils
+
+    register = torch_utils.direct_register_custom_op
+
+    @functools.wraps(register)
+    def register_for_cpu(*args, **kwargs):
+        kwargs["dispatch_key"] = "CPU"
+        return register(*args, **kwargs)
+
+    torch_utils.direct_register_custom_op = register_for_cpu
+
+
+def _worker_patches(*names: str) -> None:
+    """Of upstream's patches of a worker those of the layers here; together they import all models."""
+    import vllm_ascend.patch
+
+    package = types.ModuleType("vllm_ascend.patch.worker")
+    package.__path__ = [os.path.join(path, "worker") for path in vllm_ascend.patch.__path__]
+    sys.modules[package.__name__] = package
+    for name in names:
+        if os.path.exists(os.path.join(package.__path__[0], f"{name}.py")):
+            importlib.import_module(f"{package.__name__}.{name}")
+
+
+def _start_distributed() -> None:
+    from vllm.config import set_current_vllm_config
+    from vllm.distributed import init_distributed_environment, initialize_model_parallel
+
+    with set_current_vllm_config(_bare_configuration({})):
+        store = tempfile.NamedTemporaryFile(prefix="ascend-prefetch-", delete=False).name
+        init_distributed_environment(
+            world_size=1,
+            rank=0,
+            local_rank=0,
+            distributed_init_method=f"file://{store}",
+            backend="gloo",
+        )
+        initialize_model_parallel()
+
+
+def _bare_configuration(additional: dict):
+    from vllm.config import CacheConfig, DeviceConfig, SchedulerConfig, VllmConfig
+
+    return VllmConfig(
+        cache_config=CacheConfig(block_size=BLOCK),
+        scheduler_config=SchedulerConfig(
+            max_num_batched_tokens=MAX_TOKENS,
+            max_num_seqs=64,
+            max_model_len=4096,
+            is_encoder_decoder=False,
+        ),
+        device_config=DeviceConfig("cpu"),
+        additional_config=additional,
+    )
+
+
+def configuration(hf_config, *, quant=None, additional: dict | None = None, speculative: int = 0):
+    """The VllmConfig of a model.
+
+    Args:
+        hf_config: transformers' configuration of the model.
+        quant: upstream's quantisation config, or None.
+        additional: --additional-config.
+        speculative: tokens that a draft model proposes per step; 0 for no speculation.
+    """
+    from vllm.config import ModelConfig
+
+    config = _bare_configuration(dict(additional or {}))
+    # ModelConfig's own start looks for weights and a tokenizer; its methods are all that is needed.
+    model = object.__new__(ModelConfig)
+    fields = dict(
+        model="test",
+        tokenizer="test",
+        hf_config=hf_config,
+        hf_text_config=hf_config,
+        dtype=torch.bfloat16,
+        max_model_len=4096,
+        enforce_eager=True,
+        quantization=None if quant is None else "ascend",
+        runner_type="generate",
+        runner="generate",
+        multimodal_config=None,
+        is_encoder_decoder_cached=False,
+        disable_cascade_attn=True,
+        seed=0,
+    )
+    model.__dict__.update(fields)
+    config.model_config = model
+    config.quant_config = quant
+    if speculative:
+        config.speculative_config = types.SimpleNamespace(
+            num_speculative_tokens=speculative,
+            disable_padded_drafter_batch=False,
+            method="mtp",
+            draft_model_config=None,
+            use_eagle=lambda: True,
+        )
+    return config
+
+
+@contextlib.contextmanager
+def context(config):
+    """The context in which layers are built and metadata is made."""
+    from vllm.config import set_current_vllm_config
+    from vllm_ascend.ascend_config import init_ascend_config
+
+    with set_current_vllm_config(config):
+        init_ascend_config(config)
+        yield
