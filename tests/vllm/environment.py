@@ -22,8 +22,9 @@ import tempfile
 import types
 from importlib.metadata import version
 
-import double
 import torch
+
+import double
 
 BLOCK = 128  # rows of a cache block, the one size that upstream's MLA takes
 MAX_TOKENS = 512
@@ -70,7 +71,7 @@ def _pass_dispatch_keys_to_cpu() -> None:
 
 
 def _worker_patches(*names: str) -> None:
-    """Of upstream's patches of a worker those of the layers here; together they import all models."""
+    """Of a worker's patches those of the layers here; all of them import every model."""
     import vllm_ascend.patch
 
     package = types.ModuleType("vllm_ascend.patch.worker")

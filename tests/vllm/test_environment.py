@@ -1,8 +1,9 @@
 """The environment is what it claims to be."""
 
-import environment
 import pytest
 import torch
+
+import environment
 from double import AbsentError
 
 

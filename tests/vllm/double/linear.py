@@ -46,7 +46,7 @@ def _sums(x, weight):
 def npu_quant_matmul(
     x1, x2, scale, *, offset=None, pertoken_scale=None, bias=None, output_dtype=None, **other
 ):
-    """x1: [T, in], x2: [in, out], both int8; scale: [out]; bias: [out] int32; pertoken_scale: [T]."""
+    """x1: [T, in], x2: [in, out], int8; scale: [out]; bias: [out] int32; pertoken_scale: [T]."""
     calls.note("npu_quant_matmul")
     if offset is not None or any(value is not None for value in other.values()):
         raise NotImplementedError(f"npu_quant_matmul: {sorted(other)}")
