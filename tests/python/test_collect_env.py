@@ -1,5 +1,6 @@
 """collect-env: every probe is guarded, and nothing tells who runs it."""
 
+import importlib.metadata
 import json
 import platform
 import subprocess
@@ -10,6 +11,7 @@ import torch
 
 from ascend_prefetch import __version__, cli
 from ascend_prefetch.cli import collect_env
+from ascend_prefetch.vllm.switch import switch
 
 NPU_SMI = """\
 +------------------------------------------------------------------------------------------------+
@@ -35,6 +37,21 @@ def collected(capsys):
     return json.loads(capsys.readouterr().out)
 
 
+def installed(monkeypatch, versions, requires=None):
+    """Lets importlib.metadata know these distributions and no others."""
+
+    def look_up(table):
+        def find(name):
+            if name not in table:
+                raise importlib.metadata.PackageNotFoundError(name)
+            return table[name]
+
+        return find
+
+    monkeypatch.setattr(importlib.metadata, "version", look_up(versions))
+    monkeypatch.setattr(importlib.metadata, "requires", look_up(requires or {}))
+
+
 def test_what_there_is(capsys):
     result = collected(capsys)
     assert result["ascend_prefetch"]["version"] == __version__
@@ -55,8 +72,17 @@ def test_without_an_npu(capsys, monkeypatch, tmp_path):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(collect_env, "_CANN", tmp_path)
     monkeypatch.setattr(collect_env, "_DRIVER", tmp_path / "version.info")
+    monkeypatch.setattr(collect_env, "_DEVICES", tmp_path)
+    installed(monkeypatch, {})
     result = collected(capsys)
-    assert result["ascend"] == {"CANN": "not found", "driver": "not found", "npu-smi": "not found"}
+    assert result["ascend"] == {
+        "CANN": "not found",
+        "driver": "not found",
+        "npu-smi": "not found",
+        "devices": "none",
+        "torch of torch-npu": "torch-npu is not installed",
+        "torch.npu": "torch-npu is not installed",
+    }
     assert set(result["tools"].values()) == {"not found"}
 
 
@@ -75,14 +101,75 @@ def test_with_an_npu(capsys, monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setenv("ASCEND_HOME_PATH", str(tmp_path / "toolkit"))
     monkeypatch.setattr(collect_env, "_DRIVER", driver)
+    devices = tmp_path / "dev"
+    devices.mkdir()
+    for name in ("davinci10", "davinci2", "davinci_manager", "null"):
+        (devices / name).touch()
+    monkeypatch.setattr(collect_env, "_DEVICES", devices)
+    stand_in = tmp_path / "torch_npu.py"
+    stand_in.write_text(
+        "import torch, types\nprint('a banner')\n"
+        "torch.npu = types.SimpleNamespace("
+        "device_count=lambda: 2, get_device_name=lambda i: 'Ascend910_9391')\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    installed(monkeypatch, {"torch-npu": "2.9.0"}, {"torch-npu": ["torch==2.9.0", "pyyaml"]})
+    monkeypatch.setattr(torch, "__version__", "2.13.0+cpu")
     result = collected(capsys)
+    assert result["packages"]["torch-npu"] == "2.9.0"
     assert result["ascend"] == {
         "CANN": "8.1.RC1",
         "driver": "24.1.rc3",
         "npu-smi": "24.1.rc3, NPUs: 910B3, 910B3",
+        "devices": "davinci2, davinci10",
+        "torch of torch-npu": "2.9.0, but 2.13.0 is installed",
+        "torch.npu": "2 devices Ascend910_9391",
     }
     assert "secret" not in json.dumps(result)
     assert str(tmp_path) not in json.dumps(result)
+
+
+@pytest.mark.parametrize(
+    ("version", "line"),
+    [
+        ("0.23.0", "0.23.0, known"),
+        ("0.26.0rc1", "0.26.0rc1, known"),
+        ("0.99.1", "0.99.1, unknown: 0.18, 0.23, 0.26"),
+    ],
+)
+def test_the_plugin(capsys, monkeypatch, version, line):
+    point = importlib.metadata.EntryPoint(
+        "ascend_prefetch", "ascend_prefetch.vllm:register", "vllm.general_plugins"
+    )
+
+    def entry_points(group, name):
+        return [point] if (group, name) == ("vllm.general_plugins", "ascend_prefetch") else []
+
+    monkeypatch.setattr(importlib.metadata, "entry_points", entry_points)
+    installed(monkeypatch, {"vllm-ascend": version})
+    monkeypatch.setenv("VLLM_PLUGINS", "ascend,ascend_prefetch")
+    monkeypatch.setattr(switch, "on", False)
+    assert collected(capsys)["vllm plugin"] == {
+        "entry point": "ascend_prefetch.vllm:register",
+        "VLLM_PLUGINS": "loads ascend_prefetch",
+        "vllm-ascend": line,
+        "switch": "off",
+    }
+
+
+def test_without_the_plugin(capsys, monkeypatch):
+    monkeypatch.setattr(importlib.metadata, "entry_points", lambda group, name: [])
+    installed(monkeypatch, {})
+    monkeypatch.setenv("VLLM_PLUGINS", "ascend")
+    monkeypatch.setattr(switch, "on", True)
+    assert collected(capsys)["vllm plugin"] == {
+        "entry point": "not installed",
+        "VLLM_PLUGINS": "does not load ascend_prefetch",
+        "vllm-ascend": "not installed",
+        "switch": "on",
+    }
+    monkeypatch.delenv("VLLM_PLUGINS")
+    assert collected(capsys)["vllm plugin"]["VLLM_PLUGINS"] == "not set, loads every plugin"
 
 
 @pytest.mark.parametrize(
@@ -100,7 +187,13 @@ def test_a_failing_probe_is_a_line(capsys, monkeypatch, error, line):
 
     monkeypatch.setattr(subprocess, "run", fail)
     monkeypatch.setattr(Path, "read_text", fail)
+    monkeypatch.setattr(Path, "iterdir", fail)
+    monkeypatch.setattr(importlib.metadata, "entry_points", fail)
+    installed(monkeypatch, {"torch-npu": "2.9.0"}, {"torch-npu": None})
     result = collected(capsys)
+    assert result["ascend"]["devices"] == result["ascend"]["torch.npu"] == line
+    assert result["ascend"]["torch of torch-npu"] == "not named"
+    assert result["vllm plugin"]["entry point"] == line
     assert result["ascend"]["npu-smi"] == result["tools"]["g++"] == line
     assert result["host"]["cpu"] == result["host"]["memory_gb"] == line
     assert result["ascend_prefetch"]["version"] == __version__
@@ -111,10 +204,16 @@ def test_the_environment_names_nobody(capsys, monkeypatch):
     monkeypatch.setenv("ASCEND_TEST_B", "/usr/local/Ascend:/data/secret:relative/secret:0,1")
     monkeypatch.setenv("ASCEND_PREFETCH_SANITIZE", "full")
     monkeypatch.setenv("TEST_TOKEN", "secret")
+    monkeypatch.setenv("VLLM_API_KEY", "secret")
+    monkeypatch.setenv("HCCL_IF_IP", "secret")
+    monkeypatch.setenv("VLLM_ASCEND_ENABLE_NZ", "2")
+    monkeypatch.setenv("TASK_QUEUE_ENABLE", "1")
     result = collected(capsys)
     assert result["environment"]["ASCEND_TEST_A"] == "<path>"
     assert result["environment"]["ASCEND_TEST_B"] == "/usr/local/Ascend:<path>:<path>:0,1"
     assert result["environment"]["ASCEND_PREFETCH_SANITIZE"] == "full"
+    assert result["environment"]["VLLM_ASCEND_ENABLE_NZ"] == "2"
+    assert result["environment"]["TASK_QUEUE_ENABLE"] == "1"
     text = json.dumps(result)
     assert "secret" not in text
     assert platform.node() not in text

@@ -17,7 +17,7 @@ import small_models as small
 from ascend_prefetch import reference
 from ascend_prefetch.transformers import PagedLatentLayer, patch, unpatch
 
-SEEDS = {"deepseek_v3": 163, "deepseek_v32": 25, "glm_moe_dsa": 10}
+SEEDS = {"deepseek_v3": 163, "deepseek_v32": 241, "glm_moe_dsa": 10}
 PROMPT = 12
 NEW = 8
 

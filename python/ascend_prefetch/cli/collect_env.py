@@ -8,6 +8,7 @@ import os
 import platform
 import re
 import subprocess
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,20 @@ _PACKAGES = (
 _CANN_VARIABLES = ("ASCEND_HOME_PATH", "ASCEND_TOOLKIT_HOME")
 _CANN = Path("/usr/local/Ascend/ascend-toolkit/latest")
 _DRIVER = Path("/usr/local/Ascend/driver/version.info")
+# The driver's devices are davinci0, davinci1 ...
+_DEVICES = Path("/dev")
+
+_PLUGIN_GROUP = "vllm.general_plugins"
+_PLUGIN = "ascend_prefetch"
+
+# What decides how NPUs, vLLM and this package run. No addresses, interfaces or tokens.
+_VARIABLE_PREFIXES = ("ASCEND_", "VLLM_ASCEND_")
+_VARIABLES = (
+    "VLLM_PLUGINS", "VLLM_USE_V1", "VLLM_WORKER_MULTIPROC_METHOD", "COMPILE_CUSTOM_KERNELS",
+    "SOC_VERSION", "PYTORCH_NPU_ALLOC_CONF", "TASK_QUEUE_ENABLE", "CPU_AFFINITY_CONF",
+    "TORCH_DEVICE_BACKEND_AUTOLOAD", "HCCL_OP_EXPANSION_MODE", "HCCL_BUFFSIZE",
+    "HCCL_DETERMINISTIC", "OMP_NUM_THREADS", "OMP_PROC_BIND", "LD_PRELOAD",
+)  # fmt: skip
 
 # Paths that are the same everywhere; others may hold names.
 _PUBLIC_PATHS = ("/usr/", "/opt/")
@@ -72,7 +87,22 @@ def collect() -> dict[str, dict[str, Any]]:
         ),
         "packages": probe({name: _version_of(name) for name in _PACKAGES}),
         "ascend": probe(
-            {"CANN": _cann_version, "driver": lambda: _version_in(_DRIVER), "npu-smi": _npu_smi}
+            {
+                "CANN": _cann_version,
+                "driver": lambda: _version_in(_DRIVER),
+                "npu-smi": _npu_smi,
+                "devices": _devices,
+                "torch of torch-npu": _torch_of_torch_npu,
+                "torch.npu": _torch_npu,
+            }
+        ),
+        "vllm plugin": probe(
+            {
+                "entry point": _entry_point,
+                "VLLM_PLUGINS": _allowed_by_vllm,
+                "vllm-ascend": _seam,
+                "switch": _switch,
+            }
         ),
         "tools": probe(
             {name: _first_line(name, "--version") for name in ("g++", "cmake", "ninja")}
@@ -92,7 +122,7 @@ def collect() -> dict[str, dict[str, Any]]:
             {
                 name: lambda value=value: public_value(value)
                 for name, value in sorted(os.environ.items())
-                if name.startswith("ASCEND_")
+                if name.startswith(_VARIABLE_PREFIXES) or name in _VARIABLES
             }
         ),
     }
@@ -159,6 +189,68 @@ def _npu_smi() -> str:
     return f"{version[1] if version else 'no version'}, NPUs: {', '.join(npus) or 'none'}"
 
 
+def _devices() -> str:
+    names = [path.name for path in _DEVICES.iterdir() if re.fullmatch(r"davinci\d+", path.name)]
+    return ", ".join(sorted(names, key=lambda name: int(name[len("davinci") :]))) or "none"
+
+
+def _torch_of_torch_npu() -> str:
+    """The torch that torch_npu was built for: another one fails to load it, or crashes."""
+    try:
+        requirements = importlib.metadata.requires("torch-npu") or []
+    except importlib.metadata.PackageNotFoundError:
+        return "torch-npu is not installed"
+    wanted = [match[1] for r in requirements if (match := re.match(r"torch\s*==\s*([\d.]+)", r))]
+    if not wanted:
+        return "not named"
+    installed = torch.__version__.partition("+")[0]
+    return f"{wanted[0]}, " + (
+        "installed" if installed == wanted[0] else f"but {installed} is installed"
+    )
+
+
+def _torch_npu() -> str:
+    """What torch sees. In a process of its own, since it takes hold of a device, or crashes."""
+    if _version_of("torch-npu")() == "not installed":
+        return "torch-npu is not installed"
+    code = (
+        "import torch, torch_npu; n = torch.npu.device_count(); "
+        "print(n, 'devices', *{torch.npu.get_device_name(i) for i in range(n)})"
+    )
+    output = _output(sys.executable, "-c", code) or ""
+    return output.strip().rpartition("\n")[2] or "no output"
+
+
+def _entry_point() -> str:
+    points = importlib.metadata.entry_points(group=_PLUGIN_GROUP, name=_PLUGIN)
+    return ", ".join(sorted({point.value for point in points})) or "not installed"
+
+
+def _allowed_by_vllm() -> str:
+    """vLLM loads the plugins that this variable names, or all of them where it is not set."""
+    value = os.environ.get("VLLM_PLUGINS")
+    if value is None:
+        return "not set, loads every plugin"
+    return f"loads {_PLUGIN}" if _PLUGIN in value.split(",") else f"does not load {_PLUGIN}"
+
+
+def _seam() -> str:
+    """Whether the plugin knows the installed version, without importing vllm_ascend."""
+    from ascend_prefetch.vllm.seams import known_versions
+
+    installed = _version_of("vllm-ascend")()
+    if installed == "not installed":
+        return installed
+    known = ".".join(installed.split(".")[:2]) in known_versions()
+    return f"{installed}, " + ("known" if known else f"unknown: {', '.join(known_versions())}")
+
+
+def _switch() -> str:
+    from ascend_prefetch.vllm.switch import switch
+
+    return "on" if switch.on else "off"
+
+
 def _cpu_name() -> str:
     text = Path("/proc/cpuinfo").read_text(errors="replace")
     match = re.search(r"^(?:model name|Model|CPU part)\s*:\s*(.*)$", text, re.MULTILINE)
@@ -191,6 +283,7 @@ VERB = Verb(
     _run,
     _show,
     description="Prints versions of this package, Python, torch, torch_npu, CANN, driver and "
-    "tools, the machine, and environment variables ASCEND_*. No host or user name; paths that may "
+    "tools, the NPUs, whether vLLM finds the plugin, the machine, and the environment variables "
+    "ASCEND_*, VLLM_ASCEND_* and others that matter here. No host or user name; paths that may "
     "hold one are left out. What cannot be found out is a line that says so.",
 )
