@@ -9,6 +9,13 @@ from pathlib import Path
 import pytest
 import torch
 
+from devices import (  # noqa: F401  for pytest to find
+    device,
+    pytest_collection_modifyitems,
+    pytest_generate_tests,
+    pytest_report_header,
+)
+
 
 @pytest.fixture(scope="session")
 def deepseek_v3_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:

@@ -23,6 +23,8 @@ from mla_cases import (
     same_bits,
 )
 
+pytestmark = pytest.mark.usefixtures("device")
+
 CHIPS = [chip["name"] for chip in twin.chips()]
 DTYPES = (torch.bfloat16, torch.float16)
 WEIGHT_SUBSETS = [subset for size in range(4) for subset in combinations(WEIGHTS, size)]
@@ -228,6 +230,7 @@ def test_tensors_that_start_inside_their_storage():
 # --- runs ---
 
 
+@pytest.mark.twin
 @pytest.mark.parametrize("chip", CHIPS)
 @pytest.mark.parametrize("nz", [(), WEIGHTS], ids=case_id)
 def test_chips(chip, nz):
@@ -280,6 +283,7 @@ def cases(draw):
     )
 
 
+@pytest.mark.twin
 @pytest.mark.large
 @settings(max_examples=60, deadline=None)
 @given(

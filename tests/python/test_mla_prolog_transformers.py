@@ -13,6 +13,8 @@ from ascend_prefetch.models import get_model, load_mla_weights
 from ascend_prefetch.packing import nd_to_nz
 from mla_cases import poisoned_memory
 
+pytestmark = pytest.mark.usefixtures("device")
+
 DIMS = get_model("deepseek-v3")
 TOKENS = 19
 BLOCK_SIZE = 16

@@ -16,6 +16,8 @@ from mla_cases import (
     same_bits,
 )
 
+pytestmark = pytest.mark.usefixtures("device")
+
 CHIPS = [chip["name"] for chip in twin.chips()]
 DTYPES = (torch.bfloat16, torch.float16)
 NZ = [(), ("qkv_a_weight",), ("q_b_weight",), ("w_uk",), WEIGHTS]
@@ -117,6 +119,7 @@ def test_q_c_is_empty():
 # --- runs ---
 
 
+@pytest.mark.twin
 @pytest.mark.parametrize("chip", CHIPS)
 @pytest.mark.parametrize("nz", [(), WEIGHTS], ids=case_id)
 def test_chips(chip, nz):
@@ -125,6 +128,7 @@ def test_chips(chip, nz):
         check_values(lite(4, 2, nz=nz))
 
 
+@pytest.mark.twin
 @pytest.mark.parametrize("nz", [(), WEIGHTS], ids=case_id)
 @pytest.mark.parametrize("case", [ODD, lite(4, 2)], ids=case_id)
 def test_bits_depend_on_nothing_but_the_inputs(case, nz):

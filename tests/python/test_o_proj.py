@@ -20,6 +20,8 @@ from o_proj_cases import (
     run,
 )
 
+pytestmark = pytest.mark.usefixtures("device")
+
 CHIPS = [chip["name"] for chip in twin.chips()]
 DTYPES = (torch.bfloat16, torch.float16)
 # At and around the edges of fractals (16), blocks of 48 vector cores and tiles (128).
@@ -265,6 +267,7 @@ def test_a_row_depends_on_its_token_alone():
 # --- runs ---
 
 
+@pytest.mark.twin
 @pytest.mark.large
 @pytest.mark.parametrize("chip", CHIPS)
 @pytest.mark.parametrize("nz", [(), WEIGHTS], ids=case_id)

@@ -20,6 +20,8 @@ from mla_cases import (
 )
 from sfa_cases import SfaCase, SfaInputs
 
+pytestmark = pytest.mark.usefixtures("device")
+
 DTYPES = (torch.bfloat16, torch.float16)
 ODD = MlaCase(tokens=49, hidden=336, q_lora=192, kv_lora=320, nope=48, heads=3)
 SPARSE = SfaCase(tokens=49, hidden=336, q_lora=192, kv_lora=320, nope=48, heads=3)

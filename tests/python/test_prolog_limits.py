@@ -9,6 +9,8 @@ from ascend_prefetch import reference
 from ascend_prefetch.linear import W8A8Linear, quant_arguments, stored_weight
 from mla_cases import BOUNDS, ROPE, SEED, check_output, one_thread, poisoned_memory
 
+pytestmark = pytest.mark.usefixtures("device")
+
 
 @dataclass(frozen=True)
 class Limits:

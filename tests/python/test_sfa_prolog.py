@@ -12,6 +12,8 @@ from ascend_prefetch import twin
 from mla_cases import WEIGHTS, MlaInputs, check_output, check_values, run, same_bits
 from sfa_cases import INDEXER_WEIGHTS, SfaCase, SfaInputs, sfa_model_case
 
+pytestmark = pytest.mark.usefixtures("device")
+
 CHIPS = [chip["name"] for chip in twin.chips()]
 DTYPES = (torch.bfloat16, torch.float16)
 ALL = (*WEIGHTS, *INDEXER_WEIGHTS)
@@ -219,6 +221,7 @@ def test_without_a_query_latent():
 # --- runs ---
 
 
+@pytest.mark.twin
 @pytest.mark.parametrize("chip", CHIPS)
 @pytest.mark.parametrize("nz", [(), ALL], ids=case_id)
 def test_chips(chip, nz):
@@ -288,6 +291,7 @@ def cases(draw):
     )
 
 
+@pytest.mark.twin
 @pytest.mark.large
 @settings(max_examples=60, deadline=None)
 @given(

@@ -23,6 +23,8 @@ from o_proj_cases import (
 )
 from w8a8_cases import ALL_W8A8, DYNAMIC, STATIC, W8A8Case, check_dequantised, random_w8a8
 
+pytestmark = pytest.mark.usefixtures("device")
+
 CHIPS = [chip["name"] for chip in twin.chips()]
 DTYPES = (torch.bfloat16, torch.float16)
 BOTH = [STATIC, DYNAMIC]
@@ -357,6 +359,7 @@ def test_scales_of_their_own_columns():
 # --- runs ---
 
 
+@pytest.mark.twin
 @pytest.mark.parametrize("chip", CHIPS)
 @pytest.mark.parametrize("quant", BOTH, ids=case_id)
 def test_chips(chip, quant):

@@ -27,6 +27,8 @@ from w8a8_cases import (
     set_layer,
 )
 
+pytestmark = pytest.mark.usefixtures("device")
+
 CHIPS = [chip["name"] for chip in twin.chips()]
 DTYPES = (torch.bfloat16, torch.float16)
 BOTH = [STATIC, DYNAMIC]
@@ -289,6 +291,7 @@ def test_sums_of_prologs_are_exact(layer):
 # --- runs ---
 
 
+@pytest.mark.twin
 @pytest.mark.parametrize("chip", CHIPS)
 @pytest.mark.parametrize("quant", BOTH, ids=case_id)
 def test_chips(chip, quant):

@@ -1,0 +1,58 @@
+"""Whether this machine has an NPU, and whether the ops can use it."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+
+
+@dataclass(frozen=True)
+class NpuStatus:
+    """What was found.
+
+    Attributes:
+        visible: device files of NPUs, whether or not anything here can use them.
+        missing: why the ops cannot use an NPU, in one line; None where they can.
+    """
+
+    visible: tuple[str, ...]
+    missing: str | None
+
+
+def status(dev: Path = Path("/dev")) -> NpuStatus:
+    """Looks for NPUs, which the driver shows as /dev/davinci0 and so on, and for what they need.
+
+    Args:
+        dev: where device files are.
+    """
+    visible = tuple(sorted(str(path) for path in dev.glob("davinci[0-9]*")))
+    if not visible:
+        return NpuStatus((), f"there is no {dev}/davinci*")
+    reason = _backend_missing()
+    if reason is None:
+        # The backend has imported it, and with it torch.npu.
+        torch_npu = importlib.import_module("torch_npu")
+        if torch_npu.npu.device_count() == 0:
+            reason = "torch.npu finds no device; npu-smi info says in which state they are"
+    return NpuStatus(visible, None if reason is None else f"there is {visible[0]}, but {reason}")
+
+
+def require() -> ModuleType:
+    """torch_npu, with a device that the ops can use.
+
+    Raises:
+        RuntimeError: "no NPU: " and why.
+    """
+    missing = status().missing
+    if missing is not None:
+        raise RuntimeError(f"no NPU: {missing}")
+    return importlib.import_module("torch_npu")
+
+
+def _backend_missing() -> str | None:
+    if importlib.util.find_spec("ascend_prefetch.backends") is None:
+        return "this build has the host twin only"
+    return importlib.import_module("ascend_prefetch.backends").npu_missing()
