@@ -27,6 +27,10 @@ VLLM := .venv-vllm
 VLLM_VERSIONS := 0.18.0 0.23.0 0.26.0rc1
 VLLM_INSTALLED := $(VLLM_VERSIONS:%=$(VLLM)/wheels/%/.installed)
 
+# Where sdist and wheel are installed, and what runs there.
+WHEEL := build-wheel
+SMALL_BENCH := venv/bin/python -m ascend_prefetch bench o_proj --model deepseek-v2-lite --tp 8 --tokens 1
+
 override export CMAKE_ARGS := -DASCEND_PREFETCH_WERROR=$(WERROR) $(CMAKE_ARGS)
 
 .PHONY: build run bench docs-results test test-asan test-vllm lint format clean distclean extension
@@ -69,9 +73,32 @@ test-asan: $(VENV)/.installed-test
 test-vllm: extension $(VLLM_INSTALLED)
 	$(VLLM)/bin/python tests/vllm/run.py $(VLLM_VERSIONS)
 
+# sdist and wheel into dist/. Each is then installed where there is torch and nothing else, the wheel
+# with the module of the build tree, the sdist by compiling it, not optimised, to save time.
+.PHONY: wheel
+wheel: $(VENV)/.installed-test extension
+	rm -rf dist $(WHEEL) build/lib.* build/bdist.* python/ascend_prefetch.egg-info
+	$(BIN)/python -c 'from setuptools import build_meta; build_meta.build_sdist("dist")'
+	$(PIP) wheel --quiet --no-build-isolation --no-deps --wheel-dir dist .
+	$(BIN)/python tests/packaging/check_archives.py dist
+	$(PY) -m venv $(WHEEL)/venv
+	$(WHEEL)/venv/bin/python -m pip install --quiet $(TORCH)
+	$(WHEEL)/venv/bin/python -m pip install --quiet --no-deps dist/*.whl
+	cd $(WHEEL) && venv/bin/python -m ascend_prefetch info && $(SMALL_BENCH)
+	$(WHEEL)/venv/bin/python -m pip uninstall --quiet --yes ascend-prefetch
+	tar -xf dist/*.tar.gz -C $(WHEEL)
+	cd $(WHEEL)/ascend_prefetch-* && CMAKE_ARGS=-DCMAKE_CXX_FLAGS_RELEASE=-O0 ../venv/bin/python -m pip install .
+	cd $(WHEEL) && $(SMALL_BENCH)
+
+# The stubs of the module, which tests compare with it.
+.PHONY: stubs
+stubs: $(VENV)/.installed-test extension
+	$(BIN)/python -m pybind11_stubgen ascend_prefetch._C --output-dir python --exit-code
+
 lint: $(VENV)/.installed-test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/mypy
 	$(BIN)/clang-format --dry-run -Werror $(CPP_FILES)
 
 format: $(VENV)/.installed-test
@@ -80,7 +107,7 @@ format: $(VENV)/.installed-test
 	$(BIN)/clang-format -i $(CPP_FILES)
 
 clean:
-	rm -rf build $(ASAN) dist python/*.egg-info python/ascend_prefetch/_C*.so
+	rm -rf build $(ASAN) $(WHEEL) dist python/*.egg-info python/ascend_prefetch/_C*.so
 
 distclean: clean
 	rm -rf $(VENV) $(VLLM)

@@ -17,7 +17,26 @@ ROOT = Path(__file__).resolve().parent
 BUILD = ROOT / "build"
 
 
+def find_torch():
+    """Lets an isolated build see the torch of the environment that it builds for.
+
+    pip hides site-packages from such a build, and would compile the module against the newest
+    torch, with which it may not load here. Returns whether there is a torch.
+    """
+    if find_spec("torch") is not None:
+        return True
+    site_packages = Path(sysconfig.get_path("platlib"))
+    isolated = find_spec("pybind11")
+    if not (site_packages / "torch").is_dir() or isolated is None:
+        return False
+    sys.path.append(str(site_packages))
+    # For the interpreters that CMake starts. pip's own entry there is what hides site-packages.
+    os.environ["PYTHONPATH"] = str(Path(isolated.origin).parents[1])
+    return True
+
+
 def find_tool(name):
+    """The path of a build tool, of this environment if it has one."""
     # pip does not put the scripts of the environment it installs into on PATH.
     path = os.pathsep.join([sysconfig.get_path("scripts"), os.environ.get("PATH", "")])
     tool = shutil.which(name, path=path)
@@ -27,11 +46,13 @@ def find_tool(name):
 
 
 def run(*command):
+    """Runs a command, or ends the build with it."""
     if subprocess.call(command) != 0:
         raise SystemExit(f"failed: {shlex.join(map(str, command))}")
 
 
 def configure(cmake):
+    """Configures the build tree, from the start where the tools have changed."""
     ninja = find_tool("ninja")
     # What a CMake cache remembers and does not notice when it changes.
     toolchain = [
@@ -52,7 +73,10 @@ def configure(cmake):
 
 
 class CMakeBuild(build_ext):
+    """build_ext by CMake."""
+
     def build_extension(self, ext):
+        """Builds _C in the build tree and puts it where setuptools wants it."""
         cmake = find_tool("cmake")
         configure(cmake)
         run(cmake, "--build", BUILD, "--target", "_C")
@@ -62,6 +86,8 @@ class CMakeBuild(build_ext):
 
 
 setup(
+    # Not among the requirements of pyproject.toml: what is there is taken, whatever its version.
+    setup_requires=[] if find_torch() else ["torch>=2.9"],
     ext_modules=[Extension("ascend_prefetch._C", sources=[])],
     cmdclass={"build_ext": CMakeBuild},
 )

@@ -176,7 +176,8 @@ PYBIND11_MODULE(_C, m) {
     m.def("set_dry", &ops::SetDry, py::arg("dry"), "Results of dry launches mean nothing.");
     m.def("separate_kernels", &ops::SeparateKernels,
           "Whether CPU launches run an op as separate kernels.");
-    m.def("set_separate_kernels", &ops::SetSeparateKernels, py::arg("separate"));
+    m.def("set_separate_kernels", &ops::SetSeparateKernels, py::arg("separate"),
+          "Make CPU launches run an op as separate kernels, or as one.");
     m.def("schedule_seed", &ops::ScheduleSeed, "In which order the cores of CPU launches run.");
     m.def("set_schedule_seed", &ops::SetScheduleSeed, py::arg("seed"),
           "0 for the fixed order, anything else for one of its own.");

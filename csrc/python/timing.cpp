@@ -207,20 +207,27 @@ void BindTiming(py::module_& m) {
              "hbm_written, l2_hit, written): when a pipe worked, us, and whole lines of bytes. "
              "Rate changes are (time, hbm_read, hbm_written, l2_hit, written): us, bytes per us.")
         .def("stream", &Timeline::Stream, py::arg("name"), py::arg("address"), py::arg("bytes"),
-             py::arg("cube"))
+             py::arg("cube"),
+             "Reads a tensor once with all cube cores, or all vector cores, as a kernel of its "
+             "own; the result is that of run.")
         .def("prefetch", &Timeline::Prefetch, py::arg("address"), py::arg("bytes"),
              py::arg("offset") = 0, py::arg("length") = std::nullopt, py::arg("delay") = 0,
              py::arg("stream") = 0,
              "Hands a part of a tensor, by default all of it, to the SDMA engine `delay` us from "
              "now. Streams that have work at the same time slow each other down.")
-        .def("join_prefetch", [](Timeline& self) { self.simulator().JoinPrefetch(); })
+        .def(
+            "join_prefetch", [](Timeline& self) { self.simulator().JoinPrefetch(); },
+            "What runs from here on starts when the SDMA engine has done all it was handed.")
         .def_property_readonly(
             "hbm_rate", [](Timeline& self) { return self.constants().hbm_rate; },
             "Bytes per us that HBM reads and writes at most.")
-        .def_property_readonly("launch_us",
-                               [](Timeline& self) { return self.constants().launch_us; })
+        .def_property_readonly(
+            "launch_us", [](Timeline& self) { return self.constants().launch_us; },
+            "Launch and start of a kernel, us.")
         .def_property_readonly(
             "sdma_transfers", [](Timeline& self) { return self.SdmaTransfers(); },
             "(start, end, bytes, hbm_read, l2_hit) of each piece so far.")
-        .def_property_readonly("now", [](Timeline& self) { return self.simulator().now(); });
+        .def_property_readonly(
+            "now", [](Timeline& self) { return self.simulator().now(); },
+            "us since the sequence began.");
 }

@@ -1,11 +1,29 @@
 """Fused Ascend C decode kernels that prefetch the next weights into L2 while HBM idles."""
 
-import torch  # noqa: F401  loads the libraries that _C links against
+import torch  # loads the libraries that _C links against
 
-from ascend_prefetch import _C, effects  # noqa: F401  _C registers torch.ops.ascend_prefetch
+try:
+    from ascend_prefetch import _C  # noqa: F401  registers torch.ops.ascend_prefetch
+except ImportError as error:
+    raise ImportError(
+        f"ascend_prefetch: no _C that loads with torch {torch.__version__} ({error}); build it for "
+        "this torch: `make build` in a checkout, else `pip install --force-reinstall --no-deps "
+        "--no-cache-dir --no-binary ascend-prefetch ascend-prefetch`"
+    ) from error
+from ascend_prefetch import effects
+from ascend_prefetch.backend import Backend, backends
 from ascend_prefetch.ops import mla_prolog, o_proj, prefetch, prefetch_join, sfa_prolog
 from ascend_prefetch.version import __version__
 
 effects.register()
 
-__all__ = ["__version__", "mla_prolog", "o_proj", "prefetch", "prefetch_join", "sfa_prolog"]
+__all__ = [
+    "Backend",
+    "__version__",
+    "backends",
+    "mla_prolog",
+    "o_proj",
+    "prefetch",
+    "prefetch_join",
+    "sfa_prolog",
+]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, NamedTuple, TypedDict
+from typing import Any, NamedTuple, TypedDict, cast
 
 from ascend_prefetch import _C
 
@@ -100,7 +100,7 @@ class TwinError(RuntimeError):
         self.accesses = tuple(accesses)
         self.ordered_by = ordered_by
 
-    def __reduce__(self):
+    def __reduce__(self) -> tuple[Any, ...]:
         # By default rebuilt from `args`, which is the text alone.
         place = (self.kernel, self.core, self.file, self.line)
         details = (self.message, self.accesses, self.ordered_by)
@@ -258,4 +258,4 @@ def account_prefetch(trace: bytes, weights: Sequence[str]) -> PrefetchBytes:
     Raises:
         ValueError: not a trace of this version, or a name that the trace does not hold.
     """
-    return _C.account_prefetch(trace, list(weights))
+    return cast(PrefetchBytes, _C.account_prefetch(trace, list(weights)))

@@ -93,11 +93,13 @@ def _quantised(layer: Linear, config: BenchConfig) -> Linear:
                 f"quant: expected {found!r} as in the checkpoint, got {config.quant!r}"
             )
         return layer
-    layer = quantise_linear(layer, config.quant)
+    quantised = quantise_linear(layer, config.quant)
     # Models in float16 carry the scales of static layers packed.
-    if config.quant == "w8a8" and config.dtype == "fp16":
-        layer = dataclasses.replace(layer, dequant_scale=pack_dequant_scale(layer.dequant_scale))
-    return layer
+    packed = config.quant == "w8a8" and config.dtype == "fp16"
+    if packed and isinstance(quantised, W8A8Linear):
+        scale = pack_dequant_scale(quantised.dequant_scale)
+        return dataclasses.replace(quantised, dequant_scale=scale)
+    return quantised
 
 
 def pack_mla_weights(weights: MlaWeights) -> MlaWeights:

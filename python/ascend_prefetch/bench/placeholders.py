@@ -5,6 +5,8 @@ Their memory is never touched, so that layers of any size cost none.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 
 from ascend_prefetch.bench.common import DTYPES, BenchConfig
@@ -16,7 +18,7 @@ from ascend_prefetch.models.weights import indexer_weight_shapes, mla_weight_sha
 def placeholder_mla_weights(config: BenchConfig, dims: ModelDimensions) -> MlaWeights:
     """Rank 0's weights in the layout and quantisation that the configuration names."""
     shapes = mla_weight_shapes(dims, config.tp)
-    tensors = {name: _tensor(shape, config) for name, shape in shapes.items()}
+    tensors: dict[str, Any] = {name: _tensor(shape, config) for name, shape in shapes.items()}
     layers = {name: _layer(shapes[name], config) for name in ("qkv_a", "q_b", "o_proj")}
     return MlaWeights(**{"q_a_norm": None, **tensors, **layers})
 
@@ -24,7 +26,7 @@ def placeholder_mla_weights(config: BenchConfig, dims: ModelDimensions) -> MlaWe
 def placeholder_indexer_weights(config: BenchConfig, dims: ModelDimensions) -> IndexerWeights:
     """The indexer's weights likewise."""
     shapes = indexer_weight_shapes(dims)
-    tensors = {name: _tensor(shape, config) for name, shape in shapes.items()}
+    tensors: dict[str, Any] = {name: _tensor(shape, config) for name, shape in shapes.items()}
     norms = {name: torch.empty(shapes[name]) for name in ("k_norm", "k_norm_bias")}
     return IndexerWeights(**{**tensors, **norms, "wq_b": _layer(shapes["wq_b"], config)})
 

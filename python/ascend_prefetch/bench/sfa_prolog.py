@@ -133,7 +133,7 @@ def _indexer_options(dims: ModelDimensions) -> dict[str, Any]:
     }
 
 
-def _indexer_arguments(weights: IndexerWeights) -> dict[str, torch.Tensor | None]:
+def _indexer_arguments(weights: IndexerWeights) -> dict[str, Any]:
     """What the op and its reference take alike: all but wq_b."""
     return {
         "indexer_wk": weights.wk,

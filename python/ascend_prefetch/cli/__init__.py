@@ -43,7 +43,7 @@ VERBS = (
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one verb. Returns the exit status: 0, 1 when a check failed, 2 for bad input."""
-    options = _parser().parse_args(arguments)
+    options = parser().parse_args(arguments)
     verb = options.verb
     try:
         result = verb.run(options)
@@ -55,12 +55,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0 if verb.passed(result) else 1
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def parser() -> argparse.ArgumentParser:
+    """The parser of all verbs."""
+    whole = argparse.ArgumentParser(
         prog="python -m ascend_prefetch",
         description="Fused Ascend C decode kernels that prefetch the next weights into L2.",
     )
-    parsers = parser.add_subparsers(metavar="VERB", required=True)
+    parsers = whole.add_subparsers(metavar="VERB", required=True)
     for verb in VERBS:
         verb_parser = parsers.add_parser(verb.name, help=verb.help, description=verb.description)
         verb.add_arguments(verb_parser)
@@ -68,7 +69,7 @@ def _parser() -> argparse.ArgumentParser:
             "--json", metavar="FILE", help="write the result as JSON; - for stdout"
         )
         verb_parser.set_defaults(verb=verb)
-    return parser
+    return whole
 
 
 def _write(result: dict[str, Any], options: argparse.Namespace) -> None:

@@ -39,7 +39,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
 def _run(options: argparse.Namespace) -> dict[str, Any]:
     check_chip_path(options.out)
     chip = None if options.soc is None else find_timed_chip(options.soc)
-    found = read_points(options.points, chip and chip.soc)
+    found = read_points(options.points, None if chip is None else chip.soc)
     calibration = calibrate(found.points, chip, progress)
     write_chip_file(calibration, options.out, options.points.name)
     result = {"out": str(options.out), "soc": calibration.chip.soc, **describe(calibration)}

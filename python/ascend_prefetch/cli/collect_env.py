@@ -10,15 +10,15 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from ascend_prefetch import _C, __version__
+from ascend_prefetch import _C, __version__, backends
 
 from .common import Verb
-from .info import BACKENDS
 
 _PACKAGES = (
     "torch", "torch-npu", "vllm", "vllm-ascend", "transformers", "safetensors", "numpy",
@@ -74,7 +74,7 @@ def collect() -> dict[str, dict[str, Any]]:
             {
                 "version": lambda: __version__,
                 "build": _C.build_info,
-                "backends": lambda: dict(BACKENDS),
+                "backends": lambda: {name: found.available for name, found in backends().items()},
             }
         ),
         "python": probe(
@@ -120,7 +120,7 @@ def collect() -> dict[str, dict[str, Any]]:
         ),
         "environment": probe(
             {
-                name: lambda value=value: public_value(value)
+                name: partial(public_value, value)
                 for name, value in sorted(os.environ.items())
                 if name.startswith(_VARIABLE_PREFIXES) or name in _VARIABLES
             }

@@ -36,7 +36,7 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
     if options.plot is not None:
         check_picture_path(options.plot)
     chip = None if options.soc is None else find_timed_chip(options.soc)
-    found = read_points(options.points, chip and chip.soc)
+    found = read_points(options.points, None if chip is None else chip.soc)
     correlation = correlate(found.points, chip, progress)
     if options.plot is not None:
         draw_correlation(correlation.points, options.plot)

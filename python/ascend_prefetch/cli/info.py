@@ -8,14 +8,11 @@ from typing import Any
 
 import torch
 
-from ascend_prefetch import _C, __version__, twin
+from ascend_prefetch import _C, __version__, backends, twin
 from ascend_prefetch.bench import BENCHES
 from ascend_prefetch.models import MODELS
 
 from .common import Verb
-
-BACKENDS = {"twin": True, "npu": False}
-"""Which backends this build has."""
 
 
 def _run(_: argparse.Namespace) -> dict[str, Any]:
@@ -25,7 +22,7 @@ def _run(_: argparse.Namespace) -> dict[str, Any]:
         "torch": torch.__version__,
         "machine": platform.machine(),
         "build": _C.build_info(),
-        "backends": dict(BACKENDS),
+        "backends": {name: backend.available for name, backend in backends().items()},
         "chips": twin.chips(),
         "constants": _C.constants(),
         "models": sorted(MODELS),
@@ -38,7 +35,8 @@ def _show(result: dict[str, Any]) -> None:
         f"ascend_prefetch {result['version']}, torch {result['torch']}, "
         f"python {result['python']} on {result['machine']}"
     )
-    print("backends: twin (host, CPU tensors); npu: not in this build")
+    for name, backend in backends().items():
+        print(f"backend {name}: {'' if backend.available else 'none, '}{backend.detail}")
     print("ops: " + ", ".join(result["ops"]))
     print("models: " + ", ".join(result["models"]))
     print(

@@ -13,7 +13,7 @@ LongcatFlashForCausalLM in transformers. W8A8 layers are those of msmodelslim's 
 from __future__ import annotations
 
 import os
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 
@@ -134,7 +134,8 @@ def load_indexer_weights(
         return None
 
     def projection(name: str) -> _Projection:
-        return _Projection(f"indexer.{name}", shapes[name])
+        rows, columns = shapes[name]
+        return _Projection(f"indexer.{name}", (rows, columns))
 
     return IndexerWeights(
         wq_b=reader.linear(projection("wq_b")),
@@ -293,7 +294,7 @@ class _LayerReader:
                 f"tensor {self._prefix}.{projection.name}.bias: expected a projection without bias"
             )
 
-    def _read(self, name: str, *arguments) -> torch.Tensor:
+    def _read(self, name: str, *arguments: Any) -> torch.Tensor:
         return self._files.read(f"{self._prefix}.{name}", *arguments)
 
 

@@ -7,6 +7,7 @@ docs/zh/quantization_formats/ascendv1.md.
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import torch
 
@@ -69,10 +70,13 @@ def quantise_linear(weight: torch.Tensor, quant: str) -> Linear:
 
 def quantise_mla_weights(weights: MlaWeights, quant: str) -> MlaWeights:
     """The same rank's weights with qkv_a, q_b and o_proj quantised: see quantise_linear."""
-    layers = {name: quantise_linear(getattr(weights, name), quant) for name in _MLA_LINEARS}
+    layers: dict[str, Any] = {
+        name: quantise_linear(getattr(weights, name), quant) for name in _MLA_LINEARS
+    }
     return dataclasses.replace(weights, **layers)
 
 
 def quantise_indexer_weights(weights: IndexerWeights, quant: str) -> IndexerWeights:
     """The same weights with wq_b quantised: see quantise_linear. wk and weights_proj stay."""
+    assert isinstance(weights.wq_b, torch.Tensor)
     return dataclasses.replace(weights, wq_b=quantise_linear(weights.wq_b, quant))

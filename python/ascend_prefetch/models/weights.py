@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 
@@ -122,7 +123,7 @@ def random_mla_weights(
             mean, std = 0.0, fan_in**-0.5
         return torch.empty(shape, dtype=dtype).normal_(mean, std, generator=generator)
 
-    tensors = {
+    tensors: dict[str, Any] = {
         name: normal(name, shape) for name, shape in mla_weight_shapes(dims, tp_size).items()
     }
     return MlaWeights(**{"q_a_norm": None, **tensors})

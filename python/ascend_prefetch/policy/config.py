@@ -102,7 +102,7 @@ class PrefetchConfig:
 
     def _old_settings(self) -> dict[str, float]:
         """What the old key can set, by name."""
-        settings = {"enabled": self.enabled}
+        settings: dict[str, float] = {"enabled": self.enabled}
         for module, ratios in self.prefetch_ratio.items():
             settings |= {f"prefetch_ratio.{module}.{name}": ratios[name] for name in ratios}
         return settings

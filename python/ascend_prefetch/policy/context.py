@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 
@@ -46,7 +46,7 @@ def layer_at(context: StepContext | None, number: int | None) -> object | None:
         return None
 
 
-def find(owner: object, *paths: str) -> object | None:
+def find(owner: Any, *paths: str) -> Any:
     """The first of several dotted attributes that is there and not None."""
     for path in paths:
         found = owner

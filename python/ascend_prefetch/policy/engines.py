@@ -40,6 +40,7 @@ class Sdma:
     def start(
         self, weight: torch.Tensor, pieces: Sequence[tuple[int, int]], after: torch.Tensor | None
     ) -> None:
+        """Fetches pieces of a weight, each (offset, bytes), once `after` has been computed."""
         for first in range(0, len(pieces), _MOST_PIECES):
             some = pieces[first : first + _MOST_PIECES]
             torch.ops.ascend_prefetch.prefetch(
@@ -51,4 +52,5 @@ class Sdma:
             )
 
     def join(self) -> None:
+        """The current stream waits for all that was started."""
         torch.ops.ascend_prefetch.prefetch_join()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import weakref
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -183,9 +184,9 @@ class PrefetchLedger:
         if weight is None:
             return []
         storage = weight.untyped_storage()
-        start = weight.storage_offset() * weight.itemsize
+        start = int(weight.storage_offset()) * weight.itemsize
         # Some free a weight by shrinking what is behind it.
-        end = start + min(weight.nbytes, storage.nbytes() - start)
+        end = start + min(weight.nbytes, int(storage.nbytes()) - start)
         begin = start + offset
         if max_bytes is not None:
             end = min(end, begin + max_bytes)
@@ -253,7 +254,7 @@ class PrefetchLedger:
     __str__ = table
 
 
-def _weak(value: object | None):
+def _weak(value: object | None) -> Callable[[], object | None]:
     """A callable that returns the value, or None once it is gone, where it can be held weakly."""
     try:
         return weakref.ref(value)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -73,7 +73,7 @@ class _Joins:
         self._followed: set[int] = set()
         self._waiting: int | None = None
 
-    def begin(self, rows: int) -> bool:
+    def begin(self, rows: int | None) -> bool:
         """The site was called; whether the counterpart will follow, as it did the last time."""
         self.abandon()
         self._waiting = rows
@@ -403,7 +403,7 @@ class WeightPrefetchMethod:
             return
         if torch.compiler.is_compiling():
             offset, size = self.planner.traced_piece(site, nbytes, most)
-            pieces = [(offset, size)] if size else []
+            pieces: Sequence[tuple[int, int]] = [(offset, size)] if size else []
         else:
             offset, size = self.planner.piece(site, nbytes, most)
             pieces = self.ledger.claim(

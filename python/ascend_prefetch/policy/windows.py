@@ -91,7 +91,8 @@ class WindowPlanner:
     @torch.compiler.assume_constant_result
     def traced_piece(self, site: Site, nbytes: int, most: int) -> tuple[int, int]:
         """piece() while a graph is traced, which keeps what it gives."""
-        return tuple(self.piece(site, nbytes, most))
+        offset, size = self.piece(site, nbytes, most)
+        return offset, size
 
     def decisions(self) -> list[Decision]:
         """What was decided so far, and why."""

@@ -167,6 +167,9 @@ def sfa_prolog(
     )
     if indexer_wq_b is None:
         return SfaPrologOutput(mla, None)
+    assert indexer_wk is not None
+    assert indexer_k_norm_weight is not None
+    assert indexer_k_norm_bias is not None
     return SfaPrologOutput(
         mla,
         indexer(

@@ -69,6 +69,7 @@ class MutationTable(NamedTuple):
 
     @property
     def detected(self) -> int:
+        """Mutants that a report or another result gave away."""
         return len(self.mutants) - self.count("documented", "redundant", "survived")
 
 
@@ -105,7 +106,7 @@ def mutate(
         reached = _reach(cases)
         changes = list(_changes(reached))
         jobs = [(change, _order(change, reached), reached.digests) for change in changes]
-        mutants = []
+        mutants: list[Mutant] = []
         for verdict, case in _judge_all(cases, jobs, processes):
             change = changes[len(mutants)]
             mutants.append(_mutant(change, reached, verdict, case))

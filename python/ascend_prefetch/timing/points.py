@@ -102,7 +102,7 @@ def _point(row: Mapping[str, str]) -> Point:
     kernel = Kernel(
         name=name,
         soc=row["soc"],
-        cores=_count(row, cores, chip[f"{cores}_count"]),
+        cores=_count(row, cores, chip["aiv_count" if cores == "aiv" else "aic_count"]),
         m=_count(row, "m"),
         n=_count(row, "n"),
         k=_count(row, "k") if gemm else 0,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, TypedDict
+from typing import Any, NamedTuple, TypedDict, cast
 
 # As csrc/twin/include/twin/trace_format.h numbers them.
 _PIPES = ("S", "V", "M", "MTE1", "MTE2", "MTE3", "FIX")
@@ -174,7 +174,7 @@ def _kernel_timeline(times: dict[str, Any]) -> KernelTimeline:
         launched=times["launched"],
         start=times["start"],
         end=times["end"],
-        bytes=KernelBytes(**times["bytes"]),
+        bytes=cast(KernelBytes, times["bytes"]),
         aic_count=times["aic_count"],
         intervals=intervals,
     )

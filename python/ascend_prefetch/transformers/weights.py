@@ -22,6 +22,7 @@ class AttentionWeights:
 
     @property
     def mla(self) -> MlaWeights:
+        """The weights of the attention."""
         self._refresh()
         return self._mla
 

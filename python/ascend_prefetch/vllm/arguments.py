@@ -32,6 +32,7 @@ class Prolog:
 
     @property
     def qkv_a_weight(self) -> torch.Tensor:
+        """The first weight that the prolog reads."""
         return self.before[0]
 
 
