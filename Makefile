@@ -90,6 +90,17 @@ wheel: $(VENV)/.installed-test extension
 	cd $(WHEEL)/ascend_prefetch-* && CMAKE_ARGS=-DCMAKE_CXX_FLAGS_RELEASE=-O0 ../venv/bin/python -m pip install .
 	cd $(WHEEL) && $(SMALL_BENCH)
 
+# The documentation, into build/docs. Runs the commands that its pages show.
+.PHONY: docs
+docs: $(VENV)/.installed-docs extension
+	$(BIN)/python -m sphinx -q -W --keep-going -E -b html docs build/docs
+	@echo build/docs/index.html
+
+# The picture of the first page.
+.PHONY: docs-timeline
+docs-timeline: $(VENV)/.installed-test extension
+	$(BIN)/python -m ascend_prefetch timeline mla_prolog --model deepseek-v3 --tp 16 --out docs/timeline.png
+
 # The stubs of the module, which tests compare with it.
 .PHONY: stubs
 stubs: $(VENV)/.installed-test extension
@@ -122,6 +133,10 @@ $(VENV)/.installed: pyproject.toml
 	$(PIP) install $(TORCH)
 	$(PIP) install $(BUILD_REQUIRES)
 	$(INSTALL) '.[checkpoint]'
+	touch $@
+
+$(VENV)/.installed-docs: $(VENV)/.installed
+	$(INSTALL) '.[docs]'
 	touch $@
 
 $(VENV)/.installed-test: $(VENV)/.installed

@@ -79,7 +79,7 @@ def quant_arguments(layer: Linear, prefix: str = "") -> dict[str, torch.Tensor]:
 
     Args:
         layer: the layer; there is nothing to add to a 16-bit weight.
-        prefix: what the op puts before the names: "qkv_a_", or nothing for o_proj.
+        prefix: what the op puts before the names: `"qkv_a_"`, or nothing for o_proj.
     """
     if not isinstance(layer, W8A8Linear):
         return {}

@@ -242,8 +242,8 @@ def sfa_prolog(
             two halves (DeepSeek-V3.2). Unlike the attention's, results keep the order of the
             pairs, as vLLM Ascend caches them.
         indexer_eps: epsilon of the LayerNorm.
-        indexer_wq_b_dequant_scale, indexer_wq_b_input_scale, indexer_wq_b_input_offset,
-            indexer_wq_b_quant_bias: of an int8 indexer_wq_b.
+        indexer_wq_b_dequant_scale, indexer_wq_b_input_scale: of an int8 indexer_wq_b.
+        indexer_wq_b_input_offset, indexer_wq_b_quant_bias: likewise.
 
     Returns:
         q_nope, q_rope, q_c, q_nope_scale: as of mla_prolog.

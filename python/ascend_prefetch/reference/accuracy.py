@@ -10,7 +10,7 @@ from ._tensors import check_shape
 
 
 def relative_error(actual: torch.Tensor, expected: torch.Tensor) -> float:
-    """||actual - expected|| / ||expected|| in the Euclidean norm over all elements.
+    """Norm of actual - expected over that of expected, Euclidean, over all elements.
 
     Returns:
         The error; infinite if either tensor holds NaN or infinity, or if `expected` is all zero
@@ -31,11 +31,11 @@ def relative_error(actual: torch.Tensor, expected: torch.Tensor) -> float:
 
 
 def ulp_distance(actual: torch.Tensor, expected: torch.Tensor) -> torch.Tensor:
-    """|actual - expected| in units in the last place (ulp) of the dtype of `actual`.
+    """The absolute error in units in the last place (ulp) of the dtype of `actual`.
 
     The unit is the gap between neighbours of that dtype where `expected` lies: 2^(e - p) for
-    2^e <= |expected| < 2^(e + 1) and p explicit mantissa bits, that of the smallest normal number
-    below it. A correctly rounded result is at most half a unit away.
+    2^e <= abs(expected) < 2^(e + 1) and p explicit mantissa bits, that of the smallest normal
+    number below it. A correctly rounded result is at most half a unit away.
 
     Args:
         actual: bfloat16, float16, float32 or float64.

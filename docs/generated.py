@@ -1,0 +1,133 @@
+"""What the pages take from the project's own commands, as Markdown."""
+
+import argparse
+import contextlib
+import io
+import os
+import re
+import shlex
+from pathlib import Path
+
+import torch
+
+from ascend_prefetch import _C, cli, planning, twin
+
+
+def run(line):
+    """A command and what it prints, as a block of code."""
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(io.StringIO()):
+        status = cli.main(shlex.split(line))
+    if status != 0:
+        raise RuntimeError(f"{line}: exit status {status}: {printed.getvalue()}")
+    return f"```text\n$ python -m ascend_prefetch {line}\n\n{printed.getvalue().rstrip()}\n```"
+
+
+def table(header, rows):
+    """A Markdown table."""
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join("| " + " | ".join(str(cell) for cell in line) + " |" for line in lines)
+
+
+def command_line():
+    """--help of every verb."""
+    # argparse breaks lines for the terminal that it is run in.
+    os.environ["COLUMNS"] = "96"
+    parser = cli.parser()
+    verbs = next(
+        action for action in parser._actions if isinstance(action, argparse._SubParsersAction)
+    )
+    sections = [f"```text\n{parser.format_help().rstrip()}\n```"]
+    for name, verb in verbs.choices.items():
+        sections.append(f"## {name}\n\n```text\n{verb.format_help().rstrip()}\n```")
+    return "\n\n".join(sections)
+
+
+def timing_constants():
+    """The constants of the model."""
+    rows = [
+        [f"`{name}`", *(f"{row[level]:g}" for level in ("low", "nominal", "high")), row["unit"]]
+        + [row["class"], row["source"]]
+        for name, row in _C.timing_constants().items()
+    ]
+    return table(["Constant", "Low", "Nominal", "High", "Unit", "Class", "Source"], rows)
+
+
+def hardware_constants():
+    """The constants that other parts use as well."""
+    rows = [
+        [f"`{name}`", f"{row['value']:g}", row["unit"], row["class"], row["source"]]
+        for name, row in _C.constants().items()
+    ]
+    return table(["Constant", "Value", "Unit", "Class", "Source"], rows)
+
+
+def chips():
+    """The chips."""
+    rows = [
+        [f"`{chip['name']}`"]
+        + [chip[key] for key in ("aic_count", "aiv_count", "clock_mhz", "l2_mib")]
+        for chip in twin.chips()
+    ]
+    return table(["SoC name", "Cube cores", "Vector cores", "Clock, MHz", "L2, MiB"], rows)
+
+
+def correlation():
+    """How far the model is from published measurements, as the page of results has it."""
+    page = (Path(__file__).parent / "results.md").read_text(encoding="utf-8")
+    return re.search(r"Mean absolute error .*", page)[0]
+
+
+def planner_example():
+    """A layer, with its plan."""
+    return run("layer --model deepseek-v3 --tp 16 --batch 16 --kv-len 4096")
+
+
+def server_and_device():
+    """Those of its pages that are there."""
+    pages = (
+        "vllm-ascend", "policy", "transformers", "device", "device-build", "first-hour",
+        "troubleshooting",
+    )  # fmt: skip
+    return "\n".join(page for page in pages if (Path(__file__).parent / f"{page}.md").exists())
+
+
+CALL = """
+call = dict(
+    hidden_states=tensor(16, 7168),
+    qkv_a_weight=tensor(1536 + 512 + 64, 7168),
+    q_a_norm_weight=tensor(1536),
+    q_b_weight=tensor(8 * (128 + 64), 1536),
+    w_uk=tensor(8, 128, 512),
+    kv_a_norm_weight=tensor(512),
+    cos=tensor(16, 64),
+    sin=tensor(16, 64),
+    slot_mapping=torch.arange(16),
+    kv_cache=tensor(1, 128, 1, 512),
+    rope_cache=tensor(1, 128, 1, 64),
+    prefetch=[tensor(7168, 8 * 128)],  # o_proj
+    prefetch_passing_bytes=[75_500_000],  # the cache that attention reads until then
+)
+plans = planning.explain(lambda: torch.ops.ascend_prefetch.mla_prolog(**call))
+"""
+
+
+def explained_op():
+    """The plan of one op."""
+    names = {
+        "planning": planning,
+        "torch": torch,
+        "tensor": lambda *shape: torch.empty(shape, dtype=torch.bfloat16),
+    }
+    exec(CALL, names)
+    printed = "\n".join(str(plan) for plan in names["plans"])
+    return f"```python{CALL}print(*plans)\n```\n\n```text\n{printed}\n```"
+
+
+SECTIONS = {
+    section.__name__: section
+    for section in (
+        command_line, timing_constants, hardware_constants, chips, correlation, planner_example,
+        explained_op, server_and_device,
+    )
+}  # fmt: skip
