@@ -51,17 +51,13 @@ class LayerArguments:
 
     Attributes:
         reasons: by part, "prolog" or "o_proj".
+        watch: of everything that the above were made of.
     """
 
     prolog: Prolog | None = None
     output: Output | None = None
     reasons: dict[str, str] = field(default_factory=dict)
-
-    def unchanged(self) -> bool:
-        """Whether the weights are still those that this was made of."""
-        return (self.prolog is None or self.prolog.watch.unchanged()) and (
-            self.output is None or self.output.watch.unchanged()
-        )
+    watch: Watch = field(default_factory=Watch)
 
 
 def read_layer(impl: object, read_indexer: Callable[[object, Watch], dict] | None):
@@ -80,6 +76,7 @@ def read_layer(impl: object, read_indexer: Callable[[object, Watch], dict] | Non
         layer.output = _read_output(impl)
     except Unsupported as reason:
         layer.reasons["o_proj"] = str(reason)
+    layer.watch = Watch(*(part.watch for part in (layer.prolog, layer.output) if part is not None))
     return layer
 
 

@@ -81,7 +81,7 @@ class FusedLayer:
         if not switch.on:
             return None
         fused = self._fused
-        if fused is None or not fused.unchanged():
+        if fused is None or not fused.watch.unchanged():
             if self.seam.capturing():
                 say_once("weights were replaced while a graph was being captured")
                 return None

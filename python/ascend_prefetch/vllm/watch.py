@@ -5,7 +5,7 @@ Sleep mode, reinforcement learning and upstream's own fused paths do all three.
 
 from __future__ import annotations
 
-from collections.abc import MutableMapping
+from collections.abc import Callable, MutableMapping
 
 import torch
 
@@ -26,9 +26,13 @@ def home_of(owner: object, name: str) -> MutableMapping[str, object] | None:
 class Watch:
     """Tensors by where they are kept, as they were when added."""
 
-    def __init__(self) -> None:
-        self._kept: list[tuple[MutableMapping[str, object], str, torch.Tensor, int]] = []
+    def __init__(self, *others: Watch) -> None:
+        """A watch of all that others watch."""
+        self._kept: list[tuple[Callable[[str], object], str, torch.Tensor, int]] = []
         self._copied: list[tuple[torch.Tensor, int]] = []
+        for other in others:
+            self._kept += other._kept
+            self._copied += other._copied
 
     def tensor(self, owner: object, name: str) -> torch.Tensor | None:
         """An attribute that is used as it is; None if there is none. Values may change."""
@@ -36,7 +40,7 @@ class Watch:
         kept = home.get(name) if home is not None else None
         if not isinstance(kept, torch.Tensor):
             return None
-        self._kept.append((home, name, kept, kept.data_ptr()))
+        self._kept.append((home.get, name, kept, kept.data_ptr()))
         return kept.data if isinstance(kept, torch.nn.Parameter) else kept
 
     def copied(self, owner: object, name: str) -> torch.Tensor | None:
@@ -49,8 +53,8 @@ class Watch:
 
     def unchanged(self) -> bool:
         """Whether every tensor is where and what it was."""
-        for home, name, tensor, address in self._kept:
-            if home.get(name) is not tensor or tensor.data_ptr() != address:
+        for find, name, tensor, address in self._kept:
+            if find(name) is not tensor or tensor.data_ptr() != address:
                 return False
         for tensor, version in self._copied:
             if version_of(tensor) != version:
