@@ -7,38 +7,39 @@
 
 namespace kernels {
 
+// The stage crosses the launch as a number: 8.1's stub generator knows structs and built-in types.
 template <typename T, bool kQuantised>
 __aicore__ inline void RunPrologStage(const PrologAddresses& addresses, const PrologPlan& plan,
-                                      PrologStage stage) {
+                                      uint32_t stage) {
     if ASCEND_IS_AIV {
         AscendC::TPipe pipe;
         PrologVector<T, kQuantised, true> vector;
-        vector.RunStage(&pipe, addresses, plan, stage);
+        vector.RunStage(&pipe, addresses, plan, static_cast<PrologStage>(stage));
     }
 }
 
 }  // namespace kernels
 
 extern "C" __global__ __aicore__ void prolog_stage_bf16(PrologAddresses addresses, PrologPlan plan,
-                                                        PrologStage stage) {
+                                                        uint32_t stage) {
     KERNEL_TASK_TYPE_DEFAULT(KERNEL_TYPE_AIV_ONLY);
     kernels::RunPrologStage<bfloat16_t, false>(addresses, plan, stage);
 }
 
 extern "C" __global__ __aicore__ void prolog_stage_bf16_w8a8(PrologAddresses addresses,
-                                                             PrologPlan plan, PrologStage stage) {
+                                                             PrologPlan plan, uint32_t stage) {
     KERNEL_TASK_TYPE_DEFAULT(KERNEL_TYPE_AIV_ONLY);
     kernels::RunPrologStage<bfloat16_t, true>(addresses, plan, stage);
 }
 
 extern "C" __global__ __aicore__ void prolog_stage_fp16(PrologAddresses addresses, PrologPlan plan,
-                                                        PrologStage stage) {
+                                                        uint32_t stage) {
     KERNEL_TASK_TYPE_DEFAULT(KERNEL_TYPE_AIV_ONLY);
     kernels::RunPrologStage<half, false>(addresses, plan, stage);
 }
 
 extern "C" __global__ __aicore__ void prolog_stage_fp16_w8a8(PrologAddresses addresses,
-                                                             PrologPlan plan, PrologStage stage) {
+                                                             PrologPlan plan, uint32_t stage) {
     KERNEL_TASK_TYPE_DEFAULT(KERNEL_TYPE_AIV_ONLY);
     kernels::RunPrologStage<half, true>(addresses, plan, stage);
 }

@@ -12,7 +12,7 @@ using MatmulKernel = void(MatmulAddresses addresses, MatmulPlan plan);
 extern "C" MatmulKernel matmul_bf16;
 extern "C" MatmulKernel matmul_fp16;
 extern "C" MatmulKernel matmul_int8;
-using PrologStageKernel = void(PrologAddresses addresses, PrologPlan plan, PrologStage stage);
+using PrologStageKernel = void(PrologAddresses addresses, PrologPlan plan, uint32_t stage);
 extern "C" PrologStageKernel prolog_stage_bf16;
 extern "C" PrologStageKernel prolog_stage_fp16;
 extern "C" PrologStageKernel prolog_stage_bf16_w8a8;
@@ -114,7 +114,7 @@ private:
             launcher_.bf16() ? (quantised ? &prolog_stage_bf16_w8a8 : &prolog_stage_bf16)
                              : (quantised ? &prolog_stage_fp16_w8a8 : &prolog_stage_fp16);
         launcher_.Launch(name, twin::KernelKind::kAivOnly,
-                         [&] { kernel(addresses_, plan_, stage); });
+                         [&] { kernel(addresses_, plan_, static_cast<uint32_t>(stage)); });
     }
 
     const PrologAddresses& addresses_;

@@ -1,4 +1,9 @@
 // Reads a matrix and discards it: the microbenchmark that memory rates are taken from.
+//
+// Its two kernels have a file each: a toolkit takes the kernel type of a whole file from the first
+// that it finds there.
+#pragma once
+
 #include "kernel_operator.h"
 #include "kernels/partition.h"
 #include "plan/copy_plan.h"
@@ -69,19 +74,3 @@ private:
 };
 
 }  // namespace kernels
-
-extern "C" __global__ __aicore__ void copy_gm_ub(CopyPlan plan) {
-    KERNEL_TASK_TYPE_DEFAULT(KERNEL_TYPE_AIV_ONLY);
-    if ASCEND_IS_AIV {
-        kernels::Copy<false> copy;
-        copy.Run(plan);
-    }
-}
-
-extern "C" __global__ __aicore__ void copy_gm_l1(CopyPlan plan) {
-    KERNEL_TASK_TYPE_DEFAULT(KERNEL_TYPE_AIC_ONLY);
-    if ASCEND_IS_AIC {
-        kernels::Copy<true> copy;
-        copy.Run(plan);
-    }
-}
