@@ -79,10 +79,16 @@ class CMakeBuild(build_ext):
         """Builds _C in the build tree and puts it where setuptools wants it."""
         cmake = find_tool("cmake")
         configure(cmake)
-        run(cmake, "--build", BUILD, "--target", "_C")
+        run(cmake, "--build", BUILD, "--target", "_C", "ascend_prefetch_kernels")
         target = Path(self.get_ext_fullpath(ext.name))
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(BUILD / "csrc" / "python" / target.name, target)
+        # Device code, where there is a toolkit: csrc/npu/kernel_launch.h.
+        kernels = target.parent / "kernels"
+        shutil.rmtree(kernels, ignore_errors=True)
+        for file in (BUILD / "kernels").glob("*.o"):
+            kernels.mkdir(exist_ok=True)
+            shutil.copy2(file, kernels)
 
 
 setup(

@@ -44,6 +44,10 @@ constexpr uint32_t kL0cBytes = 128 * 1024;
 constexpr uint32_t kBiasBytes = 1024;
 constexpr uint32_t kFixpipeBytes = 2048;  ///< scales of the fixpipe (INI: fb0_size)
 constexpr uint32_t kAivPerAic = 2;
+/// Instruction caches, bytes (AD, 内存模型/缓存一致性; published). The page
+/// 硬件约束/NPU架构版本2201 names 32 KiB for both.
+constexpr uint32_t kAicInstructionCacheBytes = 32 * 1024;
+constexpr uint32_t kAivInstructionCacheBytes = 16 * 1024;
 
 /// Best HBM read rate with all vector cores, TB/s: 302 MB in 202.7 us on 48 AIV.
 constexpr Constant kHbmReadVector = {1.49, Provenance::kPublished, "ADx data_copy"};

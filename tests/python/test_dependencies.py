@@ -14,6 +14,7 @@ ALLOWED = {
     "twin": {"arch"},
     "kernels": {"plan"},
     "model": {"arch", "twin/trace_format.h"},
+    "device": {"arch"},
     "ops": {"arch", "plan", "twin", "kernels", "npu"},
     "npu": {"arch", "plan", "kernels"},
     "python": {"arch", "plan", "twin", "model", "ops"},

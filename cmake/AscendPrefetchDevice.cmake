@@ -1,0 +1,93 @@
+# The kernels compiled for a device, where there is a CANN toolkit.
+#
+#   ASCEND_PREFETCH_DEVICE   AUTO (default): if CANN_ROOT or ASCEND_HOME_PATH names a toolkit; ON; OFF
+#   ASCEND_PREFETCH_ARCH     dav-c220, the only architecture the kernels are written for
+#   SOC_VERSION              a chip of that architecture, for the toolkit; one binary serves them all
+#
+# Targets: ascend_prefetch_kernels makes kernels/<family>.o of the build tree, device code as
+# csrc/npu/kernel_launch.h describes it; without a toolkit it makes nothing. kernel_sizes, only with a
+# toolkit, lists the code bytes of every kernel in it.
+
+set(ASCEND_PREFETCH_DEVICE AUTO CACHE STRING "Compile the kernels for a device: AUTO, ON or OFF")
+set(ASCEND_PREFETCH_ARCH dav-c220 CACHE STRING "Device architecture")
+set(SOC_VERSION "$ENV{SOC_VERSION}" CACHE STRING "Chip, e.g. Ascend910B1 or Ascend910_9391")
+
+# dav-2201 is the name that 9.x gives to dav-c220.
+if(NOT ASCEND_PREFETCH_ARCH MATCHES "^dav-(c220|2201)$")
+    message(FATAL_ERROR "ASCEND_PREFETCH_ARCH=${ASCEND_PREFETCH_ARCH}: the kernels are written for dav-c220 alone (dav-2201 in CANN 9.x: Atlas A2 and A3); leave it out")
+endif()
+
+# The chips of csrc/arch, all of them dav-c220.
+file(STRINGS ${PROJECT_SOURCE_DIR}/csrc/arch/chip.cpp CHIP_LINES REGEX "\"Ascend")
+string(REGEX MATCHALL "Ascend[0-9A-Za-z_-]+" CHIPS "${CHIP_LINES}")
+list(GET CHIPS 0 FIRST_CHIP)
+set(SOC ${FIRST_CHIP})
+if(SOC_VERSION)
+    set(SOC "")
+    string(TOLOWER "${SOC_VERSION}" WANTED)
+    foreach(CHIP ${CHIPS})
+        string(TOLOWER "${CHIP}" LOWER)
+        if(WANTED STREQUAL LOWER)
+            set(SOC ${CHIP})
+        endif()
+    endforeach()
+    if(NOT SOC)
+        string(REPLACE ";" ", " CHIPS "${CHIPS}")
+        message(FATAL_ERROR "SOC_VERSION=${SOC_VERSION}: unknown chip, known are ${CHIPS}; without it ${FIRST_CHIP} is taken")
+    endif()
+endif()
+
+set(KERNELS_DIR ${PROJECT_BINARY_DIR}/kernels)
+set(CANN_FOUND FALSE)
+if(ASCEND_PREFETCH_DEVICE)
+    find_package(CANN MODULE QUIET)
+endif()
+if(NOT CANN_FOUND)
+    if(NOT ASCEND_PREFETCH_DEVICE MATCHES "^(AUTO|OFF)$")
+        message(FATAL_ERROR "ASCEND_PREFETCH_DEVICE=${ASCEND_PREFETCH_DEVICE} needs a CANN toolkit: source its set_env.sh or give -DCANN_ROOT=...")
+    endif()
+    set(WHY "no CANN toolkit: ASCEND_HOME_PATH and CANN_ROOT are not set")
+    if(ASCEND_PREFETCH_DEVICE STREQUAL "OFF")
+        set(WHY "ASCEND_PREFETCH_DEVICE=OFF")
+    endif()
+    message(STATUS "ascend_prefetch: host backend only (${WHY})")
+    file(REMOVE_RECURSE ${KERNELS_DIR})
+    add_custom_target(ascend_prefetch_kernels)
+    return()
+endif()
+message(STATUS "ascend_prefetch: host and device backend (CANN ${CANN_VERSION}, ${ASCEND_PREFETCH_ARCH}, ${SOC})")
+
+# A build of its own: ascendc.cmake sets host compiler flags, run paths and an install prefix for the
+# whole project it is included in. With make, as the toolkit's own examples use it.
+include(ExternalProject)
+find_program(MAKE_PROGRAM make REQUIRED)
+set(DEVICE_DIR ${PROJECT_BINARY_DIR}/device)
+set(ASCEND_PREFETCH_FATBIN ${DEVICE_DIR}/fatbin/ascend_prefetch_kernels/ascend_prefetch_kernels.o)
+ExternalProject_Add(ascend_prefetch_fatbin
+    SOURCE_DIR ${PROJECT_SOURCE_DIR}/cmake/device
+    BINARY_DIR ${DEVICE_DIR}/build
+    PREFIX ${DEVICE_DIR}/external
+    CMAKE_GENERATOR "Unix Makefiles"
+    CMAKE_ARGS
+        -DCMAKE_BUILD_TYPE=${CMAKE_BUILD_TYPE}
+        -DCMAKE_MAKE_PROGRAM=${MAKE_PROGRAM}
+        -DCMAKE_INSTALL_PREFIX=${DEVICE_DIR}
+        -DASCEND_CANN_PACKAGE_PATH=${CANN_ROOT}
+        -DCANN_KERNEL_CMAKE=${CANN_KERNEL_CMAKE}
+        -DSOC_VERSION=${SOC}
+        -DCSRC=${PROJECT_SOURCE_DIR}/csrc
+    BUILD_ALWAYS TRUE
+    INSTALL_COMMAND ""
+    BUILD_BYPRODUCTS ${ASCEND_PREFETCH_FATBIN}
+    USES_TERMINAL_BUILD TRUE)
+
+# Chips of one architecture run the same code; the launcher looks for the file of its family.
+string(REGEX REPLACE "(B|_93)[0-9-]+" "\\1" FAMILIES "${CHIPS}")
+string(TOLOWER "${FAMILIES}" FAMILIES)
+list(REMOVE_DUPLICATES FAMILIES)
+add_custom_target(ascend_prefetch_kernels ALL DEPENDS ascend_prefetch_fatbin)
+foreach(FAMILY ${FAMILIES})
+    add_custom_command(TARGET ascend_prefetch_kernels POST_BUILD
+        COMMAND ${CMAKE_COMMAND} -E make_directory ${KERNELS_DIR}
+        COMMAND ${CMAKE_COMMAND} -E copy_if_different ${ASCEND_PREFETCH_FATBIN} ${KERNELS_DIR}/${FAMILY}.o)
+endforeach()
