@@ -21,6 +21,7 @@ SANITIZED := $(patsubst %,tests/python/test_%.py,mla_prolog sfa_prolog o_proj w8
 # Tests of bad input, which run a second time with the compiler's sanitizers.
 BORDERS := $(patsubst %,tests/python/test_%.py,mla_prolog_errors sfa_prolog_errors o_proj_errors prefetch_errors w8a8_errors checkpoint_borders)
 ASAN := build-asan
+AARCH64 := build-aarch64
 
 # vLLM Ascend's releases, each with the vLLM that it is made for, beside one environment for all.
 VLLM := .venv-vllm
@@ -33,7 +34,7 @@ SMALL_BENCH := venv/bin/python -m ascend_prefetch bench o_proj --model deepseek-
 
 override export CMAKE_ARGS := -DASCEND_PREFETCH_WERROR=$(WERROR) $(CMAKE_ARGS)
 
-.PHONY: build run bench docs-results test test-asan test-vllm lint format clean distclean extension
+.PHONY: build run bench docs-results test test-asan test-vllm test-aarch64 lint format clean distclean extension
 
 build: extension
 	$(BIN)/cmake --build build
@@ -106,6 +107,13 @@ docs-timeline: $(VENV)/.installed-test extension
 stubs: $(VENV)/.installed-test extension
 	$(BIN)/python -m pybind11_stubgen ascend_prefetch._C --output-dir python --exit-code
 
+# Everything but torch for 64-bit Arm, and its C++ tests under qemu.
+test-aarch64: $(VENV)/.installed
+	$(BIN)/cmake -S . -B $(AARCH64) -G Ninja -DCMAKE_MAKE_PROGRAM=$(abspath $(BIN))/ninja \
+		-DCMAKE_TOOLCHAIN_FILE=cmake/aarch64.cmake -DASCEND_PREFETCH_BUILD_TORCH=OFF \
+		-DASCEND_PREFETCH_DEVICE=OFF -DASCEND_PREFETCH_WERROR=$(WERROR)
+	$(BIN)/cmake --build $(AARCH64) --target check_cpp
+
 lint: $(VENV)/.installed-test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -118,7 +126,8 @@ format: $(VENV)/.installed-test
 	$(BIN)/clang-format -i $(CPP_FILES)
 
 clean:
-	rm -rf build $(ASAN) $(WHEEL) dist python/*.egg-info python/ascend_prefetch/_C*.so
+	rm -rf build $(ASAN) $(AARCH64) $(WHEEL) dist python/*.egg-info python/ascend_prefetch/_C*.so \
+		python/ascend_prefetch/kernels
 
 distclean: clean
 	rm -rf $(VENV) $(VLLM)
