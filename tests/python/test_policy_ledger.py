@@ -9,7 +9,7 @@ import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from ascend_prefetch.packing import nd_to_nz
-from ascend_prefetch.policy import ByteRange, Claim, PrefetchLedger, Totals
+from ascend_prefetch.policy import ByteRange, Claim, PrefetchLedger, Request, Totals
 
 
 class Context:
@@ -320,3 +320,23 @@ def test_empty_table():
         "layer  weight  site  engine  offset  bytes  refused",
         "0 steps, 0 claims: 0 bytes granted, 0 refused",
     ]
+
+
+def test_a_repeated_request_is_granted_once_in_a_step():
+    ledger, weight = PrefetchLedger(), torch.zeros(64, 16)
+    about = {"layer": 3, "site": "mla_prolog", "engine": "MTE2", "name": "o_proj"}
+    request = Request(weight, **about)
+    for _ in range(3):
+        ledger.begin_step()
+        assert ledger.ask(request) and not ledger.ask(request)
+        assert ledger.claim(weight, **about) == []
+        assert ledger.claims == [Claim(3, "o_proj", "mla_prolog", "MTE2", 0, 4096, 4096)]
+    assert ledger.totals == (3, 6, 3 * 4096, 3 * 4096)
+
+
+def test_a_request_after_a_claim_is_for_claim_to_settle():
+    ledger, weight = PrefetchLedger(), torch.zeros(64, 16)
+    about = {"layer": 3, "site": "mla_prolog", "engine": "MTE2"}
+    ledger.claim(weight, 0, 1024, layer=3, site="before", engine="SDMA")
+    assert not ledger.ask(Request(weight, **about))
+    assert ledger.claim(weight, **about) == [ByteRange(1024, 3072)]

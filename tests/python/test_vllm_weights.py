@@ -41,7 +41,7 @@ def activations():
 
 def op_result(layer, watch=None):
     arguments = read_linear("o_proj", layer, watch or Watch())
-    return ascend_prefetch.o_proj(activations(), arguments.weight, **arguments.options)
+    return ascend_prefetch.o_proj(activations(), arguments.weight.stored, **arguments.options)
 
 
 def test_a_static_layer_computes_what_upstream_s_does_bit_by_bit():

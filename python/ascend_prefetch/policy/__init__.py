@@ -6,7 +6,7 @@ Knows no framework: who knows one supplies a StepContext.
 from ascend_prefetch.policy.config import DEFAULT_RATIOS, KEY, OLD_KEY, PrefetchConfig
 from ascend_prefetch.policy.context import StepContext, layer_of
 from ascend_prefetch.policy.engines import Engine, Sdma
-from ascend_prefetch.policy.ledger import ByteRange, Claim, PrefetchLedger, Totals
+from ascend_prefetch.policy.ledger import ByteRange, Claim, PrefetchLedger, Request, Totals
 from ascend_prefetch.policy.method import WeightPrefetchMethod
 from ascend_prefetch.policy.windows import WindowPlanner
 
@@ -19,6 +19,7 @@ __all__ = [
     "Engine",
     "PrefetchConfig",
     "PrefetchLedger",
+    "Request",
     "Sdma",
     "StepContext",
     "Totals",

@@ -68,10 +68,33 @@ class _Memory:
         self.rows: dict[tuple[int | None, str, str, str, int], list[int]] = {}
 
 
+class Request:
+    """A claim of all of a weight that every step repeats; see PrefetchLedger.ask.
+
+    Keeps the weight's storage alive.
+    """
+
+    __slots__ = ("about", "begin", "bytes", "key", "storage")
+
+    def __init__(
+        self, weight: torch.Tensor, *, layer: int | None, site: str, engine: str, name: str = ""
+    ) -> None:
+        """
+        Args:
+            weight: a dense tensor of any dtype.
+            layer, site, engine, name: as of PrefetchLedger.claim.
+        """
+        self.storage = weight.untyped_storage()
+        self.key = id(self.storage)
+        self.begin = weight.storage_offset() * weight.itemsize
+        self.bytes = weight.nbytes
+        self.about = (layer, name, site, engine, 0)
+
+
 class _Step:
     """What was claimed in one step."""
 
-    __slots__ = ("context", "memories", "prune_at")
+    __slots__ = ("asked", "context", "memories", "prune_at")
 
     def __init__(self, context: object | None = None) -> None:
         # Strong only where weak is impossible; the ledger keeps few steps.
@@ -79,6 +102,9 @@ class _Step:
         # By id of the storage; those of dead ones come again.
         self.memories: dict[int, _Memory] = {}
         self.prune_at = 256
+        # Requests that were granted whole, and the numbers of their claims: entered into memories
+        # when somebody wants to know more than that. One of each storage.
+        self.asked: dict[int, tuple[Request, int]] = {}
 
     def memory(self, storage: torch.UntypedStorage) -> _Memory:
         """What was claimed of it, to be changed."""
@@ -91,6 +117,15 @@ class _Step:
                 self.prune_at = max(256, 2 * len(alive))
             memory = self.memories[key] = _Memory(storage)
         return memory
+
+    def settle(self) -> None:
+        """Enters what was asked for."""
+        for request, number in self.asked.values():
+            memory = self.memory(request.storage)
+            begin, layer = request.begin, request.about[0]
+            memory.taken.append(_Taken(begin, begin + request.bytes, layer))
+            memory.rows[request.about] = [number, request.bytes, 0]
+        self.asked.clear()
 
 
 class PrefetchLedger:
@@ -192,6 +227,8 @@ class PrefetchLedger:
             end = min(end, begin + max_bytes)
         if begin >= end:
             return []
+        if self._step.asked:
+            self._step.settle()
         memory = self._step.memory(storage)
         taken = memory.taken
         granted = _free(taken, begin, end, layer) if taken else [(begin, end)]
@@ -209,12 +246,29 @@ class PrefetchLedger:
         counts[3] += refused
         return [ByteRange(first - start, last - first) for first, last in granted]
 
+    def ask(self, request: Request) -> bool:
+        """Claims all bytes of a request, at a fraction of what claim() costs.
+
+        Returns:
+            Whether all were granted. If not, nothing was claimed: claim() tells which bytes are
+            left, if any.
+        """
+        step, key = self._step, request.key
+        if key in step.asked or key in step.memories:
+            return False
+        counts = self._counts
+        step.asked[key] = (request, counts[1])
+        counts[1] += 1
+        counts[2] += request.bytes
+        return True
+
     @property
     def claims(self) -> list[Claim]:
         """The claims of the present step, in order; not those of weights that are gone.
 
         Claims that differ in nothing but what they were granted are one.
         """
+        self._step.settle()
         rows = [
             (first, Claim(*about, nbytes, refused))
             for memory in self._step.memories.values()

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import torch
 
 from .fallback import Unsupported
-from .linears import LinearArguments, read_linear, stored_matrix
+from .linears import LinearArguments, Weight, read_linear, stored_matrix
 from .watch import Watch
 
 ROPE = 64
@@ -19,28 +19,25 @@ class Prolog:
     """The weights of mla_prolog or sfa_prolog.
 
     Attributes:
+        qkv_a: the first weight that is read.
         before: positional arguments from qkv_a_weight to kv_a_norm_weight.
         indexer: positional arguments from indexer_wq_b to indexer_weights_proj; empty without one.
         options: keyword arguments that do not change from call to call.
         watch: of everything that the above were made of.
     """
 
+    qkv_a: Weight
     before: tuple[torch.Tensor | None, ...]
     indexer: tuple[torch.Tensor | None, ...]
     options: dict[str, object]
     watch: Watch
-
-    @property
-    def qkv_a_weight(self) -> torch.Tensor:
-        """The first weight that the prolog reads."""
-        return self.before[0]
 
 
 @dataclass
 class Output:
     """The weights of o_proj, W_UV among them."""
 
-    weight: torch.Tensor
+    o_proj: Weight
     options: dict[str, torch.Tensor]
     watch: Watch
 
@@ -101,9 +98,8 @@ def _read_prolog(impl: object, read_indexer) -> Prolog:
             options["q_a_norm_bias"] = watch.tensor(q_norm, "bias")
     w_uk = stored_matrix(_need(watch.tensor(impl, "W_UK_T"), "W_UK"))
     kv_norm_weight = _need(watch.tensor(kv_norm, "weight"), "the weight of kv_a_layernorm")
-    prolog = Prolog(
-        (qkv_a.weight, q_norm_weight, q_b.weight, w_uk, kv_norm_weight), (), options, watch
-    )
+    before = (qkv_a.weight.stored, q_norm_weight, q_b.weight.stored, w_uk, kv_norm_weight)
+    prolog = Prolog(qkv_a.weight, before, (), options, watch)
     if read_indexer is not None:
         arguments = read_indexer(impl, watch)
         prolog.indexer = arguments.pop("weights")
@@ -120,7 +116,8 @@ def _read_output(impl: object) -> Output:
     w_uv = _need(watch.tensor(impl, "W_UV"), "W_UV")
     output = Output(o_proj.weight, {**o_proj.options, "w_uv": w_uv}, watch)
     heads, latent, _ = w_uv.shape
-    _ask_op("o_proj", w_uv.device, w_uv.new_empty(1, heads, latent), output.weight, output.options)
+    x = w_uv.new_empty(1, heads, latent)
+    _ask_op("o_proj", w_uv.device, x, output.o_proj.stored, output.options)
     return output
 
 
@@ -139,11 +136,11 @@ def indexer_arguments(impl: object, watch: Watch, wk: LinearArguments, weights_p
     norm = impl.k_norm
     return {
         "weights": (
-            wq_b.weight,
-            wk.weight,
+            wq_b.weight.stored,
+            wk.weight.stored,
             watch.tensor(norm, "weight"),
             watch.tensor(norm, "bias"),
-            None if weights_proj is None else weights_proj.weight,
+            None if weights_proj is None else weights_proj.weight.stored,
         ),
         "indexer_rope_interleaved": not impl.is_rope_neox_style,
         "indexer_eps": norm.eps,

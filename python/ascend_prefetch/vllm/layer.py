@@ -33,7 +33,7 @@ class FusedLayer:
         self._place = neighbours.register(kwargs.get("layer_name"), self)
         self._fused: LayerArguments | None = None
         self._keep_latent = False
-        self._output_region: windows.Region | None = None
+        self._under_prolog: windows.Region | None = None
         self._behind: windows.NextLayer | None = None
 
     def process_weights_after_loading(self, act_dtype: torch.dtype) -> None:
@@ -65,9 +65,15 @@ class FusedLayer:
         """What is prefetched under the prolog and under o_proj."""
         ratios = self.settings.prefetch_ratio["attn"]
         number = None if self._place is None else self._place.number
-        self._output_region = fused.output and windows.region_of(
-            fused.output.weight, ratios["o"], number, "o_proj"
-        )
+        self._under_prolog = None
+        if fused.output is not None and ratios["o"]:
+            self._under_prolog = windows.Region(
+                fused.output.o_proj,
+                ratios["o"],
+                layer=number,
+                site=f"{self.family}_prolog",
+                name="o_proj",
+            )
         self._behind = None
         if self.settings.next_layer and ratios["qkv"] and self._place is not None:
             self._behind = windows.NextLayer(self._place, self.vllm_config, ratios["qkv"])
@@ -88,6 +94,10 @@ class FusedLayer:
             fused = self._read_weights()
         return fused if fused.prolog is not None else None
 
+    def _prefetch_output(self, passing_bytes: int) -> dict[str, object]:
+        """The prefetch arguments of a prolog; those bytes pass before o_proj is used."""
+        return {} if self._under_prolog is None else self._under_prolog.claim(passing_bytes)
+
     def _captured_kv_len(self) -> int | None:
         """Cached tokens of a request under capture, whose own lengths mean nothing; else None."""
         return self.settings.captured_kv_len if self.seam.capturing() else None
@@ -96,7 +106,7 @@ class FusedLayer:
         """W_UV, o_proj and the sum over ranks of [T, N, kv_lora]."""
         output = fused.output
         prefetch = {} if self._behind is None else self._behind.prefetch(tokens)
-        result = self.ops.o_proj.default(latent, output.weight, **output.options, **prefetch)
+        result = self.ops.o_proj.default(latent, output.o_proj.stored, **output.options, **prefetch)
         layer = self.o_proj
         if layer.reduce_results and layer.tp_size > 1:
             result = self.seam.all_reduce(result)

@@ -20,15 +20,27 @@ _PLAIN_CUSTOM_OPS = {"CustomReplicatedOp"}  # what a ReplicatedLinear always has
 _ACL_FORMAT_FRACTAL_NZ = 29
 
 
+class Weight(NamedTuple):
+    """A weight in two views of the same memory.
+
+    Attributes:
+        stored: in the form that the ops tell by rank.
+        owner: upstream's tensor, which keeps the memory.
+    """
+
+    stored: torch.Tensor
+    owner: torch.Tensor
+
+
 class LinearArguments(NamedTuple):
     """What an op takes of one linear layer.
 
     Attributes:
-        weight: in the form that the ops tell by rank.
+        weight: of the layer.
         options: scales and biases by argument name, with the op's prefix.
     """
 
-    weight: torch.Tensor
+    weight: Weight
     options: dict[str, torch.Tensor]
 
 
@@ -65,8 +77,8 @@ def read_linear(name: str, layer: object, watch: Watch, prefix: str = "") -> Lin
         options = {"dequant_scale": _float_scale(name, layer, "weight_scale", watch)}
     else:
         raise Unsupported(f"{name} is quantised by {scheme}")
-    stored = stored_matrix(weight)
-    return LinearArguments(stored, {prefix + key: value for key, value in options.items()})
+    named = {prefix + key: value for key, value in options.items()}
+    return LinearArguments(Weight(stored_matrix(weight), weight), named)
 
 
 def _static_options(name: str, layer: object, watch: Watch) -> dict[str, torch.Tensor]:

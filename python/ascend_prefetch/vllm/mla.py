@@ -78,9 +78,7 @@ class FusedMLA(FusedLayer):
             step.slots,
             *self._layouts(latent, rope),
             **prolog.options,
-            **windows.claimed(
-                self._output_region, step.latent_rows * self._latent_bytes(latent), "mla_prolog"
-            ),
+            **self._prefetch_output(step.latent_rows * self._latent_bytes(latent)),
         )
         self.seam.mla_cache_written(layer_name)
         self._keep_latent = fused.output is not None

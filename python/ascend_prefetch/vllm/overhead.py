@@ -129,7 +129,8 @@ def _bare(layers: list[_Layer], step: _Step, ops) -> None:
     table = step.tables.view(step.tokens, ROPE)
     for layer in layers:
         prolog, output = layer._fused.prolog, layer._fused.output
-        windows = {"prefetch": [output.weight], "prefetch_passing_bytes": [0]}
+        weight = output.o_proj.stored
+        windows = {"prefetch": [weight], "prefetch_passing_bytes": [0]}
         ops.mla_prolog.default(
             step.hidden,
             *prolog.before,
@@ -141,7 +142,7 @@ def _bare(layers: list[_Layer], step: _Step, ops) -> None:
             **windows,
         )
         latent = layer.attention.view(HEADS, step.tokens, KV_LORA).transpose(0, 1).contiguous()
-        step.output[...] = ops.o_proj.default(latent, output.weight, **output.options, **windows)
+        step.output[...] = ops.o_proj.default(latent, weight, **output.options, **windows)
 
 
 def _us_per_layer(run: Callable[[], None], repetitions: int) -> float:
@@ -191,10 +192,11 @@ def _real(layers: list[_Layer], step: _Step, ops) -> None:
     latent = torch.empty(step.tokens, HEADS, KV_LORA, dtype=torch.bfloat16, device="meta")
     for layer in layers:
         prolog, output = layer._fused.prolog, layer._fused.output
+        weight = output.o_proj.stored
         ops.mla_prolog.default(
             step.hidden, *prolog.before, table, table, step.slots, *step.caches, **prolog.options
         )
-        ops.o_proj.default(latent, output.weight, **output.options)
+        ops.o_proj.default(latent, weight, **output.options)
 
 
 def main() -> None:

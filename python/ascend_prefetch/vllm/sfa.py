@@ -85,7 +85,7 @@ class FusedSFA(FusedLayer):
             *written,
             *prolog.indexer,
             **prolog.options,
-            **windows.claimed(self._output_region, self._passing(step, caches), "sfa_prolog"),
+            **self._prefetch_output(self._passing(step, caches)),
         )
         seam.sfa_cache_written(layer_name)
         if getattr(self, "skip_topk", False):

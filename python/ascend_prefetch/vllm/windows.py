@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import functools
 import weakref
-from typing import NamedTuple
 
 import torch
 
 from ascend_prefetch import _C, twin
-from ascend_prefetch.policy import PrefetchLedger, WeightPrefetchMethod
+from ascend_prefetch.policy import PrefetchLedger, Request, WeightPrefetchMethod
 
 from . import neighbours
+from .linears import Weight
 
 ledger = PrefetchLedger()
 """Of this process: what plugin and policy prefetch, each byte once in a step and layer."""
@@ -44,53 +44,49 @@ def _usable_l2() -> int:
     return int(_C.constants()["usable_l2"]["value"] * capacity)
 
 
-class Region(NamedTuple):
-    """The share of a weight that may be prefetched.
+class Region:
+    """The share of a weight that may be prefetched, from one place."""
 
-    Attributes:
-        tensor: contiguous; holds the weight, or its first bytes.
-        layer: number of the decoder layer that uses it.
-        name: of the weight.
-    """
+    def __init__(
+        self, weight: Weight, ratio: float, *, layer: int | None, site: str, name: str
+    ) -> None:
+        """
+        Args:
+            weight: of a linear layer.
+            ratio: how much of it, from its beginning, in whole blocks of 32 bytes.
+            layer: number of the decoder layer that uses it.
+            site: the op under which it is prefetched.
+            name: of the weight.
+        """
+        self._tensor, self._owner = weight.stored, weight.owner
+        self._bytes = min(int(weight.stored.nbytes * ratio) // 32 * 32, weight.stored.nbytes)
+        if ratio >= 1:
+            self._bytes = weight.stored.nbytes
+        about = {"layer": layer, "site": site, "engine": "MTE2", "name": name}
+        self._about = about
+        # As often asked as steps are run.
+        self._request = None
+        if self._bytes == weight.stored.nbytes:
+            self._request = Request(weight.owner, **about)
+        self._usable = _usable_l2()
 
-    tensor: torch.Tensor
-    layer: int | None
-    name: str
+    def claim(self, passing_bytes: int) -> dict[str, object]:
+        """The prefetch arguments of an op; none where the bytes were claimed before in this step.
 
-
-def region_of(weight: torch.Tensor, ratio: float, layer: int | None, name: str) -> Region | None:
-    """The first `ratio` of a weight, in whole blocks of 32 bytes; None for nothing."""
-    if ratio >= 1.0:
-        return Region(weight, layer, name)
-    block = 32 // weight.element_size()
-    elements = int(weight.numel() * ratio) // block * block
-    return Region(weight.view(-1)[:elements], layer, name) if elements else None
-
-
-def claimed(region: Region | None, passing_bytes: int, site: str) -> dict[str, object]:
-    """The prefetch arguments of an op; none where the bytes were claimed before in this step.
-
-    Args:
-        region: what to ask for.
-        passing_bytes: what passes through L2 before it is used.
-        site: the op's name.
-    """
-    if region is None:
-        return {}
-    weight, layer, name = region
-    # The op would refuse what L2 loses before its use: unclaimed, it is left to later windows.
-    room = _usable_l2() - passing_bytes
-    if room <= 0:
-        return {}
-    granted = ledger.claim(weight, 0, room, layer=layer, site=site, engine="MTE2", name=name)
-    if not granted:
-        return {}
-    if granted[0].bytes == weight.nbytes:
-        pieces = [weight]
-    else:
-        flat = weight.view(-1).view(torch.uint8)
+        Args:
+            passing_bytes: what passes through L2 before the weight is used.
+        """
+        # The op would refuse what L2 loses before its use: unclaimed, it is left to later windows.
+        room = self._usable - passing_bytes
+        if self._request is not None and self._bytes <= room and ledger.ask(self._request):
+            return {"prefetch": [self._tensor], "prefetch_passing_bytes": [passing_bytes]}
+        most = min(self._bytes, room)
+        granted = ledger.claim(self._owner, 0, most, **self._about) if most > 0 else []
+        if not granted:
+            return {}
+        flat = self._tensor.view(-1).view(torch.uint8)
         pieces = [flat[piece.offset : piece.offset + piece.bytes] for piece in granted[:8]]
-    return {"prefetch": pieces, "prefetch_passing_bytes": [passing_bytes] * len(pieces)}
+        return {"prefetch": pieces, "prefetch_passing_bytes": [passing_bytes] * len(pieces)}
 
 
 class NextLayer:
@@ -120,17 +116,23 @@ class NextLayer:
             self._follow(behind)
         if self._region is None:
             return {}
-        return claimed(self._region, self._between.bytes(tokens), "o_proj")
+        return self._region.claim(self._between.bytes(tokens))
 
     def _follow(self, behind: object) -> None:
         """Takes the region anew, and lets go of the old one."""
         self._arguments = behind._fused
         self._region = None
         if self._arguments is not None and self._arguments.prolog is not None:
-            weight = self._arguments.prolog.qkv_a_weight
-            number = self._place.number
-            self._between = neighbours.FeedForward(self._config, self._place, weight.element_size())
-            self._region = region_of(weight, self._ratio, number + 1, "fused_qkv_a_proj")
+            weight = self._arguments.prolog.qkv_a
+            itemsize = weight.stored.element_size()
+            self._between = neighbours.FeedForward(self._config, self._place, itemsize)
+            self._region = Region(
+                weight,
+                self._ratio,
+                layer=self._place.number + 1,
+                site="o_proj",
+                name="fused_qkv_a_proj",
+            )
 
 
 def _nowhere() -> None:
