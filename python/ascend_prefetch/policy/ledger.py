@@ -86,8 +86,8 @@ class Request:
         """
         self.storage = weight.untyped_storage()
         self.key = id(self.storage)
-        self.begin = weight.storage_offset() * weight.itemsize
-        self.bytes = weight.nbytes
+        self.begin = int(weight.storage_offset()) * weight.itemsize
+        self.bytes = int(weight.nbytes)
         self.about = (layer, name, site, engine, 0)
 
 
