@@ -17,7 +17,7 @@ import small_models as small
 from ascend_prefetch import reference
 from ascend_prefetch.transformers import PagedLatentLayer, patch, unpatch
 
-SEEDS = {"deepseek_v3": 163, "deepseek_v32": 241, "glm_moe_dsa": 10}
+SEEDS = {"deepseek_v3": 163, "deepseek_v32": 241, "glm_moe_dsa": 190}
 PROMPT = 12
 NEW = 8
 
@@ -81,6 +81,33 @@ def test_greedy(model, checkpoints, family, attention):
     assert torch.equal(logits_again, logits)
 
 
+YARN = {
+    "rope_type": "yarn",
+    "rope_theta": 10000.0,
+    "factor": 8.0,
+    "mscale": 0.7,
+    "mscale_all_dim": 1.0,
+    "original_max_position_embeddings": 16,
+}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"q_lora_rank": None}, {"rope_interleave": False}, {"rope_parameters": YARN}],
+    ids=["no-query-latent", "half-split-rope", "yarn"],
+)
+@torch.no_grad()
+def test_other_configurations(changes):
+    """Logits of one forward pass, as close to float32 as the unpatched model's are."""
+    inputs = {**small.padded_prompts(24), "use_cache": False}
+    seen = inputs["attention_mask"].bool()
+    model = small.small_model("deepseek_v3", 0, **changes)
+    exact = copy.deepcopy(model).float()(**inputs).logits[seen]
+    error = reference.relative_error(model(**inputs).logits[seen], exact.double())
+    patched = patch(model)(**inputs).logits[seen]
+    assert reference.relative_error(patched, exact.double()) <= 1.25 * error
+
+
 @families
 def test_float16(checkpoints, family):
     model = small.load_model(checkpoints / family, torch.float16)
@@ -117,6 +144,26 @@ def test_beams(model, family):
         expected = model.generate(**inputs, **options)
         patch(model)
         assert torch.equal(model.generate(**inputs, **options), expected)
+
+
+def test_prompt_lookup(checkpoints, monkeypatch):
+    """Candidates that are turned down are cropped from the cache."""
+    model = small.load_model(checkpoints / "deepseek_v3", torch.float16)
+    # A prompt that repeats itself, for there to be candidates; and with wide margins behind it.
+    inputs = unpadded(small.padded_prompts(PROMPT, seed=14)["input_ids"][:1].repeat(1, 2))
+    expected, logits = small.greedy(model, inputs, NEW)
+    assert margins(logits).min() > 0.1
+    cropped = []
+
+    def crop(self, tokens, original=PagedLatentLayer.crop):
+        cropped.append(tokens)
+        original(self, tokens)
+
+    monkeypatch.setattr(PagedLatentLayer, "crop", crop)
+    options = {"max_new_tokens": NEW, "do_sample": False, "pad_token_id": 0}
+    tokens = patch(model).generate(**inputs, **options, prompt_lookup_num_tokens=3)
+    assert torch.equal(tokens, expected)
+    assert min(cropped) < 0
 
 
 @families

@@ -69,7 +69,8 @@ class OpAttention:
                 "a patched model computes no gradients: call it under torch.no_grad(), or unpatch "
                 "it first"
             )
-        module, weights, indexer = self.module, self.weights.mla, self.weights.indexer
+        module = self.module
+        weights, indexer = self.weights.packed()
         batch, tokens, _ = hidden_states.shape
         layer = paged_layer(past_key_values, module.layer_idx)
         cos, sin = (table.expand(batch, -1, -1).flatten(0, 1) for table in position_embeddings)
@@ -185,7 +186,7 @@ class OpAttention:
             # At most what the layer's MLP reads until then: of experts, only those chosen.
             passing = sum(parameter.nbytes for parameter in self._mlp.parameters())
             prefetch = {
-                "prefetch": [self.next.weights.mla.qkv_a],
+                "prefetch": [self.next.weights.packed()[0].qkv_a],
                 "prefetch_passing_bytes": [passing],
             }
         return ops.o_proj(latent.contiguous(), weights.o_proj, w_uv=weights.w_uv, **prefetch)

@@ -159,7 +159,7 @@ def _check(attention: OpAttention, family: _Family) -> None:
 def _dry_run(attention: OpAttention) -> None:
     """One token through both ops without data."""
     module = attention.module
-    weights, indexer = _on_meta(attention.weights.mla), _on_meta(attention.weights.indexer)
+    weights, indexer = map(_on_meta, attention.weights.packed())
     hidden = weights.qkv_a.new_empty(1, module.hidden_size)
     rope = module.qk_rope_head_dim
     table = hidden.new_empty(1, rope)

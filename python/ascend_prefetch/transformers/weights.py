@@ -18,30 +18,20 @@ class AttentionWeights:
 
     def __init__(self, module: nn.Module) -> None:
         self._module = module
-        self._version: tuple | None = None
+        self._packed: tuple[MlaWeights, IndexerWeights | None] | None = None
+        self._version: tuple = ()
+        self._sources: list[torch.Tensor] = []
 
-    @property
-    def mla(self) -> MlaWeights:
-        """The weights of the attention."""
-        self._refresh()
-        return self._mla
-
-    @property
-    def indexer(self) -> IndexerWeights | None:
-        """None for a layer without an indexer."""
-        self._refresh()
-        return self._indexer
-
-    def _refresh(self) -> None:
+    def packed(self) -> tuple[MlaWeights, IndexerWeights | None]:
+        """What the module's tensors hold now; no IndexerWeights for a layer without an indexer."""
         tensors = list(self._module.parameters())
         version = tuple((t.data_ptr(), _writes(t), t.dtype) for t in tensors)
-        if version == self._version:
-            return
-        with torch.no_grad():
-            self._mla = mla_weights(self._module)
-            self._indexer = indexer_weights(self._module)
-        # The tensors that were packed live as long as the entry: an address is not used again.
-        self._version, self._packed = version, tensors
+        if self._packed is None or version != self._version:
+            self._packed = mla_weights(self._module), indexer_weights(self._module)
+            self._version = version
+            # Memory that is held is not allocated again: an address stands for what was packed.
+            self._sources = [tensor.detach() for tensor in tensors]
+        return self._packed
 
 
 def _writes(tensor: torch.Tensor) -> int:
