@@ -114,6 +114,13 @@ test-aarch64: $(VENV)/.installed
 		-DASCEND_PREFETCH_DEVICE=OFF -DASCEND_PREFETCH_WERROR=$(WERROR)
 	$(BIN)/cmake --build $(AARCH64) --target check_cpp
 
+# The op tests on CANN's CPU-debug library, where the build has found a toolkit.
+.PHONY: test-cpu-debug
+test-cpu-debug: $(VENV)/.installed-test build
+	$(BIN)/cmake --build build --target ascend_prefetch_cpu_debug
+	ASCEND_PREFETCH_CPU_DEBUG=build/csrc/cpu_debug/libascend_prefetch_cpu_debug.so \
+		$(BIN)/python -m pytest -m 'not twin and not large' $(SANITIZED)
+
 lint: $(VENV)/.installed-test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .

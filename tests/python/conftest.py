@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,12 +10,19 @@ from pathlib import Path
 import pytest
 import torch
 
+from ascend_prefetch import _C
 from devices import (  # noqa: F401  for pytest to find
     device,
     pytest_collection_modifyitems,
     pytest_generate_tests,
     pytest_report_header,
 )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    # Before there are tensors: the library brings an allocator for them (docs/device-build.md).
+    if library := os.environ.get("ASCEND_PREFETCH_CPU_DEBUG"):
+        _C.load_device(str(Path(library).resolve()))
 
 
 @pytest.fixture(scope="session")

@@ -80,6 +80,9 @@ def make_toolkit(root, version):
         write(
             bin_dir / tool, f'#!/bin/sh\nexec {sys.executable} {module} {root} {tool} "$@"\n', 0o755
         )
+    # One target for each chip; see targets-tikicpulib.cmake of a toolkit.
+    config = "add_library(tikicpulib::Ascend910B1 INTERFACE IMPORTED)\n"
+    write(root / "tools" / "tikicpulib" / "lib" / "cmake" / "tikicpulib-config.cmake", config)
     cmake = ASCENDC_CMAKE.replace("@BIN@", str(bin_dir))
     write(home / "tikcpp" / "ascendc_kernel_cmake" / "ascendc.cmake", cmake)
     return root

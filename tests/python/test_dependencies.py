@@ -15,6 +15,7 @@ ALLOWED = {
     "kernels": {"plan"},
     "model": {"arch", "twin/trace_format.h"},
     "device": {"arch"},
+    "cpu_debug": {"plan", "npu"},
     "ops": {"arch", "plan", "twin", "kernels", "npu"},
     "npu": {"arch", "plan", "kernels"},
     "python": {"arch", "plan", "twin", "model", "ops"},

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from kernel_entries import CSRC, KERNEL_FILES
+from kernel_entries import CSRC, KERNEL_FILES, entries, kernel_types
 from stub_toolkit import commands, make_toolkit, write
 
 ROOT = CSRC.parent
@@ -160,3 +160,36 @@ def test_unknown_chips_are_refused(tmp_path):
     assert refusal(configure(tmp_path, "SOC_VERSION=Ascend310P3")).startswith(
         "SOC_VERSION=Ascend310P3: unknown chip, known are Ascend910B1, Ascend910B2, "
     )
+
+
+def test_the_cpu_debug_library_runs_every_kernel(tmp_path):
+    toolkit = make_toolkit(tmp_path / "cann", "8.1.RC1")
+    status(configure(tmp_path / "build", home=toolkit))
+    table = tmp_path / "build" / "csrc" / "cpu_debug" / "kernel_table.inc"
+    modes = {"AIV_ONLY": "AIV_MODE", "AIC_ONLY": "AIC_MODE", "MIX_AIC_1_2": "MIX_MODE"}
+    assert sorted(table.read_text().splitlines()) == sorted(
+        f"KERNEL({name}, {modes[kernel_types(file)[name].removeprefix('KERNEL_TYPE_')]}, "
+        f"{', '.join(kind for kind, _ in parameters)})"
+        for file in KERNEL_FILES
+        for name, parameters, _ in entries(file.read_text())
+    )
+
+
+def test_the_cpu_debug_library_needs_a_toolkit(tmp_path):
+    status(configure(tmp_path))
+    built = run_cmake("--build", tmp_path, "--target", "ascend_prefetch_cpu_debug")
+    assert built.returncode != 0
+    assert (
+        "the CPU-debug library needs a CANN toolkit: source its set_env.sh or give -DCANN_ROOT=..."
+    ) in built.stdout.splitlines()
+
+
+def test_a_toolkit_may_lack_the_cpu_debug_library(tmp_path):
+    toolkit = make_toolkit(tmp_path / "cann", "9.1.0")
+    shutil.rmtree(toolkit / "tools" / "tikicpulib")
+    status(configure(tmp_path / "build", home=toolkit))
+    target = ["--target", "ascend_prefetch_cpu_debug"]
+    built = run_cmake("--build", tmp_path / "build", *target)
+    assert built.returncode != 0
+    problem = f"CANN_ROOT={toolkit} has no tools/tikicpulib: install the toolkit package"
+    assert problem in built.stdout.splitlines()
