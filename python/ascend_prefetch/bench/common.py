@@ -6,7 +6,7 @@ import functools
 import math
 import statistics
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +20,6 @@ from ascend_prefetch.linear import Linear, stored_weight
 from ascend_prefetch.models import QUANTS, ModelDimensions, get_model
 from ascend_prefetch.timing import LEVELS, TimedChip, find_timed_chip
 from ascend_prefetch.timing.sequence import dry_kernels
-from ascend_prefetch.twin import PrefetchBytes
 
 DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -37,6 +36,10 @@ MODELLED_KEYS = ("floor", "fused", "fused_no_prefetch", "separate", "separate_cm
 
 BenchResult = dict[str, Any]
 Check = dict[str, Any]
+
+SeparateForm = Callable[[Any, Callable[[Any], Any]], Callable[..., Any]]
+"""Takes torch_npu and what puts tensors onto a device; returns what runs the separate ops there.
+That takes `cmo`, which prefetches beside them, or None (bench/torch_npu_ops.py)."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +58,7 @@ class BenchConfig:
         checkpoint: directory of a Hugging Face checkpoint; random weights without one.
         layer: layer of the checkpoint.
         repeats: timed runs; the median counts.
+        device: "cpu", the twin alone, or "npu": measured on a device as well.
         seed: seed of weights and inputs.
     """
 
@@ -69,6 +73,7 @@ class BenchConfig:
     checkpoint: Path | None = None
     layer: int = 0
     repeats: int = 5
+    device: str = "cpu"
     seed: int = 0
 
 
@@ -77,20 +82,30 @@ class BenchCase:
     """One op with its inputs, ready to run.
 
     Attributes:
-        run: calls the op once and returns its results; takes what replaces its prefetch options.
-        check: judges the results of a run, given what became of the bytes it prefetched.
+        op: the op.
+        arguments: of a call.
+        check: judges the results of a call, given what became of the bytes it prefetched, and the
+            op as that call ran it; by default the case's own.
+        separate: prepares the same work by torch_npu's own ops, see bench/torch_npu_ops.py; None
+            where there is no such thing.
         torch: prepares the same mathematics in torch float32 eager and returns what runs it.
         prefetched: the tensors that vector cores may prefetch, by the names the launch gives them.
         floor_bytes: bytes that HBM has to deliver: each weight and input once. Results stay in L2.
         products: the weights that the cube multiplies by: each element once for every token.
     """
 
-    run: Callable[..., Any]
-    check: Callable[[Any, PrefetchBytes], Check]
+    op: Callable[..., Any]
+    arguments: Mapping[str, Any]
+    check: Callable[..., Check]
+    separate: SeparateForm | None
     torch: Callable[[], Callable[[], object]]
     prefetched: Sequence[str]
     floor_bytes: int
     products: Sequence[Linear]
+
+    def run(self, **options: Any) -> Any:
+        """Calls the op; `options` replace arguments."""
+        return self.op(**{**self.arguments, **options})
 
 
 class Compared(NamedTuple):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ascend_prefetch import ops, reference
-from ascend_prefetch.bench import prolog
+from ascend_prefetch.bench import prolog, torch_npu_ops
 from ascend_prefetch.bench.common import BenchCase, BenchConfig, Check, checked_dimensions, judge
 from ascend_prefetch.bench.inputs import mla_weights, pack_mla_weights
 
@@ -25,7 +25,7 @@ def mla_prolog_case(config: BenchConfig) -> BenchCase:
     packed = pack_mla_weights(weights) if config.weights == "nz" else weights
     arguments = prolog.op_arguments(packed, inputs, dims)
 
-    def check(outputs: prolog.Tensors, _: object) -> Check:
+    def check(outputs: prolog.Tensors, *_: object) -> Check:
         expected = reference.mla_prolog(
             **prolog.reference_arguments(weights, inputs, dims),
             q_c=prolog.given_latent(outputs, config),
@@ -34,8 +34,12 @@ def mla_prolog_case(config: BenchConfig) -> BenchCase:
         return judge(compared, config, inputs.caches_sound())
 
     return BenchCase(
-        run=lambda **options: ops.mla_prolog(**{**arguments, **options}),
+        op=ops.mla_prolog,
+        arguments=arguments,
         check=check,
+        separate=lambda torch_npu, place: torch_npu_ops.MlaProlog(
+            torch_npu, place(weights), place(inputs), dims, config.weights == "nz"
+        ),
         torch=lambda: prolog.eager_mla(weights, inputs, dims),
         prefetched=("q_b_weight", "w_uk", "prefetch[0]"),
         floor_bytes=prolog.floor_bytes(weights, inputs),

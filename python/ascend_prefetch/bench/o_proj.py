@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 
 from ascend_prefetch import ops, reference
+from ascend_prefetch.bench import torch_npu_ops
 from ascend_prefetch.bench.common import (
     DTYPES,
     BenchCase,
@@ -41,9 +42,9 @@ def o_proj_case(config: BenchConfig) -> BenchCase:
     shape = (config.tokens, dims.heads_per_rank(config.tp), dims.kv_lora_rank)
     generator = torch.Generator().manual_seed(config.seed + 1)
     attn_output = torch.randn(shape, generator=generator).to(dtype)
-    arguments = o_proj_arguments(packed)
+    arguments = {"attn_output": attn_output, **o_proj_arguments(packed)}
 
-    def check(output: torch.Tensor, _: object) -> Check:
+    def check(output: torch.Tensor, _: object, op: Callable[..., Any] = ops.o_proj) -> Check:
         values = reference.value_up_projection(attn_output, weights.w_uv)
         if config.quant == "none":
             return judge([Compared(output, reference.o_proj(values, weights.o_proj))], config)
@@ -52,7 +53,7 @@ def o_proj_case(config: BenchConfig) -> BenchCase:
         # values of its dtype, the kernel has to get every integer right.
         values = values.to(dtype)
         expected = reference.o_proj(values, weights.o_proj)
-        from_values = ops.o_proj(values, **{**arguments, "w_uv": None})
+        from_values = op(**{**arguments, "attn_output": values, "w_uv": None})
         compared = [Compared(output, expected), Compared(from_values, expected, rounded_once=True)]
         return judge(compared, config)
 
@@ -67,8 +68,12 @@ def o_proj_case(config: BenchConfig) -> BenchCase:
         return run
 
     return BenchCase(
-        run=lambda **options: ops.o_proj(attn_output, **{**arguments, **options}),
+        op=ops.o_proj,
+        arguments=arguments,
         check=check,
+        separate=lambda torch_npu, place: torch_npu_ops.OProj(
+            torch_npu, place(weights), place(attn_output), config.weights == "nz"
+        ),
         torch=torch_eager,
         prefetched=("o_proj_weight", "prefetch[0]"),
         floor_bytes=total_bytes([attn_output, weights.w_uv, weights.o_proj]),

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import torch
 
 from ascend_prefetch import _C, ops, twin
+from ascend_prefetch.bench import torch_npu_ops
 from ascend_prefetch.bench.common import BenchCase, BenchConfig, Check, checked_dimensions
 from ascend_prefetch.bench.inputs import mla_weights, pack_mla_weights
 from ascend_prefetch.linear import stored_weight
@@ -36,7 +37,7 @@ def prefetch_case(config: BenchConfig) -> BenchCase:
     sizes = _sizes_in_l2(regions, find_timed_chip(config.soc).soc)
     regions = regions[: len(sizes)]
 
-    def check(_: object, account: PrefetchBytes) -> Check:
+    def check(_: object, account: PrefetchBytes, *__: object) -> Check:
         """No bit may change, and every byte is to be loaded once."""
         same = all(
             torch.equal(region.view(torch.uint8), copy.view(torch.uint8))
@@ -57,8 +58,10 @@ def prefetch_case(config: BenchConfig) -> BenchCase:
         return lambda: [word.sum() for word in words]
 
     return BenchCase(
-        run=lambda **_: ops.prefetch(regions, max_bytes=sizes),
+        op=ops.prefetch,
+        arguments={"weights": regions, "max_bytes": sizes},
         check=check,
+        separate=lambda _, place: torch_npu_ops.Prefetch(place(regions), sizes),
         torch=torch_eager,
         prefetched=tuple(f"weights[{index}]" for index in range(len(regions))),
         floor_bytes=sum(sizes),

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 
 from ascend_prefetch import ops, reference
-from ascend_prefetch.bench import prolog
+from ascend_prefetch.bench import prolog, torch_npu_ops
 from ascend_prefetch.bench.common import (
     BenchCase,
     BenchConfig,
@@ -31,7 +31,7 @@ from ascend_prefetch.linear import Linear, quant_arguments, stored_weight
 from ascend_prefetch.models import IndexerWeights, MlaWeights, ModelDimensions
 
 # vllm 0.23, model_executor/models/deepseek_v2.py: not the model's rms_norm_eps.
-_LAYER_NORM_EPS = 1e-6
+LAYER_NORM_EPS = 1e-6
 
 
 def check_sfa_prolog(config: BenchConfig) -> None:
@@ -58,7 +58,7 @@ def sfa_prolog_case(config: BenchConfig) -> BenchCase:
         packed, packed_indexer = pack_mla_weights(weights), pack_indexer_weights(indexer)
     arguments = sfa_arguments(packed, packed_indexer, inputs, cache, dims)
 
-    def check(outputs: prolog.Tensors, _: object) -> Check:
+    def check(outputs: prolog.Tensors, *_: object) -> Check:
         expected = reference.sfa_prolog(
             **prolog.reference_arguments(weights, inputs, dims),
             **_indexer_arguments(indexer),
@@ -88,8 +88,17 @@ def sfa_prolog_case(config: BenchConfig) -> BenchCase:
         return lambda: run_indexer(mla())
 
     return BenchCase(
-        run=lambda **options: ops.sfa_prolog(**{**arguments, **options}),
+        op=ops.sfa_prolog,
+        arguments=arguments,
         check=check,
+        separate=lambda torch_npu, place: torch_npu_ops.SfaProlog(
+            torch_npu_ops.MlaProlog(
+                torch_npu, place(weights), place(inputs), dims, config.weights == "nz"
+            ),
+            place(indexer),
+            place(cache.tensor),
+            LAYER_NORM_EPS,
+        ),
         torch=torch_eager,
         prefetched=(
             "q_b_weight",
@@ -129,7 +138,7 @@ def _indexer_options(dims: ModelDimensions) -> dict[str, Any]:
     assert dims.indexer is not None
     return {
         "indexer_rope_interleaved": dims.indexer.rope_interleaved,
-        "indexer_eps": _LAYER_NORM_EPS,
+        "indexer_eps": LAYER_NORM_EPS,
     }
 
 
@@ -179,7 +188,7 @@ def _eager_indexer(
         query = F.linear(q_c, wq_b).view(-1, heads, dim)
         rotate(query, inputs.cos.unsqueeze(1), inputs.sin.unsqueeze(1))
         key = F.layer_norm(
-            F.linear(hidden, wk), (dim,), weights.k_norm, weights.k_norm_bias, _LAYER_NORM_EPS
+            F.linear(hidden, wk), (dim,), weights.k_norm, weights.k_norm_bias, LAYER_NORM_EPS
         )
         rows[inputs.slot_mapping] = rotate(key, inputs.cos, inputs.sin)
         F.linear(hidden, weights_proj)

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from ascend_prefetch.bench import BENCHES
+from ascend_prefetch.bench import BENCHES, passed
 from ascend_prefetch.bench.common import LAYOUTS, BenchConfig
 from ascend_prefetch.models import MODELS, QUANTS
 
@@ -53,7 +53,7 @@ def bench_table(
 
 def row_passed(row: Row) -> bool:
     """Whether a row's check succeeded; so does a refusal."""
-    return "refused" in row or ("error" not in row and row["check"]["ok"])
+    return "refused" in row or ("error" not in row and passed(row))
 
 
 def row_verdict(row: Row) -> str:
@@ -62,7 +62,7 @@ def row_verdict(row: Row) -> str:
         return f"refused: {row['refused']}"
     if "error" in row:
         return f"ERROR: {row['error']}"
-    return "ok" if row["check"]["ok"] else "FAILED"
+    return "ok" if passed(row) else "FAILED"
 
 
 def _row(op: str, config: BenchConfig) -> Row:
@@ -97,6 +97,7 @@ def _arguments(op: str, config: BenchConfig) -> list[str]:
         "--weights": config.weights,
         "--quant": config.quant,
         "--soc": config.soc,
+        "--device": config.device,
     }
     if config.launch_us is not None:
         options["--launch-us"] = config.launch_us

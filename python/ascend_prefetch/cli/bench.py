@@ -1,13 +1,15 @@
-"""bench: an op at full size on the twin, checked and timed; or all of them."""
+"""bench: an op at full size on the twin, and on an NPU, checked and timed; or all of them."""
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ascend_prefetch.bench import BENCHES, BenchConfig, run_bench
+from ascend_prefetch import npu
+from ascend_prefetch.bench import BENCHES, BenchConfig, passed, run_bench
 from ascend_prefetch.bench.table import bench_table, row_passed, row_verdict
 
 from .common import Verb, progress
@@ -26,19 +28,55 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
         "loaded. Random weights without it",
     )
     parser.add_argument("--layer", type=int, default=0, help="layer of the checkpoint")
+    parser.add_argument(
+        "--device",
+        choices=("cpu", "npu"),
+        help="npu: measure on the NPU, too; cpu: the twin alone. Without it npu where there is one",
+    )
+    parser.add_argument(
+        "--points-out",
+        type=Path,
+        metavar="FILE.csv",
+        help="add the op's linear layers as measured on the NPU to a points file, for correlate "
+        "and calibrate",
+    )
+    # The NPU's own where there is one.
+    parser.set_defaults(soc=None)
+
+
+# Of modelled times where no NPU says what it is.
+_SOC = "Ascend910_9391"
 
 
 def _run(options: argparse.Namespace) -> dict[str, Any]:
-    config = bench_config(options, options.checkpoint, options.layer)
+    config = _config(options)
+    if options.points_out is not None and config.device != "npu":
+        raise ValueError("points-out: expected none without an NPU to measure on (--device npu)")
     if options.op == _ALL:
         return _run_all(options, config)
     require_model(config.model)
-    return run_bench(options.op, config)
+    return run_bench(options.op, config, options.points_out)
+
+
+def _config(options: argparse.Namespace) -> BenchConfig:
+    device, soc = options.device, options.soc
+    if device is None:
+        status = npu.status()
+        device = "cpu" if status.missing else "npu"
+        if status.visible and status.missing:
+            progress(f"no NPU: {status.missing}; the twin alone")
+    if soc is None:
+        soc = npu.require().npu.get_device_name() if device == "npu" else _SOC
+    options = argparse.Namespace(**{**vars(options), "soc": soc})
+    config = bench_config(options, options.checkpoint, options.layer)
+    return dataclasses.replace(config, device=device)
 
 
 def _run_all(options: argparse.Namespace, config: BenchConfig) -> dict[str, Any]:
     if options.checkpoint is not None:
         raise ValueError("checkpoint: expected none with 'all', which runs several models")
+    if options.points_out is not None:
+        raise ValueError("points-out: expected none with 'all'; run the ops one by one")
     chosen = {
         name: [value]
         for name, value in (
@@ -69,6 +107,7 @@ def _show(result: dict[str, Any]) -> None:
             f"peak RSS {run['peak_rss_mb']:.0f} MB",
         ),
         *_modelled_rows(result),
+        *_measured_rows(result),
         (
             "prefetched",
             f"{prefetch['planned'] / 1e6:.2f} MB: landed "
@@ -78,7 +117,8 @@ def _show(result: dict[str, Any]) -> None:
     ]
     print(
         f"{result['op']} {result['model']} TP{result['tp']} T={result['tokens']} "
-        f"{result['dtype']} {result['quant']} {result['weights']} on {result['soc']} (twin)"
+        f"{result['dtype']} {result['quant']} {result['weights']} on {result['soc']} "
+        f"({'twin and NPU' if 'npu' in result else 'twin'})"
     )
     for name, text in rows:
         print(f"  {name:15} {text}")
@@ -115,6 +155,38 @@ def _modelled_rows(result: dict[str, Any]) -> list[tuple[str, str]]:
         )
     )
     return rows
+
+
+def _measured_rows(result: dict[str, Any]) -> list[tuple[str, str]]:
+    if "npu" not in result:
+        return []
+    device, check = result["npu"], result["npu"]["check"]
+    rows = [
+        (
+            "check on NPU",
+            f"{'ok' if check['ok'] else 'FAILED'}: relative error {check['max_rel_err']:.2e}"
+            f"{_ulp_text(check)}",
+        )
+    ]
+    for name, times in result["measured_us"].items():
+        if times is not None:
+            title = "measured us" if len(rows) == 1 else ""
+            cells = (f"{key} {_measured_text(times[key])}" for key in ("cold", "warm"))
+            rows.append((title, f"{name:18}{'  '.join(cells)}"))
+    rows.append(
+        (
+            "",
+            f"median (p10 to p90) of {device['replays']} replays of an NPU graph on "
+            f"{device['name']}; cold: over {device['copies']} copies",
+        )
+    )
+    return rows
+
+
+def _measured_text(times: dict[str, float] | None) -> str:
+    if times is None:
+        return "not measured"
+    return f"{times['median']:.1f} ({times['p10']:.1f} to {times['p90']:.1f})"
 
 
 def _times_text(times: dict[str, float]) -> str:
@@ -171,12 +243,12 @@ def _row_cells(row: dict[str, Any]) -> list[str]:
 def _passed(result: dict[str, Any]) -> bool:
     if "rows" in result:
         return all(row_passed(row) for row in result["rows"])
-    return result["check"]["ok"]
+    return passed(result)
 
 
 VERB = Verb(
     "bench",
-    "run an op at full size on the twin and check it",
+    "run an op at full size on the twin, and an NPU, and check it",
     _run,
     _show,
     _add_arguments,
@@ -184,7 +256,9 @@ VERB = Verb(
     "float32 eager in the same process and accounts for the bytes it prefetched. Wall times "
     "are seconds of this host, sizes are bytes. Modelled times are us of the device, replayed "
     "from the kernels' traces with cold weights at low, nominal and high constants, and null "
-    "where there is no such form or no model of the chip. `all` runs every op, model, "
+    "where there is no such form or no model of the chip. On an NPU the same forms are measured, "
+    "in us, with cold and with warm weights, the separate ones with torch_npu's own ops, and the "
+    "op's results are checked there as well. `all` runs every op, model, "
     "quantisation and weight layout, a process each, which takes about half an hour at full "
     "size; --model, --quant and --weights then choose from them.",
     passed=_passed,
