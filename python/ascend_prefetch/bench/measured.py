@@ -114,7 +114,7 @@ def measure(
         cold), replays, check of the op's results on the device against float64, and
         separate_rel_err, how far torch_npu's own ops are from the op, None where there are none.
     """
-    device = torch.device("npu", torch_npu.npu.current_device())
+    device = _device(torch_npu)
     place = functools.partial(placed, device=device)
     check = check_on_device(case, place, result)
     l2_bytes = twin.find_chip(soc)["l2_mib"] << 20
@@ -188,7 +188,7 @@ def linear_points(
         read. Products that are batched, quantised or too small to be cold are left out.
     """
     chip = twin.find_chip(soc)
-    device = torch.device("npu", torch_npu.npu.current_device())
+    device = _device(torch_npu)
     rows: dict[str, dict[str, str]] = {}
     for weight in case.products:
         if not isinstance(weight, torch.Tensor) or weight.dim() != 2:
@@ -260,6 +260,10 @@ def _times(
         "cold": None if copies is None else summary(timer.samples_us(calls)),
         "warm": summary(timer.samples_us(calls[:1])) if warm else None,
     }
+
+
+def _device(torch_npu: Any) -> torch.device:
+    return torch.device("npu", torch_npu.npu.current_device())
 
 
 def _range(copies: int | None) -> range:

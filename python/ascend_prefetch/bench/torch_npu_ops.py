@@ -71,6 +71,7 @@ class LinearLayer:
             )
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
+        """[T, in] to [T, out], both of the activation dtype."""
         if self._layer is None:
             return F.linear(x, self.weight)
         token_scale = None
@@ -163,6 +164,7 @@ class SfaProlog:
     def __init__(
         self, mla: MlaProlog, weights: IndexerWeights, cache: torch.Tensor, eps: float
     ) -> None:
+        assert weights.weights_proj is not None  # fused ones are split when they are loaded
         dtype = mla.inputs.hidden_states.dtype
         self._mla, self._weights, self._cache, self._eps = mla, weights, cache, eps
         self._wq_b = LinearLayer(mla.torch_npu, weights.wq_b, dtype, mla.nz)
