@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import importlib
-import importlib.util
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
+
+from ascend_prefetch.backend import backends
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,5 @@ def require() -> ModuleType:
 
 
 def _backend_missing() -> str | None:
-    if importlib.util.find_spec("ascend_prefetch.backends") is None:
-        return "this build has the host twin only"
-    return importlib.import_module("ascend_prefetch.backends").npu_missing()
+    npu = backends()["npu"]
+    return None if npu.available else npu.detail
