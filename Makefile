@@ -107,11 +107,11 @@ docs-timeline: $(VENV)/.installed-test extension
 stubs: $(VENV)/.installed-test extension
 	$(BIN)/python -m pybind11_stubgen ascend_prefetch._C --output-dir python --exit-code
 
-# Everything but torch for 64-bit Arm, and its C++ tests under qemu.
+# Everything but torch for 64-bit Arm, and its C++ tests under qemu; -O1 compiles in half the time.
 test-aarch64: $(VENV)/.installed
 	$(BIN)/cmake -S . -B $(AARCH64) -G Ninja -DCMAKE_MAKE_PROGRAM=$(abspath $(BIN))/ninja \
 		-DCMAKE_TOOLCHAIN_FILE=cmake/aarch64.cmake -DASCEND_PREFETCH_BUILD_TORCH=OFF \
-		-DASCEND_PREFETCH_DEVICE=OFF -DASCEND_PREFETCH_WERROR=$(WERROR)
+		-DASCEND_PREFETCH_DEVICE=OFF -DASCEND_PREFETCH_WERROR=$(WERROR) -DCMAKE_CXX_FLAGS_RELEASE=-O1
 	$(BIN)/cmake --build $(AARCH64) --target check_cpp
 
 # The op tests on CANN's CPU-debug library, where the build has found a toolkit.
