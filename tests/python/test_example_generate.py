@@ -15,7 +15,8 @@ EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "generate.py"
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory):
     directory = tmp_path_factory.mktemp("checkpoint")
-    small.save_small_model("deepseek_v3", directory, seed=163, num_hidden_layers=2)
+    # A seed with wide margins between the best logits: see test_transformers_generate.py.
+    small.save_small_model("deepseek_v3", directory, seed=159, num_hidden_layers=2)
     return directory
 
 
@@ -37,7 +38,7 @@ def test_generates_the_same_tokens(checkpoint):
     without, with_ops, tokens, compare = done.stdout.splitlines()
     assert without.startswith("without the ops: 4 tokens in ")
     assert with_ops.startswith("with the ops: 4 tokens in ")
-    assert len(tokens.removeprefix("tokens: ").split()) == 4
+    assert tokens == "tokens: 24 20 14 20"
     assert compare == "compare: the same 4 tokens without the ops"
 
 
