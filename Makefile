@@ -162,7 +162,6 @@ $(VENV)/.installed-test: $(VENV)/.installed
 # It sees the project's own packages, torch above all, and adds what upstream's modules import.
 $(VLLM)/.installed: $(VENV)/.installed-test tests/vllm/requirements.txt
 	$(BIN)/python -c 'import sys; sys.exit("make PY=...: vllm-ascend has wheels for Python 3.10 to 3.12, not %d.%d" % sys.version_info[:2] if not (3, 10) <= sys.version_info < (3, 13) else 0)'
-	rm -rf $(VLLM)
 	$(BIN)/python -m venv --without-pip $(VLLM)
 	$(BIN)/python -c 'import sysconfig; print("import site; site.addsitedir(%r)" % sysconfig.get_path("purelib"))' \
 		>"$$($(VLLM)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/project.pth"
@@ -170,7 +169,7 @@ $(VLLM)/.installed: $(VENV)/.installed-test tests/vllm/requirements.txt
 	touch $@
 
 # Their libraries are for devices and other releases of torch: without them it is 0.3 GB, not 3.
-$(VLLM)/wheels/%/.installed: $(VLLM)/.installed
+$(VLLM)/wheels/%/.installed: | $(VLLM)/.installed
 	rm -rf $(@D)
 	$(PIP) install --quiet --no-deps --no-compile --only-binary :all: --target $(@D) \
 		vllm-ascend==$* vllm==$(firstword $(subst rc, ,$*))

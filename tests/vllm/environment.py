@@ -38,6 +38,8 @@ def start() -> str:
         The version of vllm-ascend.
     """
     os.environ.setdefault("VLLM_LOGGING_LEVEL", "WARNING")
+    # Its fused kernel rounds otherwise than the ops that upstream composes without it.
+    os.environ["VLLM_ASCEND_ENABLE_MLAPO"] = "0"
     double.install()
     _pass_dispatch_keys_to_cpu()
 
@@ -145,6 +147,7 @@ def configuration(hf_config, *, quant=None, additional: dict | None = None, spec
         seed=0,
     )
     model.__dict__.update(fields)
+    model.model_arch_config = model.get_model_arch_config()
     config.model_config = model
     config.quant_config = quant
     if speculative:
@@ -162,8 +165,11 @@ def configuration(hf_config, *, quant=None, additional: dict | None = None, spec
 def context(config):
     """The context in which layers are built and metadata is made."""
     from vllm.config import set_current_vllm_config
+    from vllm_ascend import utils
     from vllm_ascend.ascend_config import init_ascend_config
 
     with set_current_vllm_config(config):
-        init_ascend_config(config)
+        ascend = init_ascend_config(config)
+        if hasattr(utils, "set_weight_prefetch_method"):  # as the model runner does
+            utils.set_weight_prefetch_method(ascend.weight_prefetch_config)
         yield

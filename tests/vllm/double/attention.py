@@ -47,7 +47,7 @@ def npu_fused_infer_attention_score_v2(
     query_rope,
     key_rope,
     num_query_heads,
-    num_key_value_heads,
+    num_key_value_heads,  # one latent for all heads
     input_layout,
     softmax_scale,
     block_table,
@@ -56,6 +56,7 @@ def npu_fused_infer_attention_score_v2(
     actual_seq_qlen=None,
     atten_mask=None,
     sparse_mode=0,
+    return_softmax_lse=False,
 ):
     """Decode attention on latents. query: [T, N, 1, L] for BNSD_NBSD, [T, N, L] for TND_NTD.
 
@@ -63,7 +64,7 @@ def npu_fused_infer_attention_score_v2(
     actual_seq_qlen: ends of the requests among the T tokens, for TND_NTD. actual_seq_kvlen: cached
     tokens of each request. Returns [N, T, 1, L] or [N, T, L].
     """
-    if input_layout not in ("BNSD_NBSD", "TND_NTD") or num_key_value_heads != 1:
+    if input_layout not in ("BNSD_NBSD", "TND_NTD") or return_softmax_lse:
         raise NotImplementedError(f"npu_fused_infer_attention_score_v2: {input_layout}")
     tokens = query.shape[0]
     q = torch.cat([query, query_rope], dim=-1).reshape(tokens, num_query_heads, -1)

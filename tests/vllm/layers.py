@@ -1,0 +1,164 @@
+"""Real attention layers of vLLM with vLLM Ascend's implementation, loaded by their own loaders."""
+
+from __future__ import annotations
+
+import torch
+
+import environment
+import models
+
+PREFIX = "model.layers.{}.self_attn"
+_FUSED = {  # the name in the model: those in checkpoints, in the order of their shards
+    "fused_qkv_a_proj": ("q_a_proj", "kv_a_proj_with_mqa"),
+    "indexer.wk_weights_proj": ("indexer.wk", "indexer.weights_proj"),
+}
+
+
+class Layers:
+    """Attention layers of one model, in a configuration of their own.
+
+    Attributes:
+        config: their VllmConfig.
+        modules: DeepseekV2MLAAttention, one per layer.
+        names: of their attention, which is what metadata is keyed by.
+    """
+
+    def __init__(
+        self,
+        model: models.Model,
+        quantisation: str,
+        *,
+        count: int = 1,
+        additional: dict | None = None,
+        speculative: int = 0,
+        overrides: dict | None = None,
+    ):
+        environment.start()
+        from vllm.model_executor.models.deepseek_v2 import DeepseekV2MLAAttention
+        from vllm_ascend.quantization.modelslim_config import AscendModelSlimConfig
+
+        self.model = model
+        self.hf_config = c = model.configuration()
+        for key, value in (overrides or {}).items():
+            setattr(c, key, value)
+        description = models.quant_description(model, quantisation, count)
+        quant = None if description is None else AscendModelSlimConfig(description)
+        self.config = environment.configuration(
+            c, quant=quant, additional=additional, speculative=speculative
+        )
+        buffer = None
+        if model.sparse:
+            buffer = torch.zeros(environment.MAX_TOKENS, c.index_topk, dtype=torch.int32)
+        _forget_rope()
+        self.modules = []
+        with environment.context(self.config), _default_dtype(torch.bfloat16):
+            for layer in range(count):
+                self.modules.append(
+                    DeepseekV2MLAAttention(
+                        vllm_config=self.config,
+                        config=c,
+                        hidden_size=c.hidden_size,
+                        num_heads=c.num_attention_heads,
+                        qk_nope_head_dim=c.qk_nope_head_dim,
+                        qk_rope_head_dim=c.qk_rope_head_dim,
+                        v_head_dim=c.v_head_dim,
+                        q_lora_rank=c.q_lora_rank,
+                        kv_lora_rank=c.kv_lora_rank,
+                        max_position_embeddings=c.max_position_embeddings,
+                        cache_config=self.config.cache_config,
+                        quant_config=quant,
+                        prefix=PREFIX.format(layer),
+                        topk_indices_buffer=buffer,
+                    )
+                )
+            for layer, module in enumerate(self.modules):
+                _load(module, models.checkpoint(model, quantisation, seed=layer))
+                _process(module)
+            _make_rope_buffers(self.config)
+        self._rope = _rope()
+        self.names = [f"{PREFIX.format(layer)}.attn" for layer in range(count)]
+
+    def enter(self) -> None:
+        """Brings back this model's tables of sines, which are one for a process upstream."""
+        from vllm_ascend.ops import rotary_embedding
+
+        for name, table in self._rope.items():
+            setattr(rotary_embedding, name, table)
+
+    @property
+    def impls(self):
+        return [module.mla_attn.mla_attn.impl for module in self.modules]
+
+
+_ROPE = ("_cos_mla", "_sin_mla", "_cos_cache", "_sin_cache", "_cos_sin_cache")
+
+
+def _rope() -> dict:
+    from vllm_ascend.ops import rotary_embedding
+
+    return {name: getattr(rotary_embedding, name) for name in _ROPE}
+
+
+def _forget_rope() -> None:
+    from vllm.model_executor.layers import rotary_embedding as vllm_rope
+    from vllm_ascend.ops import rotary_embedding
+
+    vllm_rope._ROPE_DICT.clear()
+    for name in _ROPE:
+        setattr(rotary_embedding, name, None)
+
+
+def _make_rope_buffers(config) -> None:
+    from vllm_ascend.ops.rotary_embedding import set_cos_and_sin
+
+    set_cos_and_sin(config, 64, 1, torch.bfloat16, torch.device("cpu"))
+
+
+class _default_dtype:
+    def __init__(self, dtype):
+        self.dtype = dtype
+
+    def __enter__(self):
+        self.before = torch.get_default_dtype()
+        torch.set_default_dtype(self.dtype)
+
+    def __exit__(self, *_):
+        torch.set_default_dtype(self.before)
+
+
+def _load(module, tensors: dict[str, torch.Tensor]) -> None:
+    """As the model's load_weights does: a parameter's own loader, with the shard of fused ones."""
+    parameters = dict(module.named_parameters())
+    left = dict.fromkeys(parameters)
+    for name, tensor in tensors.items():
+        layer, _, kind = name.rpartition(".")
+        arguments = (tensor,)
+        for fused, shards in _FUSED.items():
+            if layer in shards and f"{fused}.{kind}" in parameters:
+                name, arguments = f"{fused}.{kind}", (tensor, shards.index(layer))
+        if name not in parameters:
+            if module.indexer is None and layer.startswith("indexer"):
+                continue  # a layer that shares another's indexer
+            raise KeyError(f"{name} is not among {sorted(parameters)}")
+        parameter = parameters[name]
+        loader = getattr(parameter, "weight_loader", None) or _copy
+        loader(parameter, *arguments)
+        left.pop(name, None)
+    if left:
+        raise KeyError(f"not loaded: {sorted(left)}")
+
+
+def _copy(parameter, tensor) -> None:
+    assert parameter.shape == tensor.shape, (parameter.shape, tensor.shape)
+    parameter.data.copy_(tensor)
+
+
+def _process(module) -> None:
+    """vLLM's process_weights_after_loading: linear layers first, attention after them."""
+    from vllm.model_executor.layers.quantization.base_config import QuantizeMethodBase
+
+    for part in module.modules():
+        method = getattr(part, "quant_method", None)
+        if isinstance(method, QuantizeMethodBase):
+            method.process_weights_after_loading(part)
+    module.mla_attn.mla_attn.process_weights_after_loading(torch.bfloat16)

@@ -1,0 +1,199 @@
+"""Steps of a batch through attention layers: upstream's own metadata, forward context and call."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+
+import torch
+
+import environment
+from double import calls
+from layers import Layers
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """One step of a batch.
+
+    Attributes:
+        name: in the table.
+        cached: per request, the tokens in its cache before the step.
+        queries: per request, the tokens of the step; decodes come before prefills.
+        padding: rows behind those of the requests, as graphs pad a batch.
+        empty: requests of one padded token, without a cache and with slot -1, behind the others.
+        speculative: tokens that a draft model proposes.
+        strided: caches with memory of others between their blocks.
+        profile: a run without metadata and without caches.
+    """
+
+    name: str
+    cached: tuple[int, ...] = ()
+    queries: tuple[int, ...] = ()
+    padding: int = 0
+    empty: int = 0
+    speculative: int = 0
+    strided: bool = False
+    profile: bool = False
+
+    @property
+    def tokens(self) -> int:
+        return sum(self.queries) + self.empty
+
+    @property
+    def rows(self) -> int:
+        return self.tokens + self.padding
+
+
+@dataclass
+class Result:
+    """What a step left behind: per layer its output and its caches, and the double's calls."""
+
+    outputs: list[torch.Tensor]
+    caches: list[list[torch.Tensor]]
+    calls: calls.Calls
+
+
+_BLOCKS = 12
+_SCATTERED = (7, 2, 9, 4, 11, 0, 6, 1, 8)  # no request's blocks are neighbours
+
+
+def caches_for(layers: Layers, scenario: Scenario, seed: int) -> list[list[torch.Tensor]]:
+    """The memory of each layer's caches, [blocks, block, 1, D] each, with random rows.
+
+    Strided ones are every second block of the memory that is returned.
+    """
+    draw = torch.Generator().manual_seed(seed)
+    c = layers.hf_config
+    blocks = _BLOCKS * (2 if scenario.strided else 1)
+    memory = []
+    for module in layers.modules:
+        widths = [c.kv_lora_rank, c.qk_rope_head_dim]
+        if module.indexer is not None:
+            widths.append(c.index_head_dim)
+        memory.append(
+            [
+                torch.randn(blocks, environment.BLOCK, 1, width, generator=draw).bfloat16()
+                for width in widths
+            ]
+        )
+    return memory
+
+
+def run(layers: Layers, scenario: Scenario, seed: int = 0) -> Result:
+    """One step through all layers, each with an input of its own, so that errors do not add up."""
+    from vllm_ascend.ascend_forward_context import set_ascend_forward_context
+
+    draw = torch.Generator().manual_seed(1000 + seed)
+    rows = scenario.rows or 8
+    memory = caches_for(layers, scenario, seed)
+    outputs = []
+    with environment.context(layers.config), torch.inference_mode():
+        metadata = None
+        if not scenario.profile:
+            common = _common_metadata(scenario)
+            metadata = {name: _build(layers, name, common) for name in layers.names}
+        for module, caches in zip(layers.modules, memory, strict=True):
+            used = [cache[::2] if scenario.strided else cache for cache in caches]
+            _bind(module, None if scenario.profile else tuple(used))
+        with (
+            set_ascend_forward_context(
+                metadata,
+                layers.config,
+                num_tokens=rows,
+                num_actual_tokens=scenario.tokens or rows,
+                in_profile_run=scenario.profile,
+            ),
+            calls.record() as recorded,
+        ):
+            positions = torch.zeros(rows, dtype=torch.long)
+            for module in layers.modules:
+                hidden = torch.randn(rows, layers.hf_config.hidden_size, generator=draw)
+                outputs.append(module.mla_attn(positions, hidden.bfloat16()))
+    return Result(outputs, memory, recorded)
+
+
+def _bind(module, caches) -> None:
+    attention = module.mla_attn.mla_attn
+    if caches is None:
+        caches = torch.tensor([])
+    elif hasattr(attention.impl, "_compose_sfa_kv_cache") and len(caches) > 2:
+        attention.impl.indexer.k_cache.kv_cache = caches[2:]  # a cache of its own since 0.26
+        caches = caches[:2]
+    # A list by virtual engine in the first releases.
+    attention.kv_cache = [caches] if isinstance(attention.kv_cache, list) else caches
+
+
+def _build(layers: Layers, name: str, common):
+    """The metadata of one layer, by the builder of its backend."""
+    attention = layers.config.compilation_config.static_forward_context[name]
+    spec = attention.get_kv_cache_spec(layers.config)
+    builder = attention.attn_backend.get_builder_cls()(
+        spec, [name], layers.config, torch.device("cpu")
+    )
+    return builder.build(0, common)
+
+
+def _placed(scenario: Scenario):
+    """Per request its blocks, and per token of the step its slot and its position."""
+    blocks_of, slots, positions, free = [], [], [], iter(_SCATTERED)
+    for context, query in zip(scenario.cached, scenario.queries, strict=True):
+        blocks = [next(free) for _ in range(-(-(context + query) // environment.BLOCK))]
+        blocks_of.append(blocks)
+        for position in range(context, context + query):
+            block = blocks[position // environment.BLOCK]
+            slots.append(block * environment.BLOCK + position % environment.BLOCK)
+            positions.append(position)
+    return blocks_of, slots, positions
+
+
+def written_rows(scenario: Scenario) -> list[int]:
+    """The slots that the step writes."""
+    return [] if scenario.profile else _placed(scenario)[1]
+
+
+def _common_metadata(scenario: Scenario):
+    from vllm_ascend.attention.attention_v1 import AscendAttentionState
+    from vllm_ascend.attention.utils import AscendCommonAttentionMetadata
+
+    cached = [*scenario.cached, *[0] * scenario.empty]
+    queries = [*scenario.queries, *[1] * scenario.empty]
+    lengths = [c + q for c, q in zip(scenario.cached, scenario.queries, strict=True)]
+    lengths += [0] * scenario.empty
+    starts = torch.tensor([0, *queries]).cumsum(0).int()
+    blocks_of, slots, positions = _placed(scenario)
+    blocks_of += [[]] * scenario.empty
+    slots += [-1] * (scenario.empty + scenario.padding)
+    positions += [0] * (scenario.empty + scenario.padding)
+    width = max(len(blocks) for blocks in blocks_of)
+    table = torch.tensor([[*blocks, *[0] * (width - len(blocks))] for blocks in blocks_of])
+    prefills = [q for q, c in zip(scenario.queries, scenario.cached, strict=True) if c == 0]
+    state = AscendAttentionState.DecodeOnly
+    if scenario.speculative:
+        state = AscendAttentionState.SpecDecoding
+    if prefills:
+        state = AscendAttentionState.ChunkedPrefill
+        if len(prefills) == len(scenario.queries):
+            state = AscendAttentionState.PrefillNoCache
+    values = dict(
+        query_start_loc=starts,
+        query_start_loc_cpu=starts,
+        seq_lens=torch.tensor(lengths, dtype=torch.int32),
+        seq_lens_cpu=torch.tensor(lengths, dtype=torch.int32),
+        _seq_lens_cpu=torch.tensor(lengths, dtype=torch.int32),
+        num_reqs=len(queries),
+        num_actual_tokens=scenario.tokens,
+        num_input_tokens=scenario.rows,
+        max_query_len=max(queries),
+        max_seq_len=max(lengths),
+        block_table_tensor=table.int(),
+        slot_mapping=torch.tensor(slots, dtype=torch.int32),
+        num_computed_tokens_cpu=torch.tensor(cached),
+        decode_token_per_req=1 + scenario.speculative,
+        actual_seq_lengths_q=starts[1:].tolist(),
+        positions=torch.tensor(positions),
+        attn_state=state,
+        causal=True,
+    )
+    names = {field.name for field in dataclasses.fields(AscendCommonAttentionMetadata)}
+    return AscendCommonAttentionMetadata(**{k: v for k, v in values.items() if k in names})
