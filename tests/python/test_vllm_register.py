@@ -11,7 +11,9 @@ from types import SimpleNamespace
 import pytest
 
 import ascend_prefetch.vllm as plugin
-from ascend_prefetch.vllm import fallback, patch
+from ascend_prefetch.policy import WeightPrefetchMethod
+from ascend_prefetch.vllm import fallback, patch, switch, windows
+from ascend_prefetch.vllm.neighbours import place_of
 
 BACKEND = """
     class Ascend{name}Impl:
@@ -28,9 +30,15 @@ FILES = {
     "vllm/__init__.py": "",
     "vllm/config.py": "current = None\ndef get_current_vllm_config():\n    return current\n",
     "vllm/distributed.py": "tensor_model_parallel_all_reduce = None",
-    "vllm/forward_context.py": "get_forward_context = None",
+    "vllm/forward_context.py": "current = None\ndef get_forward_context():\n"
+    "    assert current is not None\n    return current\n",
     "vllm_ascend/__init__.py": "",
-    "vllm_ascend/ascend_forward_context.py": "_EXTRA_CTX = None",
+    "vllm_ascend/utils.py": "def is_moe_model(config):\n    return config.moe\n",
+    "vllm_ascend/ops/__init__.py": "",
+    "vllm_ascend/ops/weight_prefetch.py": "class WeightPrefetchMethod:\n"
+    "    def __init__(self, config):\n        self.config = config\n",
+    "vllm_ascend/ascend_forward_context.py": "import types\n"
+    "_EXTRA_CTX = types.SimpleNamespace(num_tokens=7, model_instance=None)\n",
     "vllm_ascend/memcache_comm_fence.py": "record_attention_compute_start = None",
     "vllm_ascend/device/__init__.py": "",
     "vllm_ascend/device/device_op.py": "DeviceOperator = None",
@@ -79,7 +87,7 @@ def site(tmp_path, monkeypatch):
 
 def configure(additional_config):
     config = importlib.import_module("vllm.config")
-    config.current = SimpleNamespace(additional_config=additional_config)
+    config.current = SimpleNamespace(additional_config=additional_config, moe=False)
 
 
 def backend(family="mla"):
@@ -193,3 +201,37 @@ def test_an_upstream_without_the_seam_is_left_alone(site, caplog):
     (line,) = lines(caplog)
     assert line.startswith("ascend_prefetch stays off: AttributeError: ")
     assert line.endswith("; vLLM Ascend runs without it")
+
+
+def test_upstream_s_policy_is_its_own_while_off(site):
+    site(vllm="0.23.0", vllm_ascend="0.23.0")
+    plugin.register()
+    configure({"weight_prefetch_config": {"enabled": True}})
+    module = importlib.import_module("vllm_ascend.ops.weight_prefetch")
+    assert module.WeightPrefetchMethod("theirs").config == "theirs"
+
+
+def test_upstream_s_policy_gives_way_while_on(site, monkeypatch):
+    site(vllm="0.23.0", vllm_ascend="0.23.0")
+    monkeypatch.setattr(windows, "_policy", None)
+    plugin.register()
+    configure({"ascend_prefetch": {"enabled": True}})
+    module = importlib.import_module("vllm_ascend.ops.weight_prefetch")
+    policy = module.WeightPrefetchMethod("theirs")
+    assert isinstance(policy, WeightPrefetchMethod)
+    assert policy.ledger is windows.ledger
+    assert policy.mlp.enable and not policy.moe.enable
+    assert policy._context() is None  # outside of a forward pass
+    context = importlib.import_module("vllm.forward_context")
+    context.current = SimpleNamespace()
+    assert policy._context()[:3] == (context.current, 7, None)
+    windows.enter(context.current, place_of("model.layers.5.self_attn.attn"))
+    assert policy._layer == 5
+
+
+def test_a_wrong_value_in_the_environment_is_a_line(monkeypatch, caplog):
+    monkeypatch.setenv("ASCEND_PREFETCH", "yes")
+    assert switch._Switch().on is False
+    assert lines(caplog) == [
+        "ascend_prefetch stays off: ASCEND_PREFETCH: expected 0 or 1, got 'yes'"
+    ]

@@ -7,6 +7,7 @@ import torch
 
 import ascend_prefetch
 import vllm_stand_ins as up
+from ascend_prefetch.vllm.arguments import _ask_op
 from ascend_prefetch.vllm.fallback import Unsupported
 from ascend_prefetch.vllm.linears import read_linear, scale_with_reciprocal
 from ascend_prefetch.vllm.neighbours import place_of
@@ -130,3 +131,9 @@ def test_places_tell_a_model_from_its_draft():
     )
     assert place_of("model.layers.3.self_attn.0.attn") is None  # two attentions in a layer
     assert place_of("attn") is None and place_of(None) is None
+
+
+def test_a_build_without_the_device_says_so(monkeypatch):
+    monkeypatch.setattr(torch._C, "_dispatch_has_kernel_for_dispatch_key", lambda *_: False)
+    with pytest.raises(Unsupported, match="no kernels for privateuseone; install one"):
+        _ask_op("o_proj", torch.device("privateuseone"), {})

@@ -54,7 +54,7 @@ class FeedForward:
         dense: bytes that every step reads.
         expert: bytes of one local expert; 0 in a dense layer.
         experts: on this rank.
-        chosen: per token.
+        chosen: per token of this rank, at most.
     """
 
     def __init__(self, vllm_config: object, place: Place, itemsize: int) -> None:
@@ -73,8 +73,10 @@ class FeedForward:
             self.experts = max((w.shape[0] for w in weights if w is not None), default=0)
             self.expert = sum(w.nbytes // max(1, w.shape[0]) for w in weights if w is not None)
             self.chosen = getattr(text, "num_experts_per_tok", 0) or 0
-        ranks = vllm_config.parallel_config.tensor_parallel_size
-        self.dense = 3 * hidden * width * itemsize // max(1, ranks)
+        parallel = vllm_config.parallel_config
+        self.dense = 3 * hidden * width * itemsize // max(1, parallel.tensor_parallel_size)
+        # Experts serve the tokens of all data-parallel ranks.
+        self.chosen *= getattr(parallel, "data_parallel_size", 1)
 
     def bytes(self, tokens: int) -> int:
         """What a step of so many tokens reads, at most."""

@@ -15,6 +15,8 @@ from __future__ import annotations
 
 import os
 
+from .fallback import logger
+
 VARIABLE = "ASCEND_PREFETCH"
 
 
@@ -24,7 +26,10 @@ class _Switch:
     def __init__(self) -> None:
         value = os.environ.get(VARIABLE, "1")
         if value not in ("0", "1"):
-            raise ValueError(f"{VARIABLE}: expected 0 or 1, got {value!r}")
+            # Importing a plugin must not stop vLLM.
+            logger.warning(
+                "ascend_prefetch stays off: %s: expected 0 or 1, got %r", VARIABLE, value
+            )
         self.on = value == "1"
 
 
