@@ -63,7 +63,7 @@ test-asan: $(VENV)/.installed-test
 	$(BIN)/cmake -S . -B $(ASAN) -G Ninja -DPython_EXECUTABLE=$(abspath $(BIN))/python \
 		-DASCEND_PREFETCH_SANITIZE=ON -DASCEND_PREFETCH_WERROR=$(WERROR) -DCMAKE_CXX_FLAGS_RELEASE=-O1
 	$(BIN)/cmake --build $(ASAN)
-	ASCEND_PREFETCH_BUILD_DIR=$(ASAN) $(BIN)/python -m pytest tests/python/test_cpp.py
+	ASCEND_PREFETCH_BUILD_DIR=$(ASAN) $(BIN)/python -m pytest tests/python/test_cpp.py tests/python/test_kernel_sizes.py
 	rm -rf $(ASAN)/package
 	cp -r python $(ASAN)/package
 	cp $(ASAN)/csrc/python/_C*.so $(ASAN)/package/ascend_prefetch/
