@@ -1,13 +1,14 @@
 """What is measured on a device, with stand-ins for it: statistics, rotation, results, errors."""
 
 import csv
+import json
 import math
 
 import pytest
 import torch
 
-from ascend_prefetch import npu, reference
-from ascend_prefetch.bench import BENCHES, BenchConfig, measured, passed, run_bench
+from ascend_prefetch import cli, npu, reference
+from ascend_prefetch.bench import BENCHES, BenchConfig, measured, passed, run_bench, table
 from ascend_prefetch.bench.measured import (
     GraphTimer,
     check_on_device,
@@ -298,6 +299,79 @@ def test_another_chip_is_refused(monkeypatch):
     message = "soc: expected 'Ascend910B3', which the NPU is, got 'Ascend910_9391'"
     with pytest.raises(ValueError, match=f"^{message}$"):
         run_bench("o_proj", small("o_proj", device="npu"))
+
+
+COMMAND = ["bench", "o_proj", "--model", "deepseek-v2-lite", "--tp", "16", "--tokens", "3"]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--device", "npu"], "no NPU: there is no /dev/davinci*"),
+        (
+            ["--points-out", "points.csv"],
+            "points-out: expected none without an NPU to measure on (--device npu)",
+        ),
+    ],
+)
+def test_the_command_line_without_a_device(options, message, monkeypatch, capsys):
+    monkeypatch.setattr(npu, "status", lambda: npu.NpuStatus((), "there is no /dev/davinci*"))
+    assert cli.main([*COMMAND, *options]) == 2
+    assert capsys.readouterr().err == f"ascend_prefetch bench: {message}\n"
+
+
+def test_a_device_that_cannot_be_used_is_told_of(monkeypatch, capsys):
+    """The twin alone then; the result has the keys that it always had."""
+    status = npu.NpuStatus(("/dev/davinci0",), "there is /dev/davinci0, but torch_npu is missing")
+    monkeypatch.setattr(npu, "status", lambda: status)
+    assert cli.main([*COMMAND, "--json", "-"]) == 0
+    output = capsys.readouterr()
+    assert output.err == (
+        "no NPU: there is /dev/davinci0, but torch_npu is missing; the twin alone\n"
+    )
+    result = json.loads(output.out)
+    assert not {"npu", "measured_us"} & set(result)
+    assert result["soc"] == SOC
+
+
+def test_all_ops_are_measured_one_by_one(monkeypatch, capsys):
+    """On the chip that the NPU is, each in a process that is told to measure."""
+    torch_npu = StandInTorchNpu(StandInNpu(None, "Ascend910B3"))
+    monkeypatch.setattr(npu, "status", lambda: npu.NpuStatus(("/dev/davinci0",), None))
+    monkeypatch.setattr(npu, "require", lambda: torch_npu)
+    configs = []
+    monkeypatch.setattr(
+        "ascend_prefetch.cli.bench.bench_table", lambda config, **_: configs.append(config) or []
+    )
+    assert cli.main(["bench", "all", "--json", "-"]) == 0
+    (config,) = configs
+    assert (config.device, config.soc) == ("npu", "Ascend910B3")
+    arguments = table._arguments("o_proj", config)
+    assert arguments[arguments.index("--device") + 1] == "npu"
+    capsys.readouterr()
+    assert cli.main(["bench", "all", "--points-out", "p.csv"]) == 2
+    assert "points-out: expected none with 'all'" in capsys.readouterr().err
+
+
+def test_what_people_see_of_a_measurement(monkeypatch, capsys):
+    _, result, found = measured_case("o_proj", monkeypatch, lambda graph: 0.048)
+    monkeypatch.setattr("ascend_prefetch.cli.bench.run_bench", lambda *_: result | found)
+    assert cli.main([*COMMAND, "--device", "cpu"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].endswith("on Ascend910_9391 (twin and NPU)")
+    (check,) = [line for line in lines if "check on NPU" in line]
+    assert "ok: relative error" in check
+    (fused,) = [line for line in lines if "measured us" in line]
+    # 48 us for 6 calls over the copies, and for 4 of one.
+    assert fused.split() == (
+        "measured us fused cold 8.0 (8.0 to 8.0) warm 12.0 (12.0 to 12.0)".split()
+    )
+    assert lines[-2].split() == (
+        "median (p10 to p90) of 5 replays of an NPU graph on Ascend910_9391; "
+        "cold: over 3 copies".split()
+    )
+    found["npu"]["check"]["ok"] = False
+    assert cli.main([*COMMAND, "--device", "cpu"]) == 1
 
 
 def test_packed_weights_are_no_points():
