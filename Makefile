@@ -125,7 +125,16 @@ lint: $(VENV)/.installed-test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/codespell cmake csrc docs examples python tests third_party *.md *.toml Makefile
 	$(BIN)/clang-format --dry-run -Werror $(CPP_FILES)
+
+# clang-tidy, of what is in the build tree: all of csrc takes minutes, since ops and python include
+# torch; TIDY names folders.
+TIDY := arch plan model twin kernels ops python
+.PHONY: tidy
+tidy: $(VENV)/.installed-test extension
+	$(BIN)/python $(BIN)/run-clang-tidy.py -clang-tidy-binary $(BIN)/clang-tidy -p build -quiet \
+		$(TIDY:%='/csrc/%/.*\.cpp$$')
 
 format: $(VENV)/.installed-test
 	$(BIN)/ruff check --fix .
