@@ -1,8 +1,8 @@
-// What carries out an op.
+// What an op is asked for: shapes alone, or results, which a device or the twin computes.
 #pragma once
 
 namespace ops {
 
-enum class Backend { kMeta, kTwin };
+enum class Backend { kMeta, kRun };
 
 }  // namespace ops

@@ -48,7 +48,7 @@ void CheckCache(const ArgumentChecks& check, const char* name, const at::Tensor&
     const bool apart = blocks <= 1 || cache.sym_stride(0) >= block_size * width;
     check.Require(dense_rows && apart, name,
                   "dense rows within a block (only dimension 0 may be strided)",
-                  "strides " + ShapeText(cache.sym_strides()));
+                  Text("strides ", ShapeText(cache.sym_strides())));
 }
 
 CachePlan MakeCachePlan(const at::Tensor& cache, int64_t width) {
@@ -74,11 +74,11 @@ void CheckSlots(const ArgumentChecks& check, const at::Tensor& slot_mapping,
     std::unordered_set<int64_t> seen;
     for (int64_t i = 0; i < values.size(0); ++i) {
         const int64_t slot = values[i];
-        const std::string at_index = std::to_string(slot) + " at index " + std::to_string(i);
+        const Text at_index(slot, " at index ", i);
         check.RequireValue(slot >= -1 && slot < rows, "slot_mapping",
-                           "-1 or a slot below " + std::to_string(rows), at_index);
+                           Text("-1 or a slot below ", rows), at_index);
         check.RequireValue(slot < 0 || seen.insert(slot).second, "slot_mapping", "distinct slots",
-                           at_index + " again");
+                           Text(at_index, " again"));
     }
 }
 

@@ -12,20 +12,19 @@ constexpr int64_t kByteStrip = plan::kBlockBytes;  // columns of an int8 fractal
 
 void CheckQuant(const ArgumentChecks& check, const LinearArguments& linear,
                 const c10::SymInt& out) {
-    const auto name = [&](const char* suffix) { return std::string(linear.prefix) + suffix; };
-    check.Dense(name("dequant_scale").c_str(), *linear.dequant_scale, {out},
-                {at::kFloat, at::kLong});
+    const auto name = [&](const char* suffix) { return ArgumentName(linear.prefix, suffix); };
+    check.Dense(name("dequant_scale"), *linear.dequant_scale, {out}, {at::kFloat, at::kLong});
     if (linear.input_scale) {
-        check.Dense(name("input_scale").c_str(), *linear.input_scale, {1}, {at::kFloat});
+        check.Dense(name("input_scale"), *linear.input_scale, {1}, {at::kFloat});
     }
     if (linear.input_offset) {
-        check.Require(linear.input_scale.has_value(), name("input_offset").c_str(),
-                      "None without '" + name("input_scale") + "' (dynamic quantisation)",
+        check.Require(linear.input_scale.has_value(), name("input_offset"),
+                      Text("None without '", name("input_scale"), "' (dynamic quantisation)"),
                       "a tensor");
-        check.Dense(name("input_offset").c_str(), *linear.input_offset, {1}, {at::kFloat});
+        check.Dense(name("input_offset"), *linear.input_offset, {1}, {at::kFloat});
     }
     if (linear.quant_bias) {
-        check.Dense(name("quant_bias").c_str(), *linear.quant_bias, {out}, {at::kInt});
+        check.Dense(name("quant_bias"), *linear.quant_bias, {out}, {at::kInt});
     }
 }
 
@@ -35,9 +34,8 @@ void CheckNoQuant(const ArgumentChecks& check, const LinearArguments& linear) {
         {"input_offset", linear.input_offset},
         {"quant_bias", linear.quant_bias}};
     for (const auto& [suffix, tensor] : others) {
-        const std::string name = std::string(linear.prefix) + suffix;
-        check.Require(!tensor.has_value(), name.c_str(),
-                      std::string("None without '") + linear.prefix + "dequant_scale'", "a tensor");
+        check.Require(!tensor.has_value(), ArgumentName(linear.prefix, suffix),
+                      Text("None without '", linear.prefix, "dequant_scale'"), "a tensor");
     }
 }
 
@@ -48,6 +46,9 @@ void CheckWeight(const ArgumentChecks& check, const char* name, const at::Tensor
     check.Rank(name, weight, {2, 3});
     if (weight.dim() == 2) {
         check.Dense(name, weight, {out, in}, {dtype});
+        check.RequireValue(!IsNz(weight, 2) || out % kStrip == 0, name,
+                           "out features in a multiple of 16 where it is stored in FRACTAL_NZ",
+                           out);
     } else {
         check.Dense(name, weight, {in / kStrip, out, kStrip}, {dtype});
     }
@@ -85,19 +86,23 @@ c10::SymInt OutFeatures(const LinearArguments& linear) {
 }
 
 plan::WeightLayout OutInLayout(const at::Tensor& weight) {
-    return weight.dim() == 2 ? plan::WeightLayout::kOutIn : plan::WeightLayout::kOutInNz;
+    return IsNz(weight, 2) ? plan::WeightLayout::kOutInNz : plan::WeightLayout::kOutIn;
+}
+
+plan::WeightLayout InOutLayout(const at::Tensor& weight, int64_t rank) {
+    return IsNz(weight, rank) ? plan::WeightLayout::kInOutNz : plan::WeightLayout::kInOut;
 }
 
 plan::LinearFormat FormatOf(const LinearArguments& linear) {
     if (!linear.quantised()) return {OutInLayout(linear.weight), 0, false};
-    return {linear.weight.dim() == 2 ? plan::WeightLayout::kInOut : plan::WeightLayout::kInOutNz,
+    return {InOutLayout(linear.weight, 2),
             static_cast<uint32_t>(linear.dequant_scale->element_size()),
             linear.input_scale.has_value()};
 }
 
 QuantAddresses BindQuant(LaunchTensors& tensors, const LinearArguments& linear) {
     const auto bind = [&](const char* suffix, const std::optional<at::Tensor>& tensor) {
-        return tensors.Read(std::string(linear.prefix) + suffix, tensor);
+        return tensors.Read(ArgumentName(linear.prefix, suffix), tensor);
     };
     return {bind("dequant_scale", linear.dequant_scale), bind("input_scale", linear.input_scale),
             bind("input_offset", linear.input_offset), bind("quant_bias", linear.quant_bias)};

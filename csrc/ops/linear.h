@@ -6,9 +6,9 @@
 #include <c10/core/SymInt.h>
 
 #include <optional>
-#include <string>
 
 #include "ops/checks.h"
+#include "ops/device.h"
 #include "ops/launch_tensors.h"
 #include "plan/linear_format.h"
 #include "plan/quant_plan.h"
@@ -44,8 +44,9 @@ void CheckLinear(const ArgumentChecks& check, const LinearArguments& linear, con
 /// Features out of a layer of which no more than the form has been checked.
 c10::SymInt OutFeatures(const LinearArguments& linear);
 
-/// What remains are [out, in] weights with two dimensions and NZ ones with three.
+/// Layouts of checked weights: [out, in]; [in, out], or [N, in, out] where `rank` is 3.
 plan::WeightLayout OutInLayout(const at::Tensor& weight);
+plan::WeightLayout InOutLayout(const at::Tensor& weight, int64_t rank);
 plan::LinearFormat FormatOf(const LinearArguments& linear);
 
 /// Registers scales, offset and bias with the launch.

@@ -53,6 +53,9 @@ Outputs MlaProlog(const at::Tensor& hidden_states, const at::Tensor& qkv_a_weigh
 }  // namespace
 
 TORCH_LIBRARY_IMPL(ascend_prefetch, Meta, m) { m.impl("mla_prolog", &MlaProlog<Backend::kMeta>); }
-TORCH_LIBRARY_IMPL(ascend_prefetch, CPU, m) { m.impl("mla_prolog", &MlaProlog<Backend::kTwin>); }
+TORCH_LIBRARY_IMPL(ascend_prefetch, CPU, m) { m.impl("mla_prolog", &MlaProlog<Backend::kRun>); }
+TORCH_LIBRARY_IMPL(ascend_prefetch, PrivateUse1, m) {
+    m.impl("mla_prolog", &MlaProlog<Backend::kRun>);
+}
 
 }  // namespace ops

@@ -1,11 +1,8 @@
-// o_proj: argument checks, Meta and the CPU (twin) implementation.
+// o_proj: argument checks, Meta and the run on a device or the twin.
 #include <ATen/ATen.h>
 #include <torch/library.h>
 
 #include <optional>
-#include <sstream>
-#include <string>
-#include <utility>
 #include <vector>
 
 #include "ops/backend.h"
@@ -13,8 +10,8 @@
 #include "ops/linear.h"
 #include "ops/plan_log.h"
 #include "ops/prefetch_request.h"
+#include "ops/run_kernel.h"
 #include "ops/separate_kernels.h"
-#include "ops/twin_backend.h"
 #include "ops/twin_settings.h"
 #include "plan/o_proj_plan.h"
 #include "plan/plan_o_proj.h"
@@ -48,13 +45,6 @@ struct Dimensions {
     c10::SymInt tokens, heads, kv_lora, columns, hidden;  ///< columns: heads * v
 };
 
-template <typename T>
-std::string Text(const T& value) {
-    std::ostringstream text;
-    text << value;
-    return text.str();
-}
-
 void CheckUpProjection(const ArgumentChecks& check, const Arguments& args, Dimensions& dims,
                        at::ScalarType dtype) {
     const at::Tensor& w_uv = *args.w_uv;
@@ -76,7 +66,7 @@ void CheckUpProjection(const ArgumentChecks& check, const Arguments& args, Dimen
     check.RequireValue(strips(value), "w_uv", "a value size that is a positive multiple of 16",
                        Text(value));
     check.RequireValue(dims.kv_lora <= kMostStride && value <= kMostStride, "w_uv",
-                       "at most " + Text(kMostStride) + " rows and columns",
+                       Text("at most ", kMostStride, " rows and columns"),
                        ShapeText({dims.kv_lora, value}));
 }
 
@@ -94,18 +84,18 @@ Dimensions CheckArguments(const ArgumentChecks& check, const Arguments& args) {
     }
     check.Contiguous("attn_output", args.attn_output);
     check.RequireValue(dims.tokens > 0 && dims.tokens <= plan::kMostTokens, "attn_output",
-                       "1 to " + Text(plan::kMostTokens) + " tokens", Text(dims.tokens));
+                       Text("1 to ", plan::kMostTokens, " tokens"), Text(dims.tokens));
     constexpr int64_t kMostRow = plan::kMostLeftStrideBytes / plan::kHalfBytes;
     const c10::SymInt row = args.w_uv ? dims.heads * dims.kv_lora : dims.columns;
     check.RequireValue(row > 0 && row <= kMostRow && row % kStrip == 0, "attn_output",
-                       "rows of a positive multiple of 16 up to " + Text(kMostRow) + " elements",
+                       Text("rows of a positive multiple of 16 up to ", kMostRow, " elements"),
                        Text(row));
     dims.hidden = OutFeatures(args.o_proj);
     CheckLinear(check, args.o_proj, dims.hidden, dims.columns, dtype);
     check.RequireValue(dims.hidden > 0 && dims.hidden % kStrip == 0, "o_proj_weight",
                        "a hidden size that is a positive multiple of 16", Text(dims.hidden));
     check.RequireValue(dims.hidden <= kMostStride && dims.columns <= kMostStride, "o_proj_weight",
-                       "at most " + Text(kMostStride) + " in and out features",
+                       Text("at most ", kMostStride, " in and out features"),
                        ShapeText({dims.columns, dims.hidden}));
     if (args.bias) {
         check.Dense("bias", *args.bias, {dims.hidden}, {dtype, at::kFloat});
@@ -130,8 +120,7 @@ OProjPlan MakePlan(const Arguments& args, const Dimensions& dims, const arch::Ch
     if (args.w_uv) {
         problem.heads = Concrete(dims.heads);
         problem.kv_lora_rank = Concrete(dims.kv_lora);
-        problem.w_uv =
-            args.w_uv->dim() == 3 ? plan::WeightLayout::kInOut : plan::WeightLayout::kInOutNz;
+        problem.w_uv = InOutLayout(*args.w_uv, 3);
     }
     problem.has_bias = args.bias.has_value();
     problem.bias_float = args.bias && args.bias->scalar_type() == at::kFloat;
@@ -146,16 +135,33 @@ OProjPlan MakePlan(const Arguments& args, const Dimensions& dims, const arch::Ch
     }
 }
 
-at::Tensor RunOnCpu(const ArgumentChecks& check, const Arguments& args, const Dimensions& dims) {
-    std::vector<std::pair<std::string, at::Tensor>> own = {{"o_proj_weight", args.o_proj.weight}};
-    if (args.w_uv) own.emplace_back("w_uv", *args.w_uv);
-    CheckPrefetchApart(check, args.prefetch, own);
-    const arch::Chip& chip = TwinChip();
-    const OProjPlan plan = MakePlan(args, dims, chip);
+void CheckApart(const ArgumentChecks& check, const Arguments& args) {
+    const NamedTensor weight = {"o_proj_weight", args.o_proj.weight};
+    if (args.w_uv) {
+        CheckPrefetchApart(check, args.prefetch, {weight, {"w_uv", *args.w_uv}});
+    } else {
+        CheckPrefetchApart(check, args.prefetch, {weight});
+    }
+}
+
+Kernel<OProjAddresses, OProjPlan> ChooseKernel(const Arguments& args) {
+    const bool bf16 = args.attn_output.scalar_type() == at::kBFloat16;
+    if (args.o_proj.quantised()) {
+        return bf16 ? Kernel<OProjAddresses, OProjPlan>{"o_proj_bf16_w8a8", &o_proj_bf16_w8a8}
+                    : Kernel<OProjAddresses, OProjPlan>{"o_proj_fp16_w8a8", &o_proj_fp16_w8a8};
+    }
+    return bf16 ? Kernel<OProjAddresses, OProjPlan>{"o_proj_bf16", &o_proj_bf16}
+                : Kernel<OProjAddresses, OProjPlan>{"o_proj_fp16", &o_proj_fp16};
+}
+
+at::Tensor Run(const ArgumentChecks& check, const Arguments& args, const Dimensions& dims) {
+    CheckApart(check, args);
+    const Target target = TargetOf(kOp, args.attn_output.device());
+    const OProjPlan plan = MakePlan(args, dims, target.chip);
     const at::Tensor result = MakeResult(args, dims);
     const at::Tensor workspace = at::empty({static_cast<int64_t>(plan.workspace_bytes)},
                                            args.attn_output.options().dtype(at::kByte));
-    LaunchTensors tensors;
+    LaunchTensors tensors(target);
     OProjAddresses addresses{};
     addresses.attn_output = tensors.Read("attn_output", args.attn_output);
     addresses.w_uv = tensors.Read("w_uv", args.w_uv);
@@ -166,17 +172,13 @@ at::Tensor RunOnCpu(const ArgumentChecks& check, const Arguments& args, const Di
     addresses.workspace = tensors.WriteFresh("workspace", workspace);
     BindPrefetch(tensors, args.prefetch);
 
-    const bool bf16 = args.attn_output.scalar_type() == at::kBFloat16;
-    const bool quantised = args.o_proj.quantised();
-    OProjKernel* kernel = quantised ? (bf16 ? o_proj_bf16_w8a8 : o_proj_fp16_w8a8)
-                                    : (bf16 ? o_proj_bf16 : o_proj_fp16);
+    const Kernel<OProjAddresses, OProjPlan> kernel = ChooseKernel(args);
     if (SeparateKernels()) {
-        RunOProjSeparately(addresses, plan, kernel, bf16, chip, tensors);
-        return result;
+        const bool bf16 = args.attn_output.scalar_type() == at::kBFloat16;
+        RunOProjSeparately(addresses, plan, kernel, bf16, target, tensors);
+    } else {
+        RunKernel(kernel, target, tensors, addresses, plan);
     }
-    const std::string name =
-        std::string("o_proj_") + (bf16 ? "bf16" : "fp16") + (quantised ? "_w8a8" : "");
-    RunOnTwin({name}, chip, tensors, [&] { kernel(addresses, plan); });
     return result;
 }
 
@@ -199,13 +201,14 @@ at::Tensor OProj(const at::Tensor& attn_output, const at::Tensor& o_proj_weight,
     if constexpr (kBackend == Backend::kMeta) {
         return MakeResult(args, dims);
     } else {
-        return RunOnCpu(check, args, dims);
+        return Run(check, args, dims);
     }
 }
 
 }  // namespace
 
 TORCH_LIBRARY_IMPL(ascend_prefetch, Meta, m) { m.impl("o_proj", &OProj<Backend::kMeta>); }
-TORCH_LIBRARY_IMPL(ascend_prefetch, CPU, m) { m.impl("o_proj", &OProj<Backend::kTwin>); }
+TORCH_LIBRARY_IMPL(ascend_prefetch, CPU, m) { m.impl("o_proj", &OProj<Backend::kRun>); }
+TORCH_LIBRARY_IMPL(ascend_prefetch, PrivateUse1, m) { m.impl("o_proj", &OProj<Backend::kRun>); }
 
 }  // namespace ops

@@ -1,16 +1,14 @@
-// prefetch and prefetch_join: argument checks, Meta and the CPU (twin) implementation.
+// prefetch and prefetch_join: argument checks, Meta and the run on a device or the twin.
 #include <ATen/ATen.h>
 #include <torch/library.h>
 
 #include <optional>
-#include <sstream>
-#include <string>
 #include <vector>
 
 #include "ops/backend.h"
 #include "ops/checks.h"
 #include "ops/prefetch_request.h"
-#include "ops/twin_backend.h"
+#include "ops/run_kernel.h"
 #include "ops/twin_settings.h"
 #include "plan/plan_prefetch.h"
 #include "plan/prefetch_plan.h"
@@ -40,49 +38,38 @@ struct Range {
     c10::SymInt offset, bytes;
 };
 
-template <typename T>
-std::string Text(const T& value) {
-    std::ostringstream text;
-    text << value;
-    return text.str();
-}
-
-std::string Name(const char* list, size_t index) {
-    return std::string(list) + "[" + std::to_string(index) + "]";
-}
-
 void CheckCount(const ArgumentChecks& check, const at::TensorList& weights) {
     const size_t most = plan::kMostPrefetchRegions;
     check.RequireValue(!weights.empty() && weights.size() <= most, "weights",
-                       "1 to " + Text(most) + " tensors", Text(weights.size()));
+                       Text("1 to ", most, " tensors"), Text(weights.size()));
 }
 
 void CheckLength(const ArgumentChecks& check, const char* name,
                  const at::OptionalIntArrayRef& values, size_t count) {
     if (!values) return;
-    check.Require(values->size() == count, name, "one number per weight: " + Text(count),
+    check.Require(values->size() == count, name, Text("one number per weight: ", count),
                   Text(values->size()));
 }
 
 Range CheckRange(const ArgumentChecks& check, const Arguments& args, size_t index) {
     const at::Tensor& weight = args.weights[index];
-    const std::string name = Name("weights", index);
-    check.Device(name.c_str(), weight);
-    check.Contiguous(name.c_str(), weight);
+    const ArgumentName name("weights", index);
+    check.Device(name, weight);
+    check.Contiguous(name, weight);
     const c10::SymInt size = weight.sym_numel() * static_cast<int64_t>(weight.element_size());
-    check.RequireValue(size > 0, name.c_str(), "at least one byte",
-                       "shape " + ShapeText(weight.sym_sizes()));
+    check.RequireValue(size > 0, name, "at least one byte",
+                       Text("shape ", ShapeText(weight.sym_sizes())));
     Range range = {0, size};
     if (args.offsets) {
         range.offset = (*args.offsets)[index];
-        check.RequireValue(range.offset >= 0 && range.offset < size, Name("offsets", index).c_str(),
-                           "0 or more bytes, below the " + Text(size) + " of the weight",
+        check.RequireValue(range.offset >= 0 && range.offset < size, ArgumentName("offsets", index),
+                           Text("0 or more bytes, below the ", size, " of the weight"),
                            Text(range.offset));
         range.bytes = size - range.offset;
     }
     if (args.max_bytes) {
         const int64_t most = (*args.max_bytes)[index];
-        check.RequireValue(most > 0, Name("max_bytes", index).c_str(), "more than 0 bytes",
+        check.RequireValue(most > 0, ArgumentName("max_bytes", index), "more than 0 bytes",
                            Text(most));
         if (range.bytes > most) range.bytes = most;
     }
@@ -102,16 +89,16 @@ std::vector<Range> CheckArguments(const ArgumentChecks& check, const Arguments& 
     }
     const auto usable = static_cast<int64_t>(plan::UsableL2Bytes(chip));
     check.RequireValue(bytes <= usable, "weights",
-                       "at most " + Text(usable) + " bytes in all, the usable share of the L2 of " +
-                           chip.name + " (more evicts itself; see 'max_bytes')",
-                       Text(bytes));
+                       Text("at most ", usable, " bytes in all, the usable share of the L2 of ",
+                            chip.name, " (more evicts itself; see 'max_bytes')"),
+                       bytes);
     check.RequireValue(args.sdma() || args.engine == "vector_cores", "engine",
-                       "'vector_cores' or 'sdma'", "'" + std::string(args.engine) + "'");
+                       "'vector_cores' or 'sdma'", Text("'", args.engine, "'"));
     if (args.cores) {
         check.Require(!args.sdma(), "cores", "None with engine 'sdma', which has no cores",
                       Text(*args.cores));
         check.RequireValue(*args.cores >= 1 && *args.cores <= chip.aiv_count, "cores",
-                           "1 to the " + Text(chip.aiv_count) + " vector cores of " + chip.name,
+                           Text("1 to the ", chip.aiv_count, " vector cores of ", chip.name),
                            Text(*args.cores));
     }
     if (args.after) check.Device("after", *args.after);
@@ -130,30 +117,45 @@ std::vector<plan::PrefetchRange> LocateRanges(const ArgumentChecks& check, const
             const uint64_t other_begin = located[other].tensor.address + located[other].offset;
             const bool apart =
                 begin + range.bytes <= other_begin || other_begin + located[other].bytes <= begin;
-            check.RequireValue(apart, Name("weights", i).c_str(), "bytes that nothing else fetches",
-                               "memory shared with '" + Name("weights", other) + "'");
+            check.RequireValue(apart, {"weights", i}, "bytes that nothing else fetches",
+                               Text("memory shared with '", ArgumentName("weights", other), "'"));
         }
         located.push_back(range);
     }
     return located;
 }
 
-ArgumentChecks Checks(const Arguments& args) {
-    return {kOp, args.weights.empty() ? at::kCPU : args.weights[0].device()};
+c10::Device DeviceOf(const Arguments& args) {
+    return args.weights.empty() ? at::kCPU : args.weights[0].device();
 }
 
-void RunOnCpu(const Arguments& args) {
+ArgumentChecks Checks(const Arguments& args) { return {kOp, DeviceOf(args)}; }
+
+/// The copy engine beside the cores, which the twin does not have.
+void RunOnSdma(const Target& target, const Arguments& args,
+               const std::vector<plan::PrefetchRange>& located) {
+    if (target.device == nullptr) return;
+    std::vector<npu::MemoryRange> ranges;
+    for (const plan::PrefetchRange& range : located) {
+        ranges.push_back({range.tensor.address + range.offset, range.bytes});
+    }
+    target.device->Prefetch(ranges.data(), args.weights.data(), ranges.size());
+}
+
+void Run(const Arguments& args) {
     const ArgumentChecks check = Checks(args);
-    const arch::Chip& chip = TwinChip();
-    const std::vector<Range> ranges = CheckArguments(check, args, chip);
+    const Target target = TargetOf(kOp, DeviceOf(args));
+    const std::vector<Range> ranges = CheckArguments(check, args, target.chip);
     const std::vector<plan::PrefetchRange> located = LocateRanges(check, args, ranges);
-    if (args.sdma()) return;  // the twin has cores alone
-    const auto cores = static_cast<uint32_t>(args.cores.value_or(chip.aiv_count));
+    if (args.sdma()) return RunOnSdma(target, args, located);
+    const auto cores = static_cast<uint32_t>(args.cores.value_or(target.chip.aiv_count));
     const PrefetchPlan plan = plan::PlanPrefetch(located, cores);
-    LaunchTensors tensors;
-    for (size_t i = 0; i < args.weights.size(); ++i)
-        tensors.Read(Name("weights", i), args.weights[i]);
-    RunOnTwin({kOp, twin::KernelKind::kAivOnly, cores}, chip, tensors, [&] { ::prefetch(plan); });
+    LaunchTensors tensors(target);
+    for (size_t i = 0; i < args.weights.size(); ++i) {
+        tensors.Read({"weights", i}, args.weights[i]);
+    }
+    RunKernel(Kernel<PrefetchPlan>{kOp, &::prefetch, twin::KernelKind::kAivOnly, cores}, target,
+              tensors, plan);
 }
 
 template <Backend kBackend>
@@ -164,7 +166,7 @@ void Prefetch(at::TensorList weights, at::OptionalIntArrayRef max_bytes,
     if constexpr (kBackend == Backend::kMeta) {
         CheckArguments(Checks(args), args, TwinChip());
     } else {
-        RunOnCpu(args);
+        Run(args);
     }
 }
 
@@ -174,11 +176,15 @@ void PrefetchNowhere(at::TensorList weights, at::OptionalIntArrayRef, at::Option
     const ArgumentChecks check(kOp, at::kCPU);
     CheckCount(check, weights);
     check.Require(false, "weights[0]", "a dense tensor on cpu, npu or meta",
-                  Text(weights[0].layout()) + " on " + weights[0].device().str());
+                  Text(weights[0].layout(), " on ", weights[0].device()));
 }
 
-/// Nothing is ever pending here: no prefetch outlives its call but those of a device's SDMA engine.
-void PrefetchJoin() {}
+/// Nothing is pending without a device: no other prefetch outlives its call.
+void PrefetchJoin() {
+    for (const auto type : {at::kPrivateUse1, at::kCPU}) {
+        if (npu::Device* device = FindDevice(type)) device->JoinPrefetches();
+    }
+}
 
 }  // namespace
 
@@ -192,6 +198,9 @@ TORCH_LIBRARY_IMPL(ascend_prefetch, Meta, m) {
     m.impl("prefetch", &Prefetch<Backend::kMeta>);
     m.impl("prefetch_join", [] {});
 }
-TORCH_LIBRARY_IMPL(ascend_prefetch, CPU, m) { m.impl("prefetch", &Prefetch<Backend::kTwin>); }
+TORCH_LIBRARY_IMPL(ascend_prefetch, CPU, m) { m.impl("prefetch", &Prefetch<Backend::kRun>); }
+TORCH_LIBRARY_IMPL(ascend_prefetch, PrivateUse1, m) {
+    m.impl("prefetch", &Prefetch<Backend::kRun>);
+}
 
 }  // namespace ops

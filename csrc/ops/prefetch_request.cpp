@@ -4,52 +4,52 @@ namespace ops {
 
 namespace {
 
-std::string WeightName(size_t index) { return "prefetch[" + std::to_string(index) + "]"; }
+ArgumentName WeightName(size_t index) { return {"prefetch", index}; }
 
 }  // namespace
 
 void CheckPrefetch(const ArgumentChecks& check, const PrefetchArguments& prefetch) {
     check.RequireValue(prefetch.weights.size() <= plan::kMostPrefetchRegions, "prefetch",
-                       "at most " + std::to_string(plan::kMostPrefetchRegions) + " tensors",
-                       std::to_string(prefetch.weights.size()));
+                       Text("at most ", plan::kMostPrefetchRegions, " tensors"),
+                       prefetch.weights.size());
     for (size_t i = 0; i < prefetch.weights.size(); ++i) {
-        const std::string name = WeightName(i);
-        check.Device(name.c_str(), prefetch.weights[i]);
-        check.Contiguous(name.c_str(), prefetch.weights[i]);
+        check.Device(WeightName(i), prefetch.weights[i]);
+        check.Contiguous(WeightName(i), prefetch.weights[i]);
     }
     if (prefetch.bytes) {
         check.RequireValue(*prefetch.bytes >= 0, "prefetch_bytes", "0 or more bytes",
-                           std::to_string(*prefetch.bytes));
+                           *prefetch.bytes);
     }
     if (!prefetch.passing_bytes.has_value()) return;
     const at::IntArrayRef passing = *prefetch.passing_bytes;
-    check.RequireValue(passing.size() == prefetch.weights.size(), "prefetch_passing_bytes",
-                       "a number for each of the " + std::to_string(prefetch.weights.size()) +
-                           " tensors of 'prefetch'",
-                       std::to_string(passing.size()));
+    check.RequireValue(
+        passing.size() == prefetch.weights.size(), "prefetch_passing_bytes",
+        Text("a number for each of the ", prefetch.weights.size(), " tensors of 'prefetch'"),
+        passing.size());
     for (size_t i = 0; i < passing.size(); ++i) {
         check.RequireValue(passing[i] >= 0, "prefetch_passing_bytes", "0 or more bytes each",
-                           std::to_string(passing[i]));
+                           passing[i]);
         // What passes before an early use passes before a later one.
         check.RequireValue(i == 0 || passing[i] >= passing[i - 1], "prefetch_passing_bytes",
-                           "no fewer bytes than before the weight that is needed earlier, " +
-                               std::to_string(i == 0 ? 0 : passing[i - 1]),
-                           std::to_string(passing[i]));
+                           Text("no fewer bytes than before the weight that is needed earlier, ",
+                                i == 0 ? 0 : passing[i - 1]),
+                           passing[i]);
     }
 }
 
 void CheckPrefetchApart(const ArgumentChecks& check, const PrefetchArguments& prefetch,
-                        const std::vector<std::pair<std::string, at::Tensor>>& own) {
-    std::vector<std::pair<std::string, plan::PrefetchRegion>> ranges;
+                        at::ArrayRef<NamedTensor> own) {
+    if (prefetch.weights.empty()) return;
+    std::vector<std::pair<ArgumentName, plan::PrefetchRegion>> ranges;
     for (const auto& [name, tensor] : own) ranges.emplace_back(name, RegionOf(tensor));
     for (size_t i = 0; i < prefetch.weights.size(); ++i) {
-        const std::string name = WeightName(i);
+        const ArgumentName name = WeightName(i);
         const plan::PrefetchRegion region = RegionOf(prefetch.weights[i]);
         for (const auto& [other_name, other] : ranges) {
             const bool apart = region.address + region.bytes <= other.address ||
                                other.address + other.bytes <= region.address;
-            check.RequireValue(apart, name.c_str(), "bytes that nothing else fetches",
-                               "memory shared with '" + other_name + "'");
+            check.RequireValue(apart, name, "bytes that nothing else fetches",
+                               Text("memory shared with '", other_name, "'"));
         }
         ranges.emplace_back(name, region);
     }

@@ -4,10 +4,7 @@
 #include <ATen/core/Tensor.h>
 #include <c10/util/OptionalArrayRef.h>
 
-#include <initializer_list>
 #include <optional>
-#include <string>
-#include <utility>
 #include <vector>
 
 #include "ops/checks.h"
@@ -30,10 +27,15 @@ struct PrefetchArguments {
 
 void CheckPrefetch(const ArgumentChecks& check, const PrefetchArguments& prefetch);
 
+struct NamedTensor {
+    ArgumentName name;
+    const at::Tensor& tensor;
+};
+
 /// No byte is fetched twice: regions lie apart from each other and from `own`, the weights that the
 /// op reads itself. Needs addresses.
 void CheckPrefetchApart(const ArgumentChecks& check, const PrefetchArguments& prefetch,
-                        const std::vector<std::pair<std::string, at::Tensor>>& own);
+                        at::ArrayRef<NamedTensor> own);
 
 plan::PrefetchRegion RegionOf(const at::Tensor& tensor);
 plan::PrefetchRequest RequestOf(const PrefetchArguments& prefetch);

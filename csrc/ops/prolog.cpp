@@ -3,15 +3,13 @@
 #include <ATen/ATen.h>
 
 #include <cmath>
-#include <string>
 #include <utility>
-#include <vector>
 
 #include "ops/cache.h"
 #include "ops/checks.h"
 #include "ops/plan_log.h"
+#include "ops/run_kernel.h"
 #include "ops/separate_kernels.h"
-#include "ops/twin_backend.h"
 #include "ops/twin_settings.h"
 #include "plan/plan_prolog.h"
 #include "plan/prolog_plan.h"
@@ -42,13 +40,6 @@ struct Dimensions {
     c10::SymInt indexer_heads, indexer_dim;
 };
 
-template <typename T>
-std::string Text(const T& value) {
-    std::ostringstream text;
-    text << value;
-    return text.str();
-}
-
 const IndexerArguments* Indexer(const PrologArguments& args) {
     return args.indexer != nullptr && args.indexer->present() ? args.indexer : nullptr;
 }
@@ -61,35 +52,33 @@ void CheckSizes(const ArgumentChecks& check, const PrologArguments& args, const 
     const auto rank = [](const c10::SymInt& size, int64_t most) {
         return size > 0 && size % kLanes == 0 && size <= most;
     };
-    const auto rank_text = [](int64_t most) {
-        return "a multiple of 64 up to " + Text(most) + " elements";
-    };
     const auto most_rank = static_cast<int64_t>(plan::kMostLoraRank);
+    const Text most_rank_text("a multiple of 64 up to ", most_rank, " elements");
     check.RequireValue(dims.tokens > 0 && dims.tokens <= plan::kMostTokens, "hidden_states",
-                       "1 to " + Text(plan::kMostTokens) + " tokens", Text(dims.tokens));
+                       Text("1 to ", plan::kMostTokens, " tokens"), Text(dims.tokens));
     check.RequireValue(
         strips(dims.hidden) && dims.hidden <= plan::kMostStride, "hidden_states",
-        "a hidden size that is a positive multiple of 16 up to " + Text(plan::kMostStride),
+        Text("a hidden size that is a positive multiple of 16 up to ", plan::kMostStride),
         Text(dims.hidden));
     if (HasLatent(args)) {
-        check.RequireValue(rank(dims.q_lora, most_rank), "q_a_norm_weight", rank_text(most_rank),
+        check.RequireValue(rank(dims.q_lora, most_rank), "q_a_norm_weight", most_rank_text,
                            Text(dims.q_lora));
     }
-    check.RequireValue(rank(dims.kv_lora, most_rank), "kv_a_norm_weight", rank_text(most_rank),
+    check.RequireValue(rank(dims.kv_lora, most_rank), "kv_a_norm_weight", most_rank_text,
                        Text(dims.kv_lora));
     check.RequireValue(dims.heads > 0, "w_uk", "at least one head", Text(dims.heads));
     check.RequireValue(strips(dims.nope), "w_uk", "a nope size that is a positive multiple of 16",
                        Text(dims.nope));
-    check.RequireValue(
-        !args.q_b.quantised() || rank(dims.nope, plan::kMostInt8NopeDim), "w_uk",
-        "a nope size that is " + rank_text(plan::kMostInt8NopeDim) + " where q_b is int8",
-        Text(dims.nope));
+    check.RequireValue(!args.q_b.quantised() || rank(dims.nope, plan::kMostInt8NopeDim), "w_uk",
+                       Text("a nope size that is a multiple of 64 up to ", plan::kMostInt8NopeDim,
+                            " elements where q_b is int8"),
+                       Text(dims.nope));
     const c10::SymInt rows = dims.heads * (dims.nope + kRope);
     check.RequireValue(rows <= plan::kMostStride, "q_b_weight",
-                       "at most " + Text(plan::kMostStride) + " rows", Text(rows));
+                       Text("at most ", plan::kMostStride, " rows"), Text(rows));
     const c10::SymInt block_size = CacheBlockSize(args.kv_cache);
     check.RequireValue(block_size > 0 && block_size <= plan::kMostCacheRows, "kv_cache",
-                       "blocks of 1 to " + Text(plan::kMostCacheRows) + " rows", Text(block_size));
+                       Text("blocks of 1 to ", plan::kMostCacheRows, " rows"), Text(block_size));
 }
 
 /// The kernel computes in fp32: what it gets must be a positive normal number there.
@@ -156,13 +145,13 @@ void CheckIndexer(const ArgumentChecks& check, const PrologArguments& args,
     check.RequireValue(
         dim > kRope && dim % kLanes == 0 && dim <= plan::kMostIndexerHeadDim,
         "indexer_k_norm_weight",
-        "a head size that is a multiple of 64 from 128 to " + Text(plan::kMostIndexerHeadDim),
+        Text("a head size that is a multiple of 64 from 128 to ", plan::kMostIndexerHeadDim),
         Text(dim));
     const c10::SymInt columns = OutFeatures(indexer.wq_b);
     check.RequireValue(columns > 0 && columns % dim == 0, "indexer_wq_b",
-                       "whole heads of " + Text(dim) + " features", Text(columns));
+                       Text("whole heads of ", dim, " features"), Text(columns));
     check.RequireValue(columns <= plan::kMostStride, "indexer_wq_b",
-                       "at most " + Text(plan::kMostStride) + " features", Text(columns));
+                       Text("at most ", plan::kMostStride, " features"), Text(columns));
     dims.indexer_heads = columns / dim;
     check.RequireValue(dims.indexer_heads % kStrip == 0, "indexer_wq_b",
                        "a number of heads that is a multiple of 16", Text(dims.indexer_heads));
@@ -177,7 +166,7 @@ void CheckIndexer(const ArgumentChecks& check, const PrologArguments& args,
                     dims.hidden, dtype);
     } else {
         check.Require(wk_rows != dim, "indexer_weights_proj",
-                      "a tensor beside an 'indexer_wk' of " + Text(dim) + " rows", "None");
+                      Text("a tensor beside an 'indexer_wk' of ", dim, " rows"), "None");
         CheckWeight(check, "indexer_wk", *indexer.wk, dim + dims.indexer_heads, dims.hidden, dtype);
     }
     check.Dense("indexer_k_norm_weight", *indexer.k_norm_weight, {dim}, {dtype, at::kFloat});
@@ -297,7 +286,7 @@ plan::PrologProblem MakeProblem(const PrologArguments& args, const Dimensions& d
     problem.rope_cache = MakeCachePlan(rope_cache, joint > 0 ? joint : kRope);
     problem.qkv_a = FormatOf(args.qkv_a);
     problem.q_b = FormatOf(args.q_b);
-    problem.w_uk = args.w_uk.dim() == 3 ? plan::WeightLayout::kInOut : plan::WeightLayout::kInOutNz;
+    problem.w_uk = InOutLayout(args.w_uk, 3);
     problem.prefetch = RequestOf(args.prefetch);
     if (Indexer(args) != nullptr) problem.indexer = MakeIndexerProblem(*Indexer(args), dims);
     return problem;
@@ -327,12 +316,12 @@ IndexerAddresses BindIndexer(LaunchTensors& tensors, const IndexerArguments& ind
     if (addresses.weights_proj == 0) {
         // Rows of the fused weight behind those of wk; NZ keeps 16 elements of a row together.
         const at::Tensor& wk = *indexer.wk;
-        const int64_t row = wk.dim() == 2 ? wk.size(1) : wk.size(2);
+        const int64_t row = IsNz(wk, 2) ? kStrip : wk.size(1);
         addresses.weights_proj =
             addresses.wk +
             static_cast<uint64_t>(indexer.k_norm_weight->size(0) * row) * wk.element_size();
     }
-    addresses.cache = tensors.Write("indexer_cache", indexer.cache);
+    addresses.cache = tensors.Write("indexer_cache", *indexer.cache);
     addresses.q = tensors.WriteFresh("indexer_q", results.indexer_q);
     addresses.weights = tensors.WriteFresh("indexer_weights", results.indexer_weights);
     return addresses;
@@ -357,7 +346,7 @@ PrologAddresses Bind(LaunchTensors& tensors, const PrologArguments& args,
     addresses.kv_cache_scale = tensors.Read("kv_cache_scale", args.kv_cache_scale);
     addresses.rope_cache =
         args.rope_cache
-            ? tensors.Write("rope_cache", args.rope_cache)
+            ? tensors.Write("rope_cache", *args.rope_cache)
             : addresses.kv_cache + CacheColumnOffset(args.kv_cache, args.kv_a_norm_weight.size(0));
     addresses.q_nope = tensors.WriteFresh("q_nope", results.q_nope);
     addresses.q_nope_scale =
@@ -370,18 +359,13 @@ PrologAddresses Bind(LaunchTensors& tensors, const PrologArguments& args,
     return addresses;
 }
 
-struct NamedKernel {
-    const char* name;
-    PrologKernel* run;
-};
-
-NamedKernel ChooseKernel(const PrologArguments& args) {
+Kernel<PrologAddresses, PrologPlan> ChooseKernel(const PrologArguments& args) {
     const bool quantised = args.qkv_a.quantised() || args.q_b.quantised() || args.quantize_q_nope ||
                            args.kv_cache_scale ||
                            (Indexer(args) != nullptr && Indexer(args)->wq_b.quantised());
     const bool bf16 = args.hidden_states.scalar_type() == at::kBFloat16;
 #define ASCEND_PREFETCH_KERNEL(name) \
-    NamedKernel { #name, &name }
+    Kernel<PrologAddresses, PrologPlan> { #name, &name }
     if (args.indexer == nullptr) {
         if (quantised) {
             return bf16 ? ASCEND_PREFETCH_KERNEL(mla_prolog_bf16_w8a8)
@@ -399,36 +383,36 @@ NamedKernel ChooseKernel(const PrologArguments& args) {
 }
 
 void CheckApart(const ArgumentChecks& check, const PrologArguments& args) {
-    std::vector<std::pair<std::string, at::Tensor>> own = {
+    c10::SmallVector<NamedTensor, 6> own = {
         {"qkv_a_weight", args.qkv_a.weight}, {"q_b_weight", args.q_b.weight}, {"w_uk", args.w_uk}};
     if (const IndexerArguments* indexer = Indexer(args)) {
-        own.emplace_back("indexer_wq_b", indexer->wq_b.weight);
-        own.emplace_back("indexer_wk", *indexer->wk);
+        own.push_back({"indexer_wq_b", indexer->wq_b.weight});
+        own.push_back({"indexer_wk", *indexer->wk});
         if (indexer->weights_proj) {
-            own.emplace_back("indexer_weights_proj", *indexer->weights_proj);
+            own.push_back({"indexer_weights_proj", *indexer->weights_proj});
         }
     }
     CheckPrefetchApart(check, args.prefetch, own);
 }
 
-PrologResults RunOnCpu(const char* op, const ArgumentChecks& check, const PrologArguments& args,
-                       const Dimensions& dims) {
-    CheckSlots(check, args.slot_mapping, args.kv_cache);
+PrologResults Run(const char* op, const ArgumentChecks& check, const PrologArguments& args,
+                  const Dimensions& dims) {
+    const Target target = TargetOf(op, args.hidden_states.device());
+    // A device would have to be waited for.
+    if (target.device == nullptr) CheckSlots(check, args.slot_mapping, args.kv_cache);
     CheckApart(check, args);
-    const arch::Chip& chip = TwinChip();
-    const PrologPlan plan = MakePlan(op, args, dims, chip);
+    const PrologPlan plan = MakePlan(op, args, dims, target.chip);
     const PrologResults results = MakeResults(args, dims);
     const at::Tensor workspace = at::empty({static_cast<int64_t>(plan.workspace_bytes)},
                                            args.hidden_states.options().dtype(at::kByte));
-    LaunchTensors tensors;
+    LaunchTensors tensors(target);
     const PrologAddresses addresses = Bind(tensors, args, results, workspace);
     if (SeparateKernels()) {
         const bool bf16 = args.hidden_states.scalar_type() == at::kBFloat16;
-        RunPrologSeparately(addresses, plan, bf16, chip, tensors);
-        return results;
+        RunPrologSeparately(addresses, plan, bf16, target, tensors);
+    } else {
+        RunKernel(ChooseKernel(args), target, tensors, addresses, plan);
     }
-    const NamedKernel kernel = ChooseKernel(args);
-    RunOnTwin({kernel.name}, chip, tensors, [&] { kernel.run(addresses, plan); });
     return results;
 }
 
@@ -438,7 +422,7 @@ PrologResults RunProlog(const char* op, const PrologArguments& args, Backend bac
     const ArgumentChecks check(op, args.hidden_states.device());
     const Dimensions dims = CheckArguments(check, args);
     if (backend == Backend::kMeta) return MakeResults(args, dims);
-    return RunOnCpu(op, check, args, dims);
+    return Run(op, check, args, dims);
 }
 
 }  // namespace ops

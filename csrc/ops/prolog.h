@@ -1,4 +1,5 @@
-// What mla_prolog and sfa_prolog share: arguments, their checks, Meta and the CPU (twin) run.
+// What mla_prolog and sfa_prolog share: arguments, their checks, Meta and the run on a device or
+// the twin.
 #pragma once
 
 #include <ATen/core/Tensor.h>

@@ -1,8 +1,5 @@
 #include "ops/separate_kernels.h"
 
-#include <string>
-
-#include "ops/twin_backend.h"
 #include "plan/linear_format.h"
 #include "plan/matmul_plan.h"
 #include "plan/prolog_stage.h"
@@ -27,22 +24,28 @@ using plan::Quantised;
 /// Launches kernels over the same tensors.
 class Launcher {
 public:
-    Launcher(bool bf16, const GemmBuffers& buffers, const arch::Chip& chip, LaunchTensors& tensors)
-        : bf16_(bf16), buffers_(buffers), chip_(chip), tensors_(tensors) {}
+    Launcher(bool bf16, const GemmBuffers& buffers, const Target& target, LaunchTensors& tensors)
+        : bf16_(bf16), buffers_(buffers), target_(target), tensors_(tensors) {}
 
     enum class Output { kOfInput, kFloat };
 
-    void Multiply(const std::string& name, const GemmPlan& gemm, uint64_t a, uint64_t weight,
-                  uint64_t c, Output output = Output::kOfInput) {
+    void Multiply(const char* label, const GemmPlan& gemm, uint64_t a, uint64_t weight, uint64_t c,
+                  Output output = Output::kOfInput) {
         const MatmulPlan plan{buffers_, output == Output::kFloat ? 1u : 0u, gemm};
-        MatmulKernel* kernel =
-            gemm.element_bytes == 1 ? &matmul_int8 : (bf16_ ? &matmul_bf16 : &matmul_fp16);
-        RunOnTwin({name, twin::KernelKind::kAicOnly}, chip_, tensors_,
-                  [&] { kernel(MatmulAddresses{a, weight, c}, plan); });
+        Kernel<MatmulAddresses, MatmulPlan> kernel{"matmul_int8", &matmul_int8};
+        if (gemm.element_bytes != 1) {
+            kernel = bf16_ ? Kernel<MatmulAddresses, MatmulPlan>{"matmul_bf16", &matmul_bf16}
+                           : Kernel<MatmulAddresses, MatmulPlan>{"matmul_fp16", &matmul_fp16};
+        }
+        kernel.kind = twin::KernelKind::kAicOnly;
+        Run(label, kernel, MatmulAddresses{a, weight, c}, plan);
     }
 
-    void Launch(const std::string& name, twin::KernelKind kind, const std::function<void()>& body) {
-        RunOnTwin({name, kind}, chip_, tensors_, body);
+    template <typename... Arguments>
+    void Run(const char* label, Kernel<Arguments...> kernel,
+             const std::common_type_t<Arguments>&... arguments) {
+        kernel.label = label;
+        RunKernel(kernel, target_, tensors_, arguments...);
     }
 
     bool bf16() const { return bf16_; }
@@ -50,7 +53,7 @@ public:
 private:
     bool bf16_;
     const GemmBuffers& buffers_;
-    const arch::Chip& chip_;
+    const Target& target_;
     LaunchTensors& tensors_;
 };
 
@@ -106,15 +109,18 @@ private:
 
     uint64_t Workspace(uint64_t offset) const { return addresses_.workspace + offset; }
 
-    void Stage(const std::string& name, PrologStage stage) {
+    void Stage(const char* label, PrologStage stage) {
         const bool quantised = Quantised(plan_.qkv_a_quant) || Quantised(plan_.q_b_quant) ||
                                Quantised(plan_.indexer.wq_b_quant) || plan_.quantize_q_nope != 0 ||
                                plan_.kv_cache_int8 != 0;
-        PrologStageKernel* kernel =
-            launcher_.bf16() ? (quantised ? &prolog_stage_bf16_w8a8 : &prolog_stage_bf16)
-                             : (quantised ? &prolog_stage_fp16_w8a8 : &prolog_stage_fp16);
-        launcher_.Launch(name, twin::KernelKind::kAivOnly,
-                         [&] { kernel(addresses_, plan_, static_cast<uint32_t>(stage)); });
+        Kernel<PrologAddresses, PrologPlan, uint32_t> kernel = {
+            quantised ? "prolog_stage_bf16_w8a8" : "prolog_stage_bf16",
+            quantised ? &prolog_stage_bf16_w8a8 : &prolog_stage_bf16, twin::KernelKind::kAivOnly};
+        if (!launcher_.bf16()) {
+            kernel.name = quantised ? "prolog_stage_fp16_w8a8" : "prolog_stage_fp16";
+            kernel.run = quantised ? &prolog_stage_fp16_w8a8 : &prolog_stage_fp16;
+        }
+        launcher_.Run(label, kernel, addresses_, plan_, static_cast<uint32_t>(stage));
     }
 
     const PrologAddresses& addresses_;
@@ -125,14 +131,15 @@ private:
 }  // namespace
 
 void RunPrologSeparately(const PrologAddresses& addresses, const PrologPlan& plan, bool bf16,
-                         const arch::Chip& chip, LaunchTensors& tensors) {
-    Launcher launcher(bf16, plan.buffers, chip, tensors);
+                         const Target& target, LaunchTensors& tensors) {
+    Launcher launcher(bf16, plan.buffers, target, tensors);
     SeparateProlog(addresses, plan, launcher).Run();
 }
 
-void RunOProjSeparately(const OProjAddresses& addresses, const OProjPlan& plan, OProjKernel* kernel,
-                        bool bf16, const arch::Chip& chip, LaunchTensors& tensors) {
-    Launcher launcher(bf16, plan.buffers, chip, tensors);
+void RunOProjSeparately(const OProjAddresses& addresses, const OProjPlan& plan,
+                        Kernel<OProjAddresses, OProjPlan> kernel, bool bf16, const Target& target,
+                        LaunchTensors& tensors) {
+    Launcher launcher(bf16, plan.buffers, target, tensors);
     OProjAddresses linear = addresses;
     if (plan.has_v_up != 0) {
         linear.attn_output = addresses.workspace + plan.workspace_value;
@@ -148,7 +155,7 @@ void RunOProjSeparately(const OProjAddresses& addresses, const OProjPlan& plan, 
     alone.has_v_up = 0;
     alone.warm = {};
     alone.while_o_proj = {};
-    launcher.Launch("o_proj", twin::KernelKind::kMixAic1Aiv2, [&] { kernel(linear, alone); });
+    launcher.Run("o_proj", kernel, linear, alone);
 }
 
 }  // namespace ops

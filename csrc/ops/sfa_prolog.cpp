@@ -71,6 +71,9 @@ Outputs SfaProlog(
 }  // namespace
 
 TORCH_LIBRARY_IMPL(ascend_prefetch, Meta, m) { m.impl("sfa_prolog", &SfaProlog<Backend::kMeta>); }
-TORCH_LIBRARY_IMPL(ascend_prefetch, CPU, m) { m.impl("sfa_prolog", &SfaProlog<Backend::kTwin>); }
+TORCH_LIBRARY_IMPL(ascend_prefetch, CPU, m) { m.impl("sfa_prolog", &SfaProlog<Backend::kRun>); }
+TORCH_LIBRARY_IMPL(ascend_prefetch, PrivateUse1, m) {
+    m.impl("sfa_prolog", &SfaProlog<Backend::kRun>);
+}
 
 }  // namespace ops

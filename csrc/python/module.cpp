@@ -4,6 +4,7 @@
 
 #include "arch/chip.h"
 #include "model/prefetch_account.h"
+#include "ops/load_device.h"
 #include "ops/twin_settings.h"
 #include "python/planning.h"
 #include "python/timing.h"
@@ -168,6 +169,11 @@ PYBIND11_MODULE(_C, m) {
         "SoC name that CPU launches play.");
     m.def("set_twin_chip", &ops::SetTwinChip, py::arg("name"),
           "Make CPU launches play this SoC. ValueError lists the known names.");
+    m.def("load_device", &ops::LoadDevice, py::arg("path"),
+          "Tensors of the type that the device in this library runs go to it. RuntimeError, one "
+          "line, where it cannot be used.");
+    m.def("unload_device", &ops::UnloadDevice,
+          "CPU tensors run on the twin again, those of other types not at all.");
     m.def("sanitize_mode", &ops::SanitizeModeName, "What CPU launches are checked for.");
     m.def("set_sanitize_mode", &ops::SetSanitizeMode, py::arg("mode"),
           "off, memory (bytes used before they are written) or full (races too).");

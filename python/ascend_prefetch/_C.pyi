@@ -1,7 +1,7 @@
 from __future__ import annotations
 import collections.abc
 import typing
-__all__: list[str] = ['Timeline', 'account_prefetch', 'build_info', 'chips', 'constants', 'describe_trace', 'dry', 'error_codes', 'plan_sdma', 'run_checks', 'sanitize_mode', 'schedule_seed', 'separate_kernels', 'set_dry', 'set_mutation', 'set_sanitize_mode', 'set_schedule_seed', 'set_separate_kernels', 'set_twin_chip', 'start_buffer_usage', 'start_call_log', 'start_plan_log', 'start_tracing', 'take_buffer_usage', 'take_call_log', 'take_plan_log', 'take_traces', 'timing_constants', 'trace_copy', 'trace_matmul', 'twin_chip']
+__all__: list[str] = ['Timeline', 'account_prefetch', 'build_info', 'chips', 'constants', 'describe_trace', 'dry', 'error_codes', 'load_device', 'plan_sdma', 'run_checks', 'sanitize_mode', 'schedule_seed', 'separate_kernels', 'set_dry', 'set_mutation', 'set_sanitize_mode', 'set_schedule_seed', 'set_separate_kernels', 'set_twin_chip', 'start_buffer_usage', 'start_call_log', 'start_plan_log', 'start_tracing', 'take_buffer_usage', 'take_call_log', 'take_plan_log', 'take_traces', 'timing_constants', 'trace_copy', 'trace_matmul', 'twin_chip', 'unload_device']
 class Timeline:
     """
     Kernels one after the other on a chip; modelled, see model/simulator.h.
@@ -73,6 +73,10 @@ def dry() -> bool:
 def error_codes() -> list:
     """
     Every code of the twin: (code, summary of one line).
+    """
+def load_device(path: str) -> None:
+    """
+    Tensors of the type that the device in this library runs go to it. RuntimeError, one line, where it cannot be used.
     """
 def plan_sdma(chip: str, name: str, bytes: typing.SupportsInt | typing.SupportsIndex, warmed: typing.SupportsInt | typing.SupportsIndex, windows: collections.abc.Sequence[tuple[str, typing.SupportsFloat | typing.SupportsIndex, typing.SupportsInt | typing.SupportsIndex]], constants: collections.abc.Mapping[str, typing.SupportsFloat | typing.SupportsIndex] = {}) -> list[tuple[int, int, str]]:
     """
@@ -165,4 +169,8 @@ def trace_matmul(chip: str, m: typing.SupportsInt | typing.SupportsIndex, n: typ
 def twin_chip() -> str:
     """
     SoC name that CPU launches play.
+    """
+def unload_device() -> None:
+    """
+    CPU tensors run on the twin again, those of other types not at all.
     """

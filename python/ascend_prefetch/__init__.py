@@ -11,11 +11,12 @@ except ImportError as error:
         "--no-cache-dir --no-binary ascend-prefetch ascend-prefetch`"
     ) from error
 from ascend_prefetch import effects
-from ascend_prefetch.backend import Backend, backends
+from ascend_prefetch.backend import Backend, backends, load
 from ascend_prefetch.ops import mla_prolog, o_proj, prefetch, prefetch_join, sfa_prolog
 from ascend_prefetch.version import __version__
 
 effects.register()
+load()
 
 __all__ = [
     "Backend",

@@ -1,8 +1,21 @@
-"""Where the ops can run."""
+"""Where the ops can run: on the host twin for CPU tensors, on a device for NPU tensors.
+
+The device backend is a library beside this file, which a build with CANN makes. It needs the
+torch_npu that it was built with.
+"""
 
 from __future__ import annotations
 
+import importlib
+import warnings
+from pathlib import Path
 from typing import NamedTuple
+
+import torch
+
+from ascend_prefetch import _C
+
+LIBRARY = Path(__file__).with_name("_C_npu.so")
 
 
 class Backend(NamedTuple):
@@ -19,7 +32,54 @@ class Backend(NamedTuple):
 
 def backends() -> dict[str, Backend]:
     """Every backend by name: twin, the device on a host, and npu."""
-    return {
-        "twin": Backend(True, "host, CPU tensors"),
-        "npu": Backend(False, "this build has no device library"),
-    }
+    return {"twin": Backend(True, "host, CPU tensors"), "npu": _npu}
+
+
+_npu = Backend(False, "not loaded")
+
+
+def load() -> None:
+    """Loads the device backend where there is one; importing ascend_prefetch calls it.
+
+    Raises:
+        ImportError: the library and torch_npu, or torch_npu and torch, do not go together.
+    """
+    global _npu
+    missing = _load(LIBRARY)
+    _npu = Backend(missing is None, missing or "NPU tensors")
+
+
+def _load(library: Path) -> str | None:
+    if not library.exists():
+        return "this build has no device library; build with ASCEND_HOME_PATH set for NPUs"
+    try:
+        torch_npu = importlib.import_module("torch_npu")
+    except ImportError as error:
+        return f"torch_npu cannot be imported ({_first_line(error)}); install torch_npu and CANN"
+    if _release(torch_npu.__version__) != _release(torch.__version__):
+        raise ImportError(
+            f"ascend_prefetch: torch_npu {torch_npu.__version__} does not go with torch "
+            f"{torch.__version__}; install the torch_npu of that release"
+        )
+    try:
+        _C.load_device(str(library))
+    except RuntimeError as error:
+        if "undefined symbol" in str(error):
+            raise ImportError(
+                f"ascend_prefetch: its device backend was built for another torch_npu or CANN than "
+                f"torch_npu {torch_npu.__version__} here; build it again "
+                f"({_first_line(error)})"
+            ) from None
+        reason = _first_line(error)
+        warnings.warn(f"NPU tensors cannot be used: {reason}", RuntimeWarning, stacklevel=4)
+        return reason
+    return None
+
+
+def _release(version: str) -> list[str]:
+    """ "2.13" of "2.13.0+cpu": what both must share."""
+    return version.split(".")[:2]
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [""])[0]

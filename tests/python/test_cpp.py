@@ -11,7 +11,7 @@ BUILD = Path(os.environ.get("ASCEND_PREFETCH_BUILD_DIR", ROOT / "build"))
 
 
 def cpp_tests():
-    for source in sorted((ROOT / "tests" / "cpp").glob("test_*.cpp")):
+    for source in sorted((ROOT / "tests" / "cpp").rglob("test_*.cpp")):
         executable = BUILD / "tests" / "cpp" / source.stem
         if not executable.exists():
             raise FileNotFoundError(f"{executable} is not built: run `make build`")

@@ -1,0 +1,86 @@
+#include "npu/acl_device.h"
+
+#include <sys/stat.h>
+
+#include <stdexcept>
+#include <utility>
+#include <vector>
+
+#include "arch/chip.h"
+#include "npu/acl_call.h"
+#include "npu/argument_block.h"
+#include "npu/profiler_range.h"
+
+namespace npu {
+
+namespace {
+
+/// The SoC that the process runs on, one of those that the planner knows.
+std::string KnownSoc() {
+    const char* name = aclrtGetSocName();
+    if (name == nullptr) throw std::runtime_error("ascend_prefetch: aclrtGetSocName knows no chip");
+    std::string known;
+    for (const arch::Chip& chip : arch::Chips()) {
+        if (chip.name == std::string(name)) return name;
+        known += (known.empty() ? "" : ", ") + std::string(chip.name);
+    }
+    throw std::runtime_error(std::string("ascend_prefetch: unknown SoC '") + name +
+                             "'; there are plans for " + known +
+                             ": add the chip to csrc/arch/chip.cpp and build again");
+}
+
+std::string FileOf(const std::string& soc_name, const std::string& folder) {
+    const char* family = ChipFamily(soc_name.c_str());
+    const std::string path = folder + "/" + (family == nullptr ? soc_name : family) + ".o";
+    struct stat status;
+    if (stat(path.c_str(), &status) == 0) return path;
+    throw std::runtime_error("ascend_prefetch: no kernels for " + soc_name + ": " + path +
+                             " is missing; build with ASCEND_HOME_PATH set and this chip chosen");
+}
+
+}  // namespace
+
+AclDevice::AclDevice(std::unique_ptr<Host> host, const std::string& kernel_folder)
+    : host_(std::move(host)), soc_name_(KnownSoc()), kernels_(FileOf(soc_name_, kernel_folder)) {}
+
+void AclDevice::Launch(const KernelLaunch& launch) {
+    const aclrtStream stream = host_->CurrentStream();
+    // Shared, since a queue may copy the work.
+    const auto block = std::make_shared<const ArgumentBlock>(launch);
+    host_->Enqueue(launch.kernel, [this, block, stream] {
+        const ProfilerRange range(block->kernel(), stream);
+        block->Launch(kernels_.Find(block->kernel()), stream);
+    });
+}
+
+void AclDevice::Prefetch(const MemoryRange* ranges, const at::Tensor* tensors, size_t count) {
+    const aclrtStream stream = host_->CurrentStream();
+    const std::lock_guard<std::mutex> lock(mutex_);
+    std::unique_ptr<Side>& side = sides_[stream];
+    if (side == nullptr) side = std::make_unique<Side>(stream, host_->SideStreamFor(stream));
+    host_->Enqueue("prefetch_sdma",
+                   [work = &side->work, list = std::vector<MemoryRange>(ranges, ranges + count)] {
+                       work->Prefetch(list);
+                   });
+    side->pending = true;
+    host_->KeepFor(tensors, count, side->stream);
+}
+
+void AclDevice::JoinPrefetches() {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    if (sides_.empty()) return;
+    const auto found = sides_.find(host_->CurrentStream());
+    if (found == sides_.end() || !found->second->pending) return;
+    host_->Enqueue("prefetch_join", [work = &found->second->work] { work->Join(); });
+    found->second->pending = false;
+}
+
+const char* ChipFamily(const char* soc_name) {
+    const std::string name = soc_name;
+    const auto begins = [&](const char* text) { return name.rfind(text, 0) == 0; };
+    if (begins("Ascend910_93")) return "ascend910_93";
+    if (begins("Ascend910B")) return "ascend910b";
+    return nullptr;
+}
+
+}  // namespace npu

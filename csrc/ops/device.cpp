@@ -1,0 +1,63 @@
+#include "ops/device.h"
+
+#include <c10/util/Exception.h>
+#include <dlfcn.h>
+
+#include <atomic>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+
+#include "ops/load_device.h"
+#include "ops/twin_settings.h"
+
+namespace ops {
+
+namespace {
+
+/// Written while the Python module is imported, or by a test.
+std::atomic<npu::Device*> loaded{nullptr};
+
+/// The chip of a SoC name, which is asked for with every call.
+const arch::Chip& ChipOf(const char* soc_name) {
+    static thread_local const arch::Chip* last = nullptr;
+    if (last == nullptr || std::string_view(last->name) != soc_name) {
+        last = &arch::FindChip(soc_name);
+    }
+    return *last;
+}
+
+}  // namespace
+
+void LoadDevice(const std::string& path) {
+    void* library = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
+    if (library == nullptr) throw std::runtime_error(dlerror());
+    void* make = dlsym(library, npu::kMakeDevice);
+    if (make == nullptr) throw std::runtime_error(path + ": holds no device of ascend_prefetch");
+    loaded = reinterpret_cast<npu::MakeDevice*>(make)();
+}
+
+void UnloadDevice() { loaded = nullptr; }
+
+npu::Device* FindDevice(c10::DeviceType type) {
+    npu::Device* device = loaded.load(std::memory_order_acquire);
+    return device != nullptr && device->TensorType() == static_cast<int8_t>(type) ? device
+                                                                                  : nullptr;
+}
+
+Target TargetOf(const char* op, c10::Device device) {
+    npu::Device* found = FindDevice(device.type());
+    if (found != nullptr) return {found, ChipOf(found->SocName())};
+    TORCH_CHECK(device.is_cpu(), "ascend_prefetch::", op, ": no backend for tensors on ",
+                device.str(),
+                "; `python -m ascend_prefetch info` says which this installation has and why");
+    return {nullptr, TwinChip()};
+}
+
+bool IsNz(const at::Tensor& weight, int64_t rank) {
+    if (weight.dim() != rank) return weight.dim() > rank;
+    npu::Device* device = FindDevice(weight.device().type());
+    return device != nullptr && device->IsStoredNz(weight);
+}
+
+}  // namespace ops
