@@ -32,9 +32,15 @@ VLLM_INSTALLED := $(VLLM_VERSIONS:%=$(VLLM)/wheels/%/.installed)
 WHEEL := build-wheel
 SMALL_BENCH := venv/bin/python -m ascend_prefetch bench o_proj --model deepseek-v2-lite --tp 8 --tokens 1
 
+# The release of torch_npu that `make npu-check` compiles the NPU backend against.
+NPU_NEWEST := 2.13.0
+NPU ?= $(NPU_NEWEST)
+NPU_DIR := $(abspath .npu)
+NPU_TORCH = $(if $(filter $(NPU_NEWEST),$(NPU)),$(abspath $(shell echo $(VENV)/lib/python3*/site-packages/torch)),$(NPU_DIR)/$(NPU)/torch)
+
 override export CMAKE_ARGS := -DASCEND_PREFETCH_WERROR=$(WERROR) $(CMAKE_ARGS)
 
-.PHONY: build run bench docs-results test test-asan test-vllm test-aarch64 lint format clean distclean extension
+.PHONY: build run bench docs-results test test-asan test-vllm test-aarch64 npu-check lint format clean distclean extension
 
 build: extension
 	$(BIN)/cmake --build build
@@ -121,6 +127,22 @@ test-cpu-debug: $(VENV)/.installed-test build
 	ASCEND_PREFETCH_CPU_DEBUG=build/csrc/cpu_debug/libascend_prefetch_cpu_debug.so \
 		$(BIN)/python -m pytest -m 'not twin and not large' $(SANITIZED)
 
+# The NPU backend against torch_npu's wheel, which is unpacked and never imported; NPU=2.9.0 and
+# NPU=2.10.0 fetch the torch of that release as well. ACL's headers are those of the newest wheel: older
+# ones hold a part of them.
+npu-check: $(NPU_DIR)/.installed-$(NPU) $(NPU_DIR)/.installed-$(NPU_NEWEST)
+	$(BIN)/cmake -S tests/npu_check -B build-npu/$(NPU) -G Ninja -DTORCH=$(NPU_TORCH) \
+		-DTORCH_NPU=$(NPU_DIR)/$(NPU)/torch_npu \
+		-DACL_INCLUDE=$(NPU_DIR)/$(NPU_NEWEST)/torch_npu/include/third_party/acl/inc
+	$(BIN)/cmake --build build-npu/$(NPU)
+	$(BIN)/python tests/npu_check/unresolved.py build-npu/$(NPU)/npu/_C_npu.so \
+		$(NPU_DIR)/$(NPU)/torch_npu/lib/libtorch_npu.so $(NPU_TORCH)/lib/libtorch_cpu.so $(NPU_TORCH)/lib/libc10.so
+
+$(NPU_DIR)/.installed-%: $(VENV)/.installed
+	$(PIP) install --quiet --no-deps --target $(NPU_DIR)/$* torch_npu==$*
+	$(if $(filter $(NPU_NEWEST),$*),,$(PIP) install --quiet --no-deps --target $(NPU_DIR)/$* torch==$*)
+	touch $@
+
 lint: $(VENV)/.installed-test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -145,8 +167,10 @@ clean:
 	rm -rf build $(ASAN) $(AARCH64) $(WHEEL) dist python/*.egg-info python/ascend_prefetch/_C*.so \
 		python/ascend_prefetch/kernels
 
+	rm -rf build build-npu $(ASAN) $(WHEEL) dist python/*.egg-info python/ascend_prefetch/_C*.so
+
 distclean: clean
-	rm -rf $(VENV) $(VLLM)
+	rm -rf $(VENV) $(VLLM) $(NPU_DIR)
 
 # The Python module alone, into python/ascend_prefetch.
 extension: $(VENV)/.installed
