@@ -131,7 +131,8 @@ test-cpu-debug: $(VENV)/.installed-test build
 # NPU=2.10.0 fetch the torch of that release as well. ACL's headers are those of the newest wheel: older
 # ones hold a part of them.
 npu-check: $(NPU_DIR)/.installed-$(NPU) $(NPU_DIR)/.installed-$(NPU_NEWEST)
-	$(BIN)/cmake -S tests/npu_check -B build-npu/$(NPU) -G Ninja -DTORCH=$(NPU_TORCH) \
+	$(BIN)/cmake -S tests/npu_check -B build-npu/$(NPU) -G Ninja \
+		-DCMAKE_MAKE_PROGRAM=$(abspath $(BIN))/ninja -DTORCH=$(NPU_TORCH) \
 		-DTORCH_NPU=$(NPU_DIR)/$(NPU)/torch_npu \
 		-DACL_INCLUDE=$(NPU_DIR)/$(NPU_NEWEST)/torch_npu/include/third_party/acl/inc
 	$(BIN)/cmake --build build-npu/$(NPU)
@@ -164,10 +165,8 @@ format: $(VENV)/.installed-test
 	$(BIN)/clang-format -i $(CPP_FILES)
 
 clean:
-	rm -rf build $(ASAN) $(AARCH64) $(WHEEL) dist python/*.egg-info python/ascend_prefetch/_C*.so \
-		python/ascend_prefetch/kernels
-
-	rm -rf build build-npu $(ASAN) $(WHEEL) dist python/*.egg-info python/ascend_prefetch/_C*.so
+	rm -rf build build-npu $(ASAN) $(AARCH64) $(WHEEL) dist python/*.egg-info \
+		python/ascend_prefetch/_C*.so python/ascend_prefetch/kernels
 
 distclean: clean
 	rm -rf $(VENV) $(VLLM) $(NPU_DIR)

@@ -241,7 +241,7 @@ PrologResults MakeResults(const PrologArguments& args, const Dimensions& dims) {
         results.indexer_q =
             at::empty_symint({dims.tokens, dims.indexer_heads, dims.indexer_dim}, options);
         results.indexer_weights = at::empty_symint({dims.tokens, dims.indexer_heads}, floats);
-    } else {
+    } else if (args.indexer != nullptr) {
         results.indexer_q = at::empty({0}, options);
         results.indexer_weights = at::empty({0}, floats);
     }

@@ -51,7 +51,7 @@ struct PrologResults {
     at::Tensor q_rope;
     at::Tensor q_c;
     at::Tensor q_nope_scale;
-    at::Tensor indexer_q;
+    at::Tensor indexer_q;  ///< these two are undefined for mla_prolog
     at::Tensor indexer_weights;
 };
 

@@ -13,6 +13,8 @@ namespace plan {
 /// The fields of a problem, one after the other: two problems are the same if their keys are.
 class PlanKey {
 public:
+    PlanKey() { text_.reserve(kExpectedBytes); }
+
     /// Field by field: bytes between fields mean nothing.
     template <typename... Fields>
     PlanKey& Add(const Fields&... fields) {
@@ -29,6 +31,8 @@ private:
         std::memcpy(bytes, &field, sizeof(Field));
         text_.append(bytes, sizeof(Field));
     }
+
+    static constexpr size_t kExpectedBytes = 512;  // more than any problem without a prefetch
 
     std::string text_;
 };
