@@ -79,10 +79,15 @@ class CMakeBuild(build_ext):
         """Builds _C in the build tree and puts it where setuptools wants it."""
         cmake = find_tool("cmake")
         configure(cmake)
-        run(cmake, "--build", BUILD, "--target", "_C", "ascend_prefetch_kernels")
+        run(cmake, "--build", BUILD, "--target", "_C", "_C_npu", "ascend_prefetch_kernels")
         target = Path(self.get_ext_fullpath(ext.name))
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(BUILD / "csrc" / "python" / target.name, target)
+        # The device backend, where there are a toolkit and torch_npu: csrc/npu/CMakeLists.txt.
+        npu = target.with_name("_C_npu.so")
+        npu.unlink(missing_ok=True)
+        if (BUILD / "csrc" / "npu" / npu.name).exists():
+            shutil.copy2(BUILD / "csrc" / "npu" / npu.name, npu)
         # Device code, where there is a toolkit: csrc/npu/kernel_launch.h.
         kernels = target.parent / "kernels"
         shutil.rmtree(kernels, ignore_errors=True)
