@@ -267,3 +267,25 @@ def test_a_captured_graph_counts_on_a_length_of_its_own(seam):
     seam.is_capturing = True
     row = (up.KV_LORA + up.ROPE) * 2
     assert calls_of(impl)["mla_prolog"]["prefetch_passing_bytes"] == [3 * 100 * row]
+
+
+def test_caches_that_the_ops_do_not_write_go_upstream(seam, monkeypatch):
+    impl = fused(seam)
+    monkeypatch.setattr(up.AscendMLAImpl, "forward", lambda self, *_: _[-1])
+    caches = up.new_caches()
+    monkeypatch.setattr(up, "new_caches", lambda: (caches[0].to(torch.int8), caches[1]))
+    run(impl, up.decode_metadata(3), 3)
+    monkeypatch.setattr(up, "new_caches", lambda: (*caches, *caches))
+    run(impl, up.decode_metadata(3), 3)
+    assert fallback.reasons() == (
+        "4 caches in a layer",
+        f"a cache of [16, 16, 1, {up.KV_LORA}] torch.int8",
+    )
+
+
+def test_a_layer_of_another_make_is_upstream_s(seam, monkeypatch):
+    impl = fused(seam)
+    del impl.q_a_layernorm
+    impl._read_weights()
+    missing = "AttributeError: 'FusedAscendMLAImpl' object has no attribute 'q_a_layernorm'"
+    assert fallback.reasons() == (f"o_proj: {missing}", f"prolog: {missing}")

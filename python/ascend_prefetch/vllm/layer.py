@@ -35,6 +35,9 @@ class FusedLayer:
         self._keep_latent = False
         self._under_prolog: windows.Region | None = None
         self._behind: windows.NextLayer | None = None
+        # The latent cache that was looked at last, and what was found.
+        self._known_cache: torch.Tensor | None = None
+        self._cache_refusal: str | None = None
 
     def process_weights_after_loading(self, act_dtype: torch.dtype) -> None:
         """Upstream's, then reads the weights anew: also after a reload."""
@@ -50,7 +53,11 @@ class FusedLayer:
         if refusal is not None:
             fused = LayerArguments(reasons={"prolog": refusal, "o_proj": refusal})
         else:
-            fused = read_layer(self, self._indexer_reader())
+            try:
+                fused = read_layer(self, self._indexer_reader())
+            except Exception as error:  # a layer that is not what this version's was
+                refusal = f"{type(error).__name__}: {error}"
+                fused = LayerArguments(reasons={"prolog": refusal, "o_proj": refusal})
         if not self.settings.prolog:
             fused.prolog = None
         if not self.settings.o_proj:
@@ -93,6 +100,25 @@ class FusedLayer:
                 return None
             fused = self._read_weights()
         return fused if fused.prolog is not None else None
+
+    def _takes_caches(self, caches: tuple) -> bool:
+        """Whether the ops write such caches; looked at when they are new."""
+        if caches[0] is not self._known_cache:
+            self._known_cache = caches[0]
+            self._cache_refusal = self._why_not(caches)
+        if self._cache_refusal is None:
+            return True
+        say_once(self._cache_refusal)
+        return False
+
+    def _why_not(self, caches: tuple) -> str | None:
+        if len(caches) not in (2, 3):
+            return f"{len(caches)} caches in a layer"
+        widths = [self.kv_lora_rank, self.qk_rope_head_dim, getattr(self, "head_dim", None)]
+        for cache, width in zip(caches, widths[: len(caches)], strict=True):
+            if cache.dtype != self.W_UV.dtype or cache.dim() != 4 or cache.shape[2:] != (1, width):
+                return f"a cache of {list(cache.shape)} {cache.dtype}"
+        return None
 
     def _prefetch_output(self, passing_bytes: int) -> dict[str, object]:
         """The prefetch arguments of a prolog; those bytes pass before o_proj is used."""

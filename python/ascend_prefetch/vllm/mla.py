@@ -60,7 +60,7 @@ class FusedMLA(FusedLayer):
         if attn_metadata is not None:
             windows.enter(self.seam.forward_context(), self._place)
             fused = self._takes(attn_metadata, need_gather_q_kv)
-        if fused is None:
+        if fused is None or not self._takes_caches(kv_cache):
             return super().forward(
                 layer_name, hidden_states, kv_cache, attn_metadata, need_gather_q_kv, output
             )

@@ -15,7 +15,7 @@ from .layer import MOST_TOKENS, FusedLayer
 class _Step:
     """What the layers of a step share, read off its metadata once."""
 
-    __slots__ = ("cached", "cos", "key_cos", "lengths", "sin", "slot_mapping", "tokens")
+    __slots__ = ("cached", "cos", "key_cos", "sin", "slot_mapping", "tokens")
 
     def __init__(self, metadata, captured_kv_len: int | None) -> None:
         self.slot_mapping = metadata.slot_mapping
@@ -60,19 +60,19 @@ class FusedSFA(FusedLayer):
         output=None,
     ):
         """Upstream's forward by sfa_prolog, upstream's top-k and attention, and o_proj."""
-        fused = None
+        fused, caches, seam = None, (), self.seam
         if attn_metadata is not None and kv_cache is not None:
-            windows.enter(self.seam.forward_context(), self._place)
+            windows.enter(seam.forward_context(), self._place)
             fused = self._takes(attn_metadata, need_gather_q_kv, hidden_states)
-        if fused is None:
+        if fused is not None:
+            caches = seam.sparse_caches(self, kv_cache)
+        if fused is None or not self._takes_caches(caches):
             return super().forward(
                 layer_name, hidden_states, kv_cache, attn_metadata, need_gather_q_kv, output
             )
         step = attn_metadata.__dict__.get("_ascend_prefetch")
         if step is None or not step.holds(attn_metadata):
             step = attn_metadata._ascend_prefetch = _Step(attn_metadata, self._captured_kv_len())
-        seam = self.seam
-        caches = seam.sparse_caches(self, kv_cache)
         seam.before_sfa_cache_write(layer_name)
         prolog = fused.prolog
         written = caches[:3] if prolog.indexer else caches[:2]
