@@ -7,8 +7,10 @@ from dataclasses import dataclass, field
 
 import torch
 
+from ascend_prefetch.backend import backends
+
 from .fallback import Unsupported
-from .linears import LinearArguments, Weight, read_linear, stored_matrix
+from .linears import LinearArguments, read_linear
 from .watch import Watch
 
 ROPE = 64
@@ -26,7 +28,7 @@ class Prolog:
         watch: of everything that the above were made of.
     """
 
-    qkv_a: Weight
+    qkv_a: torch.Tensor
     before: tuple[torch.Tensor | None, ...]
     indexer: tuple[torch.Tensor | None, ...]
     options: dict[str, object]
@@ -37,7 +39,7 @@ class Prolog:
 class Output:
     """The weights of o_proj, W_UV among them."""
 
-    o_proj: Weight
+    o_proj: torch.Tensor
     options: dict[str, torch.Tensor]
     watch: Watch
 
@@ -96,9 +98,9 @@ def _read_prolog(impl: object, read_indexer) -> Prolog:
         q_norm_weight = watch.tensor(q_norm, "weight")
         if getattr(q_norm, "bias_loaded", False):
             options["q_a_norm_bias"] = watch.tensor(q_norm, "bias")
-    w_uk = stored_matrix(_need(watch.tensor(impl, "W_UK_T"), "W_UK"))
+    w_uk = _need(watch.tensor(impl, "W_UK_T"), "W_UK")
     kv_norm_weight = _need(watch.tensor(kv_norm, "weight"), "the weight of kv_a_layernorm")
-    before = (qkv_a.weight.stored, q_norm_weight, q_b.weight.stored, w_uk, kv_norm_weight)
+    before = (qkv_a.weight, q_norm_weight, q_b.weight, w_uk, kv_norm_weight)
     prolog = Prolog(qkv_a.weight, before, (), options, watch)
     if read_indexer is not None:
         arguments = read_indexer(impl, watch)
@@ -117,7 +119,7 @@ def _read_output(impl: object) -> Output:
     output = Output(o_proj.weight, {**o_proj.options, "w_uv": w_uv}, watch)
     heads, latent, _ = w_uv.shape
     x = w_uv.new_empty(1, heads, latent)
-    _ask_op("o_proj", w_uv.device, x, output.o_proj.stored, output.options)
+    _ask_op("o_proj", w_uv.device, x, output.o_proj, output.options)
     return output
 
 
@@ -136,11 +138,11 @@ def indexer_arguments(impl: object, watch: Watch, wk: LinearArguments, weights_p
     norm = impl.k_norm
     return {
         "weights": (
-            wq_b.weight.stored,
-            wk.weight.stored,
+            wq_b.weight,
+            wk.weight,
             watch.tensor(norm, "weight"),
             watch.tensor(norm, "bias"),
-            None if weights_proj is None else weights_proj.weight.stored,
+            None if weights_proj is None else weights_proj.weight,
         ),
         "indexer_rope_interleaved": not impl.is_rope_neox_style,
         "indexer_eps": norm.eps,
@@ -176,13 +178,9 @@ def _ask_op(name: str, device: torch.device, *arguments) -> None:
         Unsupported: with the op's own words, or for a device that this build has no kernels for.
     """
     *tensors, options = arguments
-    if device.type not in ("cpu", "meta") and not torch._C._dispatch_has_kernel_for_dispatch_key(
-        f"ascend_prefetch::{name}", "PrivateUse1"
-    ):
-        raise Unsupported(
-            f"this build of ascend_prefetch has no kernels for {device.type}; install one that was "
-            "built with CANN"
-        )
+    npu = backends()["npu"]
+    if device.type not in ("cpu", "meta") and not npu.available:
+        raise Unsupported(f"ascend_prefetch has no backend for {device.type}: {npu.detail}")
     meta = [None if t is None else t.to("meta") for t in tensors]
     keywords = {k: v.to("meta") if isinstance(v, torch.Tensor) else v for k, v in options.items()}
     try:

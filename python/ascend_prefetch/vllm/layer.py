@@ -132,7 +132,7 @@ class FusedLayer:
         """W_UV, o_proj and the sum over ranks of [T, N, kv_lora]."""
         output = fused.output
         prefetch = {} if self._behind is None else self._behind.prefetch(tokens)
-        result = self.ops.o_proj.default(latent, output.o_proj.stored, **output.options, **prefetch)
+        result = self.ops.o_proj.default(latent, output.o_proj, **output.options, **prefetch)
         layer = self.o_proj
         if layer.reduce_results and layer.tp_size > 1:
             result = self.seam.all_reduce(result)

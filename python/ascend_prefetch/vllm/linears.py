@@ -1,7 +1,8 @@
 """vLLM Ascend's linear layers as arguments of the ops.
 
 Forms of a weight, set in upstream's process_weights_after_loading: 16-bit [out, in]; int8
-[in, out]. Either may be in FRACTAL_NZ, which torch_npu keeps beside an unchanged shape.
+[in, out]. Either may be in FRACTAL_NZ, which torch_npu keeps beside an unchanged shape; the ops
+ask it.
 """
 
 from __future__ import annotations
@@ -17,19 +18,6 @@ _PLAIN = {"UnquantizedLinearMethod", "AscendUnquantizedLinearMethod"}
 _STATIC = "AscendW8A8LinearMethod"
 _DYNAMIC = "AscendW8A8DynamicLinearMethod"
 _PLAIN_CUSTOM_OPS = {"CustomReplicatedOp"}  # what a ReplicatedLinear always has: plain
-_ACL_FORMAT_FRACTAL_NZ = 29
-
-
-class Weight(NamedTuple):
-    """A weight in two views of the same memory.
-
-    Attributes:
-        stored: in the form that the ops tell by rank.
-        owner: upstream's tensor, which keeps the memory.
-    """
-
-    stored: torch.Tensor
-    owner: torch.Tensor
 
 
 class LinearArguments(NamedTuple):
@@ -40,7 +28,7 @@ class LinearArguments(NamedTuple):
         options: scales and biases by argument name, with the op's prefix.
     """
 
-    weight: Weight
+    weight: torch.Tensor
     options: dict[str, torch.Tensor]
 
 
@@ -78,7 +66,7 @@ def read_linear(name: str, layer: object, watch: Watch, prefix: str = "") -> Lin
     else:
         raise Unsupported(f"{name} is quantised by {scheme}")
     named = {prefix + key: value for key, value in options.items()}
-    return LinearArguments(Weight(stored_matrix(weight), weight), named)
+    return LinearArguments(weight, named)
 
 
 def _static_options(name: str, layer: object, watch: Watch) -> dict[str, torch.Tensor]:
@@ -128,19 +116,12 @@ def scale_with_reciprocal(reciprocal: torch.Tensor) -> torch.Tensor:
     return reciprocal.float().reciprocal().contiguous()
 
 
-def stored_matrix(weight: torch.Tensor) -> torch.Tensor:
-    """A weight as the ops tell its layout: one dimension more where it is in FRACTAL_NZ.
+def bytes_of(weight: torch.Tensor) -> torch.Tensor:
+    """The memory of a contiguous weight, [bytes] uint8.
 
-    torch_npu keeps the layout beside the shape, and any view of such a tensor would convert it;
-    upstream's weak reference is a plain tensor of the same memory.
+    A view of a tensor that torch_npu keeps in FRACTAL_NZ would convert it; upstream's weak
+    reference is a plain tensor of the same memory.
     """
-    if weight.device.type != "npu":
-        return weight.detach()
-    import torch_npu
-
-    if torch_npu.get_npu_format(weight) != _ACL_FORMAT_FRACTAL_NZ:
-        return weight.detach()
-    *batch, rows, columns = weight.shape
-    strip = 32 // weight.element_size()
-    memory = torch.ops._C_ascend.weak_ref_tensor(weight)
-    return memory.view(*batch, columns // strip, rows, strip)
+    if weight.device.type == "npu":
+        weight = torch.ops._C_ascend.weak_ref_tensor(weight)
+    return weight.view(-1).view(torch.uint8)

@@ -129,7 +129,7 @@ def _bare(layers: list[_Layer], step: _Step, ops) -> None:
     table = step.tables.view(step.tokens, ROPE)
     for layer in layers:
         prolog, output = layer._fused.prolog, layer._fused.output
-        weight = output.o_proj.stored
+        weight = output.o_proj
         windows = {"prefetch": [weight], "prefetch_passing_bytes": [0]}
         ops.mla_prolog.default(
             step.hidden,
@@ -192,7 +192,7 @@ def _real(layers: list[_Layer], step: _Step, ops) -> None:
     latent = torch.empty(step.tokens, HEADS, KV_LORA, dtype=torch.bfloat16, device="meta")
     for layer in layers:
         prolog, output = layer._fused.prolog, layer._fused.output
-        weight = output.o_proj.stored
+        weight = output.o_proj
         ops.mla_prolog.default(
             step.hidden, *prolog.before, table, table, step.slots, *step.caches, **prolog.options
         )

@@ -15,7 +15,7 @@ from ascend_prefetch import _C, twin
 from ascend_prefetch.policy import PrefetchLedger, Request, WeightPrefetchMethod
 
 from . import neighbours
-from .linears import Weight
+from .linears import bytes_of
 
 ledger = PrefetchLedger()
 """Of this process: what plugin and policy prefetch, each byte once in a step and layer."""
@@ -48,7 +48,7 @@ class Region:
     """The share of a weight that may be prefetched, from one place."""
 
     def __init__(
-        self, weight: Weight, ratio: float, *, layer: int | None, site: str, name: str
+        self, weight: torch.Tensor, ratio: float, *, layer: int | None, site: str, name: str
     ) -> None:
         """
         Args:
@@ -58,16 +58,16 @@ class Region:
             site: the op under which it is prefetched.
             name: of the weight.
         """
-        self._tensor, self._owner = weight.stored, weight.owner
-        self._bytes = min(int(weight.stored.nbytes * ratio) // 32 * 32, weight.stored.nbytes)
-        if ratio >= 1:
-            self._bytes = weight.stored.nbytes
+        self._weight = weight
+        self._bytes = weight.nbytes
+        if ratio < 1:
+            self._bytes = int(weight.nbytes * ratio) // 32 * 32
         about = {"layer": layer, "site": site, "engine": "MTE2", "name": name}
         self._about = about
         # As often asked as steps are run.
         self._request = None
-        if self._bytes == weight.stored.nbytes:
-            self._request = Request(weight.owner, **about)
+        if self._bytes == weight.nbytes:
+            self._request = Request(weight, **about)
         self._usable = _usable_l2()
 
     def claim(self, passing_bytes: int) -> dict[str, object]:
@@ -79,12 +79,12 @@ class Region:
         # The op would refuse what L2 loses before its use: unclaimed, it is left to later windows.
         room = self._usable - passing_bytes
         if self._request is not None and self._bytes <= room and ledger.ask(self._request):
-            return {"prefetch": [self._tensor], "prefetch_passing_bytes": [passing_bytes]}
+            return {"prefetch": [self._weight], "prefetch_passing_bytes": [passing_bytes]}
         most = min(self._bytes, room)
-        granted = ledger.claim(self._owner, 0, most, **self._about) if most > 0 else []
+        granted = ledger.claim(self._weight, 0, most, **self._about) if most > 0 else []
         if not granted:
             return {}
-        flat = self._tensor.view(-1).view(torch.uint8)
+        flat = bytes_of(self._weight)
         pieces = [flat[piece.offset : piece.offset + piece.bytes] for piece in granted[:8]]
         return {"prefetch": pieces, "prefetch_passing_bytes": [passing_bytes] * len(pieces)}
 
@@ -124,7 +124,7 @@ class NextLayer:
         self._region = None
         if self._arguments is not None and self._arguments.prolog is not None:
             weight = self._arguments.prolog.qkv_a
-            itemsize = weight.stored.element_size()
+            itemsize = weight.element_size()
             self._between = neighbours.FeedForward(self._config, self._place, itemsize)
             self._region = Region(
                 weight,
