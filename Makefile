@@ -12,6 +12,10 @@ BUILD_REQUIRES := 'setuptools>=77' 'cmake>=3.25' 'ninja>=1.11' 'pybind11>=2.13,<
 # In place and with torch named again: no install may fetch another torch than $(TORCH).
 INSTALL := $(PIP) install --no-build-isolation --check-build-dependencies $(TORCH) --editable
 
+# Tests run side by side, one process to a core.
+JOBS ?= $(shell nproc)
+PYTEST := -m pytest --numprocesses $(JOBS) --dist worksteal
+
 CPP_FILES := $(shell find csrc tests/cpp -name '*.h' -o -name '*.cpp')
 BENCH := $(BIN)/python -m ascend_prefetch bench mla_prolog --dtype bf16
 
@@ -60,8 +64,8 @@ docs-results: $(VENV)/.installed-test extension
 	$(BIN)/python -m ascend_prefetch results --out docs/results.md --sweep docs/sweep.csv
 
 test: lint build
-	$(BIN)/python -m pytest
-	ASCEND_PREFETCH_SANITIZE=full $(BIN)/python -m pytest -m 'not large' $(SANITIZED)
+	$(BIN)/python $(PYTEST)
+	ASCEND_PREFETCH_SANITIZE=full $(BIN)/python $(PYTEST) -m 'not large' $(SANITIZED)
 
 # The host code with the compiler's address and undefined-behaviour sanitizers: all C++ tests, then the
 # module, from a copy of the package, with the tests that give the ops and readers bad input.
@@ -69,12 +73,12 @@ test-asan: $(VENV)/.installed-test
 	$(BIN)/cmake -S . -B $(ASAN) -G Ninja -DPython_EXECUTABLE=$(abspath $(BIN))/python \
 		-DASCEND_PREFETCH_SANITIZE=ON -DASCEND_PREFETCH_WERROR=$(WERROR) -DCMAKE_CXX_FLAGS_RELEASE=-O1
 	$(BIN)/cmake --build $(ASAN)
-	ASCEND_PREFETCH_BUILD_DIR=$(ASAN) $(BIN)/python -m pytest tests/python/test_cpp.py tests/python/test_kernel_sizes.py
+	ASCEND_PREFETCH_BUILD_DIR=$(ASAN) $(BIN)/python $(PYTEST) tests/python/test_cpp.py tests/python/test_kernel_sizes.py
 	rm -rf $(ASAN)/package
 	cp -r python $(ASAN)/package
 	cp $(ASAN)/csrc/python/_C*.so $(ASAN)/package/ascend_prefetch/
 	LD_PRELOAD="$$($(CXX) -print-file-name=libasan.so) $$($(CXX) -print-file-name=libstdc++.so)" \
-		ASAN_OPTIONS=detect_leaks=0 PYTHONPATH=$(ASAN)/package $(BIN)/python -m pytest $(BORDERS)
+		ASAN_OPTIONS=detect_leaks=0 PYTHONPATH=$(ASAN)/package $(BIN)/python $(PYTEST) $(BORDERS)
 
 # The plugin in the real vLLM Ascend, which runs on a CPU with a double of torch_npu: see tests/vllm.
 test-vllm: extension $(VLLM_INSTALLED)

@@ -20,6 +20,9 @@ from devices import (  # noqa: F401  for pytest to find
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    # Processes of pytest-xdist share the machine's cores.
+    if workers := os.environ.get("PYTEST_XDIST_WORKER_COUNT"):
+        torch.set_num_threads(max(1, (os.cpu_count() or 1) // int(workers)))
     # Before there are tensors: the library brings an allocator for them (docs/device-build.md).
     if library := os.environ.get("ASCEND_PREFETCH_CPU_DEBUG"):
         _C.load_device(str(Path(library).resolve()))
