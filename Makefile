@@ -58,6 +58,11 @@ bench: extension
 	$(BENCH) --model deepseek-v3 --tp 16 --tokens 1
 	$(BENCH) --model kimi-k2 --tp 1 --tokens 16
 
+# What a call of each op costs the host, up to the launch.
+.PHONY: bench-host
+bench-host: build
+	$(BIN)/python tests/python/host_speed.py
+
 # The page of modelled results and the sweep that it sums up: about a quarter of an hour.
 docs-results: $(VENV)/.installed-test extension
 	$(BIN)/python -m ascend_prefetch sweep --out docs/sweep.csv --plot docs/sweep.png

@@ -18,20 +18,15 @@ public:
     /// Field by field: bytes between fields mean nothing.
     template <typename... Fields>
     PlanKey& Add(const Fields&... fields) {
-        (AddOne(fields), ...);
+        static_assert(((std::is_arithmetic_v<Fields> || std::is_enum_v<Fields>) && ...));
+        size_t end = text_.size();
+        text_.resize(end + (sizeof(Fields) + ...));
+        ((std::memcpy(text_.data() + end, &fields, sizeof(Fields)), end += sizeof(Fields)), ...);
         return *this;
     }
     const std::string& text() const { return text_; }
 
 private:
-    template <typename Field>
-    void AddOne(const Field& field) {
-        static_assert(std::is_arithmetic_v<Field> || std::is_enum_v<Field>);
-        char bytes[sizeof(Field)];
-        std::memcpy(bytes, &field, sizeof(Field));
-        text_.append(bytes, sizeof(Field));
-    }
-
     static constexpr size_t kExpectedBytes = 512;  // more than any problem without a prefetch
 
     std::string text_;

@@ -164,9 +164,11 @@ aclError aclrtKernelArgsInit(aclrtFuncHandle funcHandle, aclrtArgsHandle* argsHa
 aclError aclrtKernelArgsAppend(aclrtArgsHandle argsHandle, void* param, size_t paramSize,
                                aclrtParamHandle* paramHandle) {
     auto& arguments = *static_cast<Arguments*>(argsHandle);
-    const char* bytes = static_cast<const char*>(param);
-    arguments.values.emplace_back(bytes, bytes + paramSize);
-    *paramHandle = &arguments.values.back();
+    *paramHandle = &arguments;
+    if (TheState().recording) {
+        const char* bytes = static_cast<const char*>(param);
+        arguments.values.emplace_back(bytes, bytes + paramSize);
+    }
     return Result("aclrtKernelArgsAppend");
 }
 
