@@ -18,9 +18,10 @@ struct MemoryRange {
     uint64_t bytes;
 };
 
-/// Everything happens on the current device and its current stream, in the order of the calls and
-/// of torch's own ops, and blocks neither host nor stream. Errors of the host side are thrown where
-/// they are found; those of work that is queued come with a later call, as for torch's own ops.
+/// Everything happens on the current device, that of the tensors, and its current stream, in the
+/// order of the calls and of torch's own ops, and blocks neither host nor stream. Errors of the
+/// host side are thrown where they are found; those of work that is queued come with a later call,
+/// as for torch's own ops.
 class Device {
 public:
     virtual ~Device() = default;

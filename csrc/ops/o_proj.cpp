@@ -1,5 +1,6 @@
 // o_proj: argument checks, Meta and the run on a device or the twin.
 #include <ATen/ATen.h>
+#include <c10/core/DeviceGuard.h>
 #include <torch/library.h>
 
 #include <optional>
@@ -157,6 +158,7 @@ Kernel<OProjAddresses, OProjPlan> ChooseKernel(const Arguments& args) {
 at::Tensor Run(const ArgumentChecks& check, const Arguments& args, const Dimensions& dims) {
     CheckApart(check, args);
     const Target target = TargetOf(kOp, args.attn_output.device());
+    const c10::OptionalDeviceGuard guard(args.attn_output.device());
     const OProjPlan plan = MakePlan(args, dims, target.chip);
     const at::Tensor result = MakeResult(args, dims);
     const at::Tensor workspace = at::empty({static_cast<int64_t>(plan.workspace_bytes)},

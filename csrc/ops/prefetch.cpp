@@ -1,5 +1,6 @@
 // prefetch and prefetch_join: argument checks, Meta and the run on a device or the twin.
 #include <ATen/ATen.h>
+#include <c10/core/DeviceGuard.h>
 #include <torch/library.h>
 
 #include <optional>
@@ -145,6 +146,7 @@ void RunOnSdma(const Target& target, const Arguments& args,
 void Run(const Arguments& args) {
     const ArgumentChecks check = Checks(args);
     const Target target = TargetOf(kOp, DeviceOf(args));
+    const c10::OptionalDeviceGuard guard(DeviceOf(args));
     const std::vector<Range> ranges = CheckArguments(check, args, target.chip);
     const std::vector<plan::PrefetchRange> located = LocateRanges(check, args, ranges);
     if (args.sdma()) return RunOnSdma(target, args, located);

@@ -1,6 +1,7 @@
 #include "ops/prolog.h"
 
 #include <ATen/ATen.h>
+#include <c10/core/DeviceGuard.h>
 
 #include <cmath>
 #include <utility>
@@ -398,6 +399,7 @@ void CheckApart(const ArgumentChecks& check, const PrologArguments& args) {
 PrologResults Run(const char* op, const ArgumentChecks& check, const PrologArguments& args,
                   const Dimensions& dims) {
     const Target target = TargetOf(op, args.hidden_states.device());
+    const c10::OptionalDeviceGuard guard(args.hidden_states.device());
     // A device would have to be waited for.
     if (target.device == nullptr) CheckSlots(check, args.slot_mapping, args.kv_cache);
     CheckApart(check, args);
