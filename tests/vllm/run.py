@@ -1,5 +1,7 @@
 """Runs the suite for every release of vLLM Ascend, each in a process of its own, and sums it up.
 
+As many of them side by side as there are cores, each with one thread: dimensions are small.
+
 Usage: run.py VERSION... [-- PYTEST ARGUMENTS]
 """
 
@@ -10,6 +12,7 @@ import os
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -17,7 +20,7 @@ WHEELS = Path(sys.prefix) / "wheels"
 
 
 def run(version: str, arguments: list[str]) -> tuple[bool, list[dict], float]:
-    """Whether the suite passed, the rows of its table, and seconds."""
+    """Whether the suite passed, the rows of its table, and seconds; prints what pytest said."""
     report = WHEELS / version / "report.json"
     report.unlink(missing_ok=True)
     paths = [str(HERE), str(WHEELS / version), os.environ.get("PYTHONPATH", "")]
@@ -27,14 +30,18 @@ def run(version: str, arguments: list[str]) -> tuple[bool, list[dict], float]:
         # Upstream's modules are compiled once, out of sight, whatever the caller's settings are.
         PYTHONPYCACHEPREFIX=str(Path(sys.prefix) / "compiled"),
         PYTHONDONTWRITEBYTECODE="",
+        OMP_NUM_THREADS="1",
         ASCEND_PREFETCH_VLLM_REPORT=str(report),
     )
     start = time.monotonic()
     pytest = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
     command = [*pytest, *arguments, str(HERE)]
-    passed = subprocess.run(command, env=environment, cwd=HERE).returncode == 0
+    done = subprocess.run(
+        command, env=environment, cwd=HERE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    print(f"vllm-ascend {version}\n{done.stdout}", flush=True)
     rows = json.loads(report.read_text()) if report.exists() else []
-    return passed, rows, time.monotonic() - start
+    return done.returncode == 0, rows, time.monotonic() - start
 
 
 def table(rows: list[dict]) -> str:
@@ -49,7 +56,10 @@ def table(rows: list[dict]) -> str:
 def main() -> int:
     arguments = sys.argv[1:]
     split = arguments.index("--") if "--" in arguments else len(arguments)
-    results = {version: run(version, arguments[split + 1 :]) for version in arguments[:split]}
+    versions, pytest_arguments = arguments[:split], arguments[split + 1 :]
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        runs = pool.map(lambda version: run(version, pytest_arguments), versions)
+        results = dict(zip(versions, runs, strict=True))
     rows = [row for _, part, _ in results.values() for row in part]
     if rows:
         print(table(rows))
