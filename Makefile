@@ -91,6 +91,7 @@ test-vllm: extension $(VLLM_INSTALLED)
 
 # sdist and wheel into dist/. Each is then installed where there is torch and nothing else, the wheel
 # with the module of the build tree, the sdist by compiling it, not optimised, to save time.
+# Not in a folder that has the version in its name: pip keeps wheels of such for ever.
 .PHONY: wheel
 wheel: $(VENV)/.installed-test extension
 	rm -rf dist $(WHEEL) build/lib.* build/bdist.* python/ascend_prefetch.egg-info
@@ -102,8 +103,9 @@ wheel: $(VENV)/.installed-test extension
 	$(WHEEL)/venv/bin/python -m pip install --quiet --no-deps dist/*.whl
 	cd $(WHEEL) && venv/bin/python -m ascend_prefetch info && $(SMALL_BENCH)
 	$(WHEEL)/venv/bin/python -m pip uninstall --quiet --yes ascend-prefetch
-	tar -xf dist/*.tar.gz -C $(WHEEL)
-	cd $(WHEEL)/ascend_prefetch-* && CMAKE_ARGS=-DCMAKE_CXX_FLAGS_RELEASE=-O0 ../venv/bin/python -m pip install .
+	mkdir $(WHEEL)/sdist
+	tar -xf dist/*.tar.gz --strip-components=1 -C $(WHEEL)/sdist
+	cd $(WHEEL)/sdist && CMAKE_ARGS=-DCMAKE_CXX_FLAGS_RELEASE=-O0 ../venv/bin/python -m pip install .
 	cd $(WHEEL) && $(SMALL_BENCH)
 
 # The documentation, into build/docs. Runs the commands that its pages show.
