@@ -37,7 +37,12 @@ def run(version: str, arguments: list[str]) -> tuple[bool, list[dict], float]:
     pytest = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
     command = [*pytest, *arguments, str(HERE)]
     done = subprocess.run(
-        command, env=environment, cwd=HERE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        command,
+        env=environment,
+        cwd=HERE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
     )
     print(f"vllm-ascend {version}\n{done.stdout}", flush=True)
     rows = json.loads(report.read_text()) if report.exists() else []
