@@ -15,6 +15,7 @@ namespace arch {
 
 enum class Provenance : uint8_t { kPublished, kDerived, kAssumed };
 
+/// A number with what it rests on; the unit is that of whoever names it.
 struct Constant {
     double value;
     Provenance provenance;
@@ -61,6 +62,7 @@ constexpr Constant kUsableL2 = {0.7, Provenance::kDerived, "PL"};
 /// kept in the larger unit.
 constexpr uint32_t kL2LineBytes = 512;
 
+/// All chips.
 const std::vector<Chip>& Chips();
 
 /// The chip called `name`; throws std::invalid_argument that lists the known names.

@@ -263,7 +263,8 @@ double KernelReplay::Occupies(const TraceRecord& record) const {
     switch (record.op) {
         case TraceOp::kMmad: {
             const auto pieces = [](uint32_t value, uint32_t unit) {
-                return static_cast<double>((value + unit - 1) / unit);
+                const uint32_t whole = (value + unit - 1) / unit;
+                return static_cast<double>(whole);
             };
             const double cycles = pieces(record.args[0], 16) * pieces(record.args[1], 16) *
                                   pieces(record.args[2], kBlockBytes / record.args[3]);

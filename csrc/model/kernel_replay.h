@@ -25,6 +25,7 @@ struct PipeInterval {
     MemoryCounts counts;  ///< of a transfer
 };
 
+/// One launch.
 class KernelReplay {
 public:
     /// All cores start at `start`, us. Keeps references to trace, constants and memory. `others`

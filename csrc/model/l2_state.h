@@ -24,6 +24,7 @@ struct L2Access {
     uint32_t after = kNoTransfer;  ///< latest transfer that still brings some of the hits
 };
 
+/// Which bytes are in L2, by lines of 128 bytes in sectors of a line of the hardware's.
 class L2State {
 public:
     static constexpr uint32_t kLineBytes = 128;

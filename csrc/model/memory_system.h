@@ -26,6 +26,7 @@ struct GmRange {
     uint64_t bytes() const { return block_bytes * block_count; }
 };
 
+/// What an engine asks of the memory at once.
 struct Transfer {
     GmRange range;
     bool write;
@@ -44,6 +45,7 @@ struct MemoryCounts {
     uint64_t written = 0;  ///< by cores, into L2
 };
 
+/// One that is complete.
 struct FinishedTransfer {
     uint32_t tag;
     double start;  ///< us
@@ -61,6 +63,7 @@ struct RateChange {
     double written;
 };
 
+/// HBM and L2 of one chip, in time.
 class MemorySystem {
 public:
     explicit MemorySystem(const arch::TimingConstants& constants);

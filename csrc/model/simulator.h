@@ -33,9 +33,9 @@ struct KernelTimes {
     std::vector<RateChange> rate_changes;  ///< likewise, from the launch on
 };
 
+/// A sequence of kernels and prefetches on one chip, L2 empty at first.
 class Simulator {
 public:
-    /// `l2_bytes`: 0 for what constants say.
     explicit Simulator(const arch::TimingConstants& constants);
 
     KernelTimes Run(const TraceFile& trace, bool keep_intervals = false);

@@ -15,6 +15,7 @@ struct TraceTensorInfo {
     bool writable = false;
 };
 
+/// A trace, as twin/trace_format.h describes it.
 struct TraceFile {
     std::string kernel;
     std::string chip;

@@ -35,6 +35,7 @@ public:
     virtual bool IsStoredNz(const at::Tensor& tensor) = 0;
 };
 
+/// The device that torch_npu uses, through ACL.
 class AclDevice : public Device {
 public:
     /// `kernel_folder` holds <chip family>.o. Throws std::runtime_error, one line, for a chip that

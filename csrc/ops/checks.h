@@ -44,6 +44,7 @@ private:
     at::ArrayRef<c10::SymInt> shape_;
 };
 
+/// The checks of one call: each throws what names op, argument, what was expected and what came.
 class ArgumentChecks {
 public:
     /// `op` without namespace, e.g. "mla_prolog"; `device` is that of the first tensor argument.

@@ -11,6 +11,7 @@ namespace ops {
 /// The device for tensors of this type; null where there is none.
 npu::Device* FindDevice(c10::DeviceType type);
 
+/// Where a call runs.
 struct Target {
     npu::Device* device;  ///< null: the twin
     const arch::Chip& chip;

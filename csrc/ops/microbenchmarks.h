@@ -18,6 +18,7 @@ struct MatmulCase {
     uint32_t cores = 0;  ///< 0: all AICs of the chip
 };
 
+/// A kernel that reads a matrix of `rows` rows, tile by tile.
 struct CopyCase {
     uint32_t rows = 0;
     uint32_t row_bytes = 0;

@@ -25,8 +25,10 @@ struct PrefetchArguments {
     at::OptionalIntArrayRef passing_bytes;
 };
 
+/// Everything about the arguments that needs no address.
 void CheckPrefetch(const ArgumentChecks& check, const PrefetchArguments& prefetch);
 
+/// A weight by the argument that it came as.
 struct NamedTensor {
     ArgumentName name;
     const at::Tensor& tensor;
@@ -37,6 +39,7 @@ struct NamedTensor {
 void CheckPrefetchApart(const ArgumentChecks& check, const PrefetchArguments& prefetch,
                         at::ArrayRef<NamedTensor> own);
 
+/// As the planner takes them.
 plan::PrefetchRegion RegionOf(const at::Tensor& tensor);
 plan::PrefetchRequest RequestOf(const PrefetchArguments& prefetch);
 

@@ -25,6 +25,7 @@ struct IndexerArguments {
     bool present() const { return wq_b.weight.defined(); }
 };
 
+/// What both prologs take.
 struct PrologArguments {
     const at::Tensor& hidden_states;
     LinearArguments qkv_a;
@@ -46,6 +47,7 @@ struct PrologArguments {
     const IndexerArguments* indexer;  ///< null for mla_prolog
 };
 
+/// What both return; the indexer's are empty without one.
 struct PrologResults {
     at::Tensor q_nope;
     at::Tensor q_rope;

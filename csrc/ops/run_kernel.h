@@ -29,6 +29,7 @@ inline npu::KernelLaunch DeviceLaunch(const char* name, twin::KernelKind kind, u
     return {name, block_count == 0 ? all : block_count, mixed, nullptr, 0};
 }
 
+/// Launches a kernel on the device or the twin.
 template <typename... Arguments>
 void RunKernel(const Kernel<Arguments...>& kernel, const Target& target, LaunchTensors& tensors,
                const std::common_type_t<Arguments>&... arguments) {

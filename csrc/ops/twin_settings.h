@@ -54,6 +54,7 @@ void HandleTwinError(const twin::Error& error);
 void StartTracing();
 std::vector<std::string> TakeTraces();
 
+/// Whether launches are recorded, and where a trace goes.
 bool Tracing();
 void AddTrace(std::string trace);
 

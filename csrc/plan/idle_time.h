@@ -19,11 +19,13 @@ struct IdleWindow {
     double idle_us;    ///< of HBM in it, once the last weight has arrived
 };
 
+/// How long a kernel takes, and its windows.
 struct KernelTimes {
     double us;                        ///< of the kernel, without launch and prefetches
     std::vector<IdleWindow> windows;  ///< in the order of the kernel
 };
 
+/// Of kernels that run on `cube_cores`.
 KernelTimes TimeProlog(const PrologPlan& plan, const arch::TimingConstants& constants,
                        uint32_t cube_cores);
 KernelTimes TimeOProj(const OProjPlan& plan, const arch::TimingConstants& constants,

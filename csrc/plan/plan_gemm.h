@@ -20,6 +20,7 @@ constexpr uint32_t kMostLeftStrideBytes = kMostStride * 4;
 /// How a weight lies in memory; the values are those of GemmPlan::b_layout.
 enum class WeightLayout : uint32_t { kOutIn = 0, kOutInNz = 1, kInOut = 2, kInOutNz = 3 };
 
+/// C [m, n] = A [m, k] x B, `batches` times.
 struct GemmProblem {
     std::string name;  ///< for error texts
     uint32_t m = 0;

@@ -25,6 +25,7 @@ struct IndexerProblem {
     WeightLayout weights_proj = WeightLayout::kOutIn;
 };
 
+/// What decides the plan of a prolog.
 struct PrologProblem {
     uint32_t tokens = 0;
     uint32_t hidden_size = 0;

@@ -33,6 +33,7 @@ struct IndexerPlan {
     uint64_t workspace_sums;    // int32 [tokens, heads * head_dim]
 };
 
+/// What a kernel is told that does not change from call to call.
 struct PrologPlan {
     uint32_t tokens;
     uint32_t q_lora_rank;  // 0: queries are projected from the hidden states
@@ -87,6 +88,7 @@ struct IndexerAddresses {
     uint64_t weights;  // result
 };
 
+/// Where a call's tensors are in GM; 0 for what is not there.
 struct PrologAddresses {
     uint64_t hidden_states;
     uint64_t qkv_a_weight;

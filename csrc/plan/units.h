@@ -18,7 +18,9 @@ constexpr uint32_t kMostTokens = 8192;
 /// Bytes of bf16 and fp16.
 constexpr uint32_t kHalfBytes = 2;
 
+/// Units that it takes to hold `value`.
 constexpr uint64_t CeilDiv(uint64_t value, uint64_t unit) { return (value + unit - 1) / unit; }
+/// Up to a multiple of `unit`.
 constexpr uint64_t RoundUp(uint64_t value, uint64_t unit) { return CeilDiv(value, unit) * unit; }
 
 }  // namespace plan

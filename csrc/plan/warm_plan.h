@@ -22,6 +22,7 @@ struct WarmRegion {
     uint64_t bytes;    // multiple of 32, but for the prefetch kernel
 };
 
+/// What the vector cores of a kernel load and discard.
 struct WarmPlan {
     uint32_t chunk_bytes;  // multiple of 512
     uint32_t pad_slots;    // landing buffers of a chunk each

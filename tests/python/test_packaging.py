@@ -65,3 +65,47 @@ def test_a_module_that_does_not_load(module, tmp_path):
         r"build it for this torch: `make build` in a checkout, else `pip install ",
         last,
     )
+
+
+# Public in C++: what other folders include. Ascend C's own headers in the twin are documented by
+# the toolkit; building blocks of kernels by the file they are in.
+HEADERS = sorted(
+    path
+    for folder in ("arch", "plan", "model", "ops", "npu", "twin/include/twin")
+    for path in (ROOT / "csrc" / folder).glob("*.h")
+)
+DECLARATION = re.compile(r"(?:template|struct|class|enum)\b|[A-Za-z_][\w:<>,&* ]* \*?&?\w+\(")
+NONE = re.compile(r"(?:struct|class) \w+;|static_assert|return\b|namespace\b|using\b|template <>")
+
+
+def undocumented(text):
+    """Lines of declarations without a comment above; that of the file counts for its first."""
+    lines = text.splitlines()
+    documented_here = lines[0].startswith("//")
+    for number, line in enumerate(lines):
+        if not DECLARATION.match(line) or NONE.match(line):
+            continue
+        above = lines[number - 1]
+        # The next of a group of declarations, or below the template of this one.
+        code = above.partition("//")[0].rstrip()
+        goes_on = code.endswith((";", ",", ">", "(")) and not code.startswith(("#", "using"))
+        if not (documented_here or goes_on or above.startswith("//")):
+            yield f"{number + 1}: {line}"
+        documented_here = False
+
+
+def test_declarations_are_documented():
+    found = [
+        f"{path.relative_to(ROOT)}:{line}"
+        for path in HEADERS
+        for line in undocumented(path.read_text())
+    ]
+    assert found == []
+
+
+def test_a_declaration_without_a_comment_is_found():
+    text = (
+        "// A file.\nstruct First;\n\nstruct Second {};\n\n/// Yes.\nint F();\nint G();\n\nint H();"
+    )
+    assert list(undocumented(text)) == ["10: int H();"]
+    assert list(undocumented(text[3:])) == ["4: struct Second {};", "10: int H();"]

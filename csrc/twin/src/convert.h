@@ -20,13 +20,13 @@
 namespace twin {
 
 inline uint32_t FloatBits(float value) {
-    uint32_t bits;
+    uint32_t bits = 0;
     std::memcpy(&bits, &value, sizeof(bits));
     return bits;
 }
 
 inline float FloatFromBits(uint32_t bits) {
-    float value;
+    float value = 0;
     std::memcpy(&value, &bits, sizeof(value));
     return value;
 }

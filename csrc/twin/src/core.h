@@ -93,6 +93,8 @@ class Machine {
 public:
     Machine(const LaunchConfig& config, const std::function<void()>& kernel);
     ~Machine();
+    Machine(const Machine&) = delete;
+    Machine& operator=(const Machine&) = delete;
     void Run();
 
     const LaunchConfig& config() const { return config_; }

@@ -216,7 +216,7 @@ TWIN_SIMD_CLONES void MultiplyFloat16(FloatOperands& operands, float* c, const u
 // "对于整数类型只有饱和模式" (Mmad, constraints). Here the exact product is added to C once; where
 // between the additions the hardware saturates is not documented.
 inline int32_t AddSaturated(int32_t a, int32_t b) {
-    int32_t sum;
+    int32_t sum = 0;
     if (!__builtin_add_overflow(a, b, &sum)) return sum;
     return a < 0 ? INT32_MIN : INT32_MAX;
 }

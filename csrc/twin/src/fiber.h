@@ -20,6 +20,7 @@ namespace twin {
 class Fiber {
 public:
     Fiber() = default;
+    ~Fiber() = default;
     Fiber(const Fiber&) = delete;
     Fiber& operator=(const Fiber&) = delete;
 

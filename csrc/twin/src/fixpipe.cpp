@@ -102,7 +102,7 @@ std::vector<Scale> DecodeScales(const Local* scales, DType from, DType to,
              kInstruction, params.nSize.value(), arch::kFixpipeBytes / kWordBytes);
     }
     for (uint32_t column = 0; column < params.nSize; ++column) {
-        uint64_t word;
+        uint64_t word = 0;
         std::memcpy(&word, scales->data + column * kWordBytes, kWordBytes);
         decoded.push_back(Decode(word, column, from, to, site));
     }

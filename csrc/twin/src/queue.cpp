@@ -305,9 +305,8 @@ void RequireTensorsFreed(const CoreQueues& queues) {
 void EndQueues() {
     Core& core = Current();
     CoreQueues& all = core.queues;
-    if (const QueueBuffer* unfreed = all.Unfreed()) {
-        if (all.never_freed.line == 0) all.never_freed = unfreed->site;
-    }
+    const QueueBuffer* unfreed = all.Unfreed();
+    if (unfreed != nullptr && all.never_freed.line == 0) all.never_freed = unfreed->site;
     for (QueueBuffer& buffer : all.buffers) {
         if (buffer.idle.id >= 0) {
             MetCall met;

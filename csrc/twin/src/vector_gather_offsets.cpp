@@ -32,7 +32,7 @@ std::vector<int64_t> SourceOffsets(const Walk& walk, const Local& src, const Loc
     sources.reserve(walk.ActiveLanes());
     ForEachLane(walk, [&](uint32_t repeat, uint32_t lane) {
         const uint32_t element = repeat * walk.lanes + lane;
-        uint32_t offset;
+        uint32_t offset = 0;
         std::memcpy(&offset, src_offset.data + element * sizeof(offset), sizeof(offset));
         if (offset % bytes != 0) {
             Fail("misaligned", site, "%s: srcOffset[%u] is %u, must be a multiple of %u",

@@ -18,6 +18,7 @@ struct Site {
     }
 };
 
+/// Element types of Ascend C.
 enum class DType : uint8_t { kI8, kU8, kI16, kU16, kF16, kBF16, kI32, kU32, kF32, kI64, kU64 };
 
 /// A local operand: `offset` bytes into `buffer`, allowed to touch [begin, end) of that buffer
@@ -40,6 +41,7 @@ struct Global {
 /// What a transfer to GM does with what is there.
 enum class AtomicKind : uint8_t { kNone, kAdd, kMax, kMin };
 
+/// The running core.
 bool IsAic();
 uint32_t BlockIndex();  ///< AIC: block; AIV of a mixed kernel: 2 * block + sub-block
 uint32_t SubBlockIndex();

@@ -57,6 +57,7 @@ enum class SanitizeMode : uint8_t {
     kFull     ///< and accesses that nothing orders
 };
 
+/// How a kernel is launched, and what of it is recorded, checked or changed.
 struct LaunchConfig {
     std::string name;  ///< kernel name for reports
     const arch::Chip* chip = nullptr;

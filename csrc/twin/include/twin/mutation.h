@@ -36,6 +36,7 @@ struct CallLog {
     std::set<std::pair<CallSite, CallSite>> met;
 };
 
+/// What becomes of a mutated call.
 enum class MutationKind : uint8_t {
     /// A synchronisation call does nothing, AllocEventID names an id without taking it, a value is
     /// not rounded or, where that has no meaning, rounded down.

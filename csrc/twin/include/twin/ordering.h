@@ -20,6 +20,7 @@ enum class Order : uint8_t {
     kAtomic,
 };
 
+/// One rule, and where it is written.
 struct OrderingRow {
     Order order;
     const char* accesses;  ///< of whom

@@ -63,6 +63,7 @@ enum class TraceBuffer : uint8_t {
     kNone = 255
 };
 
+/// The start of the file.
 struct TraceHeader {
     uint32_t magic;
     uint32_t version;
@@ -74,11 +75,13 @@ struct TraceHeader {
     uint64_t record_count;
 };
 
+/// Where a core's records are.
 struct TraceCore {
     uint64_t first_record;
     uint64_t record_count;
 };
 
+/// A GM tensor of the launch.
 struct TraceTensor {
     uint64_t
         address;  ///< virtual GM address; differs between runs, distances within a tensor do not
