@@ -137,6 +137,7 @@ void RunOnSdma(const Target& target, const Arguments& args,
                const std::vector<plan::PrefetchRange>& located) {
     if (target.device == nullptr) return;
     std::vector<npu::MemoryRange> ranges;
+    ranges.reserve(located.size());
     for (const plan::PrefetchRange& range : located) {
         ranges.push_back({range.tensor.address + range.offset, range.bytes});
     }
