@@ -33,8 +33,13 @@ MLP_MOST_TOKENS = 499
 class Settings(Protocol):
     """PrefetchConfig, or the object that vLLM Ascend made of its own key."""
 
-    enabled: bool
-    prefetch_ratio: Mapping[str, Mapping[str, float]]
+    @property
+    def enabled(self) -> bool:
+        """Whether anything is prefetched."""
+
+    @property
+    def prefetch_ratio(self) -> Mapping[str, Mapping[str, float]]:
+        """The most of each weight, as a share of its bytes, by module and weight."""
 
 
 @dataclass

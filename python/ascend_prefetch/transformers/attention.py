@@ -14,7 +14,7 @@ from ascend_prefetch.models import IndexerWeights, MlaWeights
 
 from .cache import PagedLatentLayer, paged_layer
 from .latent_attention import attend, explicit_mask, select_top_k, sparse_mask
-from .weights import AttentionWeights
+from .weights import AttentionModule, AttentionWeights
 
 # Tokens of one call of an op.
 _MOST_TOKENS = 8192
@@ -36,7 +36,7 @@ class OpAttention:
 
     def __init__(
         self,
-        module: nn.Module,
+        module: AttentionModule,
         mlp: nn.Module,
         indexer_rope_interleaved: bool,
         returns_selection: bool,
@@ -123,12 +123,13 @@ class OpAttention:
         ]
         layer.extend(tokens)
 
-        def joined(parts: Sequence[torch.Tensor]) -> torch.Tensor:
+        def joined(parts: tuple[torch.Tensor, ...]) -> torch.Tensor:
             return torch.cat(parts).unflatten(0, (batch, tokens))
 
         q_nope, q_rope, _, _, *index = zip(*calls, strict=True)
         query = torch.cat([joined(q_nope), joined(q_rope)], dim=-1)
-        return query, tuple(map(joined, index)) if index else None
+        added: Any = tuple(map(joined, index)) if index else None
+        return query, added
 
     def prolog_op(
         self,
@@ -143,7 +144,7 @@ class OpAttention:
     ) -> Sequence[torch.Tensor]:
         """One call of mla_prolog, or of sfa_prolog for a layer with an indexer."""
         norm = self.module.kv_a_layernorm
-        arguments = {
+        arguments: dict[str, Any] = {
             "hidden_states": hidden_states,
             "qkv_a_weight": weights.qkv_a,
             "q_a_norm_weight": weights.q_a_norm,
@@ -162,6 +163,7 @@ class OpAttention:
         }
         if indexer is None:
             return ops.mla_prolog(**arguments)
+        assert isinstance(indexer.wq_b, torch.Tensor)
         return ops.sfa_prolog(
             **arguments,
             indexer_cache=caches["indexer_cache"],
@@ -181,7 +183,7 @@ class OpAttention:
 
     def o_proj_op(self, latent: torch.Tensor, weights: MlaWeights) -> torch.Tensor:
         """One call of o_proj."""
-        prefetch = {}
+        prefetch: dict[str, Any] = {}
         if self.next is not None:
             # At most what the layer's MLP reads until then: of experts, only those chosen.
             passing = sum(parameter.nbytes for parameter in self._mlp.parameters())
@@ -189,6 +191,7 @@ class OpAttention:
                 "prefetch": [self.next.weights.packed()[0].qkv_a],
                 "prefetch_passing_bytes": [passing],
             }
+        assert isinstance(weights.o_proj, torch.Tensor)
         return ops.o_proj(latent.contiguous(), weights.o_proj, w_uv=weights.w_uv, **prefetch)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import torch
 from transformers.cache_utils import (
@@ -113,7 +114,7 @@ class PagedLatentLayer(CacheLayerMixin):
         self.update(key_states, value_states)
 
     def update(
-        self, key_states: torch.Tensor, value_states: torch.Tensor, *args, **kwargs
+        self, key_states: torch.Tensor, value_states: torch.Tensor, *args: Any, **kwargs: Any
     ) -> tuple[torch.Tensor, torch.Tensor]:
         raise TypeError(
             "past_key_values: this cache was filled by a patched model, and only such a model can "
@@ -167,7 +168,7 @@ def paged_layer(cache: Cache | None, layer_idx: int) -> PagedLatentLayer:
         )
     while len(cache.layers) <= layer_idx:
         cache.layers.append(PagedLatentLayer())
-    layer = cache.layers[layer_idx]
+    layer: Any = cache.layers[layer_idx]
     if isinstance(layer, PagedLatentLayer):
         return layer
     if type(layer) not in (DynamicLayer, DynamicIndexedLayer) or layer.get_seq_length():
@@ -175,5 +176,5 @@ def paged_layer(cache: Cache | None, layer_idx: int) -> PagedLatentLayer:
             f"past_key_values: expected an empty cache or one of a patched model, got layer "
             f"{layer_idx} of type {type(layer).__name__} with {layer.get_seq_length()} tokens"
         )
-    cache.layers[layer_idx] = PagedLatentLayer()
-    return cache.layers[layer_idx]
+    cache.layers[layer_idx] = paged = PagedLatentLayer()
+    return paged

@@ -31,7 +31,7 @@ class _Family(NamedTuple):
         returns_selection: whether attention returns its top-k selection.
     """
 
-    attention: type[nn.Module]
+    attention: type[Any]
     indexer_rope_interleaved: bool
     returns_selection: bool
 
@@ -111,7 +111,7 @@ def unpatch(model: PreTrainedModel) -> PreTrainedModel:
     return model
 
 
-def _supported(model: PreTrainedModel) -> tuple[PreTrainedModel, _Family]:
+def _supported(model: PreTrainedModel) -> tuple[Any, _Family]:
     base = getattr(model, "base_model", model)
     family = _FAMILIES.get(type(base))
     if family is None:

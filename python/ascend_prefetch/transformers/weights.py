@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
-from torch import nn
 
 from ascend_prefetch.models import IndexerWeights, MlaWeights
+
+AttentionModule = Any
+"""An nn.Module of a supported model, which nn.Module types as having tensors and modules alone."""
 
 
 class AttentionWeights:
@@ -16,7 +20,7 @@ class AttentionWeights:
     written to.
     """
 
-    def __init__(self, module: nn.Module) -> None:
+    def __init__(self, module: AttentionModule) -> None:
         self._module = module
         self._packed: tuple[MlaWeights, IndexerWeights | None] | None = None
         self._version: tuple = ()
@@ -39,7 +43,7 @@ def _writes(tensor: torch.Tensor) -> int:
     return 0 if tensor.is_inference() else tensor._version
 
 
-def mla_weights(module: nn.Module) -> MlaWeights:
+def mla_weights(module: AttentionModule) -> MlaWeights:
     """MlaWeights of an attention module of any supported model."""
     nope, value = module.qk_nope_head_dim, module.v_head_dim
     kv_b = module.kv_b_proj.weight.detach().view(-1, nope + value, module.kv_lora_rank)
@@ -62,7 +66,7 @@ def mla_weights(module: nn.Module) -> MlaWeights:
     )
 
 
-def indexer_weights(module: nn.Module) -> IndexerWeights | None:
+def indexer_weights(module: AttentionModule) -> IndexerWeights | None:
     """IndexerWeights of an attention module, None where it has no indexer.
 
     transformers keeps weights_proj in float32; the op takes the dtype of the activations, in which

@@ -46,7 +46,7 @@ def _register() -> None:
 def _seam() -> Seam | None:
     """The seam of the installed vLLM Ascend; None, with a line in the log, where it has none."""
     installed = _installed("vllm-ascend")
-    seam = seam_for(installed)
+    seam = None if installed is None else seam_for(installed)
     if seam is None:
         logger.warning(
             "ascend_prefetch stays off: it does not know vllm-ascend %s; install one of %s",

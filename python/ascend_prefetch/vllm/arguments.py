@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 
@@ -14,6 +15,8 @@ from .linears import LinearArguments, read_linear
 from .watch import Watch
 
 ROPE = 64
+
+ReadIndexer = Callable[[Any, Watch], dict[str, Any]]
 
 
 @dataclass
@@ -59,7 +62,7 @@ class LayerArguments:
     watch: Watch = field(default_factory=Watch)
 
 
-def read_layer(impl: object, read_indexer: Callable[[object, Watch], dict] | None):
+def read_layer(impl: Any, read_indexer: ReadIndexer | None) -> LayerArguments:
     """The arguments of an attention layer of vLLM Ascend.
 
     Args:
@@ -79,7 +82,7 @@ def read_layer(impl: object, read_indexer: Callable[[object, Watch], dict] | Non
     return layer
 
 
-def _read_prolog(impl: object, read_indexer) -> Prolog:
+def _read_prolog(impl: Any, read_indexer: ReadIndexer | None) -> Prolog:
     watch = Watch()
     with_latent = impl.q_lora_rank is not None
     if with_latent:
@@ -110,7 +113,7 @@ def _read_prolog(impl: object, read_indexer) -> Prolog:
     return prolog
 
 
-def _read_output(impl: object) -> Output:
+def _read_output(impl: Any) -> Output:
     watch = Watch()
     o_proj = read_linear("o_proj", impl.o_proj, watch)
     if not getattr(impl.o_proj, "input_is_parallel", True):
@@ -123,7 +126,9 @@ def _read_output(impl: object) -> Output:
     return output
 
 
-def indexer_arguments(impl: object, watch: Watch, wk: LinearArguments, weights_proj):
+def indexer_arguments(
+    impl: Any, watch: Watch, wk: LinearArguments, weights_proj: LinearArguments | None
+) -> dict[str, Any]:
     """The keyword arguments of an indexer, with its weights under "weights".
 
     Args:
@@ -150,10 +155,10 @@ def indexer_arguments(impl: object, watch: Watch, wk: LinearArguments, weights_p
     }
 
 
-def _check_prolog(prolog: Prolog, impl: object, *, sparse: bool) -> None:
-    norm = prolog.before[4]
-    qkv_a = prolog.before[0]
-    hidden = getattr(
+def _check_prolog(prolog: Prolog, impl: Any, *, sparse: bool) -> None:
+    norm: Any = prolog.before[4]
+    qkv_a: Any = prolog.before[0]
+    hidden: Any = getattr(
         impl.fused_qkv_a_proj if impl.q_lora_rank is not None else impl.kv_a_proj_with_mqa,
         "input_size",
         None,
@@ -171,7 +176,7 @@ def _check_prolog(prolog: Prolog, impl: object, *, sparse: bool) -> None:
     _ask_op(name, qkv_a.device, x, *arguments, prolog.options)
 
 
-def _ask_op(name: str, device: torch.device, *arguments) -> None:
+def _ask_op(name: str, device: torch.device, *arguments: Any) -> None:
     """Lets an op say whether it takes these arguments; nothing is computed.
 
     Raises:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
 import torch
 
 from ascend_prefetch.policy import PrefetchConfig
 
 from . import neighbours, windows
-from .arguments import LayerArguments, read_layer
+from .arguments import LayerArguments, ReadIndexer, read_layer
 from .fallback import say_once
 from .seams import Seam
 from .switch import switch
@@ -17,7 +20,47 @@ MOST_TOKENS = 1024
 ops stop there as well."""
 
 
-class FusedLayer:
+if TYPE_CHECKING:
+
+    class Upstream:
+        """What the mixins use of AscendMLAImpl and AscendSFAImpl; no base but for mypy."""
+
+        vllm_config: Any
+        num_heads: int
+        kv_lora_rank: int
+        qk_rope_head_dim: int
+        v_head_dim: int
+        o_proj: Any
+        W_UV: torch.Tensor
+        # Of dense attention.
+        enable_kv_nz: bool
+        _forward_decode: Callable[..., torch.Tensor]
+        # Of sparse attention.
+        head_dim: int
+        _get_indexcache_topk_indices: Callable[[int], torch.Tensor]
+        _update_indexcache_topk_indices: Callable[[torch.Tensor], None]
+        _execute_sparse_flash_attention_process: Callable[..., torch.Tensor]
+
+        def process_weights_after_loading(self, act_dtype: torch.dtype) -> None:
+            """Makes what it computes with of the weights."""
+
+        def _v_up_proj(self, x: torch.Tensor) -> torch.Tensor: ...
+
+        def forward(
+            self,
+            layer_name: str,
+            hidden_states: torch.Tensor,
+            kv_cache: Any,
+            attn_metadata: Any,
+            need_gather_q_kv: bool = False,
+            output: Any = None,
+        ) -> torch.Tensor:
+            """Attention from its projections to o_proj, written to output."""
+else:
+    Upstream = object
+
+
+class FusedLayer(Upstream):
     """Mixed into AscendMLAImpl and AscendSFAImpl, in front of them.
 
     Class attributes are set where the class is made, see patch.fused_class.
@@ -26,9 +69,9 @@ class FusedLayer:
     seam: Seam
     settings: PrefetchConfig
     family: str
-    ops = torch.ops.ascend_prefetch
+    ops: Any = torch.ops.ascend_prefetch
 
-    def __init__(self, *args, **kwargs) -> None:
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._place = neighbours.register(kwargs.get("layer_name"), self)
         self._fused: LayerArguments | None = None
@@ -85,7 +128,7 @@ class FusedLayer:
         if self.settings.next_layer and ratios["qkv"] and self._place is not None:
             self._behind = windows.NextLayer(self._place, self.vllm_config, ratios["qkv"])
 
-    def _indexer_reader(self):
+    def _indexer_reader(self) -> ReadIndexer | None:
         """Reads the arguments of an indexer; None for dense attention."""
         return None
 
@@ -130,7 +173,7 @@ class FusedLayer:
 
     def _project(self, latent: torch.Tensor, tokens: int, fused: LayerArguments) -> torch.Tensor:
         """W_UV, o_proj and the sum over ranks of [T, N, kv_lora]."""
-        output = fused.output
+        output: Any = fused.output
         prefetch = {} if self._behind is None else self._behind.prefetch(tokens)
         result = self.ops.o_proj.default(latent, output.o_proj, **output.options, **prefetch)
         layer = self.o_proj

@@ -6,9 +6,12 @@ splitting it would read both weights twice.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 
 from . import windows
+from .arguments import LayerArguments
 from .fallback import say_once
 from .layer import MOST_TOKENS, FusedLayer
 
@@ -18,7 +21,7 @@ class _Step:
 
     __slots__ = ("cos", "decode", "latent_rows", "sin", "slot_mapping", "slots", "tokens")
 
-    def __init__(self, metadata, captured_kv_len: int | None) -> None:
+    def __init__(self, metadata: Any, captured_kv_len: int | None) -> None:
         decode = metadata.decode
         self.decode = decode
         self.slot_mapping = metadata.slot_mapping
@@ -32,7 +35,7 @@ class _Step:
         else:
             self.latent_rows = len(lengths) * captured_kv_len
 
-    def holds(self, metadata) -> bool:
+    def holds(self, metadata: Any) -> bool:
         """Whether the metadata, which drafting changes in place, is still what was read."""
         return (
             self.slot_mapping is metadata.slot_mapping
@@ -48,13 +51,13 @@ class FusedMLA(FusedLayer):
 
     def forward(
         self,
-        layer_name,
-        hidden_states,
-        kv_cache,
-        attn_metadata,
-        need_gather_q_kv=False,
-        output=None,
-    ):
+        layer_name: str,
+        hidden_states: torch.Tensor,
+        kv_cache: Any,
+        attn_metadata: Any,
+        need_gather_q_kv: bool = False,
+        output: Any = None,
+    ) -> torch.Tensor:
         """Upstream's forward; decode steps by mla_prolog, upstream's attention and o_proj."""
         fused = None
         if attn_metadata is not None:
@@ -68,7 +71,7 @@ class FusedMLA(FusedLayer):
         if step is None or not step.holds(attn_metadata):
             step = attn_metadata._ascend_prefetch = _Step(attn_metadata, self._captured_kv_len())
         tokens = step.tokens
-        prolog = fused.prolog
+        prolog: Any = fused.prolog
         latent, rope = kv_cache[0], kv_cache[1]
         q_nope, q_rope, _, _ = self.ops.mla_prolog.default(
             hidden_states if hidden_states.shape[0] == tokens else hidden_states[:tokens],
@@ -92,7 +95,7 @@ class FusedMLA(FusedLayer):
         self.seam.mla_done(layer_name, kv_cache)
         return output
 
-    def _takes(self, metadata, gather: bool):
+    def _takes(self, metadata: Any, gather: bool) -> LayerArguments | None:
         if metadata.num_prefills or not metadata.num_decodes:
             say_once("steps with prefill rows")
             return None
@@ -104,7 +107,9 @@ class FusedMLA(FusedLayer):
             return None
         return self._ready()
 
-    def _layouts(self, latent: torch.Tensor, rope: torch.Tensor):
+    def _layouts(
+        self, latent: torch.Tensor, rope: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """Caches as the op tells their layout: upstream keeps FRACTAL_NZ in row-major shapes."""
         if not self.enable_kv_nz:
             return latent, rope
@@ -114,7 +119,9 @@ class FusedMLA(FusedLayer):
     def _latent_bytes(self, latent: torch.Tensor) -> int:
         return (self.kv_lora_rank + self.qk_rope_head_dim) * latent.element_size()
 
-    def _output(self, attention: torch.Tensor, tokens: int, rows: int, fused) -> torch.Tensor:
+    def _output(
+        self, attention: torch.Tensor, tokens: int, rows: int, fused: LayerArguments
+    ) -> torch.Tensor:
         """o_proj of all rows, zeros where the step is padded."""
         if fused.output is None:
             width = self.num_heads * self.v_head_dim

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 import weakref
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 _LAYER = re.compile(r"^(.*?)\.?\blayers\.(\d+)\.(.*)$")
-_layers: weakref.WeakValueDictionary[Place, object] = weakref.WeakValueDictionary()
+_layers: weakref.WeakValueDictionary[Place, Any] = weakref.WeakValueDictionary()
 
 
 class Place(NamedTuple):
@@ -40,7 +40,7 @@ def register(layer_name: str | None, impl: object) -> Place | None:
     return place
 
 
-def next_layer(place: Place | None) -> object | None:
+def next_layer(place: Place | None) -> Any | None:
     """The attention layer behind this one; None behind the last."""
     return None if place is None else _layers.get(place._replace(number=place.number + 1))
 
@@ -57,7 +57,7 @@ class FeedForward:
         chosen: per token of this rank, at most.
     """
 
-    def __init__(self, vllm_config: object, place: Place, itemsize: int) -> None:
+    def __init__(self, vllm_config: Any, place: Place, itemsize: int) -> None:
         self.dense = self.expert = self.experts = self.chosen = 0
         text = vllm_config.model_config.hf_config
         text = getattr(text, "text_config", None) or text
@@ -83,7 +83,7 @@ class FeedForward:
         return self.dense + self.expert * min(self.experts, tokens * self.chosen)
 
 
-def _experts_of(vllm_config: object, place: Place) -> object | None:
+def _experts_of(vllm_config: Any, place: Place) -> Any | None:
     """The layer's routed experts, which vLLM keeps by name in its static forward context."""
     prefix = ".".join(part for part in (place.model, "layers", str(place.number)) if part) + "."
     for name, layer in vllm_config.compilation_config.static_forward_context.items():

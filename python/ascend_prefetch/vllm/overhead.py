@@ -14,6 +14,7 @@ import json
 import time
 from collections.abc import Callable
 from types import SimpleNamespace
+from typing import Any
 
 import torch
 
@@ -58,7 +59,7 @@ class _Attention:
         self.q_proj = _Linear(Q_LORA, HEADS * (NOPE + ROPE), device)
         self.o_proj = _Linear(HEADS * V, HIDDEN, device)
         self.q_a_layernorm, self.kv_a_layernorm = _Norm(Q_LORA, device), _Norm(KV_LORA, device)
-        new = {"dtype": torch.bfloat16, "device": device}
+        new: dict[str, Any] = {"dtype": torch.bfloat16, "device": device}
         self.W_UK_T = torch.zeros(HEADS, NOPE, KV_LORA, **new)
         self.W_UV = torch.zeros(HEADS, KV_LORA, V, **new)
         self.attention = torch.zeros(HEADS, tokens, 1, KV_LORA, **new)
@@ -72,7 +73,7 @@ class _Attention:
     def process_weights_after_loading(self, act_dtype: torch.dtype) -> None:
         pass
 
-    def _forward_decode(self, *_) -> torch.Tensor:
+    def _forward_decode(self, *_: object) -> torch.Tensor:
         return self.attention
 
 
@@ -90,7 +91,7 @@ class _Step:
     """A decode step's tensors; new metadata, and a new context, in every step."""
 
     def __init__(self, tokens: int, device: str) -> None:
-        new = {"dtype": torch.bfloat16, "device": device}
+        new: dict[str, Any] = {"dtype": torch.bfloat16, "device": device}
         self.tokens = tokens
         self.hidden = torch.zeros(tokens, HIDDEN, **new)
         self.output = torch.zeros(tokens, HIDDEN, **new)
@@ -125,7 +126,7 @@ def _through_plugin(layers: list[_Layer], step: _Step) -> None:
         layer.forward("", step.hidden, step.caches, metadata, False, step.output)
 
 
-def _bare(layers: list[_Layer], step: _Step, ops) -> None:
+def _bare(layers: list[Any], step: _Step, ops: Any) -> None:
     table = step.tables.view(step.tokens, ROPE)
     for layer in layers:
         prolog, output = layer._fused.prolog, layer._fused.output
@@ -186,7 +187,7 @@ def measure(tokens: int = 16, repetitions: int = 200) -> dict[str, float]:
     }
 
 
-def _real(layers: list[_Layer], step: _Step, ops) -> None:
+def _real(layers: list[Any], step: _Step, ops: Any) -> None:
     """The two ops alone: their dispatch and checks."""
     table = step.tables.view(step.tokens, ROPE)
     latent = torch.empty(step.tokens, HEADS, KV_LORA, dtype=torch.bfloat16, device="meta")

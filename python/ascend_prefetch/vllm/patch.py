@@ -5,8 +5,10 @@ from __future__ import annotations
 import functools
 import importlib.abc
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from importlib.machinery import ModuleSpec
 from types import ModuleType
+from typing import Any
 
 from ascend_prefetch.policy import KEY, PrefetchConfig
 
@@ -19,10 +21,15 @@ _MARK = "_ascend_prefetch_wrapped"
 class _AfterImport(importlib.abc.MetaPathFinder):
     """Runs functions behind the import of modules: registering imports nothing by itself."""
 
-    def __init__(self, hooks: dict[str, Callable[[ModuleType], None]]) -> None:
+    def __init__(self, hooks: Mapping[str, Callable[[Any], None]]) -> None:
         self.hooks = hooks
 
-    def find_spec(self, name, path=None, target=None):
+    def find_spec(
+        self,
+        name: str,
+        path: Sequence[str] | None = None,
+        target: ModuleType | None = None,
+    ) -> ModuleSpec | None:
         hook = self.hooks.get(name)
         if hook is None:
             return None
@@ -38,7 +45,7 @@ class _AfterImport(importlib.abc.MetaPathFinder):
             execute(module)
             guarded(hook, module)
 
-        spec.loader.exec_module = execute_and_patch
+        spec.loader.exec_module = execute_and_patch  # type: ignore[method-assign]
         return spec
 
 
@@ -64,7 +71,7 @@ def install(seam: Callable[[], Seam | None]) -> None:
             guarded(hook, sys.modules[name])
 
 
-def guarded(step: Callable, *args) -> None:
+def guarded(step: Callable[..., None], *args: object) -> None:
     """Runs a step of the installation; what it raises is a line in the log, no more."""
     try:
         step(*args)
@@ -91,14 +98,14 @@ def current_settings() -> PrefetchConfig | None:
     return settings if settings.enabled else None
 
 
-def _wrap_backend(backend: type, plain: type, family: str, seam) -> None:
+def _wrap_backend(backend: Any, plain: type, family: str, seam: Callable[[], Seam | None]) -> None:
     original = backend.get_impl_cls
     if hasattr(original, _MARK):
         return
 
     @functools.wraps(original)
     def get_impl_cls() -> type:
-        chosen = original()
+        chosen: type = original()
         settings = current_settings()
         if settings is None:
             return chosen
@@ -119,6 +126,7 @@ def fused_class(plain: type, family: str, settings: PrefetchConfig, seam: Seam) 
     """A subclass of upstream's implementation that runs the fused ops."""
     key = (plain, repr(settings))
     if key not in _classes:
+        mixin: type
         if family == "mla":
             from .mla import FusedMLA as mixin
         else:
@@ -129,13 +137,13 @@ def fused_class(plain: type, family: str, settings: PrefetchConfig, seam: Seam) 
     return _classes[key]
 
 
-def _wrap_policy(module: ModuleType) -> None:
+def _wrap_policy(module: Any) -> None:
     original = module.WeightPrefetchMethod
     if hasattr(original, _MARK):
         return
 
     @functools.wraps(original, updated=())
-    def make(weight_prefetch_config):
+    def make(weight_prefetch_config: Any) -> Any:
         settings = current_settings()
         if settings is None:
             return original(weight_prefetch_config)

@@ -5,9 +5,12 @@ Sparse attention treats prefill and decode rows alike, so do the ops.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 
 from . import windows
+from .arguments import LayerArguments, ReadIndexer
 from .fallback import say_once
 from .layer import MOST_TOKENS, FusedLayer
 
@@ -17,7 +20,7 @@ class _Step:
 
     __slots__ = ("cached", "cos", "key_cos", "sin", "slot_mapping", "tokens")
 
-    def __init__(self, metadata, captured_kv_len: int | None) -> None:
+    def __init__(self, metadata: Any, captured_kv_len: int | None) -> None:
         self.slot_mapping = metadata.slot_mapping
         self.key_cos = metadata.cos
         self.tokens = tokens = metadata.num_input_tokens
@@ -31,7 +34,7 @@ class _Step:
         elif on_host:
             self.cached = lengths.numel() * captured_kv_len
 
-    def holds(self, metadata) -> bool:
+    def holds(self, metadata: Any) -> bool:
         """Whether the metadata, which drafting changes in place, is still what was read."""
         return (
             self.slot_mapping is metadata.slot_mapping
@@ -45,20 +48,20 @@ class FusedSFA(FusedLayer):
 
     family = "sfa"
 
-    def _indexer_reader(self):
+    def _indexer_reader(self) -> ReadIndexer:
         if getattr(self, "has_indexer", True):
             return self.seam.read_indexer
         return lambda impl, watch: {"weights": ()}
 
     def forward(
         self,
-        layer_name,
-        hidden_states,
-        kv_cache,
-        attn_metadata,
-        need_gather_q_kv=False,
-        output=None,
-    ):
+        layer_name: str,
+        hidden_states: torch.Tensor,
+        kv_cache: Any,
+        attn_metadata: Any,
+        need_gather_q_kv: bool = False,
+        output: Any = None,
+    ) -> torch.Tensor:
         """Upstream's forward by sfa_prolog, upstream's top-k and attention, and o_proj."""
         fused, caches, seam = None, (), self.seam
         if attn_metadata is not None and kv_cache is not None:
@@ -74,7 +77,7 @@ class FusedSFA(FusedLayer):
         if step is None or not step.holds(attn_metadata):
             step = attn_metadata._ascend_prefetch = _Step(attn_metadata, self._captured_kv_len())
         seam.before_sfa_cache_write(layer_name)
-        prolog = fused.prolog
+        prolog: Any = fused.prolog
         written = caches[:3] if prolog.indexer else caches[:2]
         q_nope, q_rope, _, _, index_q, index_weights = self.ops.sfa_prolog.default(
             hidden_states,
@@ -113,7 +116,9 @@ class FusedSFA(FusedLayer):
         seam.sfa_done(layer_name, kv_cache)
         return output
 
-    def _takes(self, metadata, gather: bool, hidden_states: torch.Tensor):
+    def _takes(
+        self, metadata: Any, gather: bool, hidden_states: torch.Tensor
+    ) -> LayerArguments | None:
         if gather:
             say_once("hidden states that are split over ranks (flash communication)")
             return None

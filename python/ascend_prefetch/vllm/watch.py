@@ -38,7 +38,7 @@ class Watch:
         """An attribute that is used as it is; None if there is none. Values may change."""
         home = home_of(owner, name)
         kept = home.get(name) if home is not None else None
-        if not isinstance(kept, torch.Tensor):
+        if home is None or not isinstance(kept, torch.Tensor):
             return None
         self._kept.append((home.get, name, kept, kept.data_ptr()))
         return kept.data if isinstance(kept, torch.nn.Parameter) else kept

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import functools
 import weakref
+from collections.abc import Callable
+from typing import Any
 
 import torch
 
@@ -15,6 +17,7 @@ from ascend_prefetch import _C, twin
 from ascend_prefetch.policy import PrefetchLedger, Request, WeightPrefetchMethod
 
 from . import neighbours
+from .arguments import LayerArguments
 from .linears import bytes_of
 
 ledger = PrefetchLedger()
@@ -62,10 +65,10 @@ class Region:
         self._bytes = weight.nbytes
         if ratio < 1:
             self._bytes = int(weight.nbytes * ratio) // 32 * 32
-        about = {"layer": layer, "site": site, "engine": "MTE2", "name": name}
+        about: dict[str, Any] = {"layer": layer, "site": site, "engine": "MTE2", "name": name}
         self._about = about
         # As often asked as steps are run.
-        self._request = None
+        self._request: Request | None = None
         if self._bytes == weight.nbytes:
             self._request = Request(weight, **about)
         self._usable = _usable_l2()
@@ -99,8 +102,8 @@ class NextLayer:
         self._place = place
         self._config = vllm_config
         self._ratio = ratio
-        self._layer: weakref.ref | None = None
-        self._arguments: object | None = None
+        self._layer: Callable[[], Any] | None = None
+        self._arguments: LayerArguments | None = None
         self._region: Region | None = None
         self._between: neighbours.FeedForward | None = None
 
@@ -114,11 +117,11 @@ class NextLayer:
             return {}
         if behind._fused is not self._arguments:
             self._follow(behind)
-        if self._region is None:
+        if self._region is None or self._between is None:
             return {}
         return self._region.claim(self._between.bytes(tokens))
 
-    def _follow(self, behind: object) -> None:
+    def _follow(self, behind: Any) -> None:
         """Takes the region anew, and lets go of the old one."""
         self._arguments = behind._fused
         self._region = None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 
@@ -15,10 +15,10 @@ _MODULES = {"0.18": "v0_18", "0.23": "v0_23", "0.26": "v0_26"}
 class Seam(Protocol):
     """What a seam module has."""
 
-    def mla_refusal(self, impl: object) -> str | None:
+    def mla_refusal(self, impl: Any) -> str | None:
         """Why a layer of dense attention goes upstream, or None."""
 
-    def sfa_refusal(self, impl: object) -> str | None:
+    def sfa_refusal(self, impl: Any) -> str | None:
         """Why a layer of sparse attention goes upstream, or None."""
 
     def forward_context(self) -> object:
@@ -48,13 +48,20 @@ class Seam(Protocol):
     def sfa_done(self, layer_name: str, kv_cache: tuple) -> None:
         """After a sparse layer's output was written."""
 
-    def sparse_caches(self, impl: object, kv_cache: tuple) -> tuple:
+    def sparse_caches(self, impl: Any, kv_cache: tuple) -> tuple:
         """(latent, rope, indexer) of a sparse layer; without an indexer two of them."""
 
-    def read_indexer(self, impl: object, watch: Watch) -> dict:
+    def read_indexer(self, impl: Any, watch: Watch) -> dict[str, Any]:
         """The indexer's arguments of sfa_prolog: see arguments.indexer_arguments."""
 
-    def select(self, impl, q, weights, kv_cache, metadata) -> torch.Tensor:
+    def select(
+        self,
+        impl: Any,
+        q: torch.Tensor,
+        weights: torch.Tensor,
+        kv_cache: tuple,
+        metadata: Any,
+    ) -> torch.Tensor:
         """Top-k indices from an indexer's queries [T, Hi, Di] and weights [T, Hi]."""
 
 

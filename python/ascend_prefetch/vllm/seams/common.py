@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from vllm.distributed import tensor_model_parallel_all_reduce
 from vllm.forward_context import get_forward_context
 from vllm_ascend.ascend_forward_context import _EXTRA_CTX
 
 from ..arguments import indexer_arguments
 from ..linears import read_linear
+from ..watch import Watch
 
 forward_context = get_forward_context
 all_reduce = tensor_model_parallel_all_reduce
@@ -31,7 +34,7 @@ def first_true(impl: object, reasons: dict[str, str]) -> str | None:
     return None
 
 
-def nothing(*_) -> None:
+def nothing(*_: object) -> None:
     """Where a version has nothing to tell its KV connector."""
 
 
@@ -40,7 +43,7 @@ def split_caches(impl: object, kv_cache: tuple) -> tuple:
     return kv_cache
 
 
-def read_joint_indexer(impl: object, watch) -> dict:
+def read_joint_indexer(impl: Any, watch: Watch) -> dict[str, Any]:
     """An indexer that keeps wk above weights_proj in one weight."""
     wk = read_linear("the indexer's wk_weights_proj", impl.wk_weights_proj, watch)
     return indexer_arguments(impl, watch, wk, None)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch_npu
 from vllm_ascend.attention.utils import (
@@ -11,6 +13,7 @@ from vllm_ascend.attention.utils import (
 
 from ..arguments import indexer_arguments
 from ..linears import read_linear
+from ..watch import Watch
 from . import common
 
 forward_context = common.forward_context
@@ -37,14 +40,16 @@ def sfa_done(layer_name: str, kv_cache: tuple) -> None:
     maybe_save_kv_layer_to_connector(layer_name, list(kv_cache))
 
 
-def read_indexer(impl: object, watch) -> dict:
+def read_indexer(impl: Any, watch: Watch) -> dict[str, Any]:
     """The indexer's arguments of sfa_prolog."""
     wk = read_linear("the indexer's wk", impl.wk, watch)
     weights_proj = read_linear("the indexer's weights_proj", impl.weights_proj, watch)
     return indexer_arguments(impl, watch, wk, weights_proj)
 
 
-def select(impl, q, weights, kv_cache, metadata) -> torch.Tensor:
+def select(
+    impl: Any, q: torch.Tensor, weights: torch.Tensor, kv_cache: tuple, metadata: Any
+) -> torch.Tensor:
     """Top-k indices from an indexer's queries [T, Hi, Di] and weights [T, Hi]."""
     if impl.use_torch_npu_lightning_indexer:
         run = torch_npu.npu_lightning_indexer

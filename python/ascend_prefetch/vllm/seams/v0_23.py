@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from vllm_ascend.attention.utils import (
     maybe_save_kv_layer_to_connector,
@@ -42,7 +44,9 @@ def mla_done(layer_name: str, kv_cache: tuple) -> None:
 sfa_done = mla_done
 
 
-def select(impl, q, weights, kv_cache, metadata) -> torch.Tensor:
+def select(
+    impl: Any, q: torch.Tensor, weights: torch.Tensor, kv_cache: tuple, metadata: Any
+) -> torch.Tensor:
     """Top-k indices from an indexer's queries [T, Hi, Di] and weights [T, Hi]."""
     record_attention_compute_start()
     return DeviceOperator.indexer_select_post_process(

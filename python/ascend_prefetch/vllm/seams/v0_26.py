@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from vllm_ascend.attention.utils import (
     maybe_save_kv_layer_to_connector,
@@ -28,7 +30,7 @@ _MLA_REASONS = {
 }
 
 
-def mla_refusal(impl: object) -> str | None:
+def mla_refusal(impl: Any) -> str | None:
     """Why a layer of dense attention goes upstream, or None."""
     if not impl.use_mla_rope:
         return "attention without rope"
@@ -40,7 +42,7 @@ def sfa_refusal(impl: object) -> str | None:
     return common.first_true(impl, common.SFA_REASONS)
 
 
-def sparse_caches(impl: object, kv_cache: tuple) -> tuple:
+def sparse_caches(impl: Any, kv_cache: tuple) -> tuple:
     """(latent, rope, indexer) of a sparse layer; without an indexer two of them."""
     return impl._compose_sfa_kv_cache(kv_cache)
 
@@ -59,7 +61,9 @@ def mla_done(layer_name: str, kv_cache: tuple) -> None:
 sfa_done = mla_done
 
 
-def select(impl, q, weights, kv_cache, metadata) -> torch.Tensor:
+def select(
+    impl: Any, q: torch.Tensor, weights: torch.Tensor, kv_cache: tuple, metadata: Any
+) -> torch.Tensor:
     """Top-k indices from an indexer's queries [T, Hi, Di] and weights [T, Hi]."""
     return DeviceOperator.indexer_select_post_process(
         impl,
