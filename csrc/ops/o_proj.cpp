@@ -44,7 +44,16 @@ struct Arguments {
 /// Sizes read off the arguments; symbolic under torch.compile.
 struct Dimensions {
     c10::SymInt tokens, heads, kv_lora, columns, hidden;  ///< columns: heads * v
+    bool heads_outermost = false;                         ///< of attn_output in memory
 };
+
+/// Whether a [T, N, kv_lora] is the transpose of a contiguous [N, T, kv_lora]. Not to be told from
+/// a contiguous one where T or N is 1.
+bool IsHeadsOutermost(const at::Tensor& latent) {
+    const auto strides = latent.sym_strides();
+    const auto row = latent.sym_size(2);
+    return strides[2] == 1 && strides[0] == row && strides[1] == latent.sym_size(0) * row;
+}
 
 void CheckUpProjection(const ArgumentChecks& check, const Arguments& args, Dimensions& dims,
                        at::ScalarType dtype) {
@@ -83,11 +92,20 @@ Dimensions CheckArguments(const ArgumentChecks& check, const Arguments& args) {
         check.Rank("attn_output", args.attn_output, {2});
         dims.columns = args.attn_output.sym_size(1);
     }
-    check.Contiguous("attn_output", args.attn_output);
+    if (args.w_uv && !args.attn_output.is_contiguous()) {
+        dims.heads_outermost = IsHeadsOutermost(args.attn_output);
+        check.Require(dims.heads_outermost, "attn_output",
+                      "a contiguous tensor, or the transpose of a contiguous [N, T, kv_lora]",
+                      Text("strides ", ShapeText(args.attn_output.sym_strides())));
+    } else {
+        check.Contiguous("attn_output", args.attn_output);
+    }
     check.RequireValue(dims.tokens > 0 && dims.tokens <= plan::kMostTokens, "attn_output",
                        Text("1 to ", plan::kMostTokens, " tokens"), Text(dims.tokens));
     constexpr int64_t kMostRow = plan::kMostLeftStrideBytes / plan::kHalfBytes;
-    const c10::SymInt row = args.w_uv ? dims.heads * dims.kv_lora : dims.columns;
+    const c10::SymInt row = !args.w_uv             ? dims.columns
+                            : dims.heads_outermost ? dims.kv_lora
+                                                   : dims.heads * dims.kv_lora;
     check.RequireValue(row > 0 && row <= kMostRow && row % kStrip == 0, "attn_output",
                        Text("rows of a positive multiple of 16 up to ", kMostRow, " elements"),
                        Text(row));
@@ -121,6 +139,7 @@ OProjPlan MakePlan(const Arguments& args, const Dimensions& dims, const arch::Ch
     if (args.w_uv) {
         problem.heads = Concrete(dims.heads);
         problem.kv_lora_rank = Concrete(dims.kv_lora);
+        problem.heads_outermost = dims.heads_outermost;
         problem.w_uv = InOutLayout(*args.w_uv, 3);
     }
     problem.has_bias = args.bias.has_value();

@@ -66,8 +66,9 @@ OProjPlan PlanOProj(const OProjProblem& problem, const arch::Chip& chip, PlanRep
         v_up.k = problem.kv_lora_rank;
         v_up.batches = problem.heads;
         v_up.cores = chip.aic_count;
-        v_up.a_row_stride = problem.heads * problem.kv_lora_rank;
-        v_up.a_batch_stride = problem.kv_lora_rank;
+        const uint32_t latent = problem.kv_lora_rank;
+        v_up.a_row_stride = problem.heads_outermost ? latent : problem.heads * latent;
+        v_up.a_batch_stride = problem.heads_outermost ? problem.tokens * latent : latent;
         v_up.c_row_stride = problem.value_columns;
         v_up.c_batch_stride = v_up.n;
         v_up.layout = problem.w_uv;
@@ -105,8 +106,8 @@ OProjPlan CachedPlanOProj(const OProjProblem& problem, const arch::Chip& chip) {
     static PlanCache<OProjPlan> cache;
     const OProjProblem& p = problem;
     PlanKey key;
-    key.Add(&chip - arch::Chips().data(), p.tokens, p.heads, p.kv_lora_rank, p.value_columns,
-            p.hidden_size, p.has_bias, p.bias_float, p.w_uv);
+    key.Add(&chip - arch::Chips().data(), p.tokens, p.heads, p.kv_lora_rank, p.heads_outermost,
+            p.value_columns, p.hidden_size, p.has_bias, p.bias_float, p.w_uv);
     AddToKey(key, p.o_proj);
     AddToKey(key, p.prefetch);
     return cache.Find(key, [&] { return PlanOProj(problem, chip); });

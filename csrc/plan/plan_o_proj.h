@@ -12,8 +12,10 @@ namespace plan {
 
 struct OProjProblem {
     uint32_t tokens = 0;
-    uint32_t heads = 0;          ///< with W_UV
-    uint32_t kv_lora_rank = 0;   ///< with W_UV; 0: the input is [tokens, value_columns]
+    uint32_t heads = 0;         ///< with W_UV
+    uint32_t kv_lora_rank = 0;  ///< with W_UV; 0: the input is [tokens, value_columns]
+    /// The input is [heads, tokens, kv_lora_rank] in memory, not [tokens, heads, kv_lora_rank].
+    bool heads_outermost = false;
     uint32_t value_columns = 0;  ///< heads * v
     uint32_t hidden_size = 0;
     bool has_bias = false;

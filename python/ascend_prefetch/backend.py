@@ -6,6 +6,7 @@ torch_npu that it was built with.
 
 from __future__ import annotations
 
+import functools
 import importlib
 import warnings
 from pathlib import Path
@@ -33,6 +34,17 @@ class Backend(NamedTuple):
 def backends() -> dict[str, Backend]:
     """Every backend by name: twin, the device on a host, and npu."""
     return {"twin": Backend(True, "host, CPU tensors"), "npu": _npu}
+
+
+def chip() -> str:
+    """SoC name of the chip that plans are for: the NPU's where there is one, else the twin's."""
+    return _npu_chip() if _npu.available else _C.twin_chip()
+
+
+@functools.cache
+def _npu_chip() -> str:
+    # The calls in between take longer than the ops.
+    return importlib.import_module("torch_npu").npu.get_device_name()
 
 
 _npu = Backend(False, "not loaded")

@@ -315,8 +315,8 @@ def o_proj(
     summed in fp32 (int32 for an int8 weight). Linear weights, prefetch and errors: see the module.
 
     Args:
-        attn_output: [T, N, kv_lora] with w_uv, else [T, N * v]; rows are a multiple of 16 elements,
-            at most 131,070.
+        attn_output: [T, N, kv_lora] with w_uv, contiguous or the transpose of a contiguous
+            [N, T, kv_lora]; else [T, N * v]. Rows are a multiple of 16 elements, at most 131,070.
         o_proj_weight: linear weight, out = hidden, in = N * v; hidden is a multiple of 16.
         w_uv: [N, kv_lora, v], kv_lora and v multiples of 16; None where attn_output is
             up-projected already.

@@ -36,6 +36,7 @@ class OProjCase:
     value: int = 64
     dtype: torch.dtype = torch.bfloat16
     up_project: bool = True  # with w_uv
+    heads_outermost: bool = False  # attn_output is [heads, tokens, kv_lora] in memory
     nz: tuple[str, ...] = ()  # weights in FRACTAL_NZ
     bias: str = "none"  # or "activation", "float32": its dtype
     quant: W8A8Case | None = None
@@ -83,6 +84,9 @@ class OProjInputs:
         shape = (case.heads, case.kv_lora) if case.up_project else (case.columns,)
         self.case = case
         self.nd = {"attn_output": normal(case.tokens, *shape)}
+        if case.heads_outermost and case.up_project:
+            by_head = self.nd["attn_output"].transpose(0, 1).contiguous()
+            self.nd["attn_output"] = by_head.transpose(0, 1)
         if case.quant is None:
             weight = normal(case.hidden, case.columns, std=case.columns**-0.5)
         else:

@@ -3,6 +3,7 @@
 import struct
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -232,6 +233,17 @@ def test_with_torch_npu(monkeypatch):
         assert backend._load(LIBRARY) is None
     finally:
         _C.unload_device()
+
+
+def test_plans_are_for_the_npu_where_there_is_one(monkeypatch):
+    assert backend.chip() == _C.twin_chip()
+    torch_npu = TorchNpu(torch.__version__)
+    torch_npu.npu = SimpleNamespace(get_device_name=lambda: "Ascend910B3")
+    monkeypatch.setitem(sys.modules, "torch_npu", torch_npu)
+    monkeypatch.setattr(backend, "_npu", backend.Backend(True, "NPU tensors"))
+    backend._npu_chip.cache_clear()
+    assert backend.chip() == "Ascend910B3"
+    backend._npu_chip.cache_clear()
 
 
 def test_a_device_that_cannot_be_used(monkeypatch, tmp_path):

@@ -140,6 +140,21 @@ def test_weight_layouts(tokens, nz, dtype):
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=case_id)
+@pytest.mark.parametrize("nz", [(), ("w_uv",)], ids=case_id)
+@pytest.mark.parametrize("tokens", [1, 2, 49, 129])
+def test_heads_outermost(tokens, nz, dtype):
+    """Attention that leaves [N, T, kv_lora] needs no copy: the same bits."""
+    case = replace(ODD, tokens=tokens, nz=nz, dtype=dtype)
+    check_values(replace(case, heads_outermost=True))
+    assert same_bits(run(OProjInputs(replace(case, heads_outermost=True))), run(OProjInputs(case)))
+
+
+def test_long_rows_with_heads_outermost():
+    """As many heads as make rows that are too long side by side."""
+    check_values(OProjCase(3, hidden=64, heads=300, kv_lora=512, value=16, heads_outermost=True))
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=case_id)
 @pytest.mark.parametrize("bias", ["activation", "float32"])
 @pytest.mark.parametrize("up_project", [True, False], ids=["latent", "values"])
 @pytest.mark.parametrize("tokens", [1, 16, 49, 129, 300])

@@ -189,7 +189,9 @@ def test_not_contiguous(name, case):
         return
     arguments = make_arguments(case, **{name: strided})
     strides = list(arguments[name].stride())
-    message = f"'{name}': expected a contiguous tensor, got strides {strides}"
+    other = ", or the transpose of a contiguous [N, T, kv_lora]"
+    or_other = other if name == "attn_output" and case.up_project else ""
+    message = f"'{name}': expected a contiguous tensor{or_other}, got strides {strides}"
     refuses(RuntimeError, message, arguments)
 
 
@@ -197,7 +199,10 @@ def test_rows_apart():
     """The heads of one rank are no contiguous part of those of all ranks."""
     arguments = make_arguments(attn_output=lambda tensor: torch.cat([tensor, tensor], dim=1)[:, :N])
     strides = [2 * N * K, K, 1]
-    message = f"'attn_output': expected a contiguous tensor, got strides {strides}"
+    message = (
+        "'attn_output': expected a contiguous tensor, or the transpose of a contiguous "
+        f"[N, T, kv_lora], got strides {strides}"
+    )
     refuses(RuntimeError, message, arguments)
 
 

@@ -19,6 +19,7 @@ OP = torch.ops.ascend_prefetch.o_proj.default
     ("case", "options"),
     [
         (CASE, {}),
+        (replace(CASE, heads_outermost=True), {}),
         (replace(CASE, tokens=1, up_project=False, dtype=torch.float16), {"prefetch_bytes": 0}),
         (replace(CASE, tokens=17, bias="float32", nz=WEIGHTS), {}),
         (replace(CASE, bias="activation", nz=("o_proj_weight",)), {"prefetch": []}),

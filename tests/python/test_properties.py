@@ -165,6 +165,7 @@ def o_proj_cases(draw) -> tuple[OProjCase, dict[str, W8A8Case]]:
         value=value,
         dtype=draw(DTYPES),
         up_project=draw(st.booleans()),
+        heads_outermost=draw(st.booleans()),
         nz=draw(st.sampled_from(WEIGHT_SUBSETS)),
         bias=bias,
         quant=quant,

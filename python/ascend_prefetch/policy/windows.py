@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import torch
 
-from ascend_prefetch import _C
+from ascend_prefetch import _C, backend
 from ascend_prefetch.planning import Decision
 
 
@@ -64,7 +64,7 @@ class WindowPlanner:
     def __init__(self, chip: str | None = None, idle_us: Mapping[str, float] | None = None) -> None:
         """
         Args:
-            chip: SoC name; the chip that the twin plays by default.
+            chip: SoC name; by default that of backend.chip().
             idle_us: by name of a site, how long HBM idles there, where that is known better.
         """
         self._chip = chip
@@ -81,7 +81,7 @@ class WindowPlanner:
         Raises:
             ValueError: an unknown chip.
         """
-        key = (self._chip or _C.twin_chip(), site, nbytes, most)
+        key = (self._chip or backend.chip(), site, nbytes, most)
         if key not in self._decided:
             if len(self._decided) >= self._MOST_KEPT:
                 self._decided.clear()

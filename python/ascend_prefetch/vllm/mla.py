@@ -91,7 +91,12 @@ class FusedMLA(FusedLayer):
             )
         finally:
             self._keep_latent = False
-        output[...] = self._output(attention, tokens, output.shape[0], fused)
+        result = self._output(attention, tokens, fused)
+        if result.shape[0] == output.shape[0]:
+            output[...] = result
+        else:
+            output[:tokens] = result
+            output[tokens:] = 0
         self.seam.mla_done(layer_name, kv_cache)
         return output
 
@@ -119,20 +124,13 @@ class FusedMLA(FusedLayer):
     def _latent_bytes(self, latent: torch.Tensor) -> int:
         return (self.kv_lora_rank + self.qk_rope_head_dim) * latent.element_size()
 
-    def _output(
-        self, attention: torch.Tensor, tokens: int, rows: int, fused: LayerArguments
-    ) -> torch.Tensor:
-        """o_proj of all rows, zeros where the step is padded."""
+    def _output(self, attention: torch.Tensor, tokens: int, fused: LayerArguments) -> torch.Tensor:
+        """o_proj of the tokens; upstream's of all rows, with padding."""
         if fused.output is None:
             width = self.num_heads * self.v_head_dim
             padded = attention.new_zeros(self.seam.padded_tokens(), width)
             padded[:tokens] = attention
             return self.o_proj(padded, is_prefill=False)[0]
-        # [N, T, 1, kv_lora] as attention leaves it, the op wants the tokens outermost.
+        # [N, T, 1, kv_lora] as attention leaves it.
         by_head = attention.view(self.num_heads, tokens, self.kv_lora_rank)
-        if rows == tokens:
-            latent = by_head.transpose(0, 1).contiguous()
-        else:
-            latent = attention.new_zeros(rows, self.num_heads, self.kv_lora_rank)
-            latent[:tokens] = by_head.transpose(0, 1)
-        return self._project(latent, tokens, fused)
+        return self._project(by_head.transpose(0, 1), tokens, fused)
