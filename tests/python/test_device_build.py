@@ -193,3 +193,13 @@ def test_a_toolkit_may_lack_the_cpu_debug_library(tmp_path):
     assert built.returncode != 0
     problem = f"CANN_ROOT={toolkit} has no tools/tikicpulib: install the toolkit package"
     assert problem in built.stdout.splitlines()
+
+
+def test_the_cpu_debug_library_may_not_know_a_chip(tmp_path):
+    toolkit = make_toolkit(tmp_path / "cann", "9.1.0")
+    status(configure(tmp_path / "build", "SOC_VERSION=Ascend910B4-1", home=toolkit))
+    target = ["--target", "ascend_prefetch_cpu_debug"]
+    built = run_cmake("--build", tmp_path / "build", *target)
+    assert built.returncode != 0
+    problem = "the toolkit's CPU-debug library does not know Ascend910B4-1"
+    assert f"{problem}: choose another SOC_VERSION" in built.stdout.splitlines()

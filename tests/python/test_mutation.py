@@ -20,6 +20,7 @@ CALLS = re.compile(
     r"\bevents_\.\w+\(|_events_\.\w+\(|\b(CeilDiv|RoundUp)(<\w+>)?\("
 )
 HELPERS = {"events.h", "hand_over.h", "partition.h"}
+MICROBENCHMARKS = {"copy.h"}  # compute nothing that could go wrong
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +46,7 @@ def test_every_call_of_the_kernels_is_reached(table):
     sites = {
         f"csrc/kernels/{path.name}:{number}"
         for path in KERNELS.glob("*.h")
-        if path.name not in HELPERS
+        if path.name not in HELPERS | MICROBENCHMARKS
         for number, line in enumerate(path.read_text().splitlines(), 1)
         if CALLS.search(line.split("//")[0])
     }
