@@ -40,16 +40,25 @@ std::string FileOf(const std::string& soc_name, const std::string& folder) {
 
 }  // namespace
 
-AclDevice::AclDevice(std::unique_ptr<Host> host, const std::string& kernel_folder)
-    : host_(std::move(host)), soc_name_(KnownSoc()), kernels_(FileOf(soc_name_, kernel_folder)) {}
+AclDevice::Chip::Chip(const std::string& kernel_folder)
+    : soc_name(KnownSoc()), kernels(FileOf(soc_name, kernel_folder)) {}
+
+AclDevice::AclDevice(std::unique_ptr<Host> host, std::string kernel_folder)
+    : host_(std::move(host)), kernel_folder_(std::move(kernel_folder)) {}
+
+AclDevice::Chip& AclDevice::Found() {
+    std::call_once(looked_up_, [this] { chip_ = std::make_unique<Chip>(kernel_folder_); });
+    return *chip_;
+}
 
 void AclDevice::Launch(const KernelLaunch& launch) {
+    KernelFile& kernels = Found().kernels;
     const aclrtStream stream = host_->CurrentStream();
     // Shared, since a queue may copy the work.
     const auto block = std::make_shared<const ArgumentBlock>(launch);
-    host_->Enqueue(launch.kernel, [this, block, stream] {
+    host_->Enqueue(launch.kernel, [&kernels, block, stream] {
         const ProfilerRange range(block->kernel(), stream);
-        block->Launch(kernels_.Find(block->kernel()), stream);
+        block->Launch(kernels.Find(block->kernel()), stream);
     });
 }
 

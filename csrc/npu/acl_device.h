@@ -38,12 +38,14 @@ public:
 /// The device that torch_npu uses, through ACL.
 class AclDevice : public Device {
 public:
-    /// `kernel_folder` holds <chip family>.o. Throws std::runtime_error, one line, for a chip that
-    /// is unknown or that the folder has no kernels for.
-    AclDevice(std::unique_ptr<Host> host, const std::string& kernel_folder);
+    /// `kernel_folder` holds <chip family>.o. The chip is looked up at the first use: asking for it
+    /// starts CANN's runtime, which a process that only imports the package and forks must not.
+    /// Until it is one that is known and has kernels there, SocName and Launch throw
+    /// std::runtime_error, one line.
+    AclDevice(std::unique_ptr<Host> host, std::string kernel_folder);
 
     int8_t TensorType() const override { return host_->TensorType(); }
-    const char* SocName() override { return soc_name_.c_str(); }
+    const char* SocName() override { return Found().soc_name.c_str(); }
     void Launch(const KernelLaunch& launch) override;
     bool IsStoredNz(const at::Tensor& tensor) override { return host_->IsStoredNz(tensor); }
     void Prefetch(const MemoryRange* ranges, const at::Tensor* tensors, size_t count) override;
@@ -58,9 +60,19 @@ private:
         bool pending = false;  ///< as the callers see it, ahead of the queue
     };
 
+    struct Chip {
+        explicit Chip(const std::string& kernel_folder);
+
+        std::string soc_name;
+        KernelFile kernels;
+    };
+
+    Chip& Found();
+
     std::unique_ptr<Host> host_;
-    std::string soc_name_;
-    KernelFile kernels_;
+    std::string kernel_folder_;
+    std::once_flag looked_up_;
+    std::unique_ptr<Chip> chip_;
     std::mutex mutex_;
     std::unordered_map<aclrtStream, std::unique_ptr<Side>> sides_;  ///< by main stream
 };

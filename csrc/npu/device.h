@@ -28,7 +28,7 @@ public:
 
     /// Of a c10::Device: the tensors that are run here.
     virtual int8_t TensorType() const = 0;
-    /// "Ascend910_9391"
+    /// "Ascend910_9391". Throws std::runtime_error, one line, where the chip cannot be used.
     virtual const char* SocName() = 0;
 
     virtual void Launch(const KernelLaunch& launch) = 0;
@@ -44,8 +44,8 @@ public:
     virtual void JoinPrefetches() = 0;
 };
 
-/// A library with a device exports one function of this type and name. It throws
-/// std::runtime_error, one line, where the device cannot be used.
+/// A library with a device exports one function of this type and name. It starts nothing: the first
+/// use of the device does.
 using MakeDevice = Device*();
 constexpr const char* kMakeDevice = "ascend_prefetch_make_device";
 

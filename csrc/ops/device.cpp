@@ -39,6 +39,11 @@ void LoadDevice(const std::string& path) {
 
 void UnloadDevice() { loaded = nullptr; }
 
+std::string DeviceChip() {
+    npu::Device* device = loaded.load(std::memory_order_acquire);
+    return device == nullptr ? "" : ChipOf(device->SocName()).name;
+}
+
 npu::Device* FindDevice(c10::DeviceType type) {
     npu::Device* device = loaded.load(std::memory_order_acquire);
     return device != nullptr && device->TensorType() == static_cast<int8_t>(type) ? device

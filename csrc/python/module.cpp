@@ -172,6 +172,9 @@ PYBIND11_MODULE(_C, m) {
     m.def("load_device", &ops::LoadDevice, py::arg("path"),
           "Tensors of the type that the device in this library runs go to it. RuntimeError, one "
           "line, where it cannot be used.");
+    m.def("device_chip", &ops::DeviceChip,
+          "SoC name of the device that is loaded, empty without one. RuntimeError, one line, where "
+          "its chip cannot be used. The first call starts the device's runtime.");
     m.def("unload_device", &ops::UnloadDevice,
           "CPU tensors run on the twin again, those of other types not at all.");
     m.def("sanitize_mode", &ops::SanitizeModeName, "What CPU launches are checked for.");

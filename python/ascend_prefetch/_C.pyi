@@ -1,7 +1,7 @@
 from __future__ import annotations
 import collections.abc
 import typing
-__all__: list[str] = ['Timeline', 'account_prefetch', 'build_info', 'chips', 'constants', 'describe_trace', 'dry', 'error_codes', 'load_device', 'plan_sdma', 'run_checks', 'sanitize_mode', 'schedule_seed', 'separate_kernels', 'set_dry', 'set_mutation', 'set_sanitize_mode', 'set_schedule_seed', 'set_separate_kernels', 'set_twin_chip', 'start_buffer_usage', 'start_call_log', 'start_plan_log', 'start_tracing', 'take_buffer_usage', 'take_call_log', 'take_plan_log', 'take_traces', 'timing_constants', 'trace_copy', 'trace_matmul', 'twin_chip', 'unload_device']
+__all__: list[str] = ['Timeline', 'account_prefetch', 'build_info', 'chips', 'constants', 'describe_trace', 'device_chip', 'dry', 'error_codes', 'load_device', 'plan_sdma', 'run_checks', 'sanitize_mode', 'schedule_seed', 'separate_kernels', 'set_dry', 'set_mutation', 'set_sanitize_mode', 'set_schedule_seed', 'set_separate_kernels', 'set_twin_chip', 'start_buffer_usage', 'start_call_log', 'start_plan_log', 'start_tracing', 'take_buffer_usage', 'take_call_log', 'take_plan_log', 'take_traces', 'timing_constants', 'trace_copy', 'trace_matmul', 'twin_chip', 'unload_device']
 class Timeline:
     """
     Kernels one after the other on a chip; modelled, see model/simulator.h.
@@ -65,6 +65,10 @@ def constants() -> dict:
 def describe_trace(trace: bytes) -> dict:
     """
     Kernel, chip and tensors, (address, bytes) by name, of a trace.
+    """
+def device_chip() -> str:
+    """
+    SoC name of the device that is loaded, empty without one. RuntimeError, one line, where its chip cannot be used. The first call starts the device's runtime.
     """
 def dry() -> bool:
     """

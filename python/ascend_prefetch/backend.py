@@ -6,7 +6,6 @@ torch_npu that it was built with.
 
 from __future__ import annotations
 
-import functools
 import importlib
 import warnings
 from pathlib import Path
@@ -32,19 +31,26 @@ class Backend(NamedTuple):
 
 
 def backends() -> dict[str, Backend]:
-    """Every backend by name: twin, the device on a host, and npu."""
-    return {"twin": Backend(True, "host, CPU tensors"), "npu": _npu}
+    """Every backend by name: twin, the device on a host, and npu.
+
+    Where there is a device library the first call asks which chip it runs on, which starts CANN's
+    runtime.
+    """
+    return {"twin": Backend(True, "host, CPU tensors"), "npu": _with_chip(_npu)}
+
+
+def _with_chip(npu: Backend) -> Backend:
+    if not npu.available:
+        return npu
+    try:
+        return Backend(True, f"NPU tensors, {_C.device_chip()}")
+    except RuntimeError as error:
+        return Backend(False, _first_line(error))
 
 
 def chip() -> str:
     """SoC name of the chip that plans are for: the NPU's where there is one, else the twin's."""
-    return _npu_chip() if _npu.available else _C.twin_chip()
-
-
-@functools.cache
-def _npu_chip() -> str:
-    # The calls in between take longer than the ops.
-    return importlib.import_module("torch_npu").npu.get_device_name()
+    return _C.device_chip() or _C.twin_chip()
 
 
 _npu = Backend(False, "not loaded")

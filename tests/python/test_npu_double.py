@@ -3,7 +3,6 @@
 import struct
 import subprocess
 import sys
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -235,15 +234,26 @@ def test_with_torch_npu(monkeypatch):
         _C.unload_device()
 
 
-def test_plans_are_for_the_npu_where_there_is_one(monkeypatch):
-    assert backend.chip() == _C.twin_chip()
-    torch_npu = TorchNpu(torch.__version__)
-    torch_npu.npu = SimpleNamespace(get_device_name=lambda: "Ascend910B3")
-    monkeypatch.setitem(sys.modules, "torch_npu", torch_npu)
+def test_plans_are_for_the_npu_where_there_is_one(double):
+    with twin.chip("Ascend910B3"):
+        assert backend.chip() == "Ascend910_9391"
+    _C.unload_device()
+    with twin.chip("Ascend910B3"):
+        assert backend.chip() == "Ascend910B3"
+
+
+def test_a_chip_that_cannot_be_used(monkeypatch):
+    """Importing asks for no chip; who asks is told in one line."""
+
+    def unknown():
+        raise RuntimeError("ascend_prefetch: unknown SoC 'X'; there are plans for Y\nmore")
+
     monkeypatch.setattr(backend, "_npu", backend.Backend(True, "NPU tensors"))
-    backend._npu_chip.cache_clear()
-    assert backend.chip() == "Ascend910B3"
-    backend._npu_chip.cache_clear()
+    monkeypatch.setattr(_C, "device_chip", unknown)
+    reason = "ascend_prefetch: unknown SoC 'X'; there are plans for Y"
+    assert backend.backends()["npu"] == backend.Backend(False, reason)
+    monkeypatch.setattr(_C, "device_chip", lambda: "Ascend910B3")
+    assert backend.backends()["npu"] == backend.Backend(True, "NPU tensors, Ascend910B3")
 
 
 def test_a_device_that_cannot_be_used(monkeypatch, tmp_path):
