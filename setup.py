@@ -61,15 +61,37 @@ def configure(cmake):
         ninja,
         sys.executable,
         *(f"{name} {version(name)} {find_spec(name).origin}" for name in ("torch", "pybind11")),
+        *(f"{name}={os.environ.get(name, '')}" for name in ("ASCEND_HOME_PATH", "SOC_VERSION")),
     ]
     text = "\n".join(toolchain)
     stamp = BUILD / "toolchain.txt"
     known = stamp.exists() and stamp.read_text() == text
     arguments = [f"-DCMAKE_MAKE_PROGRAM={ninja}", f"-DPython_EXECUTABLE={sys.executable}"]
     arguments += shlex.split(os.environ.get("CMAKE_ARGS", ""))
-    arguments += [] if known else ["--fresh"]
+    if not known:
+        arguments.append("--fresh")
+        # A build of its own, which --fresh does not reach: cmake/AscendPrefetchDevice.cmake.
+        shutil.rmtree(BUILD / "device", ignore_errors=True)
     run(cmake, "-S", ROOT, "-B", BUILD, "-G", "Ninja", *arguments)
     stamp.write_text(text)
+
+
+def copy_device(folder):
+    """Puts the device backend beside the module in a folder, or takes away what is left of one.
+
+    Library (csrc/npu/CMakeLists.txt) and kernels (csrc/npu/kernel_launch.h) are of no use alone:
+    a toolkit without torch_npu makes kernels only.
+    """
+    library, kernels = folder / "_C_npu.so", folder / "kernels"
+    library.unlink(missing_ok=True)
+    shutil.rmtree(kernels, ignore_errors=True)
+    built = BUILD / "csrc" / "npu" / library.name
+    files = list((BUILD / "kernels").glob("*.o"))
+    if built.exists() and files:
+        shutil.copy2(built, library)
+        kernels.mkdir()
+        for file in files:
+            shutil.copy2(file, kernels)
 
 
 class CMakeBuild(build_ext):
@@ -83,17 +105,13 @@ class CMakeBuild(build_ext):
         target = Path(self.get_ext_fullpath(ext.name))
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(BUILD / "csrc" / "python" / target.name, target)
-        # The device backend, where there are a toolkit and torch_npu: csrc/npu/CMakeLists.txt.
-        npu = target.with_name("_C_npu.so")
-        npu.unlink(missing_ok=True)
-        if (BUILD / "csrc" / "npu" / npu.name).exists():
-            shutil.copy2(BUILD / "csrc" / "npu" / npu.name, npu)
-        # Device code, where there is a toolkit: csrc/npu/kernel_launch.h.
-        kernels = target.parent / "kernels"
-        shutil.rmtree(kernels, ignore_errors=True)
-        for file in (BUILD / "kernels").glob("*.o"):
-            kernels.mkdir(exist_ok=True)
-            shutil.copy2(file, kernels)
+        copy_device(target.parent)
+
+    def copy_extensions_to_source(self):
+        """For in-place and editable builds, which copy the declared extension and nothing else."""
+        super().copy_extensions_to_source()
+        build_py = self.get_finalized_command("build_py")
+        copy_device(Path(build_py.get_package_dir("ascend_prefetch")))
 
 
 setup(

@@ -10,7 +10,10 @@
 
 set(ASCEND_PREFETCH_DEVICE AUTO CACHE STRING "Compile the kernels for a device: AUTO, ON or OFF")
 set(ASCEND_PREFETCH_ARCH dav-c220 CACHE STRING "Device architecture")
-set(SOC_VERSION "$ENV{SOC_VERSION}" CACHE STRING "Chip, e.g. Ascend910B1 or Ascend910_9391")
+set(SOC_VERSION "" CACHE STRING "Chip, e.g. Ascend910B1 or Ascend910_9391")
+if(NOT SOC_VERSION)
+    set(SOC_VERSION "$ENV{SOC_VERSION}")
+endif()
 
 # dav-2201 is the name that 9.x gives to dav-c220.
 if(NOT ASCEND_PREFETCH_ARCH MATCHES "^dav-(c220|2201)$")

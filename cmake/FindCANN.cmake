@@ -10,7 +10,11 @@
 #
 # A toolkit that is named but cannot be used is an error that says in one line what helps.
 
-set(CANN_ROOT "$ENV{ASCEND_HOME_PATH}" CACHE PATH "CANN toolkit (default: ASCEND_HOME_PATH)")
+# The environment is not cached: it counts anew at every configure run.
+set(CANN_ROOT "" CACHE PATH "CANN toolkit (default: ASCEND_HOME_PATH)")
+if(NOT CANN_ROOT)
+    set(CANN_ROOT "$ENV{ASCEND_HOME_PATH}")
+endif()
 set(CANN_VERSION_FIRST 8.1)
 set(CANN_VERSION_END 10)
 

@@ -19,21 +19,23 @@ ROOT = CSRC.parent
 CMAKE = shutil.which("cmake", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
 
 
-def run_cmake(*arguments, home=None):
+def run_cmake(*arguments, home=None, soc=None):
     environment = {k: v for k, v in os.environ.items() if k not in ("SOC_VERSION", "MAKEFLAGS")}
     environment.pop("ASCEND_HOME_PATH", None)
     if home is not None:
         environment["ASCEND_HOME_PATH"] = str(home)
+    if soc is not None:
+        environment["SOC_VERSION"] = soc
     return subprocess.run([CMAKE, *arguments], env=environment, capture_output=True, text=True)
 
 
-def configure(build, *options, home=None):
+def configure(build, *options, **environment):
     options = [
         f"-D{option}"
         for option in ("ASCEND_PREFETCH_BUILD_TORCH=OFF", "CMAKE_BUILD_TYPE=Debug", *options)
     ]
     return run_cmake(
-        "-S", ROOT, "-B", build, "-DASCEND_PREFETCH_BUILD_TESTS=OFF", *options, home=home
+        "-S", ROOT, "-B", build, "-DASCEND_PREFETCH_BUILD_TESTS=OFF", *options, **environment
     )
 
 
@@ -107,6 +109,17 @@ def test_the_toolkit_can_be_given(tmp_path):
     toolkit = make_toolkit(tmp_path / "cann", "8.5.0")
     said = status(configure(tmp_path / "build", f"CANN_ROOT={toolkit}", home=tmp_path))
     assert said == "host and device backend (CANN 8.5.0, dav-c220, Ascend910B1)"
+
+
+def test_the_environment_counts_at_every_configure(tmp_path):
+    toolkit = make_toolkit(tmp_path / "cann", "8.5.0")
+    build = tmp_path / "build"
+    assert status(configure(build)).startswith("host backend only (no CANN toolkit")
+    device = "host and device backend (CANN 8.5.0, dav-c220, {})"
+    assert status(configure(build, home=toolkit)) == device.format("Ascend910B1")
+    said = status(configure(build, home=toolkit, soc="Ascend910_9391"))
+    assert said == device.format("Ascend910_9391")
+    assert status(configure(build)).startswith("host backend only (no CANN toolkit")
 
 
 @pytest.mark.parametrize("version", ["8.0.RC3", "7.0.0", "10.0.0"])
