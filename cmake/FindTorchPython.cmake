@@ -7,8 +7,9 @@
 # TorchPython::torch.
 
 if(NOT TorchPython_INTERPRETER STREQUAL Python_EXECUTABLE)
+    # `import torch` would import torch_npu, which may fail or print here.
     execute_process(
-        COMMAND ${Python_EXECUTABLE} -c "
+        COMMAND ${CMAKE_COMMAND} -E env TORCH_DEVICE_BACKEND_AUTOLOAD=0 ${Python_EXECUTABLE} -c "
 import torch
 from torch.utils import cpp_extension
 print(torch.__version__)

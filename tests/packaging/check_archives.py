@@ -16,6 +16,9 @@ from pathlib import Path
 # Of the checkout, and of no use without it.
 NOT_IN_SDIST = re.compile(r"\.ci/|\.gitignore$|\.editorconfig$|\.pre-commit-config\.yaml$")
 PACKAGE = "python/ascend_prefetch/"
+# Of a build with a toolkit and torch_npu.
+DEVICE_LIBRARY = "ascend_prefetch/_C_npu.so"
+KERNELS = re.compile(r"ascend_prefetch/kernels/\w+\.o")
 
 
 def differences(name: str, expected: set[str], found: set[str]) -> list[str]:
@@ -38,13 +41,17 @@ def check_sdist(archive: Path, tracked: set[str]) -> list[str]:
 
 
 def check_wheel(archive: Path, tracked: set[str]) -> list[str]:
-    """The package's files, the module, and what a wheel has by itself."""
+    """The package's files, the module, a whole device backend or none, and a wheel's own."""
     names = set(zipfile.ZipFile(archive).namelist())
     modules = {name for name in names if re.fullmatch(r"ascend_prefetch/_C\.[\w-]+\.so", name)}
     added = {name for name in names if re.match(r"ascend_prefetch-[\w.]+\.dist-info/", name)}
     package = {path.removeprefix("python/") for path in tracked if path.startswith(PACKAGE)}
+    kernels = {name for name in names if KERNELS.fullmatch(name)}
+    device = kernels | names & {DEVICE_LIBRARY}
     wrong = [] if len(modules) == 1 else [f"{archive.name}: expected one module, got {modules}"]
-    return wrong + differences(archive.name, package, names - added - modules)
+    if (DEVICE_LIBRARY in names) != bool(kernels):
+        wrong.append(f"{archive.name}: half a device backend, {', '.join(sorted(device))}")
+    return wrong + differences(archive.name, package, names - added - modules - device)
 
 
 def main(directory: Path) -> int:

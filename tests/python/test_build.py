@@ -126,3 +126,22 @@ def test_the_npu_backend_goes_with_its_torch_npu(tmp_path):
     write(library)
     configure(tmp_path, f"add_subdirectory({ROOT}/csrc/npu npu)\n")
     assert not library.exists()
+
+
+def test_looking_for_torch_does_not_load_torch_npu(tmp_path):
+    """Whose start may fail or print."""
+    python = tmp_path / "python"
+    python.write_text(
+        "#!/bin/sh\n"
+        '[ "$TORCH_DEVICE_BACKEND_AUTOLOAD" = 0 ] || echo "no device"\n'
+        "printf '%s\\n' 2.13.0 1 /torch/include /torch/lib\n"
+    )
+    python.chmod(0o755)
+    said = configure(
+        tmp_path,
+        f"list(APPEND CMAKE_MODULE_PATH {ROOT}/cmake)\n"
+        "find_package(TorchPython REQUIRED)\n"
+        'message(STATUS "torch ${TorchPython_VERSION}")\n',
+        f"-DPython_EXECUTABLE={python}",
+    )
+    assert "-- torch 2.13.0" in said.splitlines()

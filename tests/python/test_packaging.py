@@ -2,16 +2,18 @@
 
 import inspect
 import re
+import runpy
 import shutil
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import pybind11_stubgen
 import pytest
 
 import ascend_prefetch
-from ascend_prefetch import _C
+from ascend_prefetch import _C, backend
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "python" / "ascend_prefetch"
@@ -43,7 +45,7 @@ def test_everything_in_the_module_is_documented():
 def test_backends(capsys):
     found = ascend_prefetch.backends()
     assert found["twin"] == (True, "host, CPU tensors")
-    assert not found["npu"].available
+    assert found["npu"].available <= backend.LIBRARY.exists()
     assert "\n" not in found["npu"].detail
 
 
@@ -109,3 +111,31 @@ def test_a_declaration_without_a_comment_is_found():
     )
     assert list(undocumented(text)) == ["10: int H();"]
     assert list(undocumented(text[3:])) == ["4: struct Second {};", "10: int H();"]
+
+
+# --- what a wheel holds ---
+
+LIBRARY, KERNELS = "ascend_prefetch/_C_npu.so", "ascend_prefetch/kernels/ascend910b.o"
+HALF = "a.whl: half a device backend, "
+
+
+@pytest.mark.parametrize(
+    ("added", "wrong"),
+    [
+        ([], []),
+        ([LIBRARY, KERNELS], []),
+        ([LIBRARY], [HALF + LIBRARY]),
+        ([KERNELS], [HALF + KERNELS]),
+        (
+            ["ascend_prefetch/kernels/a.cpp"],
+            ["a.whl: ascend_prefetch/kernels/a.cpp does not belong there"],
+        ),
+    ],
+)
+def test_a_wheel_has_all_of_a_device_backend_or_nothing(added, wrong, tmp_path):
+    check = runpy.run_path(str(ROOT / "tests" / "packaging" / "check_archives.py"))["check_wheel"]
+    names = ["ascend_prefetch/__init__.py", "ascend_prefetch/_C.cpython-311-x86_64-linux-gnu.so"]
+    with zipfile.ZipFile(tmp_path / "a.whl", "w") as archive:
+        for name in [*names, *added]:
+            archive.writestr(name, "")
+    assert check(tmp_path / "a.whl", {"python/ascend_prefetch/__init__.py"}) == wrong
