@@ -133,11 +133,23 @@ def test_o_proj_of_its_own_communication_is_upstream_s(seam):
     assert fallback.reasons() == ("o_proj: o_proj goes through UnquantizedLinearMethod",)
 
 
-def test_ranks_add_their_parts(seam):
+@pytest.mark.parametrize("rows", [3, 7])
+@pytest.mark.parametrize("in_place", [True, False])
+def test_ranks_add_their_parts_of_as_many_rows_as_upstream_s(seam, monkeypatch, rows, in_place):
+    plain = up.AscendMLAImpl()
+    plain.process_weights_after_loading(torch.bfloat16)
     impl = fused(seam)
     impl.o_proj.tp_size = 2
-    run(impl, up.decode_metadata(3), 3)
-    assert seam.told == [f"written {NAME}", "all_reduce", f"done {NAME}"]
+    seen = []
+
+    def all_reduce(partial):
+        seen.append(partial.shape)
+        return partial.mul_(2) if in_place else partial * 2
+
+    monkeypatch.setattr(seam, "all_reduce", all_reduce)
+    ours = run(impl, up.decode_metadata(3), rows)[0]
+    assert seen == [(rows, up.HIDDEN)]
+    close([ours / 2], [run(plain, up.decode_metadata(3), rows)[0]])
 
 
 def test_metadata_that_changes_in_place_is_read_anew(seam):
@@ -289,3 +301,15 @@ def test_a_layer_of_another_make_is_upstream_s(seam, monkeypatch):
     impl._read_weights()
     missing = "AttributeError: 'FusedAscendMLAImpl' object has no attribute 'q_a_layernorm'"
     assert fallback.reasons() == (f"o_proj: {missing}", f"prolog: {missing}")
+
+
+def test_without_a_plan_the_ops_run_and_prefetch_nothing(seam, monkeypatch):
+    def unknown():
+        raise ValueError("unknown chip 'Ascend999'")
+
+    ready = fused(seam, "model.layers.1.self_attn.attn")
+    monkeypatch.setattr(windows, "_usable_l2", unknown)
+    calls = calls_of(fused(seam))  # has no window, and learns in its step that ready has none
+    assert [keywords.get("prefetch") for keywords in calls.values()] == [None, None]
+    assert fallback.reasons() == ("ValueError: unknown chip 'Ascend999'",)
+    assert ready._fused is not None

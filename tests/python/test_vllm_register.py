@@ -28,7 +28,10 @@ BACKEND = """
 """
 FILES = {
     "vllm/__init__.py": "",
-    "vllm/config.py": "current = None\ndef get_current_vllm_config():\n    return current\n",
+    "vllm/config.py": "current = None\ndef get_current_vllm_config():\n"
+    "    if current is None:\n        raise AssertionError('Current vLLM config is not set.')\n"
+    "    return current\n"
+    "def get_current_vllm_config_or_none():\n    return current\n",
     "vllm/distributed.py": "tensor_model_parallel_all_reduce = None",
     "vllm/forward_context.py": "current = None\ndef get_forward_context():\n"
     "    assert current is not None\n    return current\n",
@@ -156,6 +159,18 @@ def test_registering_twice_wraps_once(site, imported_before):
     assert backend().get_impl_cls is wrapped
 
 
+@pytest.mark.parametrize("additional", [None, {"ascend_prefetch": {"enabled": True}}])
+@pytest.mark.parametrize("family", ["mla", "sfa"])
+def test_outside_of_a_configuration_the_class_is_upstream_s(site, family, additional):
+    site(vllm="0.23.0", vllm_ascend="0.23.0")
+    plugin.register()
+    configure(additional)
+    built = backend(family).get_impl_cls()
+    importlib.import_module("vllm.config").current = None  # as when a graph is replayed
+    assert backend(family).get_impl_cls() is backend(family).chosen
+    assert issubclass(built, backend(family).chosen)
+
+
 def test_an_unknown_version_stays_off_with_a_line(site, caplog):
     site(vllm="0.23.0", vllm_ascend="0.99.0")
     plugin.register()
@@ -235,3 +250,14 @@ def test_a_wrong_value_in_the_environment_is_a_line(monkeypatch, caplog):
     assert lines(caplog) == [
         "ascend_prefetch stays off: ASCEND_PREFETCH: expected 0 or 1, got 'yes'"
     ]
+
+
+def test_a_site_without_a_plan_is_left_alone(monkeypatch):
+    from ascend_prefetch.policy.windows import MLP_NORM
+    from ascend_prefetch.vllm.policy import _Planner
+
+    fallback.forget()
+    monkeypatch.setattr("ascend_prefetch.backend.chip", lambda: "Ascend999")
+    assert _Planner().piece(MLP_NORM, 1 << 20, 1 << 20) == (0, 0)
+    (reason,) = fallback.reasons()
+    assert "Ascend999" in reason

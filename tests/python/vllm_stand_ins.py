@@ -226,7 +226,7 @@ class StandInSeam:
         return self.context
 
     def all_reduce(self, partial):
-        self.told.append("all_reduce")
+        self.told.append(f"all_reduce {partial.shape[0]}")
         return partial
 
     def capturing(self):

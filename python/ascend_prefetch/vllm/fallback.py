@@ -14,11 +14,16 @@ class Unsupported(Exception):
     """What the fused ops do not do, or not here; its text is the reason that is logged."""
 
 
-def say_once(reason: str) -> None:
-    """Logs that a reason sends calls to vLLM Ascend's own path, the first time it does."""
+def say_once(reason: str, so: str = "vLLM Ascend's own path is taken") -> None:
+    """Logs a reason, the first time it is one, and what is done because of it."""
     if reason not in _said:
         _said.add(reason)
-        logger.info("ascend_prefetch: vLLM Ascend's own path is taken: %s", reason)
+        logger.info("ascend_prefetch: %s: %s", so, reason)
+
+
+def no_prefetch(error: Exception) -> None:
+    """Logs what stands against a prefetch: ops run without it."""
+    say_once(f"{type(error).__name__}: {error}", so="nothing is prefetched")
 
 
 def reasons() -> tuple[str, ...]:

@@ -11,7 +11,7 @@ from ascend_prefetch.policy import PrefetchConfig
 
 from . import neighbours, windows
 from .arguments import LayerArguments, ReadIndexer, read_layer
-from .fallback import say_once
+from .fallback import no_prefetch, say_once
 from .seams import Seam
 from .switch import switch
 
@@ -108,14 +108,17 @@ class FusedLayer(Upstream):
         for part, reason in fused.reasons.items():
             say_once(f"{part}: {reason}")
         self._fused = fused
-        self._plan_windows(fused)
+        self._under_prolog = self._behind = None
+        try:
+            self._plan_windows(fused)
+        except Exception as error:  # an unknown chip
+            no_prefetch(error)
         return fused
 
     def _plan_windows(self, fused: LayerArguments) -> None:
         """What is prefetched under the prolog and under o_proj."""
         ratios = self.settings.prefetch_ratio["attn"]
         number = None if self._place is None else self._place.number
-        self._under_prolog = None
         if fused.output is not None and ratios["o"]:
             self._under_prolog = windows.Region(
                 fused.output.o_proj,
@@ -124,7 +127,6 @@ class FusedLayer(Upstream):
                 site=f"{self.family}_prolog",
                 name="o_proj",
             )
-        self._behind = None
         if self.settings.next_layer and ratios["qkv"] and self._place is not None:
             self._behind = windows.NextLayer(self._place, self.vllm_config, ratios["qkv"])
 
@@ -171,12 +173,19 @@ class FusedLayer(Upstream):
         """Cached tokens of a request under capture, whose own lengths mean nothing; else None."""
         return self.settings.captured_kv_len if self.seam.capturing() else None
 
-    def _project(self, latent: torch.Tensor, tokens: int, fused: LayerArguments) -> torch.Tensor:
-        """W_UV, o_proj and the sum over ranks of [T, N, kv_lora]."""
+    def _product(self, latent: torch.Tensor, tokens: int, fused: LayerArguments) -> torch.Tensor:
+        """This rank's part of W_UV and o_proj of [T, N, kv_lora]."""
         output: Any = fused.output
         prefetch = {} if self._behind is None else self._behind.prefetch(tokens)
-        result = self.ops.o_proj.default(latent, output.o_proj, **output.options, **prefetch)
+        product: torch.Tensor = self.ops.o_proj.default(
+            latent, output.o_proj, **output.options, **prefetch
+        )
+        return product
+
+    def _sum_over_ranks(self, partial: torch.Tensor) -> torch.Tensor:
+        """The sum of all ranks' parts, of as many rows as upstream's own: the group's other ranks
+        wait for those."""
         layer = self.o_proj
         if layer.reduce_results and layer.tp_size > 1:
-            result = self.seam.all_reduce(result)
-        return result
+            return self.seam.all_reduce(partial)
+        return partial

@@ -91,12 +91,7 @@ class FusedMLA(FusedLayer):
             )
         finally:
             self._keep_latent = False
-        result = self._output(attention, tokens, fused)
-        if result.shape[0] == output.shape[0]:
-            output[...] = result
-        else:
-            output[:tokens] = result
-            output[tokens:] = 0
+        self._write_output(attention, tokens, fused, output)
         self.seam.mla_done(layer_name, kv_cache)
         return output
 
@@ -124,13 +119,25 @@ class FusedMLA(FusedLayer):
     def _latent_bytes(self, latent: torch.Tensor) -> int:
         return (self.kv_lora_rank + self.qk_rope_head_dim) * latent.element_size()
 
-    def _output(self, attention: torch.Tensor, tokens: int, fused: LayerArguments) -> torch.Tensor:
-        """o_proj of the tokens; upstream's of all rows, with padding."""
+    def _write_output(
+        self, attention: torch.Tensor, tokens: int, fused: LayerArguments, output: torch.Tensor
+    ) -> None:
+        """o_proj of the tokens; behind them, in a padded step, zeros."""
         if fused.output is None:
             width = self.num_heads * self.v_head_dim
             padded = attention.new_zeros(self.seam.padded_tokens(), width)
             padded[:tokens] = attention
-            return self.o_proj(padded, is_prefill=False)[0]
+            output[...] = self.o_proj(padded, is_prefill=False)[0]
+            return
         # [N, T, 1, kv_lora] as attention leaves it.
         by_head = attention.view(self.num_heads, tokens, self.kv_lora_rank)
-        return self._project(by_head.transpose(0, 1), tokens, fused)
+        partial = self._product(by_head.transpose(0, 1), tokens, fused)
+        if output.shape[0] == tokens:
+            output[...] = self._sum_over_ranks(partial)
+            return
+        output[:tokens] = partial
+        output[tokens:] = 0
+        # Padding as well: another rank of the group may run this step upstream's way.
+        total = self._sum_over_ranks(output)
+        if total is not output:
+            output[...] = total

@@ -84,14 +84,17 @@ def guarded(step: Callable[..., None], *args: object) -> None:
 
 
 def current_settings() -> PrefetchConfig | None:
-    """The settings of the configuration that layers are being built for; None where it is off.
+    """The settings of the configuration that layers are being built for.
+
+    None where it is off, and where none are being built: vLLM Ascend asks for its classes with
+    every full graph that it replays as well.
 
     Raises:
         ValueError: unknown or contradictory settings.
     """
-    from vllm.config import get_current_vllm_config
+    from vllm.config import get_current_vllm_config_or_none
 
-    additional = getattr(get_current_vllm_config(), "additional_config", None)
+    additional = getattr(get_current_vllm_config_or_none(), "additional_config", None)
     if not additional or KEY not in additional:
         return None
     settings = PrefetchConfig.from_additional_config(additional)
@@ -108,6 +111,7 @@ def _wrap_backend(backend: Any, plain: type, family: str, seam: Callable[[], Sea
         chosen: type = original()
         settings = current_settings()
         if settings is None:
+            # A replay calls a static method of the class, which the fused one inherits.
             return chosen
         if chosen is not plain:
             say_once(f"{chosen.__name__}: context parallelism or offloaded caches")

@@ -7,8 +7,10 @@ versions have no such calls. What the fused ops prefetch and what the policy doe
 from __future__ import annotations
 
 from ascend_prefetch.policy import PrefetchConfig, StepContext, WeightPrefetchMethod
+from ascend_prefetch.policy.windows import Piece, Site, WindowPlanner
 
 from . import windows
+from .fallback import no_prefetch
 from .switch import switch
 
 
@@ -23,9 +25,22 @@ def upstream_policy(settings: PrefetchConfig) -> WeightPrefetchMethod:
         context=_Contexts(),
         switch=lambda: switch.on,
         ledger=windows.ledger,
+        planner=_Planner(),
     )
     windows.follow(policy)
     return policy
+
+
+class _Planner(WindowPlanner):
+    """Plans nothing where it cannot: what calls it is a forward pass."""
+
+    def piece(self, site: Site, nbytes: int, most: int) -> Piece:
+        """See WindowPlanner; empty for an unknown chip."""
+        try:
+            return super().piece(site, nbytes, most)
+        except Exception as error:
+            no_prefetch(error)
+            return Piece(0, 0)
 
 
 class _Contexts:

@@ -107,11 +107,11 @@ class FusedSFA(FusedLayer):
             attn_metadata.cum_query_lens,
             attn_metadata.seq_lens,
         )
-        if fused.output is None:
+        if fused.output is None or attention.shape[0] != step.tokens:
             result = self.o_proj(self._v_up_proj(attention))[0]
         else:
-            latent = attention.view(-1, self.num_heads, self.kv_lora_rank).contiguous()
-            result = self._project(latent, step.tokens, fused)
+            latent = attention.view(step.tokens, self.num_heads, self.kv_lora_rank)
+            result = self._sum_over_ranks(self._product(latent, step.tokens, fused))
         output[...] = result
         seam.sfa_done(layer_name, kv_cache)
         return output

@@ -18,6 +18,7 @@ from ascend_prefetch.policy import PrefetchLedger, Request, WeightPrefetchMethod
 
 from . import neighbours
 from .arguments import LayerArguments
+from .fallback import no_prefetch
 from .linears import bytes_of
 
 ledger = PrefetchLedger()
@@ -116,7 +117,10 @@ class NextLayer:
         if behind is None:
             return {}
         if behind._fused is not self._arguments:
-            self._follow(behind)
+            try:
+                self._follow(behind)
+            except Exception as error:  # a forward pass goes on
+                no_prefetch(error)
         if self._region is None or self._between is None:
             return {}
         return self._region.claim(self._between.bytes(tokens))
