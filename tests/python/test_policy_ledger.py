@@ -210,6 +210,20 @@ def test_nested_contexts(ledger):
     assert ledger.totals.steps == 3
 
 
+def test_a_layer_that_is_not_behind_the_last_begins_a_step(ledger):
+    weight, first, second = torch.zeros(10), Context(), Context()
+    granted = []
+    for context, layer in [(first, 0), (second, 0), (first, 1), (first, None), (second, 1)]:
+        ledger.enter(context, layer)
+        granted.append(bool(claim(ledger, weight)))
+    assert granted == [True, True, False, False, False]
+    for layer in (1, 0):
+        ledger.enter(first, layer)
+        assert claim(ledger, weight) == [(0, 40)]
+    ledger.enter(second, 2)
+    assert claim(ledger, weight) == []
+
+
 def test_no_context_changes_nothing(ledger):
     weight = torch.zeros(10)
     ledger.enter(None)

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import vllm_stand_ins as up
-from ascend_prefetch.policy import PrefetchConfig
+from ascend_prefetch.policy import PrefetchConfig, StepContext, WeightPrefetchMethod
 from ascend_prefetch.vllm import fallback, patch, switch, windows
 
 NAME = "model.layers.0.self_attn.attn"
@@ -196,9 +196,8 @@ def test_no_weights_are_read_during_capture(seam, monkeypatch):
 
 def test_every_weight_is_prefetched_once_in_a_step(seam):
     layers = [fused(seam, f"model.layers.{i}.self_attn.attn") for i in range(3)]
-    for _ in range(2):
-        for impl in layers:
-            run(impl, up.decode_metadata(3), 3)
+    for impl in layers:
+        run(impl, up.decode_metadata(3), 3)
     claims = windows.ledger.claims
     assert [(c.layer, c.weight, c.site) for c in claims] == [
         (0, "o_proj", "mla_prolog"),
@@ -212,6 +211,23 @@ def test_every_weight_is_prefetched_once_in_a_step(seam):
     seam.context = type(seam.context)()
     run(layers[0], up.decode_metadata(3), 3)
     assert windows.ledger.totals.steps == 2
+
+
+@pytest.mark.parametrize("with_policy", [False, True])
+def test_passes_of_a_draft_model_in_one_context_are_steps(seam, monkeypatch, with_policy):
+    policy = None
+    if with_policy:
+        context = StepContext(seam.context, 3, None, None, 0)
+        config = PrefetchConfig(enabled=True)
+        policy = WeightPrefetchMethod(config, context=lambda: context, ledger=windows.ledger)
+    monkeypatch.setattr(windows, "_policy", policy)
+    layers = [fused(seam, f"model.layers.{i}.self_attn.attn") for i in (61, 62)]
+    for draft in range(1, 4):
+        for impl in layers:
+            run(impl, up.decode_metadata(3), 3)
+        assert [c.weight for c in windows.ledger.claims] == ["o_proj", "fused_qkv_a_proj", "o_proj"]
+        totals = windows.ledger.totals
+        assert (totals.steps, totals.claims, totals.refused) == (draft, 3 * draft, 0)
 
 
 def calls_of(impl):

@@ -94,11 +94,13 @@ class Request:
 class _Step:
     """What was claimed in one step."""
 
-    __slots__ = ("asked", "context", "memories", "prune_at")
+    __slots__ = ("asked", "context", "layer", "memories", "prune_at")
 
     def __init__(self, context: object | None = None) -> None:
         # Strong only where weak is impossible; the ledger keeps few steps.
         self.context = _weak(context)
+        # That began last; None before the first.
+        self.layer: int | None = None
         # By id of the storage; those of dead ones come again.
         self.memories: dict[int, _Memory] = {}
         self.prune_at = 256
@@ -156,21 +158,37 @@ class PrefetchLedger:
         self._step = _Step()
         self._counts[0] += 1
 
-    def enter(self, context: object | None) -> bool:
+    def enter(self, context: object | None, layer: int | None = None) -> bool:
         """Claims that follow belong to the step of this context, a new one if it is new.
+
+        A context may be that of several passes through a model, as those of a draft model are: a
+        layer that is not behind the last one begins a new step.
 
         Args:
             context: any object that lives as long as the step and is not used for another one, such
                 as vLLM's forward context; it is held weakly where possible. None changes nothing.
+            layer: the number of the layer that begins now, if one does.
 
         Returns:
             Whether claims before were those of another step.
         """
-        if context is None or self._step.context() is context:
+        if context is None:
             return False
-        step = self._steps.get(id(context))
+        step: _Step | None = self._step
         if step is None or step.context() is not context:
+            step = self._steps.get(id(context))
+            if step is not None and step.context() is not context:
+                step = None
+        if step is not None and layer is not None:
+            if step.layer is None or layer > step.layer:
+                step.layer = layer
+            else:
+                step = None
+        if step is self._step:
+            return False
+        if step is None:
             step = _Step(context)
+            step.layer = layer
             self._counts[0] += 1
             steps = {key: old for key, old in self._steps.items() if old.context() is not None}
             steps.pop(id(context), None)

@@ -182,7 +182,7 @@ class WeightPrefetchMethod:
 
     def enter_layer(self, number: int) -> None:
         """The sites that follow are those of a decoder layer, until the next call."""
-        self._enter()
+        self._enter(number)
         self._layer = number
 
     def join(self) -> None:
@@ -347,11 +347,15 @@ class WeightPrefetchMethod:
 
     # --- all of them ---
 
-    def _enter(self) -> StepContext | None:
-        """The context, after what is known of an older step was forgotten."""
+    def _enter(self, begins: int | None = None) -> StepContext | None:
+        """The context, after what is known of an older step was forgotten.
+
+        Args:
+            begins: the layer that begins now.
+        """
         context = self._context()
         if not torch.compiler.is_compiling() and context is not None:
-            if self.ledger.enter(context.step):
+            if self.ledger.enter(context.step, begins):
                 self._layer = None
                 for joins in self._joins.values():
                     joins.abandon()

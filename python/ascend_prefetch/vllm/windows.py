@@ -34,9 +34,11 @@ def follow(policy: WeightPrefetchMethod) -> None:
 
 
 def enter(context: object, place: neighbours.Place | None) -> None:
-    """A layer begins, in a step that is new if its context is."""
-    if _policy is None or place is None:
+    """A layer begins, in a step that is new if its context is, or it is not behind the last."""
+    if place is None:
         ledger.enter(context)
+    elif _policy is None:
+        ledger.enter(context, place.number)
     else:
         _policy.enter_layer(place.number)
 
