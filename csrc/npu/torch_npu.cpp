@@ -18,6 +18,7 @@
 #include <utility>
 
 #include "npu/acl_device.h"
+#include "npu/pick_side_stream.h"
 
 namespace npu {
 
@@ -30,10 +31,13 @@ public:
     aclrtStream CurrentStream() override { return c10_npu::getCurrentNPUStream().stream(false); }
 
     aclrtStream SideStreamFor(aclrtStream other) override {
-        // The pool hands its streams out in turn.
-        c10_npu::NPUStream stream = c10_npu::getNPUStreamFromPool();
-        if (stream.stream(false) == other) stream = c10_npu::getNPUStreamFromPool();
         const std::lock_guard<std::mutex> lock(mutex_);
+        const c10_npu::NPUStream stream = PickSideStream(
+            [] { return c10_npu::getNPUStreamFromPool(); },
+            [&](const c10_npu::NPUStream& taken) { return taken.stream(false) == other; },
+            [&](const c10_npu::NPUStream& taken) {
+                return sides_.count(taken.stream(false)) != 0;
+            });
         sides_.insert_or_assign(stream.stream(false), stream.unwrap());
         return stream.stream(false);
     }

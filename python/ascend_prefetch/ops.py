@@ -372,8 +372,9 @@ def prefetch(
 
         "sdma": the copy engine beside the cores, by cache operations of the runtime (CMO) on a side
         stream that is forked from the current one here. Nothing waits for it before prefetch_join,
-        which has to be called before a graph capture ends. CPU tensors have no such engine: the
-        call checks its arguments and loads nothing.
+        which has to be called before a graph capture ends. Prefetches from before a capture have to
+        be joined before it begins. CPU tensors have no such engine: the call checks its arguments
+        and loads nothing.
 
     Args:
         weights: 1 to 8 contiguous tensors of any dtype, in the order of need. No two may share a
@@ -399,6 +400,9 @@ def prefetch(
 
 def prefetch_join() -> None:
     """Makes the current stream wait for every SDMA prefetch that was issued from it.
+
+    That is the current stream of the current device; prefetches from other streams or devices stay
+    pending. Those from before a graph capture have to be joined before it begins.
 
     Does not block the host. Nothing happens where none is pending, and never on CPU. In a compiled
     graph it stays behind the prefetches before it; nothing else holds it in place.

@@ -1,5 +1,6 @@
 // The device by ACL, on a double of ACL: launches, argument blocks, streams, forks and joins,
 // errors.
+#include <algorithm>
 #include <cstdio>
 #include <cstring>
 #include <filesystem>
@@ -7,8 +8,10 @@
 #include <memory>
 #include <stdexcept>
 #include <string>
+#include <vector>
 
 #include "../check.h"
+#include "npu/pick_side_stream.h"
 #include "plan/o_proj_plan.h"
 #include "plan/prolog_plan.h"
 #include "queued_host.h"
@@ -267,6 +270,24 @@ TEST(errors_of_streams_and_events) {
         CHECK_EQ(ErrorOf([&] { fixture.view.Drain(); }),
                  std::string("ascend_prefetch: ") + call + " failed with 107025");
     }
+}
+
+/// The stream that is picked from a pool which hands out 0 to 3 in turn, from `first` on.
+int Picked(int first, int main, const std::vector<int>& sides) {
+    return npu::PickSideStream(
+        [&] { return first++ % 4; }, [&](int stream) { return stream == main; },
+        [&](int stream) { return std::count(sides.begin(), sides.end(), stream) != 0; });
+}
+
+TEST(side_streams_are_shared_by_nobody_while_the_pool_lasts) {
+    CHECK_EQ(Picked(0, 9, {}), 0);
+    CHECK_EQ(Picked(3, 3, {}), 0);
+    CHECK_EQ(Picked(0, 2, {0, 1}), 3);
+    CHECK_EQ(Picked(2, 3, {2, 0}), 1);
+    // All are taken: any but the main one.
+    CHECK(Picked(0, 3, {0, 1, 2}) != 3);
+    CHECK(Picked(0, 2, {0, 1, 3}) != 2);
+    CHECK(Picked(0, 9, {0, 1, 2, 3}) < 4);
 }
 
 TEST(an_unknown_chip_is_refused_in_one_line) {
