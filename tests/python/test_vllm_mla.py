@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
+
 import pytest
 import torch
 
@@ -329,3 +332,46 @@ def test_without_a_plan_the_ops_run_and_prefetch_nothing(seam, monkeypatch):
     assert [keywords.get("prefetch") for keywords in calls.values()] == [None, None]
     assert fallback.reasons() == ("ValueError: unknown chip 'Ascend999'",)
     assert ready._fused is not None
+
+
+def test_every_cache_is_looked_at_when_it_is_new(seam):
+    impl, (latent, rope) = fused(seam), up.new_caches()
+    assert impl._takes_caches((latent, rope))
+    assert not impl._takes_caches((latent, rope.to(torch.int8)))
+    assert impl._takes_caches((latent, rope))
+    assert not impl._takes_caches((latent,))
+
+
+def test_release_lets_go_of_weights_and_caches(seam):
+    layers = [fused(seam, f"model.layers.{i}.self_attn.attn") for i in range(2)]
+    before = [run(impl, up.decode_metadata(3), 3)[0] for impl in layers]
+    kept = [weakref.ref(impl.o_proj.weight.untyped_storage()) for impl in layers]
+    kept += [weakref.ref(impl.fused_qkv_a_proj.weight.untyped_storage()) for impl in layers]
+    names = ("o_proj", "fused_qkv_a_proj")
+    weights = [[getattr(impl, name).weight.clone() for name in names] for impl in layers]
+    for impl in layers:
+        for name in names:
+            getattr(impl, name).weight = None
+    gc.collect()
+    assert all(ref() is not None for ref in kept)
+    assert switch.Switchable().release_ascend_prefetch() is None
+    gc.collect()
+    assert [ref() for ref in kept] == [None] * 4
+    assert windows.ledger.claims == []
+    for impl, new in zip(layers, weights, strict=True):
+        for name, weight in zip(names, new, strict=True):
+            getattr(impl, name).weight = torch.nn.Parameter(weight, requires_grad=False)
+    after = [run(impl, up.decode_metadata(3), 3)[0] for impl in layers]
+    assert all(torch.equal(a, b) for a, b in zip(before, after, strict=True))
+    for impl in layers:  # each knows its neighbour again
+        run(impl, up.decode_metadata(3), 3)
+    assert [impl.upstream_calls for impl in layers] == [0, 0]
+    assert len(windows.ledger.claims) == 3
+
+
+def test_known_caches_are_not_kept(seam):
+    impl, caches = fused(seam), up.new_caches()
+    assert impl._takes_caches(caches)
+    memory = weakref.ref(caches[1])
+    del caches
+    assert memory() is None

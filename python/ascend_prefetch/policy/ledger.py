@@ -71,7 +71,7 @@ class _Memory:
 class Request:
     """A claim of all of a weight that every step repeats; see PrefetchLedger.ask.
 
-    Keeps the weight's storage alive.
+    Holds the weight's storage weakly.
     """
 
     __slots__ = ("about", "begin", "bytes", "key", "storage")
@@ -84,8 +84,9 @@ class Request:
             weight: a dense tensor of any dtype.
             layer, site, engine, name: as of PrefetchLedger.claim.
         """
-        self.storage = weight.untyped_storage()
-        self.key = id(self.storage)
+        storage = weight.untyped_storage()
+        self.storage = weakref.ref(storage)
+        self.key = id(storage)
         self.begin = int(weight.storage_offset()) * weight.itemsize
         self.bytes = int(weight.nbytes)
         self.about = (layer, name, site, engine, 0)
@@ -123,7 +124,10 @@ class _Step:
     def settle(self) -> None:
         """Enters what was asked for."""
         for request, number in self.asked.values():
-            memory = self.memory(request.storage)
+            storage = request.storage()
+            if storage is None:
+                continue
+            memory = self.memory(storage)
             begin, layer = request.begin, request.about[0]
             memory.taken.append(_Taken(begin, begin + request.bytes, layer))
             memory.rows[request.about] = [number, request.bytes, 0]
@@ -152,6 +156,11 @@ class PrefetchLedger:
         self._step = _Step()
         self._steps: dict[int, _Step] = {}
         self._counts = [0, 0, 0, 0]
+
+    def forget(self) -> None:
+        """Forgets all claims; what follows belongs to a new step. Totals go on."""
+        self._steps = {}
+        self.begin_step()
 
     def begin_step(self) -> None:
         """Claims that follow belong to a new step without a context."""
@@ -272,7 +281,9 @@ class PrefetchLedger:
             left, if any.
         """
         step, key = self._step, request.key
-        if key in step.asked or key in step.memories:
+        before = step.asked.get(key) or (step.memories.get(key),)
+        # Of a storage that is gone it is another one that had the same address.
+        if before[0] is not None and before[0].storage() is not None:
             return False
         counts = self._counts
         step.asked[key] = (request, counts[1])

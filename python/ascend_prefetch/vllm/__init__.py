@@ -14,7 +14,7 @@ from ascend_prefetch.vllm.fallback import logger, reasons
 from ascend_prefetch.vllm.seams import Seam, known_versions, seam_for
 from ascend_prefetch.vllm.switch import Switchable, turn
 
-__all__ = ["Switchable", "reasons", "register", "turn"]
+__all__ = ["Switchable", "reasons", "register", "release", "turn"]
 
 
 def register() -> None:
@@ -25,6 +25,15 @@ def register() -> None:
     from ascend_prefetch.vllm import patch
 
     patch.guarded(_register)
+
+
+def release() -> None:
+    """Lets go of all weights and caches, at any time; the next step takes them up again.
+
+    For sleep mode and before weights are replaced; in every process that runs the model, see
+    Switchable.release_ascend_prefetch.
+    """
+    Switchable().release_ascend_prefetch()
 
 
 def _register() -> None:

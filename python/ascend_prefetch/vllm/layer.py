@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -60,6 +61,21 @@ else:
     Upstream = object
 
 
+# Of this process.
+_layers: weakref.WeakSet[FusedLayer] = weakref.WeakSet()
+
+
+def release() -> None:
+    """Lets go of all weights and caches, at any time; the next step takes them up again.
+
+    For sleep mode and before weights are replaced: without it a layer's old weights stay until its
+    next step, which sees that they were replaced.
+    """
+    for layer in list(_layers):
+        layer.let_go()
+    windows.ledger.forget()
+
+
 class FusedLayer(Upstream):
     """Mixed into AscendMLAImpl and AscendSFAImpl, in front of them.
 
@@ -78,9 +94,10 @@ class FusedLayer(Upstream):
         self._keep_latent = False
         self._under_prolog: windows.Region | None = None
         self._behind: windows.NextLayer | None = None
-        # The latent cache that was looked at last, and what was found.
-        self._known_cache: torch.Tensor | None = None
+        # The caches that were looked at last, and what was found.
+        self._known_caches: tuple[weakref.ref[torch.Tensor], ...] = ()
         self._cache_refusal: str | None = None
+        _layers.add(self)
 
     def process_weights_after_loading(self, act_dtype: torch.dtype) -> None:
         """Upstream's, then reads the weights anew: also after a reload."""
@@ -130,6 +147,11 @@ class FusedLayer(Upstream):
         if self.settings.next_layer and ratios["qkv"] and self._place is not None:
             self._behind = windows.NextLayer(self._place, self.vllm_config, ratios["qkv"])
 
+    def let_go(self) -> None:
+        """Drops what was made of weights and caches; the next step makes it anew."""
+        self._fused = self._under_prolog = self._behind = None
+        self._known_caches = ()
+
     def _indexer_reader(self) -> ReadIndexer | None:
         """Reads the arguments of an indexer; None for dense attention."""
         return None
@@ -148,8 +170,11 @@ class FusedLayer(Upstream):
 
     def _takes_caches(self, caches: tuple) -> bool:
         """Whether the ops write such caches; looked at when they are new."""
-        if caches[0] is not self._known_cache:
-            self._known_cache = caches[0]
+        known = self._known_caches
+        if len(known) != len(caches) or any(
+            k() is not c for k, c in zip(known, caches, strict=True)
+        ):
+            self._known_caches = tuple(weakref.ref(cache) for cache in caches)
             self._cache_refusal = self._why_not(caches)
         if self._cache_refusal is None:
             return True

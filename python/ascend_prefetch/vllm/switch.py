@@ -52,3 +52,9 @@ class Switchable:
     def turn_ascend_prefetch(self, on: bool) -> bool:
         """turn() in every worker; see LLM.collective_rpc."""
         return turn(on)
+
+    def release_ascend_prefetch(self) -> None:
+        """release() in every worker."""
+        from .layer import release  # not before torch's ops are there
+
+        release()
