@@ -354,3 +354,17 @@ def test_a_request_after_a_claim_is_for_claim_to_settle():
     ledger.claim(weight, 0, 1024, layer=3, site="before", engine="SDMA")
     assert not ledger.ask(Request(weight, **about))
     assert ledger.claim(weight, **about) == [ByteRange(1024, 3072)]
+
+
+def test_a_request_keeps_no_weight_alive(ledger):
+    about = {"layer": 0, "site": "here", "engine": "MTE2", "name": "w"}
+    addresses = set()
+    for _ in range(20):
+        weight = torch.zeros(10)
+        request = Request(weight, **about)
+        addresses.add(request.key)
+        assert ledger.ask(request) and not ledger.ask(request)
+        del weight
+        assert request.storage() is None
+    assert len(addresses) < 20  # others came at the address of one that was gone
+    assert ledger.claims == []
