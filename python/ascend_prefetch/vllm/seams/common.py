@@ -7,6 +7,7 @@ from typing import Any
 from vllm.distributed import tensor_model_parallel_all_reduce
 from vllm.forward_context import get_forward_context
 from vllm_ascend.ascend_forward_context import _EXTRA_CTX
+from vllm_ascend.attention.utils import maybe_save_kv_layer_to_connector
 
 from ..arguments import indexer_arguments
 from ..linears import read_linear
@@ -36,6 +37,11 @@ def first_true(impl: object, reasons: dict[str, str]) -> str | None:
 
 def nothing(*_: object) -> None:
     """Where a version has nothing to tell its KV connector."""
+
+
+def save_caches(layer_name: str, kv_cache: tuple) -> None:
+    """Hands a layer's caches to the KV connector, after the layer's output was written."""
+    maybe_save_kv_layer_to_connector(layer_name, list(kv_cache))
 
 
 def split_caches(impl: object, kv_cache: tuple) -> tuple:

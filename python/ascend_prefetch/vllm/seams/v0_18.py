@@ -6,10 +6,7 @@ from typing import Any
 
 import torch
 import torch_npu
-from vllm_ascend.attention.utils import (
-    maybe_save_kv_layer_to_connector,
-    wait_for_kv_layer_from_connector,
-)
+from vllm_ascend.attention.utils import wait_for_kv_layer_from_connector
 
 from ..arguments import indexer_arguments
 from ..linears import read_linear
@@ -22,6 +19,7 @@ capturing = common.capturing
 padded_tokens = common.padded_tokens
 sparse_caches = common.split_caches
 mla_cache_written = sfa_cache_written = mla_done = common.nothing
+sfa_done = common.save_caches
 before_sfa_cache_write = wait_for_kv_layer_from_connector
 
 
@@ -33,11 +31,6 @@ def mla_refusal(impl: object) -> str | None:
 def sfa_refusal(impl: object) -> str | None:
     """Why a layer of sparse attention goes upstream, or None."""
     return common.first_true(impl, {**common.SFA_REASONS, **common.PRODUCER})
-
-
-def sfa_done(layer_name: str, kv_cache: tuple) -> None:
-    """After a layer's output was written."""
-    maybe_save_kv_layer_to_connector(layer_name, list(kv_cache))
 
 
 def read_indexer(impl: Any, watch: Watch) -> dict[str, Any]:

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 from vllm_ascend.attention.utils import (
-    maybe_save_kv_layer_to_connector,
     notify_kv_cache_written,
     wait_for_kv_layer_from_connector,
 )
-from vllm_ascend.device.device_op import DeviceOperator
 from vllm_ascend.memcache_comm_fence import record_attention_compute_start
 
-from . import common
+from . import common, device_operator
 
 forward_context = common.forward_context
 all_reduce = common.all_reduce
@@ -21,7 +18,9 @@ capturing = common.capturing
 padded_tokens = common.padded_tokens
 read_indexer = common.read_joint_indexer
 mla_cache_written = notify_kv_cache_written
+mla_done = sfa_done = common.save_caches
 before_sfa_cache_write = wait_for_kv_layer_from_connector
+select = device_operator.select
 
 _MLA_REASONS = {
     **common.MLA_REASONS,
@@ -51,30 +50,3 @@ def sfa_cache_written(layer_name: str) -> None:
     """After all caches of a sparse layer were written."""
     notify_kv_cache_written(layer_name)
     record_attention_compute_start()
-
-
-def mla_done(layer_name: str, kv_cache: tuple) -> None:
-    """After a layer's output was written."""
-    maybe_save_kv_layer_to_connector(layer_name, list(kv_cache))
-
-
-sfa_done = mla_done
-
-
-def select(
-    impl: Any, q: torch.Tensor, weights: torch.Tensor, kv_cache: tuple, metadata: Any
-) -> torch.Tensor:
-    """Top-k indices from an indexer's queries [T, Hi, Di] and weights [T, Hi]."""
-    return DeviceOperator.indexer_select_post_process(
-        impl,
-        q,
-        None,
-        None,
-        weights,
-        kv_cache,
-        metadata,
-        metadata.cum_query_lens,
-        metadata.seq_lens,
-        False,
-        impl.use_torch_npu_lightning_indexer,
-    )

@@ -1,0 +1,27 @@
+"""Top-k indices by DeviceOperator, where a version has its indexer there."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from vllm_ascend.device.device_op import DeviceOperator
+
+
+def select(
+    impl: Any, q: torch.Tensor, weights: torch.Tensor, kv_cache: tuple, metadata: Any
+) -> torch.Tensor:
+    """Top-k indices from an indexer's queries [T, Hi, Di] and weights [T, Hi]."""
+    return DeviceOperator.indexer_select_post_process(
+        impl,
+        q,
+        None,
+        None,
+        weights,
+        kv_cache,
+        metadata,
+        metadata.cum_query_lens,
+        metadata.seq_lens,
+        False,
+        impl.use_torch_npu_lightning_indexer,
+    )
