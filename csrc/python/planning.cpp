@@ -10,6 +10,7 @@
 #include "arch/timing_constants.h"
 #include "ops/plan_log.h"
 #include "plan/plan_layer.h"
+#include "plan/plan_warm.h"
 
 namespace py = pybind11;
 
@@ -59,4 +60,8 @@ void BindPlanning(py::module_& m) {
           py::arg("constants") = std::map<std::string, double>{},
           "What SDMA brings of a weight in each window (name, idle us, bytes that pass through L2 "
           "before its use): (offset, bytes, reason); see plan/plan_layer.h.");
+    m.def(
+        "usable_l2_bytes",
+        [](const std::string& chip) { return plan::UsableL2Bytes(arch::FindChip(chip)); },
+        py::arg("chip"), "Bytes of L2 beyond which a prefetch evicts what it has brought.");
 }

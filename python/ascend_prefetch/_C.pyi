@@ -1,7 +1,7 @@
 from __future__ import annotations
 import collections.abc
 import typing
-__all__: list[str] = ['Timeline', 'account_prefetch', 'build_info', 'chips', 'constants', 'describe_trace', 'device_chip', 'dry', 'error_codes', 'load_device', 'plan_sdma', 'run_checks', 'sanitize_mode', 'schedule_seed', 'separate_kernels', 'set_dry', 'set_mutation', 'set_sanitize_mode', 'set_schedule_seed', 'set_separate_kernels', 'set_twin_chip', 'start_buffer_usage', 'start_call_log', 'start_plan_log', 'start_tracing', 'take_buffer_usage', 'take_call_log', 'take_plan_log', 'take_traces', 'timing_constants', 'trace_copy', 'trace_matmul', 'twin_chip', 'unload_device']
+__all__: list[str] = ['Timeline', 'account_prefetch', 'build_info', 'chips', 'constants', 'describe_trace', 'device_chip', 'dry', 'error_codes', 'load_device', 'plan_sdma', 'run_checks', 'sanitize_mode', 'schedule_seed', 'separate_kernels', 'set_dry', 'set_mutation', 'set_sanitize_mode', 'set_schedule_seed', 'set_separate_kernels', 'set_twin_chip', 'start_buffer_usage', 'start_call_log', 'start_plan_log', 'start_tracing', 'take_buffer_usage', 'take_call_log', 'take_plan_log', 'take_traces', 'timing_constants', 'trace_copy', 'trace_matmul', 'twin_chip', 'unload_device', 'usable_l2_bytes']
 class Timeline:
     """
     Kernels one after the other on a chip; modelled, see model/simulator.h.
@@ -177,4 +177,8 @@ def twin_chip() -> str:
 def unload_device() -> None:
     """
     CPU tensors run on the twin again, those of other types not at all.
+    """
+def usable_l2_bytes(chip: str) -> int:
+    """
+    Bytes of L2 beyond which a prefetch evicts what it has brought.
     """

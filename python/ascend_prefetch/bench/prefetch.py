@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import torch
 
-from ascend_prefetch import _C, ops, twin
+from ascend_prefetch import _C, ops
 from ascend_prefetch.bench import torch_npu_ops
 from ascend_prefetch.bench.common import BenchCase, BenchConfig, Check, checked_dimensions
 from ascend_prefetch.bench.inputs import mla_weights, pack_mla_weights
@@ -71,7 +71,7 @@ def prefetch_case(config: BenchConfig) -> BenchCase:
 
 def _sizes_in_l2(regions: list[torch.Tensor], soc: str) -> list[int]:
     """Bytes of each region, in order and in whole blocks, until the usable share of L2 is full."""
-    left = int(_C.constants()["usable_l2"]["value"] * (twin.find_chip(soc)["l2_mib"] << 20))
+    left = _C.usable_l2_bytes(soc)
     sizes = []
     for region in regions:
         size = min(region.nbytes, left) // 32 * 32

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from ascend_prefetch import _C, backend, twin
+from ascend_prefetch import _C, backend
 from ascend_prefetch.policy import PrefetchLedger, Request, WeightPrefetchMethod
 
 from . import neighbours
@@ -45,9 +45,7 @@ def enter(context: object, place: neighbours.Place | None) -> None:
 
 @functools.cache
 def _usable_l2() -> int:
-    """Bytes of L2 that weights can count on."""
-    capacity = twin.find_chip(backend.chip())["l2_mib"] << 20
-    return int(_C.constants()["usable_l2"]["value"] * capacity)
+    return _C.usable_l2_bytes(backend.chip())
 
 
 class Region:
