@@ -7,6 +7,7 @@ from typing import Any
 import torch
 
 from ascend_prefetch.models import IndexerWeights, MlaWeights
+from ascend_prefetch.versions import version_of
 
 AttentionModule = Any
 """An nn.Module of a supported model, which nn.Module types as having tensors and modules alone."""
@@ -29,18 +30,13 @@ class AttentionWeights:
     def packed(self) -> tuple[MlaWeights, IndexerWeights | None]:
         """What the module's tensors hold now; no IndexerWeights for a layer without an indexer."""
         tensors = list(self._module.parameters())
-        version = tuple((t.data_ptr(), _writes(t), t.dtype) for t in tensors)
+        version = tuple((t.data_ptr(), version_of(t), t.dtype) for t in tensors)
         if self._packed is None or version != self._version:
             self._packed = mla_weights(self._module), indexer_weights(self._module)
             self._version = version
             # Memory that is held is not allocated again: an address stands for what was packed.
             self._sources = [tensor.detach() for tensor in tensors]
         return self._packed
-
-
-def _writes(tensor: torch.Tensor) -> int:
-    # Tensors made in inference mode do not count.
-    return 0 if tensor.is_inference() else tensor._version
 
 
 def mla_weights(module: AttentionModule) -> MlaWeights:

@@ -9,10 +9,7 @@ from collections.abc import Callable, MutableMapping
 
 import torch
 
-
-def version_of(tensor: torch.Tensor) -> int:
-    """Counts writes in place; inference tensors do not count theirs."""
-    return 0 if tensor.is_inference() else tensor._version
+from ascend_prefetch.versions import version_of
 
 
 def home_of(owner: object, name: str) -> MutableMapping[str, object] | None:
