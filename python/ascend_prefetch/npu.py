@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import importlib
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 
 from ascend_prefetch.backend import backends
+
+DEV = Path("/dev")
+"""Where device files are."""
 
 
 @dataclass(frozen=True)
@@ -23,13 +27,23 @@ class NpuStatus:
     missing: str | None
 
 
-def status(dev: Path = Path("/dev")) -> NpuStatus:
-    """Looks for NPUs, which the driver shows as /dev/davinci0 and so on, and for what they need.
+def device_files(dev: Path = DEV) -> list[Path]:
+    """What the driver shows of NPUs, by number: davinci0, davinci1 and so on.
 
     Args:
         dev: where device files are.
     """
-    visible = tuple(sorted(str(path) for path in dev.glob("davinci[0-9]*")))
+    numbered = [(re.fullmatch(r"davinci(\d+)", path.name), path) for path in dev.iterdir()]
+    return [path for _, path in sorted((int(match[1]), path) for match, path in numbered if match)]
+
+
+def status(dev: Path = DEV) -> NpuStatus:
+    """Looks for NPUs, and for what they need.
+
+    Args:
+        dev: where device files are.
+    """
+    visible = tuple(map(str, device_files(dev)))
     if not visible:
         return NpuStatus((), f"there is no {dev}/davinci*")
     reason = _backend_missing()

@@ -72,7 +72,7 @@ def test_without_an_npu(capsys, monkeypatch, tmp_path):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(collect_env, "_CANN", tmp_path)
     monkeypatch.setattr(collect_env, "_DRIVER", tmp_path / "version.info")
-    monkeypatch.setattr(collect_env, "_DEVICES", tmp_path)
+    monkeypatch.setattr(collect_env, "_DEV", tmp_path)
     installed(monkeypatch, {})
     result = collected(capsys)
     assert result["ascend"] == {
@@ -105,7 +105,7 @@ def test_with_an_npu(capsys, monkeypatch, tmp_path):
     devices.mkdir()
     for name in ("davinci10", "davinci2", "davinci_manager", "null"):
         (devices / name).touch()
-    monkeypatch.setattr(collect_env, "_DEVICES", devices)
+    monkeypatch.setattr(collect_env, "_DEV", devices)
     stand_in = tmp_path / "torch_npu.py"
     stand_in.write_text(
         "import torch, types\nprint('a banner')\n"

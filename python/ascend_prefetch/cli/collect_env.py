@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 
-from ascend_prefetch import _C, __version__, backends
+from ascend_prefetch import _C, __version__, backends, npu
 
 from .common import Verb
 
@@ -30,8 +30,7 @@ _PACKAGES = (
 _CANN_VARIABLES = ("ASCEND_HOME_PATH", "ASCEND_TOOLKIT_HOME")
 _CANN = Path("/usr/local/Ascend/ascend-toolkit/latest")
 _DRIVER = Path("/usr/local/Ascend/driver/version.info")
-# The driver's devices are davinci0, davinci1 ...
-_DEVICES = Path("/dev")
+_DEV = npu.DEV
 
 _PLUGIN_GROUP = "vllm.general_plugins"
 _PLUGIN = "ascend_prefetch"
@@ -190,8 +189,7 @@ def _npu_smi() -> str:
 
 
 def _devices() -> str:
-    names = [path.name for path in _DEVICES.iterdir() if re.fullmatch(r"davinci\d+", path.name)]
-    return ", ".join(sorted(names, key=lambda name: int(name[len("davinci") :]))) or "none"
+    return ", ".join(path.name for path in npu.device_files(_DEV)) or "none"
 
 
 def _torch_of_torch_npu() -> str:
