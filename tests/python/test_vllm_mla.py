@@ -11,8 +11,7 @@ import torch
 import vllm_stand_ins as up
 from ascend_prefetch.policy import PrefetchConfig, StepContext, WeightPrefetchMethod
 from ascend_prefetch.vllm import fallback, patch, switch, windows
-
-NAME = "model.layers.0.self_attn.attn"
+from vllm_stand_ins import NAME
 
 
 @pytest.fixture
@@ -22,11 +21,8 @@ def seam():
 
 @pytest.fixture(autouse=True)
 def fresh():
-    fallback.forget()
-    windows.ledger.reset()
-    patch._classes.clear()
-    yield
-    switch.turn(True)
+    with up.fresh_plugin():
+        yield
 
 
 def fused(seam, name=NAME, **settings):
@@ -37,12 +33,7 @@ def fused(seam, name=NAME, **settings):
 
 
 def run(impl, metadata, rows):
-    generator = torch.Generator().manual_seed(5)
-    hidden = torch.randn(rows, up.HIDDEN, generator=generator).bfloat16()
-    caches = up.new_caches()
-    output = torch.full((rows, up.HIDDEN), 3.0, dtype=torch.bfloat16)
-    assert impl.forward(NAME, hidden, caches, metadata, False, output) is output
-    return output, *caches
+    return up.run_layer(impl, up.new_caches(), metadata, rows)
 
 
 def both(seam, metadata, rows, **settings):

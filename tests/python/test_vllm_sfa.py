@@ -7,9 +7,8 @@ import torch
 
 import vllm_stand_ins as up
 from ascend_prefetch.policy import PrefetchConfig
-from ascend_prefetch.vllm import fallback, patch, switch, windows
-
-NAME = "model.layers.0.self_attn.attn"
+from ascend_prefetch.vllm import fallback, patch
+from vllm_stand_ins import NAME
 
 
 @pytest.fixture
@@ -19,11 +18,8 @@ def seam():
 
 @pytest.fixture(autouse=True)
 def fresh():
-    fallback.forget()
-    windows.ledger.reset()
-    patch._classes.clear()
-    yield
-    switch.turn(True)
+    with up.fresh_plugin():
+        yield
 
 
 def fused(seam, settings=None, **options):
@@ -34,12 +30,7 @@ def fused(seam, settings=None, **options):
 
 
 def run(impl, metadata, rows):
-    generator = torch.Generator().manual_seed(5)
-    hidden = torch.randn(rows, up.HIDDEN, generator=generator).bfloat16()
-    caches = up.sparse_caches()
-    output = torch.full((rows, up.HIDDEN), 3.0, dtype=torch.bfloat16)
-    assert impl.forward(NAME, hidden, caches, metadata, False, output) is output
-    return output, *caches
+    return up.run_layer(impl, up.sparse_caches(), metadata, rows)
 
 
 @pytest.mark.parametrize("has_indexer", [True, False])

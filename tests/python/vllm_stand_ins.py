@@ -6,15 +6,40 @@ is replaced by something that is easy to foresee. tests/vllm holds the plugin ag
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import SimpleNamespace
 
 import torch
 
+from ascend_prefetch.vllm import fallback, patch, switch, windows
 from ascend_prefetch.vllm.arguments import indexer_arguments
 from ascend_prefetch.vllm.linears import read_linear
 
 HIDDEN, Q_LORA, KV_LORA, NOPE, ROPE, V, HEADS = 128, 64, 64, 64, 64, 64, 2
 INDEX_HEADS, INDEX_DIM = 16, 128
+NAME = "model.layers.0.self_attn.attn"
+
+
+@contextmanager
+def fresh_plugin() -> Iterator[None]:
+    """The plugin's own state as in a new process."""
+    fallback.forget()
+    windows.ledger.reset()
+    patch._classes.clear()
+    try:
+        yield
+    finally:
+        switch.turn(True)
+
+
+def run_layer(impl, caches, metadata, rows: int):
+    """Output and caches of a forward of random rows, always the same."""
+    generator = torch.Generator().manual_seed(5)
+    hidden = torch.randn(rows, HIDDEN, generator=generator).bfloat16()
+    output = torch.full((rows, HIDDEN), 3.0, dtype=torch.bfloat16)
+    assert impl.forward(NAME, hidden, caches, metadata, False, output) is output
+    return output, *caches
 
 
 class UnquantizedLinearMethod:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 
@@ -16,9 +16,23 @@ from .fallback import no_prefetch, say_once
 from .seams import Seam
 from .switch import switch
 
-MOST_TOKENS = 1024
-"""Rows beyond which a step goes upstream: a decode step has not so many, and upstream's own fused
-ops stop there as well."""
+# Rows beyond which a step goes upstream: a decode step has not so many, and upstream's own fused
+# ops stop there as well.
+_MOST_TOKENS = 1024
+
+
+class Step(Protocol):
+    """What the layers of a step share, read off its metadata once."""
+
+    def __init__(self, metadata: Any, captured_kv_len: int | None) -> None:
+        """
+        Args:
+            metadata: upstream's, of this kind of attention.
+            captured_kv_len: cached tokens of a request while a graph is captured, else None.
+        """
+
+    def holds(self, metadata: Any) -> bool:
+        """Whether the metadata, which drafting changes in place, is still what was read."""
 
 
 if TYPE_CHECKING:
@@ -85,6 +99,7 @@ class FusedLayer(Upstream):
     seam: Seam
     settings: PrefetchConfig
     family: str
+    step_class: type[Step]
     ops: Any = torch.ops.ascend_prefetch
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -156,6 +171,16 @@ class FusedLayer(Upstream):
         """Reads the arguments of an indexer; None for dense attention."""
         return None
 
+    def _fits(self, tokens: int, gather: bool) -> bool:
+        """Whether a step has its rows on this rank, and no more than decode steps have."""
+        if gather:
+            say_once("hidden states that are split over ranks (flash communication)")
+        elif not 0 < tokens <= _MOST_TOKENS:
+            say_once(f"steps of more than {_MOST_TOKENS} rows")
+        else:
+            return True
+        return False
+
     def _ready(self) -> LayerArguments | None:
         """The layer's arguments while its prolog is fused and switched on."""
         if not switch.on:
@@ -200,9 +225,14 @@ class FusedLayer(Upstream):
         """The prefetch arguments of a prolog; those bytes pass before o_proj is used."""
         return {} if self._under_prolog is None else self._under_prolog.claim(passing_bytes)
 
-    def _captured_kv_len(self) -> int | None:
-        """Cached tokens of a request under capture, whose own lengths mean nothing; else None."""
-        return self.settings.captured_kv_len if self.seam.capturing() else None
+    def _shared_step(self, metadata: Any) -> Any:
+        """The step_class of this step, which the first of its layers makes."""
+        step = metadata.__dict__.get("_ascend_prefetch")
+        if step is None or not step.holds(metadata):
+            # Lengths of the requests under capture mean nothing.
+            length = self.settings.captured_kv_len if self.seam.capturing() else None
+            step = metadata._ascend_prefetch = self.step_class(metadata, length)
+        return step
 
     def _product(self, latent: torch.Tensor, tokens: int, fused: LayerArguments) -> torch.Tensor:
         """This rank's part of W_UV and o_proj of [T, N, kv_lora]."""

@@ -13,11 +13,11 @@ import torch
 from . import windows
 from .arguments import LayerArguments
 from .fallback import say_once
-from .layer import MOST_TOKENS, FusedLayer
+from .layer import FusedLayer
 
 
 class _Step:
-    """What the layers of a step share, read off its metadata once."""
+    """See layer.Step."""
 
     __slots__ = ("cos", "decode", "latent_rows", "sin", "slot_mapping", "slots", "tokens")
 
@@ -36,7 +36,7 @@ class _Step:
             self.latent_rows = len(lengths) * captured_kv_len
 
     def holds(self, metadata: Any) -> bool:
-        """Whether the metadata, which drafting changes in place, is still what was read."""
+        """See layer.Step."""
         return (
             self.slot_mapping is metadata.slot_mapping
             and self.decode is metadata.decode
@@ -48,6 +48,7 @@ class FusedMLA(FusedLayer):
     """See FusedLayer."""
 
     family = "mla"
+    step_class = _Step
 
     def forward(
         self,
@@ -67,9 +68,7 @@ class FusedMLA(FusedLayer):
             return super().forward(
                 layer_name, hidden_states, kv_cache, attn_metadata, need_gather_q_kv, output
             )
-        step = attn_metadata.__dict__.get("_ascend_prefetch")
-        if step is None or not step.holds(attn_metadata):
-            step = attn_metadata._ascend_prefetch = _Step(attn_metadata, self._captured_kv_len())
+        step = self._shared_step(attn_metadata)
         tokens = step.tokens
         prolog: Any = fused.prolog
         latent, rope = kv_cache[0], kv_cache[1]
@@ -99,13 +98,7 @@ class FusedMLA(FusedLayer):
         if metadata.num_prefills or not metadata.num_decodes:
             say_once("steps with prefill rows")
             return None
-        if gather:
-            say_once("hidden states that are split over ranks (flash communication)")
-            return None
-        if metadata.num_decode_tokens > MOST_TOKENS:
-            say_once(f"steps of more than {MOST_TOKENS} rows")
-            return None
-        return self._ready()
+        return self._ready() if self._fits(metadata.num_decode_tokens, gather) else None
 
     def _layouts(
         self, latent: torch.Tensor, rope: torch.Tensor

@@ -1,4 +1,4 @@
-"""Sparse attention (AscendSFAImpl): steps of up to MOST_TOKENS rows run the fused ops.
+"""Sparse attention (AscendSFAImpl): steps of up to 1,024 rows run the fused ops.
 
 Sparse attention treats prefill and decode rows alike, so do the ops.
 """
@@ -12,11 +12,11 @@ import torch
 from . import windows
 from .arguments import LayerArguments, ReadIndexer
 from .fallback import say_once
-from .layer import MOST_TOKENS, FusedLayer
+from .layer import FusedLayer
 
 
 class _Step:
-    """What the layers of a step share, read off its metadata once."""
+    """See layer.Step."""
 
     __slots__ = ("cached", "cos", "key_cos", "sin", "slot_mapping", "tokens")
 
@@ -35,7 +35,7 @@ class _Step:
             self.cached = lengths.numel() * captured_kv_len
 
     def holds(self, metadata: Any) -> bool:
-        """Whether the metadata, which drafting changes in place, is still what was read."""
+        """See layer.Step."""
         return (
             self.slot_mapping is metadata.slot_mapping
             and self.key_cos is metadata.cos
@@ -47,6 +47,7 @@ class FusedSFA(FusedLayer):
     """See FusedLayer."""
 
     family = "sfa"
+    step_class = _Step
 
     def _indexer_reader(self) -> ReadIndexer:
         if getattr(self, "has_indexer", True):
@@ -73,9 +74,7 @@ class FusedSFA(FusedLayer):
             return super().forward(
                 layer_name, hidden_states, kv_cache, attn_metadata, need_gather_q_kv, output
             )
-        step = attn_metadata.__dict__.get("_ascend_prefetch")
-        if step is None or not step.holds(attn_metadata):
-            step = attn_metadata._ascend_prefetch = _Step(attn_metadata, self._captured_kv_len())
+        step = self._shared_step(attn_metadata)
         seam.before_sfa_cache_write(layer_name)
         prolog: Any = fused.prolog
         written = caches[:3] if prolog.indexer else caches[:2]
@@ -119,12 +118,8 @@ class FusedSFA(FusedLayer):
     def _takes(
         self, metadata: Any, gather: bool, hidden_states: torch.Tensor
     ) -> LayerArguments | None:
-        if gather:
-            say_once("hidden states that are split over ranks (flash communication)")
-            return None
         tokens = metadata.num_input_tokens
-        if not 0 < tokens <= MOST_TOKENS:
-            say_once(f"steps of more than {MOST_TOKENS} rows")
+        if not self._fits(tokens, gather):
             return None
         if hidden_states.shape[0] != tokens or metadata.slot_mapping.shape[0] != tokens:
             say_once("steps whose rows and slots differ in number")
