@@ -11,7 +11,7 @@ import torch.distributed as dist
 import torch.multiprocessing
 
 from ascend_prefetch import reference
-from ascend_prefetch.linear import quant_arguments, stored_weight
+from ascend_prefetch.linear import stored_weight
 from ascend_prefetch.models import (
     MlaWeights,
     ModelDimensions,
@@ -74,19 +74,13 @@ def attention(
     }
     ops = torch.ops.ascend_prefetch
     results = (ops.sfa_prolog if indexer else ops.mla_prolog)(
-        hidden_states(dims, tokens),
-        stored_weight(weights.qkv_a),
-        weights.q_a_norm,
-        stored_weight(weights.q_b),
-        weights.w_uk,
-        weights.kv_a_norm,
-        cos,
-        sin,
-        slots,
+        hidden_states=hidden_states(dims, tokens),
+        cos=cos,
+        sin=sin,
+        slot_mapping=slots,
+        **weights.prolog_arguments(),
         **caches,
         **indexer,
-        **quant_arguments(weights.qkv_a, "qkv_a_"),
-        **quant_arguments(weights.q_b, "q_b_"),
         eps=dims.rms_norm_eps,
         rope_interleaved=dims.rope_interleaved,
         prefetch=[stored_weight(weights.o_proj)],
@@ -109,9 +103,7 @@ def attention(
 
 def output_projection(latent: torch.Tensor, weights: MlaWeights) -> torch.Tensor:
     """o_proj of a rank's heads."""
-    return torch.ops.ascend_prefetch.o_proj(
-        latent, stored_weight(weights.o_proj), w_uv=weights.w_uv, **quant_arguments(weights.o_proj)
-    )
+    return torch.ops.ascend_prefetch.o_proj(latent, **weights.o_proj_arguments())
 
 
 def run_group(tp_size: int, directory: Path, cases: dict[str, tuple[ModelDimensions, int]]) -> None:
@@ -146,11 +138,6 @@ def _indexer_arguments(directory: Path, dims: ModelDimensions) -> dict:
     weights = load_indexer_weights(directory, dims, 0)
     assert weights is not None and dims.indexer is not None
     return {
-        "indexer_wq_b": stored_weight(weights.wq_b),
-        "indexer_wk": weights.wk,
-        "indexer_k_norm_weight": weights.k_norm,
-        "indexer_k_norm_bias": weights.k_norm_bias,
-        "indexer_weights_proj": weights.weights_proj,
+        **weights.arguments(),
         "indexer_rope_interleaved": dims.indexer.rope_interleaved,
-        **quant_arguments(weights.wq_b, "indexer_wq_b_"),
     }

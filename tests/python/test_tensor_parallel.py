@@ -118,12 +118,8 @@ def test_unsharded_prolog(case, unsharded, checkpoints):
     weights = load_mla_weights(checkpoints / case, dims, 0, 0, 1)
     cos, sin = reference.rope_tables(torch.arange(tokens), dims.qk_rope_head_dim)
     arguments = {
+        **weights.prolog_layers(),
         "hidden_states": tp.hidden_states(dims, tokens),
-        "qkv_a_weight": weights.qkv_a,
-        "q_a_norm_weight": weights.q_a_norm,
-        "q_b_weight": weights.q_b,
-        "w_uk": weights.w_uk,
-        "kv_a_norm_weight": weights.kv_a_norm,
         "cos": cos,
         "sin": sin,
         "eps": dims.rms_norm_eps,
@@ -139,11 +135,7 @@ def test_unsharded_prolog(case, unsharded, checkpoints):
         indexer = load_indexer_weights(checkpoints / case, dims, 0)
         mla, keys = reference.sfa_prolog(
             **arguments,
-            indexer_wq_b=indexer.wq_b,
-            indexer_wk=indexer.wk,
-            indexer_k_norm_weight=indexer.k_norm,
-            indexer_k_norm_bias=indexer.k_norm_bias,
-            indexer_weights_proj=indexer.weights_proj,
+            **indexer.layers(),
             indexer_rope_interleaved=dims.indexer.rope_interleaved,
         )
         check_output("indexer_cache", caches["indexer_cache"], keys.k)

@@ -20,7 +20,7 @@ from ascend_prefetch.bench.common import (
     judge,
 )
 from ascend_prefetch.bench.inputs import float_layer, mla_weights, pack_mla_weights, total_bytes
-from ascend_prefetch.linear import quant_arguments, stored_weight
+from ascend_prefetch.linear import stored_weight
 from ascend_prefetch.models import MlaWeights
 
 
@@ -83,9 +83,4 @@ def o_proj_case(config: BenchConfig) -> BenchCase:
 
 def o_proj_arguments(weights: MlaWeights) -> dict[str, Any]:
     """Arguments of o_proj beside its input; the next layer's qkv_a is what it prefetches."""
-    return {
-        "o_proj_weight": stored_weight(weights.o_proj),
-        "w_uv": weights.w_uv,
-        **quant_arguments(weights.o_proj),
-        "prefetch": [stored_weight(weights.qkv_a)],
-    }
+    return {**weights.o_proj_arguments(), "prefetch": [stored_weight(weights.qkv_a)]}

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from ascend_prefetch import reference
 from ascend_prefetch.bench.common import DTYPES, BenchConfig, Compared
 from ascend_prefetch.bench.inputs import BLOCK_SIZE, PagedCache, float_layer, total_bytes
-from ascend_prefetch.linear import Linear, quant_arguments, stored_weight
+from ascend_prefetch.linear import Linear, stored_weight
 from ascend_prefetch.models import MlaWeights, ModelDimensions
 from ascend_prefetch.reference import MlaPrologOutput
 
@@ -68,22 +68,15 @@ def op_arguments(
 ) -> dict[str, Any]:
     """Arguments that mla_prolog and sfa_prolog take alike; o_proj is what they prefetch."""
     return {
+        **weights.prolog_arguments(),
         "hidden_states": inputs.hidden_states,
-        "qkv_a_weight": stored_weight(weights.qkv_a),
-        "q_a_norm_weight": weights.q_a_norm,
-        "q_b_weight": stored_weight(weights.q_b),
-        "w_uk": weights.w_uk,
-        "kv_a_norm_weight": weights.kv_a_norm,
         "cos": inputs.cos,
         "sin": inputs.sin,
         "slot_mapping": inputs.slot_mapping,
         "kv_cache": inputs.kv_cache.tensor,
         "rope_cache": inputs.rope_cache.tensor,
-        "q_a_norm_bias": weights.q_a_norm_bias,
         "eps": dims.rms_norm_eps,
         "rope_interleaved": dims.rope_interleaved,
-        **quant_arguments(weights.qkv_a, "qkv_a_"),
-        **quant_arguments(weights.q_b, "q_b_"),
         "prefetch": [stored_weight(weights.o_proj)],
     }
 
@@ -93,17 +86,12 @@ def reference_arguments(
 ) -> dict[str, Any]:
     """Arguments that the references of both take alike."""
     return {
+        **weights.prolog_layers(),
         "hidden_states": inputs.hidden_states,
-        "qkv_a_weight": weights.qkv_a,
-        "q_a_norm_weight": weights.q_a_norm,
-        "q_b_weight": weights.q_b,
-        "w_uk": weights.w_uk,
-        "kv_a_norm_weight": weights.kv_a_norm,
         "cos": inputs.cos,
         "sin": inputs.sin,
         "eps": dims.rms_norm_eps,
         "rope_interleaved": dims.rope_interleaved,
-        "q_a_norm_bias": weights.q_a_norm_bias,
     }
 
 
@@ -185,7 +173,6 @@ def products(weights: MlaWeights) -> tuple[Linear, ...]:
 
 def floor_bytes(weights: MlaWeights, inputs: PrologInputs) -> int:
     """Bytes of the weights and inputs of the part that both ops have."""
-    read = [weights.qkv_a, weights.q_a_norm, weights.q_b, weights.w_uk, weights.kv_a_norm]
-    read += [weights.q_a_norm_bias]
+    read = list(weights.prolog_layers().values())
     read += [inputs.hidden_states, inputs.cos, inputs.sin, inputs.slot_mapping]
     return total_bytes(read)

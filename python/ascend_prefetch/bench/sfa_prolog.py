@@ -27,7 +27,7 @@ from ascend_prefetch.bench.inputs import (
     pack_mla_weights,
     total_bytes,
 )
-from ascend_prefetch.linear import Linear, quant_arguments, stored_weight
+from ascend_prefetch.linear import Linear
 from ascend_prefetch.models import IndexerWeights, MlaWeights, ModelDimensions
 
 # vllm 0.23, model_executor/models/deepseek_v2.py: not the model's rms_norm_eps.
@@ -61,8 +61,7 @@ def sfa_prolog_case(config: BenchConfig) -> BenchCase:
     def check(outputs: prolog.Tensors, *_: object) -> Check:
         expected = reference.sfa_prolog(
             **prolog.reference_arguments(weights, inputs, dims),
-            **_indexer_arguments(indexer),
-            indexer_wq_b=indexer.wq_b,
+            **indexer.layers(),
             **_indexer_options(dims),
             q_c=prolog.given_latent(outputs, config),
         )
@@ -126,10 +125,8 @@ def sfa_arguments(
     """Arguments of sfa_prolog; o_proj is what it prefetches. `cache` is the indexer's."""
     return {
         **prolog.op_arguments(weights, inputs, dims),
-        **_indexer_arguments(indexer),
-        "indexer_wq_b": stored_weight(indexer.wq_b),
+        **indexer.arguments(),
         "indexer_cache": cache.tensor,
-        **quant_arguments(indexer.wq_b, "indexer_wq_b_"),
         **_indexer_options(dims),
     }
 
@@ -142,16 +139,6 @@ def _indexer_options(dims: ModelDimensions) -> dict[str, Any]:
     }
 
 
-def _indexer_arguments(weights: IndexerWeights) -> dict[str, Any]:
-    """What the op and its reference take alike: all but wq_b."""
-    return {
-        "indexer_wk": weights.wk,
-        "indexer_k_norm_weight": weights.k_norm,
-        "indexer_k_norm_bias": weights.k_norm_bias,
-        "indexer_weights_proj": weights.weights_proj,
-    }
-
-
 def indexer_products(weights: IndexerWeights) -> tuple[Linear, ...]:
     """The indexer's weights that the cube multiplies by."""
     found = (weights.wq_b, weights.wk, weights.weights_proj)
@@ -160,7 +147,7 @@ def indexer_products(weights: IndexerWeights) -> tuple[Linear, ...]:
 
 def indexer_bytes(weights: IndexerWeights) -> int:
     """Bytes of the indexer's weights."""
-    return total_bytes([weights.wq_b, *_indexer_arguments(weights).values()])
+    return total_bytes(list(weights.layers().values()))
 
 
 def _eager_indexer(

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from ascend_prefetch.linear import Linear
+from ascend_prefetch.linear import Linear, quant_arguments, stored_weight
 
 from .dimensions import IndexerDimensions, ModelDimensions
 
@@ -41,6 +41,35 @@ class MlaWeights:
     o_proj: Linear
     q_a_norm_bias: torch.Tensor | None = None
 
+    def prolog_layers(self) -> dict[str, Any]:
+        """Weights of the prolog by the argument that takes them; the references take layers."""
+        return {
+            "qkv_a_weight": self.qkv_a,
+            "q_a_norm_weight": self.q_a_norm,
+            "q_b_weight": self.q_b,
+            "w_uk": self.w_uk,
+            "kv_a_norm_weight": self.kv_a_norm,
+            "q_a_norm_bias": self.q_a_norm_bias,
+        }
+
+    def prolog_arguments(self) -> dict[str, Any]:
+        """The same as mla_prolog and sfa_prolog take them."""
+        return {
+            **self.prolog_layers(),
+            "qkv_a_weight": stored_weight(self.qkv_a),
+            "q_b_weight": stored_weight(self.q_b),
+            **quant_arguments(self.qkv_a, "qkv_a_"),
+            **quant_arguments(self.q_b, "q_b_"),
+        }
+
+    def o_proj_arguments(self) -> dict[str, Any]:
+        """Arguments of o_proj that are weights."""
+        return {
+            "o_proj_weight": stored_weight(self.o_proj),
+            "w_uv": self.w_uv,
+            **quant_arguments(self.o_proj),
+        }
+
 
 @dataclass(frozen=True)
 class IndexerWeights:
@@ -61,6 +90,24 @@ class IndexerWeights:
     k_norm: torch.Tensor
     k_norm_bias: torch.Tensor
     weights_proj: torch.Tensor | None
+
+    def layers(self) -> dict[str, Any]:
+        """Weights by the argument that takes them; the reference takes layers."""
+        return {
+            "indexer_wq_b": self.wq_b,
+            "indexer_wk": self.wk,
+            "indexer_k_norm_weight": self.k_norm,
+            "indexer_k_norm_bias": self.k_norm_bias,
+            "indexer_weights_proj": self.weights_proj,
+        }
+
+    def arguments(self) -> dict[str, Any]:
+        """The same as sfa_prolog takes them."""
+        return {
+            **self.layers(),
+            "indexer_wq_b": stored_weight(self.wq_b),
+            **quant_arguments(self.wq_b, "indexer_wq_b_"),
+        }
 
     def fused(self) -> IndexerWeights:
         """The same weights with weights_proj in wk, as vllm 0.23 stores them."""

@@ -145,12 +145,8 @@ class OpAttention:
         """One call of mla_prolog, or of sfa_prolog for a layer with an indexer."""
         norm = self.module.kv_a_layernorm
         arguments: dict[str, Any] = {
+            **weights.prolog_arguments(),
             "hidden_states": hidden_states,
-            "qkv_a_weight": weights.qkv_a,
-            "q_a_norm_weight": weights.q_a_norm,
-            "q_b_weight": weights.q_b,
-            "w_uk": weights.w_uk,
-            "kv_a_norm_weight": weights.kv_a_norm,
             "cos": cos,
             "sin": sin,
             "slot_mapping": slots,
@@ -163,15 +159,10 @@ class OpAttention:
         }
         if indexer is None:
             return ops.mla_prolog(**arguments)
-        assert isinstance(indexer.wq_b, torch.Tensor)
         return ops.sfa_prolog(
             **arguments,
+            **indexer.arguments(),
             indexer_cache=caches["indexer_cache"],
-            indexer_wq_b=indexer.wq_b,
-            indexer_wk=indexer.wk,
-            indexer_k_norm_weight=indexer.k_norm,
-            indexer_k_norm_bias=indexer.k_norm_bias,
-            indexer_weights_proj=indexer.weights_proj,
             indexer_rope_interleaved=self._indexer_rope_interleaved,
             indexer_eps=self.module.indexer.k_norm.eps,
         )
@@ -191,8 +182,7 @@ class OpAttention:
                 "prefetch": [self.next.weights.packed()[0].qkv_a],
                 "prefetch_passing_bytes": [passing],
             }
-        assert isinstance(weights.o_proj, torch.Tensor)
-        return ops.o_proj(latent.contiguous(), weights.o_proj, w_uv=weights.w_uv, **prefetch)
+        return ops.o_proj(latent.contiguous(), **weights.o_proj_arguments(), **prefetch)
 
 
 def _steps(tokens: int) -> list[slice]:
