@@ -164,7 +164,7 @@ lint: $(VENV)/.installed-test
 
 # clang-tidy, of what is in the build tree: all of csrc takes minutes, since ops and python include
 # torch; TIDY names folders.
-TIDY := arch plan model twin kernels ops python
+TIDY := arch plan model twin kernels ops python npu
 .PHONY: tidy
 tidy: $(VENV)/.installed-test extension
 	$(BIN)/python $(BIN)/run-clang-tidy.py -clang-tidy-binary $(BIN)/clang-tidy -p build -quiet \

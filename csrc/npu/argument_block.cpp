@@ -43,8 +43,7 @@ void ArgumentBlock::Launch(aclrtFuncHandle function, aclrtStream stream) const {
                             &parameter);
     }
     ASCEND_PREFETCH_ACL(aclrtKernelArgsFinalize, list);
-    aclrtLaunchKernelAttr attribute{};
-    attribute.id = ACL_RT_LAUNCH_KERNEL_ATTR_SCHEM_MODE;
+    aclrtLaunchKernelAttr attribute{ACL_RT_LAUNCH_KERNEL_ATTR_SCHEM_MODE, {}};
     attribute.value.schemMode = kBatchMode;
     aclrtLaunchKernelCfg config{};
     config.attrs = &attribute;

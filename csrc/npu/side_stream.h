@@ -20,6 +20,8 @@ public:
     SideStream(aclrtStream main, aclrtStream stream) : main_(main), stream_(stream) {}
     SideStream(const SideStream&) = delete;
     SideStream& operator=(const SideStream&) = delete;
+    /// Keeps the events: what was captured replays them.
+    ~SideStream() = default;
 
     /// Prefetches ranges behind what is on the main stream now.
     void Prefetch(const std::vector<MemoryRange>& ranges);
