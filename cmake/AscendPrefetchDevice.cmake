@@ -85,7 +85,7 @@ ExternalProject_Add(ascend_prefetch_fatbin
     USES_TERMINAL_BUILD TRUE)
 
 # Chips of one architecture run the same code; the launcher looks for the file of its family.
-string(REGEX REPLACE "(B|_93)[0-9-]+" "\\1" FAMILIES "${CHIPS}")
+string(REGEX REPLACE "(B|_93)[0-9C-]+" "\\1" FAMILIES "${CHIPS}")
 string(TOLOWER "${FAMILIES}" FAMILIES)
 list(REMOVE_DUPLICATES FAMILIES)
 add_custom_target(ascend_prefetch_kernels ALL DEPENDS ascend_prefetch_fatbin)

@@ -16,7 +16,9 @@ constexpr double kCopyRow = 2048;
 /// product pages). 0 where no source says.
 double HbmScale(const std::string& chip) {
     if (chip == "Ascend910B4") return 0.5;
-    if (chip == "Ascend910B4-1" || chip == "Ascend910_9362") return 0;
+    for (const char* unknown : {"Ascend910B2C", "Ascend910B4-1", "Ascend910_9362"}) {
+        if (chip == unknown) return 0;
+    }
     return 1;
 }
 

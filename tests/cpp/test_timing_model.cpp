@@ -472,8 +472,10 @@ TEST(every_constant_has_a_source_and_ordered_values) {
 }
 
 TEST(chips_without_a_published_hbm_rate_are_refused) {
-    CHECK_EQ(ErrorOf([] {
-                 arch::FindTimingConstants(arch::FindChip("Ascend910_9362"), arch::Level::kNominal);
-             }),
-             "timing model: no source says how fast the HBM of Ascend910_9362 is");
+    for (const std::string chip : {"Ascend910B2C", "Ascend910B4-1", "Ascend910_9362"}) {
+        CHECK_EQ(ErrorOf([&] {
+                     arch::FindTimingConstants(arch::FindChip(chip), arch::Level::kNominal);
+                 }),
+                 "timing model: no source says how fast the HBM of " + chip + " is");
+    }
 }

@@ -276,6 +276,7 @@ def test_info_lists_what_there_is(capsys, tmp_path):
     chips = {chip["name"]: (chip["aic_count"], chip["aiv_count"]) for chip in result["chips"]}
     assert chips["Ascend910_9391"] == (24, 48)
     assert chips["Ascend910B3"] == (20, 40)
+    assert chips["Ascend910B2C"] == (24, 48)
     rate = result["constants"]["hbm_read_vector"]
     assert (rate["value"], rate["unit"], rate["class"]) == (1.49, "TB/s", "published")
     assert cli.main(["info", "--json", str(tmp_path / "info.json")]) == 0

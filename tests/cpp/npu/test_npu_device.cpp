@@ -315,6 +315,7 @@ TEST(kernels_for_another_chip_are_not_enough) {
 
 TEST(families_of_chips) {
     CHECK_EQ(std::string(npu::ChipFamily("Ascend910B4-1")), "ascend910b");
+    CHECK_EQ(std::string(npu::ChipFamily("Ascend910B2C")), "ascend910b");
     CHECK_EQ(std::string(npu::ChipFamily("Ascend910_9362")), "ascend910_93");
     CHECK(npu::ChipFamily("Ascend910ProB") == nullptr);
     CHECK(npu::ChipFamily("Ascend310P3") == nullptr);
