@@ -128,6 +128,35 @@ def errors(found: steps.Result, wanted: steps.Result, scenario: steps.Scenario) 
     return result
 
 
+def beyond_tolerance(quantisation: str, found: dict[str, float]) -> dict[str, float]:
+    """Of errors() those that are too large."""
+    return {k: e for k, e in found.items() if not e <= tolerance(quantisation, k)}
+
+
+def table_row(
+    layers: Layers, quantisation: str, scenario: str, fused: int, found: dict[str, float]
+) -> dict[str, object]:
+    """A row of the table that run.py prints.
+
+    Args:
+        layers: what was compared.
+        quantisation: of their model.
+        scenario: its name in the table.
+        fused: calls of fused ops.
+        found: errors().
+    """
+    equal = not beyond_tolerance(quantisation, found)
+    return {
+        "vllm-ascend": environment.start(),
+        "attention": layers.model.name,
+        "quantisation": quantisation,
+        "scenario": scenario,
+        "fused calls": fused,
+        "equal": equal,
+        "result": f"{'equal' if equal else 'DIFFERENT'} {max(found.values()):.1e}",
+    }
+
+
 def _cache_error(found: torch.Tensor, wanted: torch.Tensor, scenario: steps.Scenario) -> float:
     written = steps.written_rows(scenario)
     step = environment.BLOCK * (2 if scenario.strided else 1)

@@ -16,6 +16,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import importlib
+import inspect
 import os
 import sys
 import tempfile
@@ -25,6 +26,7 @@ from importlib.metadata import version
 import torch
 
 import double
+from double import graph
 
 BLOCK = 128  # rows of a cache block, the one size that upstream's MLA takes
 MAX_TOKENS = 512
@@ -59,7 +61,7 @@ def start() -> str:
 
 
 def _pass_dispatch_keys_to_cpu() -> None:
-    """Ops that upstream registers for its device run on CPU tensors."""
+    """Ops that upstream registers for its device run on CPU tensors, captures look into them."""
     from vllm.utils import torch_utils
 
     register = torch_utils.direct_register_custom_op
@@ -67,6 +69,8 @@ def _pass_dispatch_keys_to_cpu() -> None:
     @functools.wraps(register)
     def register_for_cpu(*args, **kwargs):
         kwargs["dispatch_key"] = "CPU"
+        named = inspect.signature(register).bind(*args, **kwargs).arguments
+        graph.PYTHON_OPS[named["op_name"]] = named["op_func"]
         return register(*args, **kwargs)
 
     torch_utils.direct_register_custom_op = register_for_cpu

@@ -82,38 +82,55 @@ def caches_for(layers: Layers, scenario: Scenario, seed: int) -> list[list[torch
 
 def run(layers: Layers, scenario: Scenario, seed: int = 0) -> Result:
     """One step through all layers, each with an input of its own, so that errors do not add up."""
-    from vllm_ascend.ascend_forward_context import set_ascend_forward_context
-
-    draw = torch.Generator().manual_seed(1000 + seed)
-    rows = scenario.rows or 8
+    draw = input_generator(seed)
     memory = caches_for(layers, scenario, seed)
     outputs = []
     with environment.context(layers.config), torch.inference_mode():
-        metadata = None
+        found = None
         if not scenario.profile:
-            common = _common_metadata(scenario)
-            metadata = {name: _build(layers, name, common) for name in layers.names}
+            found = metadata(layers, common_metadata(scenario))
         for module, caches in zip(layers.modules, memory, strict=True):
             used = [cache[::2] if scenario.strided else cache for cache in caches]
-            _bind(module, None if scenario.profile else tuple(used))
-        with (
-            set_ascend_forward_context(
-                metadata,
-                layers.config,
-                num_tokens=rows,
-                num_actual_tokens=scenario.tokens or rows,
-                in_profile_run=scenario.profile,
-            ),
-            calls.record() as recorded,
-        ):
-            positions = torch.zeros(rows, dtype=torch.long)
+            bind(module, None if scenario.profile else tuple(used))
+        with forward_context(layers, scenario, found), calls.record() as recorded:
+            positions = torch.zeros(_rows(scenario), dtype=torch.long)
             for module in layers.modules:
-                hidden = torch.randn(rows, layers.hf_config.hidden_size, generator=draw)
-                outputs.append(module.mla_attn(positions, hidden.bfloat16()))
+                outputs.append(module.mla_attn(positions, new_input(layers, scenario, draw)))
     return Result(outputs, memory, recorded)
 
 
-def _bind(module, caches) -> None:
+def input_generator(seed: int) -> torch.Generator:
+    """Draws the inputs of a step's layers, one after the other."""
+    return torch.Generator().manual_seed(1000 + seed)
+
+
+def new_input(
+    layers: Layers, scenario: Scenario, draw: torch.Generator | None = None
+) -> torch.Tensor:
+    """Random hidden states of a layer."""
+    return torch.randn(_rows(scenario), layers.hf_config.hidden_size, generator=draw).bfloat16()
+
+
+def _rows(scenario: Scenario) -> int:
+    return scenario.rows or 8
+
+
+def forward_context(layers: Layers, scenario: Scenario, metadata: dict | None, **more):
+    """Upstream's context of a step; `more` goes to set_ascend_forward_context."""
+    from vllm_ascend.ascend_forward_context import set_ascend_forward_context
+
+    return set_ascend_forward_context(
+        metadata,
+        layers.config,
+        num_tokens=_rows(scenario),
+        num_actual_tokens=scenario.tokens or _rows(scenario),
+        in_profile_run=scenario.profile,
+        **more,
+    )
+
+
+def bind(module, caches) -> None:
+    """Gives a layer its caches; None as in profile runs."""
     attention = module.mla_attn.mla_attn
     if caches is None:
         caches = torch.tensor([])
@@ -122,6 +139,11 @@ def _bind(module, caches) -> None:
         caches = caches[:2]
     # A list by virtual engine in the first releases.
     attention.kv_cache = [caches] if isinstance(attention.kv_cache, list) else caches
+
+
+def metadata(layers: Layers, common) -> dict:
+    """The metadata of every layer, by its name."""
+    return {name: _build(layers, name, common) for name in layers.names}
 
 
 def _build(layers: Layers, name: str, common):
@@ -152,7 +174,13 @@ def written_rows(scenario: Scenario) -> list[int]:
     return [] if scenario.profile else _placed(scenario)[1]
 
 
-def _common_metadata(scenario: Scenario):
+def common_metadata(scenario: Scenario, table_width: int = 1):
+    """What the metadata of all layers is built from.
+
+    Args:
+        scenario: the step.
+        table_width: least number of columns of the block table.
+    """
     from vllm_ascend.attention.attention_v1 import AscendAttentionState
     from vllm_ascend.attention.utils import AscendCommonAttentionMetadata
 
@@ -165,7 +193,7 @@ def _common_metadata(scenario: Scenario):
     blocks_of += [[]] * scenario.empty
     slots += [-1] * (scenario.empty + scenario.padding)
     positions += [0] * (scenario.empty + scenario.padding)
-    width = max(len(blocks) for blocks in blocks_of)
+    width = max(table_width, *(len(blocks) for blocks in blocks_of))
     table = torch.tensor([[*blocks, *[0] * (width - len(blocks))] for blocks in blocks_of])
     prefills = [q for q, c in zip(scenario.queries, scenario.cached, strict=True) if c == 0]
     state = AscendAttentionState.DecodeOnly

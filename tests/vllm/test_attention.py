@@ -58,22 +58,13 @@ def check(rows, layers: compare.Pair, quantisation: str, scenario: Scenario, *, 
     model, count = layers.plain.model, len(layers.plain.modules)
     plain, off, on, calls = layers.run(scenario)
     found = compare.errors(on, plain, scenario)
-    beyond = {k: e for k, e in found.items() if e > compare.tolerance(quantisation, k)}
     ops = Counter(name for name, _ in calls)
     fused = sum(ops.values())
-    row = {
-        "vllm-ascend": environment.start(),
-        "attention": model.name,
-        "quantisation": quantisation,
-        "scenario": name or scenario.name,
-        "fused calls": fused,
-        "equal": not beyond,
-        "result": f"{'equal' if not beyond else 'DIFFERENT'} {max(found.values()):.1e}",
-    }
-    rows.append(row)
+    title = name or scenario.name
+    rows.append(compare.table_row(layers.plain, quantisation, title, fused, found))
     assert not any(compare.errors(off, plain, scenario).values()), "switched off"
     assert ops == expected_ops(model, scenario, count)
-    assert not beyond
+    assert not compare.beyond_tolerance(quantisation, found)
     if not fused:
         assert not any(found.values()), "upstream's own path"
 

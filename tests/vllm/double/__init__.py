@@ -15,7 +15,7 @@ from importlib.metadata import version
 
 import torch
 
-from double import attention, device, linear, norm_rope
+from double import attention, device, graph, linear, norm_rope
 from double.modules import AbsentError, replace
 
 __all__ = ["AbsentError", "install"]
@@ -28,10 +28,13 @@ def install() -> None:
     """Puts the doubles into sys.modules and registers the ops of torch.ops._C_ascend."""
     for name in _BESIDE:
         replace(name)
-    replace("torch_npu", **device.torch_npu(), **norm_rope.OPS, **linear.OPS, **attention.OPS)
+    ops = {**norm_rope.OPS, **linear.OPS, **attention.OPS}
+    replace("torch_npu", **device.torch_npu(), **{n: graph.opaque(op) for n, op in ops.items()})
+    attention.add_variants(sys.modules["torch_npu"])
     replace("torch_npu.npu", **device.npu())
     # Below the package: the finder gives its modules no contents.
-    replace("torch_npu.atb", **attention.ATB)
+    replace("torch_npu._C", _weak_ref_tensor=lambda tensor: tensor)
+    replace("torch_npu.atb", **{n: graph.opaque(op) for n, op in attention.ATB.items()})
     torch.utils.rename_privateuse1_backend("npu")
     torch.npu = replace("torch.npu", **device.npu())
     torch.Tensor.npu = lambda self, *_, **__: self

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import torch
 
-from double import calls
+from double import calls, graph
 
 
 def _softmax_attention(query, key, value, scale, mask=None):
@@ -84,6 +84,19 @@ def npu_fused_infer_attention_score_v2(
         )[0]
     out = out.to(query.dtype)
     return (out[:, :, None] if input_layout == "BNSD_NBSD" else out), None
+
+
+def _attention_into(*args, workspace, out, **kwargs):
+    """npu_fused_infer_attention_score_v2.out; the second of `out` is left alone."""
+    out[0].copy_(npu_fused_infer_attention_score_v2(*args, **kwargs)[0])
+
+
+def add_variants(torch_npu) -> None:
+    """The form of decode attention that graphs capture."""
+    torch_npu.npu_fused_infer_attention_score_v2.out = graph.opaque(_attention_into)
+    torch_npu._npu_fused_infer_attention_score_v2_get_max_workspace = lambda *_, **__: torch.empty(
+        1
+    )
 
 
 def _prefill(query, key, value, ends, key_ends, scale, causal):

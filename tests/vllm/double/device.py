@@ -6,7 +6,7 @@ import contextlib
 
 import torch
 
-from double import calls
+from double import calls, graph
 
 
 class Stream:
@@ -45,9 +45,9 @@ def npu() -> dict:
     return {
         "Stream": Stream,
         "Event": Event,
-        "ExternalEvent": Event,
         "current_stream": lambda *_: _stream,
         "stream": lambda _: contextlib.nullcontext(),
+        **graph.npu(),
         "is_available": lambda: False,
         "device_count": lambda: 1,
         "current_device": lambda: 0,
