@@ -134,13 +134,13 @@ def beyond_tolerance(quantisation: str, found: dict[str, float]) -> dict[str, fl
 
 
 def table_row(
-    layers: Layers, quantisation: str, scenario: str, fused: int, found: dict[str, float]
+    attention: str, quantisation: str, scenario: str, fused: int, found: dict[str, float]
 ) -> dict[str, object]:
     """A row of the table that run.py prints.
 
     Args:
-        layers: what was compared.
-        quantisation: of their model.
+        attention: name of the model.
+        quantisation: of the model.
         scenario: its name in the table.
         fused: calls of fused ops.
         found: errors().
@@ -148,7 +148,7 @@ def table_row(
     equal = not beyond_tolerance(quantisation, found)
     return {
         "vllm-ascend": environment.start(),
-        "attention": layers.model.name,
+        "attention": attention,
         "quantisation": quantisation,
         "scenario": scenario,
         "fused calls": fused,

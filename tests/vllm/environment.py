@@ -4,8 +4,9 @@
     >>> import environment; environment.start()
 
 start() installs the double of torch_npu (tests/vllm/double), applies upstream's patches, registers
-its custom ops and initialises a world of one process over gloo. After it upstream is imported as
-usual. configuration() makes the VllmConfig of a model, in whose context layers are built:
+its custom ops and initialises a world of one process, or of a group, over gloo. After it upstream
+is imported as usual. configuration() makes the VllmConfig of a model, in whose context layers are
+built:
 
     >>> config = environment.configuration(model)
     >>> with environment.context(config): ...
@@ -21,7 +22,9 @@ import os
 import sys
 import tempfile
 import types
+from dataclasses import dataclass
 from importlib.metadata import version
+from pathlib import Path
 
 import torch
 
@@ -88,26 +91,46 @@ def _worker_patches(*names: str) -> None:
             importlib.import_module(f"{package.__name__}.{name}")
 
 
+@dataclass
+class _Group:
+    """This process and its tensor-parallel group."""
+
+    rank: int = 0
+    size: int = 1
+    store: Path | None = None
+
+
+_group = _Group()
+
+
+def join_group(rank: int, size: int, store: Path) -> None:
+    """Before start(): one of `size` processes that meet in the file `store`."""
+    global _group
+    _group = _Group(rank, size, store)
+
+
 def _start_distributed() -> None:
     from vllm.config import set_current_vllm_config
     from vllm.distributed import init_distributed_environment, initialize_model_parallel
 
     with set_current_vllm_config(_bare_configuration({})):
-        store = tempfile.NamedTemporaryFile(prefix="ascend-prefetch-", delete=False).name
+        store = _group.store
+        if store is None:
+            store = tempfile.NamedTemporaryFile(prefix="ascend-prefetch-", delete=False).name
         init_distributed_environment(
-            world_size=1,
-            rank=0,
-            local_rank=0,
+            world_size=_group.size,
+            rank=_group.rank,
+            local_rank=_group.rank,
             distributed_init_method=f"file://{store}",
             backend="gloo",
         )
-        initialize_model_parallel()
+        initialize_model_parallel(_group.size)
 
 
 def _bare_configuration(additional: dict):
     from vllm.config import CacheConfig, DeviceConfig, SchedulerConfig, VllmConfig
 
-    return VllmConfig(
+    config = VllmConfig(
         cache_config=CacheConfig(block_size=BLOCK),
         scheduler_config=SchedulerConfig(
             max_num_batched_tokens=MAX_TOKENS,
@@ -118,6 +141,9 @@ def _bare_configuration(additional: dict):
         device_config=DeviceConfig("cpu"),
         additional_config=additional,
     )
+    # Not before: for more than one rank the platform asks for the model.
+    config.parallel_config.tensor_parallel_size = _group.size
+    return config
 
 
 def configuration(hf_config, *, quant=None, additional: dict | None = None, speculative: int = 0):

@@ -61,7 +61,7 @@ def check(rows, layers: compare.Pair, quantisation: str, scenario: Scenario, *, 
     ops = Counter(name for name, _ in calls)
     fused = sum(ops.values())
     title = name or scenario.name
-    rows.append(compare.table_row(layers.plain, quantisation, title, fused, found))
+    rows.append(compare.table_row(model.name, quantisation, title, fused, found))
     assert not any(compare.errors(off, plain, scenario).values()), "switched off"
     assert ops == expected_ops(model, scenario, count)
     assert not compare.beyond_tolerance(quantisation, found)

@@ -52,5 +52,5 @@ def test_replays_equal_steps(rows, model, quantisation, batch):
         assert not any(compare.errors(control[seed], wanted[seed], scenario).values())
         found = compare.errors(graph.replay(scenario, seed), wanted[seed], scenario)
         title = f"replayed graph, {scenario.name}"
-        rows.append(compare.table_row(layers.plain, quantisation, title, sum(ops.values()), found))
+        rows.append(compare.table_row(model.name, quantisation, title, sum(ops.values()), found))
         assert not compare.beyond_tolerance(quantisation, found)

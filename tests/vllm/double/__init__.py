@@ -38,6 +38,8 @@ def install() -> None:
     torch.utils.rename_privateuse1_backend("npu")
     torch.npu = replace("torch.npu", **device.npu())
     torch.Tensor.npu = lambda self, *_, **__: self
+    # Barriers ask for it: there is a device by name, and none behind it.
+    torch._C._get_accelerator = lambda *_: torch.device("cpu")
     torch.distributed.is_hccl_available = lambda: True
     torch.version.cann = None
     attention.register(not version("vllm-ascend").startswith("0.18."))
