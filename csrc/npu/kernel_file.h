@@ -7,6 +7,7 @@
 #include <mutex>
 #include <string>
 #include <unordered_map>
+#include <utility>
 
 namespace npu {
 
@@ -18,8 +19,6 @@ public:
 
     /// Entry point `name` for the current device; `name` has to outlive the object.
     aclrtFuncHandle Find(const char* name);
-
-    const std::string& path() const { return path_; }
 
 private:
     /// Of one device: the runtime copies a binary to the device that is current when it is loaded.

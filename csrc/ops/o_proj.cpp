@@ -167,11 +167,10 @@ void CheckApart(const ArgumentChecks& check, const Arguments& args) {
 Kernel<OProjAddresses, OProjPlan> ChooseKernel(const Arguments& args) {
     const bool bf16 = args.attn_output.scalar_type() == at::kBFloat16;
     if (args.o_proj.quantised()) {
-        return bf16 ? Kernel<OProjAddresses, OProjPlan>{"o_proj_bf16_w8a8", &o_proj_bf16_w8a8}
-                    : Kernel<OProjAddresses, OProjPlan>{"o_proj_fp16_w8a8", &o_proj_fp16_w8a8};
+        return bf16 ? ASCEND_PREFETCH_KERNEL(o_proj_bf16_w8a8)
+                    : ASCEND_PREFETCH_KERNEL(o_proj_fp16_w8a8);
     }
-    return bf16 ? Kernel<OProjAddresses, OProjPlan>{"o_proj_bf16", &o_proj_bf16}
-                : Kernel<OProjAddresses, OProjPlan>{"o_proj_fp16", &o_proj_fp16};
+    return bf16 ? ASCEND_PREFETCH_KERNEL(o_proj_bf16) : ASCEND_PREFETCH_KERNEL(o_proj_fp16);
 }
 
 at::Tensor Run(const ArgumentChecks& check, const Arguments& args, const Dimensions& dims) {

@@ -365,8 +365,6 @@ Kernel<PrologAddresses, PrologPlan> ChooseKernel(const PrologArguments& args) {
                            args.kv_cache_scale ||
                            (Indexer(args) != nullptr && Indexer(args)->wq_b.quantised());
     const bool bf16 = args.hidden_states.scalar_type() == at::kBFloat16;
-#define ASCEND_PREFETCH_KERNEL(name) \
-    Kernel<PrologAddresses, PrologPlan> { #name, &name }
     if (args.indexer == nullptr) {
         if (quantised) {
             return bf16 ? ASCEND_PREFETCH_KERNEL(mla_prolog_bf16_w8a8)
@@ -380,7 +378,6 @@ Kernel<PrologAddresses, PrologPlan> ChooseKernel(const PrologArguments& args) {
                     : ASCEND_PREFETCH_KERNEL(sfa_prolog_fp16_w8a8);
     }
     return bf16 ? ASCEND_PREFETCH_KERNEL(sfa_prolog_bf16) : ASCEND_PREFETCH_KERNEL(sfa_prolog_fp16);
-#undef ASCEND_PREFETCH_KERNEL
 }
 
 void CheckApart(const ArgumentChecks& check, const PrologArguments& args) {

@@ -1,7 +1,6 @@
 // Runs a kernel: on the twin it is called, on a device launched by its name.
 #pragma once
 
-#include <string>
 #include <type_traits>
 
 #include "ops/device.h"
@@ -20,14 +19,14 @@ struct Kernel {
     const char* label = nullptr;  ///< in traces of the twin; `name` by default
 };
 
-/// Kernels that use both types of cores synchronise all of them; the others need none but their
-/// own.
-inline npu::KernelLaunch DeviceLaunch(const char* name, twin::KernelKind kind, uint32_t block_count,
-                                      const arch::Chip& chip) {
-    const bool mixed = kind == twin::KernelKind::kMixAic1Aiv2;
-    const uint32_t all = kind == twin::KernelKind::kAivOnly ? chip.aiv_count : chip.aic_count;
-    return {name, block_count == 0 ? all : block_count, mixed, nullptr, 0};
+/// For ASCEND_PREFETCH_KERNEL.
+template <typename... Arguments>
+Kernel<Arguments...> NamedKernel(const char* name, void (*run)(Arguments...)) {
+    return {name, run};
 }
+
+/// The kernel of an entry point: the twin calls it, a device finds it by the same name.
+#define ASCEND_PREFETCH_KERNEL(entry) ::ops::NamedKernel(#entry, &entry)
 
 /// Launches a kernel on the device or the twin.
 template <typename... Arguments>
@@ -41,11 +40,14 @@ void RunKernel(const Kernel<Arguments...>& kernel, const Target& target, LaunchT
         return;
     }
     const npu::KernelArgument list[] = {{&arguments, sizeof(arguments)}...};
-    npu::KernelLaunch launch =
-        DeviceLaunch(kernel.name, kernel.kind, kernel.block_count, target.chip);
-    launch.arguments = list;
-    launch.argument_count = sizeof...(arguments);
-    target.device->Launch(launch);
+    const arch::Chip& chip = target.chip;
+    const uint32_t all =
+        kernel.kind == twin::KernelKind::kAivOnly ? chip.aiv_count : chip.aic_count;
+    // Kernels that use both types of cores synchronise all of them; the others need none but their
+    // own.
+    const bool all_cores_wait = kernel.kind == twin::KernelKind::kMixAic1Aiv2;
+    target.device->Launch({kernel.name, kernel.block_count == 0 ? all : kernel.block_count,
+                           all_cores_wait, list, sizeof...(arguments)});
 }
 
 }  // namespace ops

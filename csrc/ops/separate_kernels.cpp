@@ -32,10 +32,10 @@ public:
     void Multiply(const char* label, const GemmPlan& gemm, uint64_t a, uint64_t weight, uint64_t c,
                   Output output = Output::kOfInput) {
         const MatmulPlan plan{buffers_, output == Output::kFloat ? 1u : 0u, gemm};
-        Kernel<MatmulAddresses, MatmulPlan> kernel{"matmul_int8", &matmul_int8};
+        auto kernel = ASCEND_PREFETCH_KERNEL(matmul_int8);
         if (gemm.element_bytes != 1) {
-            kernel = bf16_ ? Kernel<MatmulAddresses, MatmulPlan>{"matmul_bf16", &matmul_bf16}
-                           : Kernel<MatmulAddresses, MatmulPlan>{"matmul_fp16", &matmul_fp16};
+            kernel =
+                bf16_ ? ASCEND_PREFETCH_KERNEL(matmul_bf16) : ASCEND_PREFETCH_KERNEL(matmul_fp16);
         }
         kernel.kind = twin::KernelKind::kAicOnly;
         Run(label, kernel, MatmulAddresses{a, weight, c}, plan);
@@ -113,13 +113,13 @@ private:
         const bool quantised = Quantised(plan_.qkv_a_quant) || Quantised(plan_.q_b_quant) ||
                                Quantised(plan_.indexer.wq_b_quant) || plan_.quantize_q_nope != 0 ||
                                plan_.kv_cache_int8 != 0;
-        Kernel<PrologAddresses, PrologPlan, uint32_t> kernel = {
-            quantised ? "prolog_stage_bf16_w8a8" : "prolog_stage_bf16",
-            quantised ? &prolog_stage_bf16_w8a8 : &prolog_stage_bf16, twin::KernelKind::kAivOnly};
-        if (!launcher_.bf16()) {
-            kernel.name = quantised ? "prolog_stage_fp16_w8a8" : "prolog_stage_fp16";
-            kernel.run = quantised ? &prolog_stage_fp16_w8a8 : &prolog_stage_fp16;
+        auto kernel = quantised ? ASCEND_PREFETCH_KERNEL(prolog_stage_fp16_w8a8)
+                                : ASCEND_PREFETCH_KERNEL(prolog_stage_fp16);
+        if (launcher_.bf16()) {
+            kernel = quantised ? ASCEND_PREFETCH_KERNEL(prolog_stage_bf16_w8a8)
+                               : ASCEND_PREFETCH_KERNEL(prolog_stage_bf16);
         }
+        kernel.kind = twin::KernelKind::kAivOnly;
         launcher_.Run(label, kernel, addresses_, plan_, static_cast<uint32_t>(stage));
     }
 
