@@ -114,6 +114,54 @@ class FusedLayer(Upstream):
         self._cache_refusal: str | None = None
         _layers.add(self)
 
+    def forward(
+        self,
+        layer_name: str,
+        hidden_states: torch.Tensor,
+        kv_cache: Any,
+        attn_metadata: Any,
+        need_gather_q_kv: bool = False,
+        output: Any = None,
+    ) -> torch.Tensor:
+        """Upstream's forward; by the ops where they take the step."""
+        fused, caches = None, ()
+        if attn_metadata is not None and kv_cache is not None:
+            windows.enter(self.seam.forward_context(), self._place)
+            fused = self._takes(attn_metadata, need_gather_q_kv, hidden_states)
+        if fused is not None:
+            caches = self._caches(kv_cache)
+        if fused is None or not self._takes_caches(caches):
+            return super().forward(
+                layer_name, hidden_states, kv_cache, attn_metadata, need_gather_q_kv, output
+            )
+        step = self._shared_step(attn_metadata)
+        self._run(fused, step, layer_name, hidden_states, caches, attn_metadata, output)
+        getattr(self.seam, f"{self.family}_done")(layer_name, kv_cache)
+        return output
+
+    def _takes(
+        self, metadata: Any, gather: bool, hidden_states: torch.Tensor
+    ) -> LayerArguments | None:
+        """The layer's arguments, if the ops take a step; says why where they do not."""
+        raise NotImplementedError
+
+    def _caches(self, kv_cache: Any) -> tuple:
+        """All caches of the layer, of what upstream hands to forward."""
+        return kv_cache
+
+    def _run(
+        self,
+        fused: LayerArguments,
+        step: Any,
+        layer_name: str,
+        hidden_states: torch.Tensor,
+        caches: tuple,
+        metadata: Any,
+        output: torch.Tensor,
+    ) -> None:
+        """A step through the ops, written to output."""
+        raise NotImplementedError
+
     def process_weights_after_loading(self, act_dtype: torch.dtype) -> None:
         """Upstream's, then reads the weights anew: also after a reload."""
         super().process_weights_after_loading(act_dtype)

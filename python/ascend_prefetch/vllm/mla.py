@@ -10,7 +10,6 @@ from typing import Any
 
 import torch
 
-from . import windows
 from .arguments import LayerArguments
 from .fallback import say_once
 from .layer import FusedLayer
@@ -50,28 +49,20 @@ class FusedMLA(FusedLayer):
     family = "mla"
     step_class = _Step
 
-    def forward(
+    def _run(
         self,
+        fused: LayerArguments,
+        step: Any,
         layer_name: str,
         hidden_states: torch.Tensor,
-        kv_cache: Any,
-        attn_metadata: Any,
-        need_gather_q_kv: bool = False,
-        output: Any = None,
-    ) -> torch.Tensor:
-        """Upstream's forward; decode steps by mla_prolog, upstream's attention and o_proj."""
-        fused = None
-        if attn_metadata is not None:
-            windows.enter(self.seam.forward_context(), self._place)
-            fused = self._takes(attn_metadata, need_gather_q_kv)
-        if fused is None or not self._takes_caches(kv_cache):
-            return super().forward(
-                layer_name, hidden_states, kv_cache, attn_metadata, need_gather_q_kv, output
-            )
-        step = self._shared_step(attn_metadata)
+        caches: tuple,
+        metadata: Any,
+        output: torch.Tensor,
+    ) -> None:
+        """mla_prolog, upstream's attention and o_proj."""
         tokens = step.tokens
         prolog: Any = fused.prolog
-        latent, rope = kv_cache[0], kv_cache[1]
+        latent, rope = caches[0], caches[1]
         q_nope, q_rope, _, _ = self.ops.mla_prolog.default(
             hidden_states if hidden_states.shape[0] == tokens else hidden_states[:tokens],
             *prolog.before,
@@ -86,15 +77,15 @@ class FusedMLA(FusedLayer):
         self._keep_latent = fused.output is not None
         try:
             attention = self._forward_decode(
-                q_nope, q_rope, latent, rope, latent.shape[1], attn_metadata, None
+                q_nope, q_rope, latent, rope, latent.shape[1], metadata, None
             )
         finally:
             self._keep_latent = False
         self._write_output(attention, tokens, fused, output)
-        self.seam.mla_done(layer_name, kv_cache)
-        return output
 
-    def _takes(self, metadata: Any, gather: bool) -> LayerArguments | None:
+    def _takes(
+        self, metadata: Any, gather: bool, hidden_states: torch.Tensor
+    ) -> LayerArguments | None:
         if metadata.num_prefills or not metadata.num_decodes:
             say_once("steps with prefill rows")
             return None

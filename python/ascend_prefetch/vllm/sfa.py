@@ -9,7 +9,6 @@ from typing import Any
 
 import torch
 
-from . import windows
 from .arguments import LayerArguments, ReadIndexer
 from .fallback import say_once
 from .layer import FusedLayer
@@ -54,27 +53,21 @@ class FusedSFA(FusedLayer):
             return self.seam.read_indexer
         return lambda impl, watch: {"weights": ()}
 
-    def forward(
+    def _caches(self, kv_cache: Any) -> tuple:
+        return self.seam.sparse_caches(self, kv_cache)
+
+    def _run(
         self,
+        fused: LayerArguments,
+        step: Any,
         layer_name: str,
         hidden_states: torch.Tensor,
-        kv_cache: Any,
-        attn_metadata: Any,
-        need_gather_q_kv: bool = False,
-        output: Any = None,
-    ) -> torch.Tensor:
-        """Upstream's forward by sfa_prolog, upstream's top-k and attention, and o_proj."""
-        fused, caches, seam = None, (), self.seam
-        if attn_metadata is not None and kv_cache is not None:
-            windows.enter(seam.forward_context(), self._place)
-            fused = self._takes(attn_metadata, need_gather_q_kv, hidden_states)
-        if fused is not None:
-            caches = seam.sparse_caches(self, kv_cache)
-        if fused is None or not self._takes_caches(caches):
-            return super().forward(
-                layer_name, hidden_states, kv_cache, attn_metadata, need_gather_q_kv, output
-            )
-        step = self._shared_step(attn_metadata)
+        caches: tuple,
+        metadata: Any,
+        output: torch.Tensor,
+    ) -> None:
+        """sfa_prolog, upstream's top-k and attention, and o_proj."""
+        seam = self.seam
         seam.before_sfa_cache_write(layer_name)
         prolog: Any = fused.prolog
         written = caches[:3] if prolog.indexer else caches[:2]
@@ -94,7 +87,7 @@ class FusedSFA(FusedLayer):
             chosen = self._get_indexcache_topk_indices(step.tokens)
         else:
             weights = index_weights.to(hidden_states.dtype)
-            chosen = seam.select(self, index_q, weights, caches, attn_metadata)
+            chosen = seam.select(self, index_q, weights, caches, metadata)
             if getattr(self, "use_index_cache", False):
                 self._update_indexcache_topk_indices(chosen)
         attention = self._execute_sparse_flash_attention_process(
@@ -102,9 +95,9 @@ class FusedSFA(FusedLayer):
             q_rope,
             caches,
             chosen,
-            attn_metadata,
-            attn_metadata.cum_query_lens,
-            attn_metadata.seq_lens,
+            metadata,
+            metadata.cum_query_lens,
+            metadata.seq_lens,
         )
         if fused.output is None or attention.shape[0] != step.tokens:
             result = self.o_proj(self._v_up_proj(attention))[0]
@@ -112,8 +105,6 @@ class FusedSFA(FusedLayer):
             latent = attention.view(step.tokens, self.num_heads, self.kv_lora_rank)
             result = self._sum_over_ranks(self._product(latent, step.tokens, fused))
         output[...] = result
-        seam.sfa_done(layer_name, kv_cache)
-        return output
 
     def _takes(
         self, metadata: Any, gather: bool, hidden_states: torch.Tensor
