@@ -6,7 +6,6 @@ through L2 before the weight is used: the cache that attention reads, the weight
 
 from __future__ import annotations
 
-import functools
 import weakref
 from collections.abc import Callable
 from typing import Any
@@ -43,11 +42,6 @@ def enter(context: object, place: neighbours.Place | None) -> None:
         _policy.enter_layer(place.number)
 
 
-@functools.cache
-def _usable_l2() -> int:
-    return _C.usable_l2_bytes(backend.chip())
-
-
 class Region:
     """The share of a weight that may be prefetched, from one place."""
 
@@ -72,7 +66,7 @@ class Region:
         self._request: Request | None = None
         if self._bytes == weight.nbytes:
             self._request = Request(weight, **about)
-        self._usable = _usable_l2()
+        self._usable = _C.usable_l2_bytes(backend.chip())
 
     def claim(self, passing_bytes: int) -> dict[str, object]:
         """The prefetch arguments of an op; none where the bytes were claimed before in this step.
