@@ -6,23 +6,32 @@ namespace arch {
 
 const std::vector<Chip>& Chips() {
     static const std::vector<Chip> chips = {
-        {"Ascend910B1", 24, 48, 1850, 192},    {"Ascend910B2", 24, 48, 1800, 192},
-        {"Ascend910B2C", 24, 48, 1800, 192},   {"Ascend910B3", 20, 40, 1800, 192},
-        {"Ascend910B4", 20, 40, 1500, 96},     {"Ascend910B4-1", 20, 40, 1500, 168},
-        {"Ascend910_9391", 24, 48, 1850, 192}, {"Ascend910_9392", 24, 48, 1850, 192},
-        {"Ascend910_9381", 24, 48, 1800, 192}, {"Ascend910_9382", 24, 48, 1800, 192},
-        {"Ascend910_9372", 20, 40, 1800, 192}, {"Ascend910_9362", 20, 40, 1500, 168},
+        {"Ascend910B1", 24, 48, 1850, 192, 1},    {"Ascend910B2", 24, 48, 1800, 192, 1},
+        {"Ascend910B2C", 24, 48, 1800, 192, 0},   {"Ascend910B3", 20, 40, 1800, 192, 1},
+        {"Ascend910B4", 20, 40, 1500, 96, 0.5},   {"Ascend910B4-1", 20, 40, 1500, 168, 0},
+        {"Ascend910_9391", 24, 48, 1850, 192, 1}, {"Ascend910_9392", 24, 48, 1850, 192, 1},
+        {"Ascend910_9381", 24, 48, 1800, 192, 1}, {"Ascend910_9382", 24, 48, 1800, 192, 1},
+        {"Ascend910_9372", 20, 40, 1800, 192, 1}, {"Ascend910_9362", 20, 40, 1500, 168, 0},
     };
     return chips;
 }
 
-const Chip& FindChip(const std::string& name) {
-    std::string known;
+const Chip* LookUpChip(const std::string& name) {
     for (const Chip& chip : Chips()) {
-        if (name == chip.name) return chip;
-        known += known.empty() ? chip.name : std::string(", ") + chip.name;
+        if (name == chip.name) return &chip;
     }
-    throw std::invalid_argument("unknown chip '" + name + "'; known chips: " + known);
+    return nullptr;
+}
+
+std::string ChipNames() {
+    std::string names;
+    for (const Chip& chip : Chips()) names += (names.empty() ? "" : ", ") + std::string(chip.name);
+    return names;
+}
+
+const Chip& FindChip(const std::string& name) {
+    if (const Chip* chip = LookUpChip(name)) return *chip;
+    throw std::invalid_argument("unknown chip '" + name + "'; known chips: " + ChipNames());
 }
 
 }  // namespace arch

@@ -29,6 +29,9 @@ struct Chip {
     uint32_t aiv_count;
     uint32_t clock_mhz;
     uint32_t l2_mib;
+    /// HBM bandwidth relative to the chip that rates were measured on, 0.8 TB/s against 1.6
+    /// (published, product pages); 0 where no source says.
+    double hbm_share;
 };
 
 /// Buffers of a core of architecture dav-c220 (NPU arch 2201), in bytes; published (INI, AD).
@@ -65,7 +68,12 @@ constexpr uint32_t kL2LineBytes = 512;
 /// All chips.
 const std::vector<Chip>& Chips();
 
-/// The chip called `name`; throws std::invalid_argument that lists the known names.
+/// "Ascend910B1, Ascend910B2, ..."
+std::string ChipNames();
+
+/// The chip called `name`; null for an unknown one.
+const Chip* LookUpChip(const std::string& name);
+/// The same; throws std::invalid_argument that lists the known names.
 const Chip& FindChip(const std::string& name);
 
 }  // namespace arch

@@ -12,16 +12,6 @@ constexpr double kBytesPerUs = 1e6;  // in a TB/s
 constexpr double kNd2NzRow = 512;
 constexpr double kCopyRow = 2048;
 
-/// HBM bandwidth relative to the chip the rates were measured on: 0.8 TB/s against 1.6 (published,
-/// product pages). 0 where no source says.
-double HbmScale(const std::string& chip) {
-    if (chip == "Ascend910B4") return 0.5;
-    for (const char* unknown : {"Ascend910B2C", "Ascend910B4-1", "Ascend910_9362"}) {
-        if (chip == unknown) return 0;
-    }
-    return 1;
-}
-
 }  // namespace
 
 const char* LevelName(Level level) {
@@ -156,7 +146,7 @@ TimingConstants FindTimingConstants(const Chip& chip, Level level,
     for (const TimingConstantInfo& info : TimingConstantTable()) {
         constants.*info.member = info.values[static_cast<int>(level)];
     }
-    constants.hbm_rate *= HbmScale(chip.name);
+    constants.hbm_rate *= chip.hbm_share;
     for (const auto& [name, value] : replaced) {
         const auto& table = TimingConstantTable();
         const auto info =
@@ -202,10 +192,11 @@ double HbmFactor(const TimingConstants& constants, LoadKind kind, double row_byt
 const TimingConstants& PlanningConstants(const Chip& chip) {
     static const std::map<std::string, TimingConstants> constants = [] {
         std::map<std::string, TimingConstants> all;
-        const double slowest = TimingConstantTable().front().values[1] * HbmScale("Ascend910B4");
+        const double slowest =
+            TimingConstantTable().front().values[1] * FindChip("Ascend910B4").hbm_share;
         for (const Chip& known : Chips()) {
             std::map<std::string, double> replaced;
-            if (HbmScale(known.name) == 0) replaced["hbm_rate"] = slowest;
+            if (known.hbm_share == 0) replaced["hbm_rate"] = slowest;
             all[known.name] = FindTimingConstants(known, Level::kNominal, replaced);
         }
         return all;

@@ -19,13 +19,9 @@ namespace {
 std::string KnownSoc() {
     const char* name = aclrtGetSocName();
     if (name == nullptr) throw std::runtime_error("ascend_prefetch: aclrtGetSocName knows no chip");
-    std::string known;
-    for (const arch::Chip& chip : arch::Chips()) {
-        if (chip.name == std::string(name)) return name;
-        known += (known.empty() ? "" : ", ") + std::string(chip.name);
-    }
+    if (arch::LookUpChip(name) != nullptr) return name;
     throw std::runtime_error(std::string("ascend_prefetch: unknown SoC '") + name +
-                             "'; there are plans for " + known +
+                             "'; there are plans for " + arch::ChipNames() +
                              ": add the chip to csrc/arch/chip.cpp and build again");
 }
 
