@@ -70,11 +70,11 @@ void CheckUpProjection(const ArgumentChecks& check, const Arguments& args, Dimen
         check.Dense("w_uv", w_uv, {dims.heads, value / kStrip, dims.kv_lora, kStrip}, {dtype});
     }
     const auto strips = [](const c10::SymInt& size) { return size > 0 && size % kStrip == 0; };
-    check.RequireValue(dims.heads > 0, "attn_output", "at least one head", Text(dims.heads));
+    check.RequireValue(dims.heads > 0, "attn_output", "at least one head", dims.heads);
     check.RequireValue(strips(dims.kv_lora), "attn_output",
-                       "a latent size that is a positive multiple of 16", Text(dims.kv_lora));
+                       "a latent size that is a positive multiple of 16", dims.kv_lora);
     check.RequireValue(strips(value), "w_uv", "a value size that is a positive multiple of 16",
-                       Text(value));
+                       value);
     check.RequireValue(dims.kv_lora <= kMostStride && value <= kMostStride, "w_uv",
                        Text("at most ", kMostStride, " rows and columns"),
                        ShapeText({dims.kv_lora, value}));
@@ -101,25 +101,25 @@ Dimensions CheckArguments(const ArgumentChecks& check, const Arguments& args) {
         check.Contiguous("attn_output", args.attn_output);
     }
     check.RequireValue(dims.tokens > 0 && dims.tokens <= plan::kMostTokens, "attn_output",
-                       Text("1 to ", plan::kMostTokens, " tokens"), Text(dims.tokens));
+                       Text("1 to ", plan::kMostTokens, " tokens"), dims.tokens);
     constexpr int64_t kMostRow = plan::kMostLeftStrideBytes / plan::kHalfBytes;
     const c10::SymInt row = !args.w_uv             ? dims.columns
                             : dims.heads_outermost ? dims.kv_lora
                                                    : dims.heads * dims.kv_lora;
     check.RequireValue(row > 0 && row <= kMostRow && row % kStrip == 0, "attn_output",
                        Text("rows of a positive multiple of 16 up to ", kMostRow, " elements"),
-                       Text(row));
+                       row);
     dims.hidden = OutFeatures(args.o_proj);
     CheckLinear(check, args.o_proj, dims.hidden, dims.columns, dtype);
     check.RequireValue(dims.hidden > 0 && dims.hidden % kStrip == 0, "o_proj_weight",
-                       "a hidden size that is a positive multiple of 16", Text(dims.hidden));
+                       "a hidden size that is a positive multiple of 16", dims.hidden);
     check.RequireValue(dims.hidden <= kMostStride && dims.columns <= kMostStride, "o_proj_weight",
                        Text("at most ", kMostStride, " in and out features"),
                        ShapeText({dims.columns, dims.hidden}));
     if (args.bias) {
         check.Dense("bias", *args.bias, {dims.hidden}, {dtype, at::kFloat});
         check.RequireValue(dims.hidden % kLanes == 0, "bias",
-                           "a hidden size that is a multiple of 64 with a bias", Text(dims.hidden));
+                           "a hidden size that is a multiple of 64 with a bias", dims.hidden);
     }
     CheckPrefetch(check, args.prefetch);
     return dims;

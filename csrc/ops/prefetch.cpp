@@ -42,14 +42,14 @@ struct Range {
 void CheckCount(const ArgumentChecks& check, const at::TensorList& weights) {
     const size_t most = plan::kMostPrefetchRegions;
     check.RequireValue(!weights.empty() && weights.size() <= most, "weights",
-                       Text("1 to ", most, " tensors"), Text(weights.size()));
+                       Text("1 to ", most, " tensors"), weights.size());
 }
 
 void CheckLength(const ArgumentChecks& check, const char* name,
                  const at::OptionalIntArrayRef& values, size_t count) {
     if (!values) return;
     check.Require(values->size() == count, name, Text("one number per weight: ", count),
-                  Text(values->size()));
+                  values->size());
 }
 
 Range CheckRange(const ArgumentChecks& check, const Arguments& args, size_t index) {
@@ -65,13 +65,12 @@ Range CheckRange(const ArgumentChecks& check, const Arguments& args, size_t inde
         range.offset = (*args.offsets)[index];
         check.RequireValue(range.offset >= 0 && range.offset < size, ArgumentName("offsets", index),
                            Text("0 or more bytes, below the ", size, " of the weight"),
-                           Text(range.offset));
+                           range.offset);
         range.bytes = size - range.offset;
     }
     if (args.max_bytes) {
         const int64_t most = (*args.max_bytes)[index];
-        check.RequireValue(most > 0, ArgumentName("max_bytes", index), "more than 0 bytes",
-                           Text(most));
+        check.RequireValue(most > 0, ArgumentName("max_bytes", index), "more than 0 bytes", most);
         if (range.bytes > most) range.bytes = most;
     }
     return range;
@@ -97,10 +96,10 @@ std::vector<Range> CheckArguments(const ArgumentChecks& check, const Arguments& 
                        "'vector_cores' or 'sdma'", Text("'", args.engine, "'"));
     if (args.cores) {
         check.Require(!args.sdma(), "cores", "None with engine 'sdma', which has no cores",
-                      Text(*args.cores));
+                      *args.cores);
         check.RequireValue(*args.cores >= 1 && *args.cores <= chip.aiv_count, "cores",
                            Text("1 to the ", chip.aiv_count, " vector cores of ", chip.name),
-                           Text(*args.cores));
+                           *args.cores);
     }
     if (args.after) check.Device("after", *args.after);
     return ranges;

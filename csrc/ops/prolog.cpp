@@ -56,37 +56,36 @@ void CheckSizes(const ArgumentChecks& check, const PrologArguments& args, const 
     const auto most_rank = static_cast<int64_t>(plan::kMostLoraRank);
     const Text most_rank_text("a multiple of 64 up to ", most_rank, " elements");
     check.RequireValue(dims.tokens > 0 && dims.tokens <= plan::kMostTokens, "hidden_states",
-                       Text("1 to ", plan::kMostTokens, " tokens"), Text(dims.tokens));
+                       Text("1 to ", plan::kMostTokens, " tokens"), dims.tokens);
     check.RequireValue(
         strips(dims.hidden) && dims.hidden <= plan::kMostStride, "hidden_states",
         Text("a hidden size that is a positive multiple of 16 up to ", plan::kMostStride),
-        Text(dims.hidden));
+        dims.hidden);
     if (HasLatent(args)) {
         check.RequireValue(rank(dims.q_lora, most_rank), "q_a_norm_weight", most_rank_text,
-                           Text(dims.q_lora));
+                           dims.q_lora);
     }
     check.RequireValue(rank(dims.kv_lora, most_rank), "kv_a_norm_weight", most_rank_text,
-                       Text(dims.kv_lora));
-    check.RequireValue(dims.heads > 0, "w_uk", "at least one head", Text(dims.heads));
+                       dims.kv_lora);
+    check.RequireValue(dims.heads > 0, "w_uk", "at least one head", dims.heads);
     check.RequireValue(strips(dims.nope), "w_uk", "a nope size that is a positive multiple of 16",
-                       Text(dims.nope));
+                       dims.nope);
     check.RequireValue(!args.q_b.quantised() || rank(dims.nope, plan::kMostInt8NopeDim), "w_uk",
                        Text("a nope size that is a multiple of 64 up to ", plan::kMostInt8NopeDim,
                             " elements where q_b is int8"),
-                       Text(dims.nope));
+                       dims.nope);
     const c10::SymInt rows = dims.heads * (dims.nope + kRope);
     check.RequireValue(rows <= plan::kMostStride, "q_b_weight",
-                       Text("at most ", plan::kMostStride, " rows"), Text(rows));
+                       Text("at most ", plan::kMostStride, " rows"), rows);
     const c10::SymInt block_size = CacheBlockSize(args.kv_cache);
     check.RequireValue(block_size > 0 && block_size <= plan::kMostCacheRows, "kv_cache",
-                       Text("blocks of 1 to ", plan::kMostCacheRows, " rows"), Text(block_size));
+                       Text("blocks of 1 to ", plan::kMostCacheRows, " rows"), block_size);
 }
 
 /// The kernel computes in fp32: what it gets must be a positive normal number there.
 void CheckEps(const ArgumentChecks& check, const char* name, double value) {
     const auto eps = static_cast<float>(value);
-    check.RequireValue(std::isnormal(eps) && eps > 0, name, "a positive normal fp32 number",
-                       Text(value));
+    check.RequireValue(std::isnormal(eps) && eps > 0, name, "a positive normal fp32 number", value);
 }
 
 void CheckCaches(const ArgumentChecks& check, const PrologArguments& args, const Dimensions& dims,
@@ -146,16 +145,15 @@ void CheckIndexer(const ArgumentChecks& check, const PrologArguments& args,
     check.RequireValue(
         dim > kRope && dim % kLanes == 0 && dim <= plan::kMostIndexerHeadDim,
         "indexer_k_norm_weight",
-        Text("a head size that is a multiple of 64 from 128 to ", plan::kMostIndexerHeadDim),
-        Text(dim));
+        Text("a head size that is a multiple of 64 from 128 to ", plan::kMostIndexerHeadDim), dim);
     const c10::SymInt columns = OutFeatures(indexer.wq_b);
     check.RequireValue(columns > 0 && columns % dim == 0, "indexer_wq_b",
-                       Text("whole heads of ", dim, " features"), Text(columns));
+                       Text("whole heads of ", dim, " features"), columns);
     check.RequireValue(columns <= plan::kMostStride, "indexer_wq_b",
-                       Text("at most ", plan::kMostStride, " features"), Text(columns));
+                       Text("at most ", plan::kMostStride, " features"), columns);
     dims.indexer_heads = columns / dim;
     check.RequireValue(dims.indexer_heads % kStrip == 0, "indexer_wq_b",
-                       "a number of heads that is a multiple of 16", Text(dims.indexer_heads));
+                       "a number of heads that is a multiple of 16", dims.indexer_heads);
     CheckLinear(check, indexer.wq_b, columns, dims.q_lora, dtype);
     check.Rank("indexer_wk", *indexer.wk, {2, 3});
     const c10::SymInt wk_rows = indexer.wk->sym_size(indexer.wk->dim() == 2 ? 0 : 1);
