@@ -7,10 +7,15 @@ WERROR ?= OFF
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
+# The versions that are installed: those of third_party/constraints.txt, which were seen to work, with
+# TRANSFORMERS=5.23.0 in the place of one line. CONSTRAINTS= is the newest that pyproject.toml allows.
+TRANSFORMERS ?=
+CONSTRAINTS := $(VENV)/constraints.txt
+CONSTRAIN := $(CONSTRAINTS:%=--constraint %)
 # The [build-system] requirements of pyproject.toml less torch; pip checks them against it below.
 BUILD_REQUIRES := 'setuptools>=77' 'cmake>=3.25' 'ninja>=1.11' 'pybind11>=2.13,<4'
 # In place and with torch named again: no install may fetch another torch than $(TORCH).
-INSTALL := $(PIP) install --no-build-isolation --check-build-dependencies $(TORCH) --editable
+INSTALL := $(PIP) install $(CONSTRAIN) --no-build-isolation --check-build-dependencies $(TORCH) --editable
 
 # Tests run side by side, one process to a core.
 JOBS ?= $(shell nproc)
@@ -21,6 +26,10 @@ BENCH := $(BIN)/python -m ascend_prefetch bench mla_prolog --dtype bf16
 
 # Tests of the ops' results, which run a second time with the twin as a sanitizer.
 SANITIZED := $(patsubst %,tests/python/test_%.py,mla_prolog sfa_prolog o_proj w8a8 w8a8_prolog prolog_caches prefetch)
+
+# Tests of what other projects' releases may break: `make test-latest` runs them with the newest.
+INTEGRATION := $(patsubst %,tests/python/test_%*.py,transformers vllm policy example mla_prolog_transformers models checkpoint reference)
+LATEST := .venv-latest
 
 # Tests of bad input, which run a second time with the compiler's sanitizers.
 BORDERS := $(patsubst %,tests/python/test_%.py,mla_prolog_errors sfa_prolog_errors o_proj_errors prefetch_errors w8a8_errors checkpoint_borders)
@@ -88,6 +97,19 @@ test-asan: $(VENV)/.installed-test
 # The plugin in the real vLLM Ascend, which runs on a CPU with a double of torch_npu: see tests/vllm.
 test-vllm: extension $(VLLM_INSTALLED)
 	$(VLLM)/bin/python tests/vllm/run.py $(VLLM_VERSIONS)
+
+# The same, and the tests of transformers, with the newest versions that the ranges of pyproject.toml and
+# tests/vllm/requirements.txt allow, in place of the constraints. Builds the module with the newest tools,
+# and the next target without them builds it again.
+.PHONY: test-latest test-integration
+test-latest:
+	rm -rf $(LATEST) $(LATEST)-vllm
+	$(MAKE) VENV=$(LATEST) VLLM=$(LATEST)-vllm CONSTRAINTS= test-integration
+
+test-integration: $(VENV)/.installed-test extension
+	$(BIN)/python -m pip list
+	$(BIN)/python $(PYTEST) $(wildcard $(INTEGRATION))
+	$(MAKE) test-vllm
 
 # sdist and wheel into dist/. Each is then installed where there is torch and nothing else, the wheel
 # with the module of the build tree, the sdist by compiling it, not optimised, to save time.
@@ -180,17 +202,38 @@ clean:
 		python/ascend_prefetch/_C*.so python/ascend_prefetch/kernels
 
 distclean: clean
-	rm -rf $(VENV) $(VLLM) $(NPU_DIR)
+	rm -rf $(VENV) $(VLLM) $(LATEST) $(LATEST)-vllm $(NPU_DIR)
 
 # The Python module alone, into python/ascend_prefetch.
 extension: $(VENV)/.installed
 	$(BIN)/python setup.py --quiet build_ext --inplace
 
-$(VENV)/.installed: pyproject.toml
+# Made anew, and what was installed with it too, only where another version stands in it.
+$(VENV)/constraints.txt: FORCE
+	@mkdir -p $(@D)
+	@sed -e '/^#/d' $(TRANSFORMERS:%=-e 's/^transformers==[^ ]*/transformers==%/') third_party/constraints.txt >$@.new
+	@if cmp -s $@.new $@; then rm $@.new; else mv $@.new $@; fi
+
+.PHONY: FORCE
+FORCE:
+
+# third_party/constraints.txt anew: the newest versions that go together, for all versions of Python, of
+# which pip would look at one. torch, and CUDA's packages, which torch pins, are left to TORCH.
+.PHONY: constraints
+constraints: $(VENV)/.installed-test
+	sed -n '/^#/p' third_party/constraints.txt >$(VENV)/constraints.new
+	printf '%s\n' $(TORCH) $(BUILD_REQUIRES) | UV_PYTHON_DOWNLOADS=never $(BIN)/uv pip compile --quiet \
+		--universal --python-version 3.10 --no-header --no-annotate --no-emit-package torch \
+		--extra test --extra lint --extra docs pyproject.toml tests/vllm/requirements.txt - \
+		>$(VENV)/constraints.all
+	grep -Ev '^(triton|cuda-|nvidia-)' $(VENV)/constraints.all >>$(VENV)/constraints.new
+	mv $(VENV)/constraints.new third_party/constraints.txt
+
+$(VENV)/.installed: pyproject.toml $(CONSTRAINTS)
 	$(PY) -c 'import sys; sys.exit("make PY=...: Python >= 3.10 is needed" if sys.version_info < (3, 10) else 0)'
 	$(PY) -m venv $(VENV)
-	$(PIP) install $(TORCH)
-	$(PIP) install $(BUILD_REQUIRES)
+	$(PIP) install $(CONSTRAIN) $(TORCH)
+	$(PIP) install $(CONSTRAIN) $(BUILD_REQUIRES)
 	$(INSTALL) '.[checkpoint]'
 	touch $@
 
@@ -208,7 +251,7 @@ $(VLLM)/.installed: $(VENV)/.installed-test tests/vllm/requirements.txt
 	$(BIN)/python -m venv --without-pip $(VLLM)
 	$(BIN)/python -c 'import sysconfig; print("import site; site.addsitedir(%r)" % sysconfig.get_path("purelib"))' \
 		>"$$($(VLLM)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/project.pth"
-	$(PIP) --python $(VLLM)/bin/python install --quiet --no-deps -r tests/vllm/requirements.txt
+	$(PIP) --python $(VLLM)/bin/python install $(CONSTRAIN) --quiet --no-deps -r tests/vllm/requirements.txt
 	touch $@
 
 # Their libraries are for devices and other releases of torch: without them it is 0.3 GB, not 3.

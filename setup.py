@@ -116,7 +116,7 @@ class CMakeBuild(build_ext):
 
 setup(
     # Not among the requirements of pyproject.toml: what is there is taken, whatever its version.
-    setup_requires=[] if find_torch() else ["torch>=2.9"],
+    setup_requires=[] if find_torch() else ["torch>=2.9,<3"],
     ext_modules=[Extension("ascend_prefetch._C", sources=[])],
     cmdclass={"build_ext": CMakeBuild},
 )

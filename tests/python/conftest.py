@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,8 +17,8 @@ from devices import (  # noqa: F401  for pytest to find
     device,
     pytest_collection_modifyitems,
     pytest_generate_tests,
-    pytest_report_header,
 )
+from devices import pytest_report_header as device_header
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -26,6 +28,24 @@ def pytest_configure(config: pytest.Config) -> None:
     # Before there are tensors: the library brings an allocator for them (docs/device-build.md).
     if library := os.environ.get("ASCEND_PREFETCH_CPU_DEBUG"):
         _C.load_device(str(Path(library).resolve()))
+
+
+# No transformers that is new enough runs on Python 3.10. Anywhere else a missing one is an error.
+_WITHOUT_TRANSFORMERS = sys.version_info < (3, 11)
+_TRANSFORMERS = re.compile(
+    r"^(?:import|from) (?:transformers\b|transformers_mla|small_models)", re.M
+)
+
+
+def pytest_report_header() -> list[str]:
+    left_out = ["tests of transformers are left out: none is new enough on Python 3.10"]
+    return [device_header(), *(left_out if _WITHOUT_TRANSFORMERS else [])]
+
+
+def pytest_ignore_collect(collection_path: Path) -> bool | None:
+    if _WITHOUT_TRANSFORMERS and collection_path.name.startswith("test_"):
+        return True if _TRANSFORMERS.search(collection_path.read_text()) else None
+    return None
 
 
 @pytest.fixture(scope="session")
