@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 
 import pytest
@@ -71,11 +72,11 @@ def test_points_of_one_chip():
         ({"dtype": "fp32"}, "dtype: expected one of fp16, bf16, got 'fp32'"),
         ({"weight_layout": "ND2NZ"}, "weight_layout: expected one of ND, NZ, got 'ND2NZ'"),
         ({"metric": "vec"}, "metric: expected one of task, aic_time, mte2, mac, got 'vec'"),
-        ({"value_us": "nan"}, "value_us: expected us above 0, got 'nan'"),
-        ({"value_us": "fast"}, "value_us: expected us above 0, got 'fast'"),
+        ({"value_us": "nan"}, "value_us: expected us from 0.001 to 1e[+]09, got 'nan'"),
+        ({"value_us": "fast"}, "value_us: expected us from 0.001 to 1e[+]09, got 'fast'"),
         ({"launch_included": ""}, "launch_included: expected one of yes, no, got ''"),
         ({"source": "a,b"}, "expected 17 cells, got 18"),
-        ({"source": "a" * 200000}, "field larger than field limit"),
+        ({"source": "a" * 200000}, "no line of CSV: field larger than field limit"),
         ({}, "id: there is a second 'a'"),
         (COPY | {"tile": "8KB"}, "tile: expected 'xKB rows of yKB', .*, got '8KB'"),
         (COPY | {"tile": "8KB rows of 0B"}, "tile: expected 'xKB rows of yKB', .* of 0B'"),
@@ -87,10 +88,46 @@ def test_malformed_points(tmp_path, change, text):
         read_points(path)
 
 
+@pytest.mark.parametrize("us", ["1e-320", "0.0009", "-1", "inf", "1e9", "1_0", "\u0661"])
+def test_times_that_no_profiler_gives(tmp_path, us):
+    """A time near 0 would make every error infinite."""
+    path = write_points(tmp_path / "points.csv", GEMM | {"value_us": us})
+    with pytest.raises(ValueError, match=f"^{path}, line 2: value_us: expected us from 0.001 to "):
+        read_points(path)
+
+
+@pytest.mark.parametrize("us", ["0.001", "999999999", ".5", "1.", "1e2", "+7"])
+def test_times_that_a_profiler_may_give(tmp_path, us):
+    path = write_points(tmp_path / "points.csv", GEMM | {"value_us": us})
+    assert read_points(path).points[0].measured_us == float(us)
+
+
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        (b"\xff", "no text in UTF-8: 'utf-8' codec can't decode byte 0xff"),
+        (b"\0", "there are bytes of value 0 in it"),
+        (b'"', "no line of CSV: unexpected end of data"),
+        (b'"two\nlines"', "no line of CSV: unexpected end of data"),
+        (b"\x1b[2J", r"id: expected at most 200 characters that can be printed, got '\\x1b\[2J'"),
+        (
+            b"a" * 201,
+            "id: expected at most 200 characters that can be printed, got 'aaa.*aaa[.]{3}",
+        ),
+        (b"a" * (1 << 20), "expected a line, got more than 1048576 bytes"),
+    ],
+)
+def test_damaged_points(tmp_path, change, text):
+    path = write_points(tmp_path / "points.csv", GEMM, GEMM | {"id": "ID"})
+    path.write_bytes(path.read_bytes().replace(b"ID", change))
+    with pytest.raises(ValueError, match=f"^{path}, line 3: {text}"):
+        read_points(path)
+
+
 def test_files_without_points(tmp_path):
     path = tmp_path / "points.csv"
     path.write_text("")
-    with pytest.raises(ValueError, match=f"^{path}, line 1: there is no column id, kernel, soc, "):
+    with pytest.raises(ValueError, match=f"^{path}: it is empty$"):
         read_points(path)
     write_points(path)
     with pytest.raises(ValueError, match=f"^{path}: there is no point in it$"):
@@ -102,9 +139,28 @@ def test_files_without_points(tmp_path):
     path.write_text(text.replace("launch_included", "launch"))
     with pytest.raises(ValueError, match="line 1: there is no column launch_included$"):
         read_points(path)
-    path.write_bytes(b"\xff\xfe")
-    with pytest.raises(ValueError, match=f"^{path}: no text in UTF-8: "):
+    path.write_text(text.replace("source", "value_us"))
+    with pytest.raises(ValueError, match="line 1: the column value_us is there twice$"):
         read_points(path)
+    path.write_bytes(b"id\xff," + text.encode())
+    with pytest.raises(ValueError, match=f"^{path}, line 1: no text in UTF-8: "):
+        read_points(path)
+
+
+@pytest.mark.parametrize(
+    ("make", "text"),
+    [
+        (lambda path: os.mkfifo(path), "expected a file, got a FIFO"),
+        (lambda path: path.mkdir(), "expected a file, got a directory"),
+        (lambda path: path.symlink_to("/dev/zero"), "expected a file, got a device"),
+        (lambda path: path.symlink_to(path), "expected a file: Too many levels of symbolic links"),
+    ],
+)
+def test_what_is_no_file_is_not_waited_for(tmp_path, make, text):
+    path = tmp_path / "points.csv"
+    make(path)
+    with pytest.raises(ValueError, match=f"{path}'?: {text}$"):
+        read_points(path, "Ascend910_9391")
 
 
 # --- profiles ---
@@ -156,13 +212,21 @@ def test_a_product_of_many_layers_is_one_point(tmp_path):
 def test_what_is_no_product_to_model_is_skipped(tmp_path):
     other = {
         "another op": {"op": "RmsNorm", "core": "AI_VECTOR_CORE"},
-        "a quantised, batched or fused product": {"op": "QuantBatchMatmulV3"},
-        "a product on MIX_AIC": {"core": "MIX_AIC"},
+        "a row without an op type": {"op": "N/A"},
+        "a quantised product (QuantBatchMatmulV3)": {"op": "QuantBatchMatmulV3"},
+        "a quantised product (MatMulV3)": {"op": "MatMulV3", "types": "INT8;INT8"},
+        "a batched product (BatchMatMulV2)": {"op": "BatchMatMulV2"},
+        "a batched product (TransposeBatchMatMul)": {"op": "TransposeBatchMatMul"},
+        "a grouped product (GroupedMatmul)": {"op": "GroupedMatmul"},
+        "a product fused with a collective (MatmulAllReduce)": {"op": "MatmulAllReduce"},
+        "another product (SparseMatMul\\x1b)": {"op": "SparseMatMul\x1b"},
+        "a product on other cores (MIX_AIC)": {"core": "MIX_AIC"},
         "a product of another type than bf16 or fp16": {"types": "FLOAT;FLOAT"},
-        "a product without a plain left matrix": {"shapes": "N/A", "output": "N/A"},
+        "a product without shapes": {"shapes": "N/A", "output": "N/A"},
+        "a product without a plain left matrix": {"shapes": "2,16,5120;17408,5120"},
         "a product whose shapes do not match": {"shapes": "16,5120;17408,4096"},
-        "a product without a duration": {"us": "N/A"},
-        "a shape that the model's kernel does not take": {
+        "a product without a duration": {"us": "0.000"},
+        "a product of a shape that the model's kernel does not take": {
             "shapes": "16,5120;1000,5120",
             "output": "16,1000",
         },
@@ -192,18 +256,180 @@ def test_kernel_details_is_a_profile(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("row", "text"),
+    ("change", "text"),
     [
-        ({"us": "soon"}, "Task Duration: expected us, got 'soon'"),
-        ({"shapes": "16,x;17408,5120"}, "Shapes: expected numbers such as 16,5120;17408,5120, got"),
-        ({"blocks": "all"}, "Block Dim: expected a number, got 'all'"),
-        ({"formats": "ND,ND"}, "expected 21 cells, got 22"),
+        (("120.0", "soon"), "Task Duration: expected us from 0.001 to 1e+09, got 'soon'"),
+        (("120.0", "1e-320"), "Task Duration: expected us from 0.001 to 1e+09, got '1e-320'"),
+        (("16,5120;", "16,x;"), "Shapes: expected numbers such as 16,5120;17408,5120, got '\"16,x"),
+        ((",24,0,NO", ",all,0,NO"), "Block Dim: expected a number, got 'all'"),
+        (("ND;ND", "ND,ND"), "expected 21 cells, got 22"),
+        (("DT_BF16,ND,N/A", "DT_B"), "expected 21 cells, got 19"),
+        (('17408""",DT_BF16,ND,N/A', "174"), "no line of CSV: unexpected end of data"),
+        (("aclnnMm", "\0"), "there are bytes of value 0 in it"),
+        (("aclnnMm", "\udcff"), "no text in UTF-8: 'utf-8' codec can't decode byte 0xff"),
+        (("aclnnMm", "a" * (3 << 20)), "expected a line, got more than 1048576 bytes"),
     ],
 )
-def test_malformed_profiles(tmp_path, row, text):
-    path = write_op_summary(tmp_path / "op_summary.csv", op_summary_row(), op_summary_row(**row))
-    with pytest.raises(ValueError, match=f"^{path}, line 3: {text}"):
+def test_a_damaged_line_costs_that_line(capsys, tmp_path, change, text):
+    """The lines around it are used, and their order and number kept."""
+    good, last = op_summary_row(), op_summary_row(us="60.0", output="16,17408")
+    damaged = op_summary_row().replace(*change)
+    assert damaged != good
+    path = tmp_path / "op_summary.csv"
+    lines = [OP_SUMMARY_COLUMNS, good, "", damaged, last]
+    path.write_text("\n".join(lines) + "\n", errors="surrogateescape")
+    found = read_points(path, "Ascend910_9391")
+    assert [point.measured_us for point in found.points] == [90.0]
+    assert list(found.damaged) == [4]
+    assert found.damaged[4].startswith(text)
+    command = ["correlate", "--points", str(path), "--soc", "Ascend910_9391"]
+    assert cli.main(command) == 0
+    printed = capsys.readouterr().out.splitlines()
+    assert printed[-1].startswith(f"1 line could not be read: line 4: {text}")
+    assert cli.main([*command, "--json", "-"]) == 0
+    assert json.loads(capsys.readouterr().out)["damaged"] == {"4": found.damaged[4]}
+
+
+def test_a_profile_of_damaged_lines(tmp_path):
+    """All are counted, the first are named."""
+    path = write_op_summary(tmp_path / "op_summary.csv", *["0,cut"] * 5)
+    cut = "; ".join(f"line {number}: expected 21 cells, got 2" for number in (2, 3, 4))
+    with pytest.raises(ValueError, match=f"^{path}: 5 lines could not be read: {cut}; 2 more$"):
         read_points(path, "Ascend910_9391")
+
+
+def test_a_profile_taken_at_level0(tmp_path):
+    """Columns are missing, or hold N/A; the error says how to take it again."""
+    again = (
+        "it was taken at Level0, which records none. Take it again with profiler_level="
+        "torch_npu.profiler.ProfilerLevel.Level1 in the profiler's _ExperimentalConfig, or with "
+        "msprof --task-time=l1"
+    )
+    path = tmp_path / "kernel_details.csv"
+    path.write_text(
+        "Device_id,Name,Type,Accelerator Core,Start Time(us),Duration(us),Wait Time(us),Block Num\n"
+        "0,aclnnMatmul,MatMulV3,AI_CORE,1000000.0\t,42.5,0.02,24\n"
+    )
+    with pytest.raises(ValueError) as missing:
+        read_points(path)
+    assert str(missing.value) == (
+        f"{path}, line 1: a profile without Input Shapes and Input Data Types: {again}"
+    )
+    nothing = {"shapes": "N/A", "types": "N/A", "formats": "N/A", "output": "N/A"}
+    write_op_summary(path, op_summary_row(**nothing), op_summary_row(op="Cast", **nothing))
+    with pytest.raises(ValueError) as shapes:
+        read_points(path, "Ascend910_9391")
+    assert str(shapes.value) == (
+        f"{path}: a profile without shapes: {again}; "
+        "2 rows skipped: 1 of a product without shapes, 1 of another op"
+    )
+    write_op_summary(path, *[op_summary_row(op="N/A", **nothing)] * 2)
+    with pytest.raises(ValueError, match=f"^{path}: a profile without op types: it was taken at "):
+        read_points(path, "Ascend910_9391")
+
+
+def test_a_profile_of_quantised_products(tmp_path):
+    rows = [op_summary_row(op="QuantBatchMatmulV3", types="INT8;INT8;FLOAT")] * 3
+    path = write_op_summary(tmp_path / "op_summary.csv", *rows, op_summary_row(op="RmsNorm"))
+    with pytest.raises(ValueError) as error:
+        read_points(path, "Ascend910_9391")
+    assert str(error.value) == (
+        f"{path}: all 3 products in it are quantised; their kernels, which dequantise as well, "
+        "become no points; 4 rows skipped: 3 of a quantised product (QuantBatchMatmulV3), "
+        "1 of another op"
+    )
+
+
+def test_a_profile_of_other_products(tmp_path):
+    odd = op_summary_row(shapes="16,5120;1000,5120", output="16,1000")
+    path = write_op_summary(tmp_path / "op_summary.csv", odd, op_summary_row(core="MIX_AIC"))
+    with pytest.raises(ValueError) as error:
+        read_points(path, "Ascend910_9391")
+    assert str(error.value) == (
+        f"{path}: no product in it is one to model; 2 rows skipped: 1 of a product of a shape that "
+        "the model's kernel does not take, 1 of a product on other cores (MIX_AIC)"
+    )
+
+
+@pytest.mark.parametrize(
+    ("columns", "text"),
+    [
+        # As the exporters write them.
+        (
+            "Device_id,Step,Computing,Communication(Not Overlapped),Overlapped,Communication,Free,"
+            "Stage,Bubble,Communication(Not Overlapped and Exclude Receive),Preparing",
+            "step_trace_time.csv, which holds the times of steps",
+        ),
+        (
+            "Device_id,Level,API Name,Time(us),Count,Avg(us),Min(us),Max(us),Variance",
+            "api_statistic_*.csv, which holds sums over the calls of host functions",
+        ),
+        (
+            "Device_id,OP Type,Core Type,Count,Total Time(us),Min Time(us),Avg Time(us),"
+            "Max Time(us),Ratio(%)",
+            "op_statistic_*.csv, which holds sums over the calls of each op type",
+        ),
+        (
+            "Device_id,OP Type,Count,Total Time(us),Min Time(us),Avg Time(us),Max Time(us),"
+            "Ratio(%)",
+            "communication_statistic_*.csv, which holds sums over collectives",
+        ),
+        (
+            "Name,Input Shapes,Call Stack,Host Self Duration(us),Host Total Duration(us),"
+            "Device Self Duration(us),Device Total Duration(us)",
+            "operator_details.csv, which holds ops of the framework",
+        ),
+        ("when,what", "a file with the columns 'when, what'"),
+    ],
+)
+def test_other_exports_are_named(tmp_path, columns, text):
+    path = tmp_path / "export.csv"
+    path.write_text(columns + "\n")
+    with pytest.raises(ValueError) as error:
+        read_points(path, "Ascend910_9391")
+    assert str(error.value) == (
+        f"{path}, line 1: expected op_summary_*.csv of msprof or kernel_details.csv of torch_npu, "
+        f"or a points file, got {text}"
+    )
+
+
+@pytest.mark.parametrize(
+    ("content", "text"),
+    [
+        (b'[{"ph": "X"}]', "JSON, such as the profilers' trace_view.json and msprof_*.json"),
+        (b'\xef\xbb\xbf\n {"traceEvents": []}', "JSON, such as the profilers' trace_view.json"),
+        (b"SQLite format 3\0\x10\0", "a database, such as the profilers' *.db"),
+        (b"PK\x03\x04\x14", "a ZIP archive or a workbook"),
+        (b"\x1f\x8b\x08", "compressed by gzip: unpack it"),
+        (b"\xff\xfei\0d\0", "text in UTF-16: save it in UTF-8"),
+    ],
+)
+def test_what_is_no_table_is_named(tmp_path, content, text):
+    path = tmp_path / "trace_view.json"
+    path.write_bytes(content)
+    with pytest.raises(ValueError) as error:
+        read_points(path, "Ascend910_9391")
+    assert text in str(error.value)
+    assert str(error.value).startswith(f"{path}: expected a table as CSV, op_summary_*.csv of ")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "text"),
+    [
+        ("Context ID", "Task Duration(us)", "the column Task Duration(us) is there twice"),
+        (
+            "Mix Block Dim",
+            "Block Num",
+            "expected one of the columns Block Dim and Block Num, got both",
+        ),
+    ],
+)
+def test_columns_twice_in_a_profile(tmp_path, old, new, text):
+    columns = OP_SUMMARY_COLUMNS.replace(old, new)
+    path = write_op_summary(tmp_path / "op_summary.csv", op_summary_row(), columns=columns)
+    with pytest.raises(ValueError) as error:
+        read_points(path, "Ascend910_9391")
+    assert str(error.value) == f"{path}, line 1: {text}"
 
 
 def test_a_profile_needs_a_chip(tmp_path):
@@ -214,7 +440,7 @@ def test_a_profile_needs_a_chip(tmp_path):
 
 def test_a_profile_without_products(tmp_path):
     path = write_op_summary(tmp_path / "op_summary.csv", op_summary_row(op="RmsNorm"))
-    with pytest.raises(ValueError, match=f"^{path}: .*: 1 rows, none a product to model$"):
+    with pytest.raises(ValueError, match=f"^{path}: there is no product in it; 1 row skipped: "):
         read_points(path, "Ascend910_9391")
 
 
@@ -309,7 +535,7 @@ def test_correlate_says_what_it_skipped(capsys, tmp_path):
         tmp_path / "op_summary.csv", op_summary_row(), op_summary_row(op="Cast")
     )
     assert cli.main(["correlate", "--points", str(path), "--soc", "Ascend910_9391"]) == 0
-    assert capsys.readouterr().out.splitlines()[-1] == "1 rows skipped: 1 of another op"
+    assert capsys.readouterr().out.splitlines()[-1] == "1 row skipped: 1 of another op"
 
 
 def test_correlate_draws(tmp_path):

@@ -20,7 +20,7 @@ from ascend_prefetch.bench.measured import (
 )
 from ascend_prefetch.bench.torch_npu_ops import Cmo
 from ascend_prefetch.linear import linear_to_nz
-from ascend_prefetch.timing import read_points
+from ascend_prefetch.timing import COLUMNS, read_points
 from ascend_prefetch.timing.add_points import add_points
 from double import calls
 from torch_npu_stand_in import StandInNpu, StandInTorchNpu
@@ -283,6 +283,25 @@ def test_points_do_not_go_into_another_file(tmp_path):
     with pytest.raises(ValueError, match="op_summary.csv: expected the columns id,kernel,soc,"):
         add_points(path, [])
     assert path.read_text().startswith("OP Type")
+
+
+@pytest.mark.parametrize(
+    ("rows", "text"),
+    [
+        (["a,gemm"], "line 2: expected 17 cells, got 2"),
+        ([",".join("a" * 17)] * 2, "line 3: id: there is a second 'a'"),
+        ([",".join("a" * 17), '"a' + "," * 16], "line 3: no line of CSV: unexpected end of data"),
+    ],
+)
+def test_points_that_cannot_be_read_are_not_lost(tmp_path, rows, text):
+    """What add_points reads it writes again."""
+    path = tmp_path / "points.csv"
+    content = "\n".join([",".join(COLUMNS), *rows])
+    path.write_text(content)
+    with pytest.raises(ValueError, match=f"^{path}, {text}$"):
+        add_points(path, [])
+    assert path.read_text() == content
+    assert list(tmp_path.iterdir()) == [path]
 
 
 # --- without a device, or with another one ---

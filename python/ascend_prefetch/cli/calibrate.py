@@ -16,7 +16,7 @@ from ascend_prefetch.timing import (
 )
 
 from .common import Verb, progress
-from .correlate import skipped_lines
+from .correlate import left_out, show_left_out
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -42,10 +42,12 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
     found = read_points(options.points, None if chip is None else chip.soc)
     calibration = calibrate(found.points, chip, progress)
     write_chip_file(calibration, options.out, options.points.name)
-    result = {"out": str(options.out), "soc": calibration.chip.soc, **describe(calibration)}
-    if found.skipped:
-        result["skipped"] = dict(found.skipped)
-    return result
+    return {
+        "out": str(options.out),
+        "soc": calibration.chip.soc,
+        **describe(calibration),
+        **left_out(found),
+    }
 
 
 def _show(result: dict[str, Any]) -> None:
@@ -64,8 +66,7 @@ def _show(result: dict[str, Any]) -> None:
         f"{'unknown' if before is None else f'{before:.1f} %'} before, "
         f"{result['mape_after']:.1f} % after"
     )
-    for line in skipped_lines(result):
-        print(line)
+    show_left_out(result)
     print(f"wrote {result['out']}")
 
 

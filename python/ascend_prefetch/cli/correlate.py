@@ -9,7 +9,14 @@ from typing import Any
 
 from ascend_prefetch.plots import draw_correlation
 from ascend_prefetch.plots.figure import check_picture_path
-from ascend_prefetch.timing import PUBLISHED_POINTS, correlate, find_timed_chip, read_points
+from ascend_prefetch.timing import (
+    PUBLISHED_POINTS,
+    Points,
+    correlate,
+    find_timed_chip,
+    read_points,
+    what_was_left_out,
+)
 
 from .common import Verb, progress
 
@@ -40,10 +47,7 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
     correlation = correlate(found.points, chip, progress)
     if options.plot is not None:
         draw_correlation(correlation.points, options.plot)
-    result = asdict(correlation)
-    if found.skipped:
-        result["skipped"] = dict(found.skipped)
-    return result
+    return {**asdict(correlation), **left_out(found)}
 
 
 def _show(result: dict[str, Any]) -> None:
@@ -62,17 +66,24 @@ def _show(result: dict[str, Any]) -> None:
         f"worst {worst['error_pct']:+.1f} % ({worst['id']}), "
         f"{result['within_10pct']:.0%} within 10 %"
     )
-    for line in skipped_lines(result):
+    show_left_out(result)
+
+
+def left_out(found: Points) -> dict[str, Any]:
+    """Keys of a result that say what a profile held besides points; none where it held nothing."""
+    keys: dict[str, Any] = {}
+    if found.skipped:
+        keys["skipped"] = dict(found.skipped)
+    if found.damaged:
+        keys["damaged"] = {str(number): why for number, why in found.damaged.items()}
+    return keys
+
+
+def show_left_out(result: dict[str, Any]) -> None:
+    """Prints the same."""
+    damaged = {int(number): why for number, why in result.get("damaged", {}).items()}
+    for line in what_was_left_out(result.get("skipped", {}), damaged):
         print(line)
-
-
-def skipped_lines(result: dict[str, Any]) -> list[str]:
-    """What a profile held besides points."""
-    skipped = result.get("skipped", {})
-    if not skipped:
-        return []
-    reasons = ", ".join(f"{count} of {reason}" for reason, count in sorted(skipped.items()))
-    return [f"{sum(skipped.values())} rows skipped: {reasons}"]
 
 
 VERB = Verb(

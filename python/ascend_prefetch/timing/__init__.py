@@ -4,7 +4,7 @@ from .calibrate import Calibration, calibrate, check_chip_path, describe, write_
 from .chips import LEVELS, TimedChip, find_timed_chip
 from .correlate import Correlation, correlate
 from .point import Copying, Kernel, Point
-from .points import COLUMNS, PUBLISHED_POINTS, Points, read_points
+from .points import COLUMNS, PUBLISHED_POINTS, Points, read_points, what_was_left_out
 
 __all__ = [
     "COLUMNS",
@@ -23,5 +23,6 @@ __all__ = [
     "describe",
     "find_timed_chip",
     "read_points",
+    "what_was_left_out",
     "write_chip_file",
 ]

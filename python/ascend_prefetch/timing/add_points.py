@@ -6,10 +6,15 @@ import csv
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from ascend_prefetch.files import open_regular, whole_file
+
 from .points import COLUMNS
+from .tables import row_of, table_lines
+
+Row = Mapping[str, str]
 
 
-def add_points(path: Path, rows: Sequence[Mapping[str, str]]) -> None:
+def add_points(path: Path, rows: Sequence[Row]) -> None:
     """Writes rows that `read_points` reads, in place of those of the same id.
 
     Args:
@@ -17,18 +22,43 @@ def add_points(path: Path, rows: Sequence[Mapping[str, str]]) -> None:
         rows: values by COLUMNS.
 
     Raises:
-        ValueError: the file is no points file of these columns.
+        ValueError: as `known_points`; the file is as it was.
         OSError: it cannot be read or written.
     """
-    merged: dict[str, Mapping[str, str]] = {}
-    if path.exists():
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file)
-            if tuple(reader.fieldnames or ()) != COLUMNS:
-                raise ValueError(f"{path}: expected the columns {','.join(COLUMNS)}")
-            merged = {row["id"]: row for row in reader}
+    merged = known_points(path)
     merged |= {row["id"]: row for row in rows}
-    with path.open("w", encoding="utf-8", newline="") as file:
+    with whole_file(path) as part, part.open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
         writer.writeheader()
         writer.writerows(merged.values())
+
+
+def known_points(path: Path) -> dict[str, Row]:
+    """The rows of a points file by id, as they stand there; none where there is no file.
+
+    Raises:
+        ValueError: the file is no points file of COLUMNS, a line is damaged, or an id is there
+            twice: what cannot be read would be lost when it is written again.
+        OSError: it cannot be read.
+    """
+    try:
+        file = open_regular(path)
+    except FileNotFoundError:
+        return {}
+    known: dict[str, Row] = {}
+    with file:
+        lines = table_lines(file)
+        header = next(lines, None)
+        if header is None or tuple(header.cells) != COLUMNS:
+            raise ValueError(f"{path}: expected the columns {','.join(COLUMNS)}")
+        for line in lines:
+            try:
+                if line.damage:
+                    raise ValueError(line.damage)
+                row = row_of(COLUMNS, line.cells)
+                if row["id"] in known:
+                    raise ValueError(f"id: there is a second {row['id']!r}")
+            except ValueError as error:
+                raise ValueError(f"{path}, line {line.number}: {error}") from error
+            known[row["id"]] = row
+    return known

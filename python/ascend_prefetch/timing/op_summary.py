@@ -8,24 +8,29 @@ What becomes a point: a MatMul, MatMulV2 or MatMulV3 of bf16 or fp16 that ran on
 of one shape, type, layout and number of cores are one point, their median: a profile has a product
 once per layer and step. Which way round the operands are stored is found from the shapes and makes
 no difference to the model, since as many bytes are read: the weight is taken as [n, k]. A bias is
-neglected. What does not become a point:
-  - quantised products (QuantBatchMatmul), whose kernel also dequantises; batched ones; fp32
+neglected. What does not become a point is counted by reason:
+  - quantised products (QuantBatchMatmul), whose kernel also dequantises; batched and grouped ones,
+    those fused with a collective; fp32
   - MIX_AIC: vector cores rewrite inputs whose rows are not aligned (the note on MatMul on the page
     above), another kernel than the model's
   - shapes that the model's kernel does not take: n or k no multiple of 16, for example
+
+A profile taken at Level0 (torch_npu) or with --task-time=l0 (msprof) has neither op types nor
+shapes: the columns are missing, or hold N/A.
 """
 
 from __future__ import annotations
 
-import math
 import re
 import statistics
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from ascend_prefetch import twin
+from ascend_prefetch.files import shown
 
 from .point import Kernel, Point
+from .tables import columns_twice, microseconds
 
 # What a column was called in one version or another; kernel_details.csv has the later ones.
 _NAMES = {
@@ -39,18 +44,62 @@ _NAMES = {
     "outputs": ("Output Shapes",),
 }
 _NEEDED = ("type", "duration", "shapes", "types")
+_LEVEL0_HAS = ("type", "duration", "core")
 _BF16 = {"DT_BF16": True, "BF16": True, "DT_FLOAT16": False, "FLOAT16": False}
 _NOTHING = ("", "N/A")
 _FRACTAL = 16  # 16-bit elements
 
+# In an op's type, from the most particular: what a product is besides one.
+_OTHER_PRODUCTS = (
+    ("allreduce", "a product fused with a collective"),
+    ("allgather", "a product fused with a collective"),
+    ("reducescatter", "a product fused with a collective"),
+    ("alltoall", "a product fused with a collective"),
+    ("grouped", "a grouped product"),
+    ("quant", "a quantised product"),
+    ("batch", "a batched product"),
+    ("matmul", "another product"),
+)
+_QUANTISED = "a quantised product"
+_INTEGER_TYPES = ("INT8", "DT_INT8", "INT4", "DT_INT4")
+
+_LEVEL0 = (
+    "a profile without {what}: it was taken at Level0, which records none. Take it again with "
+    "profiler_level=torch_npu.profiler.ProfilerLevel.Level1 in the profiler's _ExperimentalConfig, "
+    "or with msprof --task-time=l1"
+)
+
 
 class _Skip(Exception):
-    """A row that is no point; says why."""
+    """A row that is no point; says why, and which rows it is counted among."""
+
+    def __init__(self, reason: str, op_type: str = "") -> None:
+        super().__init__(f"{reason} ({shown(op_type)[1:-1]})" if op_type else reason)
+        self.reason = reason
 
 
 def is_profile(columns: Sequence[str]) -> bool:
-    """Whether a file with these columns is a profile."""
-    return all(any(name in columns for name in _NAMES[column]) for column in _NEEDED)
+    """Whether a file with these columns is a profile.
+
+    Raises:
+        ValueError: a profile taken at Level0, or with a column that is there twice.
+    """
+    missing = [_NAMES[column][0] for column in _NEEDED if not _has(columns, column)]
+    if missing and all(_has(columns, column) for column in _LEVEL0_HAS):
+        raise ValueError(_LEVEL0.format(what=" and ".join(missing)))
+    if missing:
+        return False
+    for names in _NAMES.values():
+        there = [name for name in names if name in columns]
+        if len(there) > 1:
+            raise ValueError(f"expected one of the columns {' and '.join(there)}, got both")
+        if columns_twice(columns, there):
+            raise ValueError(f"the column {there[0]} is there twice")
+    return True
+
+
+def _has(columns: Sequence[str], column: str) -> bool:
+    return any(name in columns for name in _NAMES[column])
 
 
 class ProfileReader:
@@ -71,6 +120,8 @@ class ProfileReader:
         self._soc = soc
         self._most_cores = twin.find_chip(soc)["aic_count"]
         self._durations: dict[tuple[str, Kernel], list[float]] = {}
+        self._kinds: Counter[str] = Counter()
+        self._with_shapes = 0
         self.skipped: Counter[str] = Counter()
 
     def add(self, row: Mapping[str, str]) -> None:
@@ -83,11 +134,13 @@ class ProfileReader:
             column: next((row[name] for name in names if name in row), "")
             for column, names in _NAMES.items()
         }
+        self._with_shapes += bool(_listed(fields["shapes"]))
         try:
             kernel = self._kernel(fields)
             duration = _duration(fields["duration"])
-        except _Skip as reason:
-            self.skipped[str(reason)] += 1
+        except _Skip as skip:
+            self.skipped[str(skip)] += 1
+            self._kinds[skip.reason] += 1
             return
         self._durations.setdefault((fields["type"], kernel), []).append(duration)
 
@@ -98,7 +151,8 @@ class ProfileReader:
             try:
                 kernel.trace()
             except ValueError:
-                self.skipped["a shape that the model's kernel does not take"] += len(durations)
+                self.skipped[_NO_SHAPE] += len(durations)
+                self._kinds[_NO_SHAPE] += len(durations)
                 continue
             cores = f" on {kernel.cores} cores" if kernel.cores != self._most_cores else ""
             points.append(
@@ -113,14 +167,28 @@ class ProfileReader:
             )
         return points
 
+    def why_none(self) -> str:
+        """What is wrong with the file, where nothing in it became a point; after `points`."""
+        products = {kind: count for kind, count in self._kinds.items() if "product" in kind}
+        if self._with_shapes == 0 and (products or self._kinds[_NO_TYPE]):
+            return _LEVEL0.format(what="op types" if self._kinds[_NO_TYPE] else "shapes")
+        if set(products) == {_QUANTISED}:
+            return (
+                f"all {products[_QUANTISED]} products in it are quantised; their kernels, which "
+                "dequantise as well, become no points"
+            )
+        return "no product in it is one to model" if products else "there is no product in it"
+
     def _kernel(self, fields: Mapping[str, str]) -> Kernel:
-        if not re.fullmatch(r"(?i)MatMul(V\d+)?", fields["type"]):
-            product = "matmul" in fields["type"].lower()
-            raise _Skip("a quantised, batched or fused product" if product else "another op")
+        _check_op(fields["type"])
         if fields["core"] not in ("AI_CORE", *_NOTHING):
-            raise _Skip(f"a product on {fields['core']}")
+            raise _Skip("a product on other cores", fields["core"])
         shapes = _shapes(fields["shapes"])
+        if not shapes:
+            raise _Skip("a product without shapes")
         types = _listed(fields["types"])
+        if types and types[0] in _INTEGER_TYPES:
+            raise _Skip(_QUANTISED, fields["type"])
         if len(types) < 2 or types[0] not in _BF16 or types[0] != types[1]:
             raise _Skip("a product of another type than bf16 or fp16")
         formats = _listed(fields["formats"]) + ["", ""]
@@ -141,23 +209,31 @@ class ProfileReader:
         """More blocks than cores take turns."""
         if blocks in _NOTHING:
             return self._most_cores
-        if not blocks.isdecimal():
-            raise ValueError(f"Block Dim: expected a number, got {blocks!r}")
+        if not re.fullmatch(r"[0-9]{1,9}", blocks):
+            raise ValueError(f"Block Dim: expected a number, got {shown(blocks)}")
         return min(int(blocks), self._most_cores) or self._most_cores
 
 
+_NO_TYPE = "a row without an op type"
+_NO_SHAPE = "a product of a shape that the model's kernel does not take"
+
+
+def _check_op(op_type: str) -> None:
+    """Raises _Skip unless an op is a product of two matrices and nothing else."""
+    if re.fullmatch(r"(?i)MatMul(V[0-9]{1,3})?", op_type):
+        return
+    if op_type in _NOTHING:
+        raise _Skip(_NO_TYPE)
+    for word, reason in _OTHER_PRODUCTS:
+        if word in op_type.lower() and "matmul" in op_type.lower():
+            raise _Skip(reason, op_type)
+    raise _Skip("another op")
+
+
 def _duration(text: str) -> float:
-    if text in _NOTHING:
+    if text in _NOTHING or re.fullmatch(r"0+(\.0*)?", text):
         raise _Skip("a product without a duration")
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not 0 <= value < 1e9:
-        raise ValueError(f"Task Duration: expected us, got {text!r}")
-    if value == 0:
-        raise _Skip("a product without a duration")
-    return value
+    return microseconds("Task Duration", text)
 
 
 def _listed(text: str) -> list[str]:
@@ -170,8 +246,10 @@ def _shapes(text: str) -> list[list[int]]:
     """Of "16,5120;17408,5120"; a scalar has none. Leading sizes of 1 are left out."""
     shapes = []
     for item in _listed(text):
-        if not re.fullmatch(r"(\d{1,9}(,\d{1,9})*)?", item):
-            raise ValueError(f"Shapes: expected numbers such as 16,5120;17408,5120, got {text!r}")
+        if not re.fullmatch(r"([0-9]{1,9}(,[0-9]{1,9})*)?", item):
+            raise ValueError(
+                f"Shapes: expected numbers such as 16,5120;17408,5120, got {shown(text)}"
+            )
         shape = [int(size) for size in item.split(",") if size]
         while len(shape) > 2 and shape[0] == 1:
             del shape[0]

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-import csv
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import BinaryIO
 
 from ascend_prefetch import twin
+from ascend_prefetch.files import open_regular, shown
 
+from .exports import WANTED, what_format, what_table
 from .op_summary import ProfileReader, is_profile
 from .point import METRICS, Copying, Kernel, Point
+from .tables import Line, columns_twice, microseconds, row_of, table_lines, whole_number
 
 COLUMNS = (
     "id", "kernel", "soc", "aic", "aiv", "dtype", "m", "n", "k", "weight_layout", "total_bytes",
@@ -27,6 +30,9 @@ PUBLISHED_POINTS = Path(__file__).with_name("measured.csv")
 # Of a matrix; what the model takes has 32 bits.
 _MOST_ROWS = 2**24
 
+# Tables are as wide as their longest id.
+_LONGEST_ID = 200
+
 
 @dataclass(frozen=True)
 class Points:
@@ -35,14 +41,19 @@ class Points:
     Attributes:
         points: in the order of the file.
         skipped: rows of a profile that did not become points, by reason.
+        damaged: lines of a profile that could not be read, and why, by their number.
     """
 
     points: list[Point]
     skipped: Mapping[str, int] = field(default_factory=dict)
+    damaged: Mapping[int, str] = field(default_factory=dict)
 
 
 def read_points(path: Path, soc: str | None = None) -> Points:
     """Reads a points file, or a profile (see op_summary.py).
+
+    A damaged line of a profile, as a full disk or a killed exporter leaves it, costs that line.
+    Points are written by hand or by `bench`: a line that is wrong can be put right, and is refused.
 
     Args:
         path: CSV with COLUMNS, or a profile.
@@ -50,46 +61,124 @@ def read_points(path: Path, soc: str | None = None) -> Points:
             does not say where it was taken and needs it.
 
     Raises:
-        ValueError: a malformed file, whose line is named; nothing in it for the chip.
+        ValueError: another file, which is named where it is one of the profilers'; a malformed
+            points file, whose line is named; nothing in it for the chip, and why.
         OSError: a file that cannot be read.
     """
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        reader = csv.reader(file)
+    with open_regular(path) as file:
         try:
-            names = [name.strip() for name in next(reader, [])]
-            profile = ProfileReader(soc) if is_profile(names) else None
-            missing = [name for name in COLUMNS if name not in names]
-            if missing and profile is None:
-                raise ValueError("there is no column " + ", ".join(missing))
-            points: list[Point] = []
-            known: set[str] = set()
-            for cells in reader:
-                if not cells:
-                    continue
-                if len(cells) != len(names):
-                    raise ValueError(f"expected {len(names)} cells, got {len(cells)}")
-                row = {name: cell.strip() for name, cell in zip(names, cells, strict=True)}
-                if profile is not None:
-                    profile.add(row)
-                    continue
-                points.append(_point(row))
-                if row["id"] in known:
-                    raise ValueError(f"id: there is a second {row['id']!r}")
-                known.add(row["id"])
-        except UnicodeDecodeError as error:
-            raise ValueError(f"{path}: no text in UTF-8: {error}") from error
-        except (csv.Error, ValueError) as error:
-            raise ValueError(f"{path}, line {max(reader.line_num, 1)}: {error}") from error
-    result = Points(points) if profile is None else Points(profile.points(), profile.skipped)
-    if profile is None and soc is not None:
-        result = Points([point for point in points if point.kernel.soc == soc])
-    if not result.points:
-        rows = sum(result.skipped.values())
-        raise ValueError(
-            f"{path}: there is no point in it"
-            + (f" of {soc}" if points else f": {rows} rows, none a product to model" * (rows > 0))
+            found = _read(file, soc)
+        except _BadLine as error:
+            raise ValueError(f"{path}, line {error.number}: {error}") from error
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from error
+    return found
+
+
+def what_was_left_out(skipped: Mapping[str, int], damaged: Mapping[int, str]) -> list[str]:
+    """Lines that say what of a profile is in no point: reasons with their counts, line numbers."""
+    lines = []
+    if skipped:
+        reasons = ", ".join(f"{count} of {reason}" for reason, count in sorted(skipped.items()))
+        lines.append(f"{_count_of(sum(skipped.values()), 'row')} skipped: {reasons}")
+    if damaged:
+        first = [f"line {number}: {why}" for number, why in sorted(damaged.items())]
+        more = [f"{len(first) - _MOST_NAMED} more"] if len(first) > _MOST_NAMED else []
+        lines.append(
+            f"{_count_of(len(damaged), 'line')} could not be read: "
+            + "; ".join(first[:_MOST_NAMED] + more)
         )
-    return result
+    return lines
+
+
+# Damaged lines that are named; all of them are counted.
+_MOST_NAMED = 3
+
+
+class _BadLine(ValueError):
+    """What is wrong with a line of a points file, or with the line that names the columns."""
+
+    def __init__(self, number: int, problem: object) -> None:
+        super().__init__(str(problem))
+        self.number = number
+
+
+def _read(file: BinaryIO, soc: str | None) -> Points:
+    start = file.read(_PEEKED)
+    if other := what_format(start):
+        raise ValueError(f"expected a table as CSV, {WANTED} or a points file, but it is {other}")
+    file.seek(0)
+    lines = table_lines(file)
+    header = next(lines, None)
+    if header is None:
+        raise ValueError("it is empty")
+    try:
+        if header.damage:
+            raise ValueError(header.damage)
+        profile = ProfileReader(soc) if _is_profile(header.cells) else None
+    except ValueError as error:
+        raise _BadLine(header.number, error) from error
+    if profile is None:
+        return _read_points(header.cells, lines, soc)
+    return _read_profile(profile, header.cells, lines)
+
+
+# Enough to tell what a file is.
+_PEEKED = 64
+
+
+def _is_profile(names: list[str]) -> bool:
+    """Or a points file, else raises ValueError."""
+    if is_profile(names):
+        return True
+    if twice := columns_twice(names, COLUMNS):
+        raise ValueError(f"the column {twice[0]} is there twice")
+    missing = [name for name in COLUMNS if name not in names]
+    if len(missing) > len(COLUMNS) / 2:
+        other = what_table(names) or "a file with the columns " + shown(", ".join(names))
+        raise ValueError(f"expected {WANTED}, or a points file, got {other}")
+    if missing:
+        raise ValueError("there is no column " + ", ".join(missing))
+    return False
+
+
+def _read_profile(profile: ProfileReader, names: list[str], lines: Iterator[Line]) -> Points:
+    damaged: dict[int, str] = {}
+    for line in lines:
+        try:
+            if line.damage:
+                raise ValueError(line.damage)
+            profile.add(row_of(names, line.cells))
+        except ValueError as error:
+            damaged[line.number] = str(error)
+    points = profile.points()
+    if not points:
+        left_out = what_was_left_out(profile.skipped, damaged)
+        why = [profile.why_none()] if profile.skipped else []
+        raise ValueError("; ".join([*why, *left_out]) or "there is no row in it")
+    return Points(points, profile.skipped, damaged)
+
+
+def _read_points(names: list[str], lines: Iterator[Line], soc: str | None) -> Points:
+    points: dict[str, Point] = {}
+    for line in lines:
+        try:
+            if line.damage:
+                raise ValueError(line.damage)
+            point = _point(row_of(names, line.cells))
+            if point.id in points:
+                raise ValueError(f"id: there is a second {point.id!r}")
+        except ValueError as error:
+            raise _BadLine(line.number, error) from error
+        points[point.id] = point
+    found = [point for point in points.values() if soc is None or point.kernel.soc == soc]
+    if not found:
+        raise ValueError("there is no point in it" + f" of {soc}" * bool(points))
+    return Points(found)
+
+
+def _count_of(count: int, what: str) -> str:
+    return f"{count} {what}" + "s" * (count != 1)
 
 
 def _point(row: Mapping[str, str]) -> Point:
@@ -98,14 +187,19 @@ def _point(row: Mapping[str, str]) -> Point:
     gemm = name == "gemm"
     if not row["id"]:
         raise ValueError("id: expected a name, got none")
+    if not (row["id"].isprintable() and len(row["id"]) <= _LONGEST_ID):
+        raise ValueError(
+            f"id: expected at most {_LONGEST_ID} characters that can be printed, "
+            f"got {shown(row['id'])}"
+        )
     cores = "aiv" if name == "copy_gm_ub" else "aic"
     kernel = Kernel(
         name=name,
         soc=row["soc"],
-        cores=_count(row, cores, chip["aiv_count" if cores == "aiv" else "aic_count"]),
-        m=_count(row, "m"),
-        n=_count(row, "n"),
-        k=_count(row, "k") if gemm else 0,
+        cores=whole_number(cores, row[cores], chip["aiv_count" if cores == "aiv" else "aic_count"]),
+        m=whole_number("m", row["m"], _MOST_ROWS),
+        n=whole_number("n", row["n"], _MOST_ROWS),
+        k=whole_number("k", row["k"], _MOST_ROWS) if gemm else 0,
         bf16=_one_of(row, "dtype", ("fp16", "bf16")) == "bf16",
         nz=gemm and _one_of(row, "weight_layout", ("ND", "NZ")) == "NZ",
         copying=None if gemm else _copying(row["tile"]),
@@ -114,48 +208,33 @@ def _point(row: Mapping[str, str]) -> Point:
         id=row["id"],
         kernel=kernel,
         metric=_one_of(row, "metric", METRICS),
-        measured_us=_microseconds(row, "value_us"),
+        measured_us=microseconds("value_us", row["value_us"]),
         launch_included=_one_of(row, "launch_included", ("yes", "no")) == "yes",
     )
 
 
 def _copying(tile: str) -> Copying:
     """Of a copy of 16-bit elements, in the words of the file."""
-    if match := re.fullmatch(r"(\d{1,5})KB rows of (\d{1,5})(KB|B)", tile):
+    if match := re.fullmatch(r"([0-9]{1,5})KB rows of ([0-9]{1,5})(KB|B)", tile):
         row = int(match[2]) * (1024 if match[3] == "KB" else 1)
         if row and int(match[1]) and int(match[1]) * 1024 % row == 0:
             return Copying(int(match[1]) * 1024 // row, row)
-    if match := re.fullmatch(r"([1-9]\d{0,5})B per instruction", tile):
+    if match := re.fullmatch(r"([1-9][0-9]{0,5})B per instruction", tile):
         return Copying(1, int(match[1]))
-    if match := re.fullmatch(r"[\d.]+MB slices read ([1-9]\d{0,3}) times", tile):
+    if match := re.fullmatch(r"[0-9.]+MB slices read ([1-9][0-9]{0,3}) times", tile):
         # As many slices as readings: the whole is 4 times a slice where each is read 4 times.
         return Copying(64, 2048, slices=int(match[1]), repeats=int(match[1]))
-    if match := re.fullmatch(r"whole tensor read ([1-9]\d{0,3}) times", tile):
+    if match := re.fullmatch(r"whole tensor read ([1-9][0-9]{0,3}) times", tile):
         return Copying(64, 2048, repeats=int(match[1]))
     raise ValueError(
         "tile: expected 'xKB rows of yKB', 'xKB rows of yB', 'xB per instruction', "
-        f"'xMB slices read y times' or 'whole tensor read y times', got {tile!r}"
+        f"'xMB slices read y times' or 'whole tensor read y times', got {shown(tile)}"
     )
 
 
 def _one_of(row: Mapping[str, str], column: str, allowed: Sequence[str]) -> str:
     if row[column] not in allowed:
-        raise ValueError(f"{column}: expected one of {', '.join(allowed)}, got {row[column]!r}")
+        raise ValueError(
+            f"{column}: expected one of {', '.join(allowed)}, got {shown(row[column])}"
+        )
     return row[column]
-
-
-def _count(row: Mapping[str, str], column: str, most: int = _MOST_ROWS) -> int:
-    text = row[column]
-    if not (text.isascii() and text.isdecimal() and len(text) < 10 and 0 < int(text) <= most):
-        raise ValueError(f"{column}: expected a number from 1 to {most}, got {text!r}")
-    return int(text)
-
-
-def _microseconds(row: Mapping[str, str], column: str) -> float:
-    try:
-        value = float(row[column])
-    except ValueError:
-        value = 0.0
-    if not 0 < value < 1e9:
-        raise ValueError(f"{column}: expected us above 0, got {row[column]!r}")
-    return value

@@ -1,0 +1,108 @@
+"""Tables as CSV, read line by line: a damaged line is damaged alone. And what cells hold."""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Iterator, Sequence
+from typing import BinaryIO, NamedTuple
+
+from ascend_prefetch.files import shown
+
+LEAST_US = 1e-3
+MOST_US = 1e9
+"""Of a measured time: profilers count in us with three places, and 1e9 us are 17 minutes."""
+
+# Nobody's line: without a bound a file of zeros would be one, as large as the file.
+_MOST_LINE_BYTES = 1 << 20
+
+_NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,3})?")
+
+
+class Line(NamedTuple):
+    """A line of a table that is not empty.
+
+    Attributes:
+        number: from 1 on.
+        cells: without spaces around them; none of a damaged line.
+        damage: why the line cannot be read, or "".
+    """
+
+    number: int
+    cells: list[str]
+    damage: str = ""
+
+
+def table_lines(file: BinaryIO) -> Iterator[Line]:
+    """The lines of a CSV file in UTF-8. A cell in quotes ends in its line.
+
+    Args:
+        file: at its beginning.
+    """
+    number = 0
+    while line := file.readline(_MOST_LINE_BYTES):
+        number += 1
+        whole = True
+        while len(line) == _MOST_LINE_BYTES and not line.endswith(b"\n"):
+            whole, line = False, file.readline(_MOST_LINE_BYTES)
+        if number == 1:
+            line = line.removeprefix(b"\xef\xbb\xbf")
+        if not whole:
+            yield Line(number, [], f"expected a line, got more than {_MOST_LINE_BYTES} bytes")
+        elif line.strip():
+            yield _line(number, line.rstrip(b"\r\n"))
+
+
+def columns_twice(names: Sequence[str], used: Sequence[str]) -> list[str]:
+    """Those of the `used` columns that a table has more than once: one of them would win."""
+    return [name for name in used if names.count(name) > 1]
+
+
+def row_of(names: Sequence[str], cells: Sequence[str]) -> dict[str, str]:
+    """The cells by the names of their columns.
+
+    Raises:
+        ValueError: there are more or fewer cells than columns.
+    """
+    if len(cells) != len(names):
+        raise ValueError(f"expected {len(names)} cells, got {len(cells)}")
+    return dict(zip(names, cells, strict=True))
+
+
+def microseconds(column: str, text: str) -> float:
+    """A measured time.
+
+    Raises:
+        ValueError: no number from LEAST_US to MOST_US. A time near 0 would make any model's error
+            infinite.
+    """
+    value = float(text) if _NUMBER.fullmatch(text) else 0.0
+    if not LEAST_US <= value < MOST_US:
+        raise ValueError(
+            f"{column}: expected us from {LEAST_US:g} to {MOST_US:g}, got {shown(text)}"
+        )
+    return value
+
+
+def whole_number(column: str, text: str, most: int) -> int:
+    """A number from 1 on.
+
+    Raises:
+        ValueError: none from 1 to `most`, in decimal digits.
+    """
+    digits = re.fullmatch(r"[0-9]{1,9}", text)
+    if digits is None or not 0 < int(text) <= most:
+        raise ValueError(f"{column}: expected a number from 1 to {most}, got {shown(text)}")
+    return int(text)
+
+
+def _line(number: int, content: bytes) -> Line:
+    if b"\0" in content:
+        return Line(number, [], "there are bytes of value 0 in it")
+    try:
+        (cells,) = csv.reader([content.decode("utf-8")], strict=True)
+    except UnicodeDecodeError as error:
+        return Line(number, [], f"no text in UTF-8: {error}")
+    except csv.Error as error:
+        return Line(number, [], f"no line of CSV: {error}")
+    return Line(number, [cell.strip() for cell in cells])
