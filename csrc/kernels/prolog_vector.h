@@ -191,7 +191,8 @@ private:
         LoadSlots(addresses, plan, begin, end - begin);
         if (kQuantised && plan.kv_cache_int8 != 0) quantiser_.Bind(addresses.kv_cache_scale, 0);
         BindLatents(addresses, plan, plan.q_lora_rank, plan.kv_lora_rank + kRopeDim);
-        norm_.template Load<T>(Gm(addresses.kv_a_norm_weight), nullptr, plan.kv_lora_rank);
+        norm_.template Load<T>(Gm(addresses.kv_a_norm_weight), Gm(addresses.kv_a_norm_bias),
+                               plan.kv_lora_rank);
         for (uint32_t token = begin; token < end; ++token) {
             const int64_t slot = Slot(plan, token - begin);
             if (slot < 0) continue;  // padding row

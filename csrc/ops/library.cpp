@@ -22,8 +22,10 @@ const std::string kPrologTensors =
 const std::string kPrefetch =
     "Tensor[]? prefetch=None, int? prefetch_bytes=None, int[]? prefetch_passing_bytes=None";
 const std::string kPrologOptions =
-    "Tensor? q_a_norm_bias=None, float eps=1e-06, bool rope_interleaved=True, " + Quant("qkv_a_") +
-    Quant("q_b_") + "Tensor? kv_cache_scale=None, bool quantize_q_nope=False, " + kPrefetch;
+    "Tensor? q_a_norm_bias=None, Tensor? kv_a_norm_bias=None, float eps=1e-06, "
+    "bool rope_interleaved=True, " +
+    Quant("qkv_a_") + Quant("q_b_") + "Tensor? kv_cache_scale=None, bool quantize_q_nope=False, " +
+    kPrefetch;
 const std::string kPrologResults = "Tensor q_nope, Tensor q_rope, Tensor q_c, Tensor q_nope_scale";
 
 }  // namespace

@@ -215,6 +215,9 @@ Dimensions CheckArguments(const ArgumentChecks& check, const PrologArguments& ar
                       "a tensor");
         check.Dense("q_a_norm_bias", *args.q_a_norm_bias, {dims.q_lora}, {dtype});
     }
+    if (args.kv_a_norm_bias) {
+        check.Dense("kv_a_norm_bias", *args.kv_a_norm_bias, {dims.kv_lora}, {dtype});
+    }
     CheckSizes(check, args, dims);
     CheckEps(check, "eps", args.eps);
     if (args.indexer != nullptr) {
@@ -338,6 +341,7 @@ PrologAddresses Bind(LaunchTensors& tensors, const PrologArguments& args,
     addresses.q_b_quant = BindQuant(tensors, args.q_b);
     addresses.w_uk = tensors.Read("w_uk", args.w_uk);
     addresses.kv_a_norm_weight = tensors.Read("kv_a_norm_weight", args.kv_a_norm_weight);
+    addresses.kv_a_norm_bias = tensors.Read("kv_a_norm_bias", args.kv_a_norm_bias);
     addresses.cos = tensors.Read("cos", args.cos);
     addresses.sin = tensors.Read("sin", args.sin);
     addresses.slot_mapping = tensors.Read("slot_mapping", args.slot_mapping);

@@ -34,6 +34,7 @@ struct PrologArguments {
     LinearArguments q_b;
     const at::Tensor& w_uk;
     const at::Tensor& kv_a_norm_weight;
+    const OptionalTensor& kv_a_norm_bias;
     const at::Tensor& cos;
     const at::Tensor& sin;
     const at::Tensor& slot_mapping;

@@ -99,6 +99,7 @@ struct PrologAddresses {
     QuantAddresses q_b_quant;
     uint64_t w_uk;
     uint64_t kv_a_norm_weight;
+    uint64_t kv_a_norm_bias;
     uint64_t cos;
     uint64_t sin;
     uint64_t slot_mapping;

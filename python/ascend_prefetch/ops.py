@@ -90,6 +90,7 @@ def mla_prolog(
     rope_cache: torch.Tensor | None,
     *,
     q_a_norm_bias: torch.Tensor | None = None,
+    kv_a_norm_bias: torch.Tensor | None = None,
     eps: float = 1e-6,
     rope_interleaved: bool = True,
     qkv_a_dequant_scale: torch.Tensor | None = None,
@@ -128,6 +129,8 @@ def mla_prolog(
         kv_cache: rows of kv_lora elements, or of kv_lora + 64 without rope_cache.
         rope_cache: rows of 64 elements, or None.
         q_a_norm_bias: [q_lora], added after the query norm.
+        kv_a_norm_bias: [kv_lora], added after the norm of the key-value latent, before it is
+            rounded or, for an int8 kv_cache, quantised.
         eps: epsilon of both RMS norms.
         rope_interleaved: True where the projections yield rope pairs as neighbours (DeepSeek),
             False where they yield two halves. Results are half-split either way.
@@ -161,6 +164,7 @@ def mla_prolog(
         kv_cache,
         rope_cache,
         q_a_norm_bias=q_a_norm_bias,
+        kv_a_norm_bias=kv_a_norm_bias,
         eps=eps,
         rope_interleaved=rope_interleaved,
         qkv_a_dequant_scale=qkv_a_dequant_scale,
@@ -205,6 +209,7 @@ def sfa_prolog(
     indexer_wq_b_input_offset: torch.Tensor | None = None,
     indexer_wq_b_quant_bias: torch.Tensor | None = None,
     q_a_norm_bias: torch.Tensor | None = None,
+    kv_a_norm_bias: torch.Tensor | None = None,
     eps: float = 1e-6,
     rope_interleaved: bool = True,
     qkv_a_dequant_scale: torch.Tensor | None = None,
@@ -276,6 +281,7 @@ def sfa_prolog(
         indexer_wq_b_input_offset=indexer_wq_b_input_offset,
         indexer_wq_b_quant_bias=indexer_wq_b_quant_bias,
         q_a_norm_bias=q_a_norm_bias,
+        kv_a_norm_bias=kv_a_norm_bias,
         eps=eps,
         rope_interleaved=rope_interleaved,
         qkv_a_dequant_scale=qkv_a_dequant_scale,

@@ -63,7 +63,8 @@ class MlaCase:
     table_dtype: torch.dtype | None = torch.float32  # of cos and sin; None: that of activations
     eps: float = 1e-6
     hidden_scale: float = 1.0
-    bias: bool = False
+    bias: bool = False  # behind the norm of the query latent
+    kv_bias: bool = False  # behind that of the key-value latent
     slot_dtype: torch.dtype = torch.int64
     skip: float = 0.0  # share of the tokens with slot -1
     block_size: int = 16
@@ -156,6 +157,7 @@ class MlaInputs:
             table = torch.randn(case.tokens, ROPE, generator=generator)
             self.nd[name] = table.to(case.table_dtype or case.dtype)
         self.nd["q_a_norm_bias"] = normal(case.q_lora) if case.bias else None
+        self.nd["kv_a_norm_bias"] = normal(case.kv_lora) if case.kv_bias else None
 
         self.blocks = case.blocks or case.tokens * 5 // 4 // case.block_size + 2
         slots = torch.randperm(self.blocks * case.block_size, generator=generator)[: case.tokens]

@@ -1,7 +1,7 @@
 """Values of mla_prolog on the twin, held against float64."""
 
 from dataclasses import replace
-from itertools import combinations
+from itertools import combinations, product
 
 import pytest
 import torch
@@ -124,9 +124,27 @@ def test_eps(eps, dtype):
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=case_id)
+@pytest.mark.parametrize("biases", [("bias",), ("kv_bias",), ("bias", "kv_bias")], ids=case_id)
 @pytest.mark.parametrize("tokens", [1, 100])
-def test_q_a_norm_bias(tokens, dtype):
-    check_values(replace(ODD, tokens=tokens, bias=True, dtype=dtype))
+def test_norm_biases(tokens, biases, dtype):
+    check_values(replace(ODD, tokens=tokens, dtype=dtype, **dict.fromkeys(biases, True)))
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=case_id)
+def test_a_norm_s_bias_stays_out_of_the_other_norm(dtype):
+    """One buffer holds the bias of both norms, one after the other."""
+    inputs = MlaInputs(replace(ODD, bias=True, kv_bias=True, dtype=dtype))
+    biases = {name: inputs.arguments[name] for name in ("q_a_norm_bias", "kv_a_norm_bias")}
+    results = {}
+    for present in product((False, True), repeat=2):
+        for name, is_present in zip(biases, present, strict=True):
+            inputs.arguments[name] = biases[name] if is_present else None
+        results[present] = run(inputs).tensors()
+    for present in results:
+        for norm, name in enumerate(("q_c", "kv_cache")):
+            for other in results:
+                same = present[norm] == other[norm]
+                assert same_bits(results[present][name], results[other][name]) == same
 
 
 # --- caches ---
@@ -207,7 +225,7 @@ def test_caches_that_share_their_blocks():
 
 def test_tensors_that_start_inside_their_storage():
     """Data that starts at an odd multiple of its element size, as slices of larger tensors do."""
-    inputs = MlaInputs(replace(ODD, nz=("q_b_weight",), bias=True))
+    inputs = MlaInputs(replace(ODD, nz=("q_b_weight",), bias=True, kv_bias=True))
     expected = run(inputs)
 
     def shifted(tensor):
@@ -276,6 +294,7 @@ def cases(draw):
         table_dtype=draw(st.sampled_from([torch.float32, None])),
         eps=draw(st.sampled_from([1e-6, 1e-5, 1e-2])),
         bias=draw(st.booleans()),
+        kv_bias=draw(st.booleans()),
         slot_dtype=draw(st.sampled_from([torch.int32, torch.int64])),
         skip=draw(st.sampled_from([0.0, 0.3, 1.0])),
         block_size=draw(st.integers(1, 200)),

@@ -60,6 +60,10 @@ SHAPES = {
     "kv_cache": [BLOCKS, 4, 1, K],
     "rope_cache": [BLOCKS, 4, 1, ROPE],
 }
+BIASES = {
+    "q_a_norm_bias": torch.zeros(Q, dtype=BF16),
+    "kv_a_norm_bias": torch.zeros(K, dtype=BF16),
+}
 RANKS = {
     "hidden_states": "2",
     "q_a_norm_weight": "1",
@@ -170,6 +174,9 @@ def test_size(name, size, dimension):
         ("cos", [T, 32], f"'cos': expected shape [{T}, 64], got [{T}, 32]"),
         ("q_a_norm_bias", [Q - 1], f"'q_a_norm_bias': expected shape [{Q}], got [{Q - 1}]"),
         ("q_a_norm_bias", [1, Q], f"'q_a_norm_bias': expected shape [{Q}], got [1, {Q}]"),
+        ("kv_a_norm_bias", [K - 1], f"'kv_a_norm_bias': expected shape [{K}], got [{K - 1}]"),
+        ("kv_a_norm_bias", [1, K], f"'kv_a_norm_bias': expected shape [{K}], got [1, {K}]"),
+        ("kv_a_norm_bias", [0], f"'kv_a_norm_bias': expected shape [{K}], got [0]"),
     ],
 )
 def test_sizes_that_do_not_fit_together(name, shape, message):
@@ -221,6 +228,8 @@ def test_another_rope_dimension():
         ("w_uk", FP16, "BFloat16"),
         ("kv_a_norm_weight", FP16, "BFloat16"),
         ("q_a_norm_bias", FP32, "BFloat16"),
+        ("kv_a_norm_bias", FP32, "BFloat16"),
+        ("kv_a_norm_bias", FP16, "BFloat16"),
         ("cos", FP16, "BFloat16 or Float"),
         ("cos", torch.float64, "BFloat16 or Float"),
         ("sin", BF16, "Float"),
@@ -231,7 +240,7 @@ def test_another_rope_dimension():
     ],
 )
 def test_dtype(name, dtype, expected):
-    arguments = make_arguments(q_a_norm_bias=torch.zeros(Q, dtype=BF16))
+    arguments = make_arguments(**BIASES)
     arguments[name] = torch.zeros_like(arguments[name], dtype=dtype)
     actual = {FP16: "Half", FP32: "Float", BF16: "BFloat16", torch.float64: "Double"}
     actual |= {torch.int8: "Char", torch.int16: "Short"}
@@ -244,9 +253,9 @@ def test_sin_has_the_dtype_of_cos():
     refuses(RuntimeError, message, make_arguments(cos=lambda tensor: tensor.to(BF16)))
 
 
-@pytest.mark.parametrize("name", [*SHAPES, "q_a_norm_bias", "prefetch[0]"])
+@pytest.mark.parametrize("name", [*SHAPES, *BIASES, "prefetch[0]"])
 def test_device(name):
-    arguments = make_arguments(q_a_norm_bias=torch.zeros(Q, dtype=BF16))
+    arguments = make_arguments(**BIASES)
     if name == "prefetch[0]":
         arguments["prefetch"] = [arguments["prefetch"][0].to("meta")]
     else:
@@ -257,12 +266,13 @@ def test_device(name):
     refuses(RuntimeError, message, arguments)
 
 
-@pytest.mark.parametrize("name", [name for name in SHAPES if "cache" not in name])
+@pytest.mark.parametrize("name", [*(name for name in SHAPES if "cache" not in name), *BIASES])
 def test_not_contiguous(name):
     def strided(tensor):
         return torch.stack([tensor, tensor], dim=-1)[..., 0]
 
-    arguments = make_arguments(**{name: strided})
+    arguments = make_arguments(**BIASES)
+    arguments[name] = strided(arguments[name])
     strides = list(arguments[name].stride())
     message = f"argument '{name}': expected a contiguous tensor, got strides {strides}"
     refuses(RuntimeError, message, arguments)

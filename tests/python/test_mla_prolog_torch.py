@@ -35,13 +35,14 @@ OP = torch.ops.ascend_prefetch.mla_prolog.default
         (CASE, {}),
         (replace(CASE, tokens=1, nz=WEIGHTS, dtype=torch.float16), {"prefetch_bytes": 0}),
         (replace(CASE, tokens=17, bias=True, table_dtype=None, nz=("q_b_weight",)), {}),
+        (replace(CASE, kv_bias=True), {}),
         (replace(CASE, slot_dtype=torch.int32, cache_gap=16, rope_interleaved=False), {}),
         (CASE, {"prefetch": [torch.zeros(7, 3), torch.zeros(1 << 18)], "prefetch_bytes": 1 << 20}),
         (CASE, {"prefetch": []}),
         (replace(CASE, joint=True), {}),
         (replace(CASE, joint=True, cache_nz=("kv_cache",), block_size=5), {}),
         (replace(CASE, cache_nz=("kv_cache", "rope_cache"), cache_gap=48), {}),
-        (replace(CASE, kv_cache_scale=0.1, cache_nz=("kv_cache",)), {}),
+        (replace(CASE, kv_bias=True, kv_cache_scale=0.1, cache_nz=("kv_cache",)), {}),
         (replace(CASE, quantize_q_nope=True, dtype=torch.float16), {}),
         (replace(CASE, q_lora=0, nz=WEIGHTS, kv_cache_scale=0.1, quantize_q_nope=True), {}),
     ],
@@ -68,6 +69,7 @@ def test_schema():
     defaults = {a.name: a.default_value for a in schema.arguments if a.kwarg_only}
     assert defaults == {
         "q_a_norm_bias": None,
+        "kv_a_norm_bias": None,
         "eps": 1e-6,
         "rope_interleaved": True,
         **dict.fromkeys(QUANT),
@@ -118,6 +120,7 @@ def check_outputs_without_data(outputs, case, device):
     [
         {"bias": True},
         {"bias": True, "nz": WEIGHTS},
+        {"kv_bias": True},
         {"joint": True},
         {"joint": True, "cache_nz": ("kv_cache",)},
         {"kv_cache_scale": 0.1, "cache_nz": ("kv_cache", "rope_cache")},

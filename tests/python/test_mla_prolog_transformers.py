@@ -63,6 +63,7 @@ def attention_output(weights, hidden_states, rows, packed):
                 kv_cache,
                 rope_cache,
                 q_a_norm_bias=weights.q_a_norm_bias,
+                kv_a_norm_bias=weights.kv_a_norm_bias,
                 eps=DIMS.rms_norm_eps,
                 rope_interleaved=DIMS.rope_interleaved,
                 prefetch=[weights.o_proj],

@@ -81,6 +81,19 @@ def test_layouts(layout, block_size, dtype, slot_dtype):
     check(replace(ODD, tokens=18, **options))
 
 
+@pytest.mark.parametrize("dtype", DTYPES, ids=case_id)
+@pytest.mark.parametrize("layout", MLA_LAYOUTS, ids=case_id)
+def test_latents_with_a_bias(layout, dtype):
+    """In every layout and for int8, with an indexer, without, and without a query latent."""
+    joint, nz = layout
+    biased = {"joint": joint, "cache_nz": nz, "dtype": dtype, "kv_bias": True}
+    for scale in (None,) if joint else (None, 0.05):
+        options = {**biased, "kv_cache_scale": scale}
+        check(replace(ODD, tokens=50, bias=True, skip=0.25, **options))
+        check(replace(SPARSE, tokens=5, **options))
+        check(replace(ODD, tokens=17, q_lora=0, **options))
+
+
 @pytest.mark.large
 @pytest.mark.parametrize("dtype", DTYPES, ids=case_id)
 @pytest.mark.parametrize("gap", [0, 1, 16, 1000])

@@ -53,6 +53,7 @@ from w8a8_cases import (
     W8A8Case,
     check_dequantised,
     expected_behind,
+    norm_bias,
     quantise_layers,
 )
 
@@ -127,6 +128,7 @@ def prolog_cases(draw) -> tuple[MlaCase, dict[str, W8A8Case]]:
         "eps": draw(st.sampled_from([1e-6, 1e-5, 1e-2])),
         "hidden_scale": draw(st.sampled_from([1.0, 1.0, 0.05, 20.0])),
         "bias": q_lora > 0 and draw(st.booleans()),
+        "kv_bias": draw(st.booleans()),
         "slot_dtype": draw(st.sampled_from([torch.int32, torch.int64])),
         "skip": draw(st.sampled_from([0.0, 0.3, 1.0])),
         "block_size": draw(st.one_of(st.integers(1, 200), st.sampled_from([16, 128, 1024]))),
@@ -255,11 +257,10 @@ def check_exact_layers(
 ) -> None:
     """Where an int8 layer's result is rounded once it is within an ulp."""
     if "qkv_a_weight" in call.quants:
-        if call.case.q_lora:
-            addend = inputs.nd["q_a_norm_bias"]
-            check_dequantised("q_c", actual["q_c"], expected["q_c"], addend)
-        if call.case.kv_cache_scale is None:
-            check_dequantised("kv_cache", actual["kv_cache"], expected["kv_cache"])
+        once = ["q_c"] if call.case.q_lora else []
+        once += ["kv_cache"] if call.case.kv_cache_scale is None else []
+        for name in once:
+            check_dequantised(name, actual[name], expected[name], norm_bias(inputs, name))
     if "indexer_wq_b" in call.quants:
         name, part = "indexer_q", slice(ROPE, None)  # rope leaves these alone
         check_dequantised(name, actual[name][..., part], expected[name][..., part])

@@ -64,6 +64,7 @@ def run_prolog(dims, weights, hidden_states, cos, sin):
         eps=dims.rms_norm_eps,
         rope_interleaved=dims.rope_interleaved,
         q_a_norm_bias=weights.q_a_norm_bias,
+        kv_a_norm_bias=weights.kv_a_norm_bias,
     )
 
 
@@ -189,22 +190,23 @@ def test_rope_tables_by_hand():
     torch.testing.assert_close(sin, angles.sin())
 
 
-def test_prolog_stores_normed_latents_and_adds_the_bias():
+def test_prolog_stores_normed_latents_and_adds_the_biases():
     tokens, hidden, q_lora, kv_lora, heads, nope, rope_dim = 3, 20, 8, 6, 2, 5, 4
     hidden_states = randn(tokens, hidden)
     qkv_a = randn(q_lora + kv_lora + rope_dim, hidden, seed=1)
     q_b = randn(heads * (nope + rope_dim), q_lora, seed=2)
     w_uk = randn(heads, nope, kv_lora, seed=3)
-    q_norm, kv_norm, bias = randn(q_lora, seed=4), randn(kv_lora, seed=5), randn(q_lora, seed=6)
+    q_norm, kv_norm = randn(q_lora, seed=4), randn(kv_lora, seed=5)
+    q_bias, kv_bias = randn(q_lora, seed=6), randn(kv_lora, seed=7)
     cos, sin = rope_tables(torch.arange(tokens), rope_dim, dtype=torch.float64)
 
-    output = mla_prolog(
-        hidden_states, qkv_a, q_norm, q_b, w_uk, kv_norm, cos, sin, eps=0.1, q_a_norm_bias=bias
-    )
+    arguments = (hidden_states, qkv_a, q_norm, q_b, w_uk, kv_norm, cos, sin)
+    biases = {"q_a_norm_bias": q_bias, "kv_a_norm_bias": kv_bias}
+    output = mla_prolog(*arguments, eps=0.1, **biases)
     qkv = hidden_states @ qkv_a.T
-    q_c = rms_norm(qkv[:, :8], q_norm, 0.1) + bias
+    q_c = rms_norm(qkv[:, :8], q_norm, 0.1) + q_bias
     torch.testing.assert_close(output.q_c, q_c)
-    torch.testing.assert_close(output.kv_c, rms_norm(qkv[:, 8:14], kv_norm, 0.1))
+    torch.testing.assert_close(output.kv_c, rms_norm(qkv[:, 8:14], kv_norm, 0.1) + kv_bias)
     torch.testing.assert_close(output.k_rope, rope(qkv[:, 14:], cos, sin, True))
     query = (q_c @ q_b.T).view(tokens, heads, nope + rope_dim)
     for head in range(heads):
@@ -321,6 +323,15 @@ SHAPES = {
 def test_prolog_rejects(argument, shape, message):
     arguments = {name: torch.zeros(s) for name, s in SHAPES.items()}
     arguments[argument] = torch.zeros(shape)
+    with pytest.raises(ValueError, match=f"^{message}$"):
+        mla_prolog(**arguments, eps=1e-6)
+
+
+@pytest.mark.parametrize(("name", "size"), [("q_a_norm_bias", Q), ("kv_a_norm_bias", K)])
+def test_prolog_rejects_biases(name, size):
+    arguments = {name: torch.zeros(s) for name, s in SHAPES.items()}
+    arguments[name] = torch.zeros(1, size)
+    message = rf"bias: expected shape \[{size}\], got \[1, {size}\]"
     with pytest.raises(ValueError, match=f"^{message}$"):
         mla_prolog(**arguments, eps=1e-6)
 

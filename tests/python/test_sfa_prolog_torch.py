@@ -19,9 +19,9 @@ FORMS = [
     {"tokens": 17, "fused": True, "nz": ("indexer_wk",), "bias": True, "table_dtype": None},
     {"indexer_rope_interleaved": True, "indexer_norm_dtype": None, "indexer_eps": 1e-5},
     {"joint": True, "cache_nz": ("kv_cache", "indexer_cache"), "cache_gap": 48},
-    {"kv_cache_scale": 0.1, "quantize_q_nope": True, "slot_dtype": torch.int32},
+    {"kv_cache_scale": 0.1, "quantize_q_nope": True, "slot_dtype": torch.int32, "kv_bias": True},
     {"indexer_heads": 0},
-    {"indexer_heads": 0, "joint": True, "q_lora": 0},
+    {"indexer_heads": 0, "joint": True, "q_lora": 0, "kv_bias": True},
 ]
 TENSORS = [
     *("hidden_states", "qkv_a_weight", "q_a_norm_weight", "q_b_weight", "w_uk"),

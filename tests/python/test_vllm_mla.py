@@ -63,6 +63,45 @@ def test_padded_rows_are_upstream_s(seam):
     assert impl.upstream_calls == 0
 
 
+@pytest.mark.parametrize("says_loaded", [True, False])
+def test_norms_biases_are_upstream_s(seam, says_loaded):
+    """Also where a release does not say whether a bias was loaded."""
+    zeros, metadata = torch.zeros(up.KV_LORA), up.decode_metadata(6)
+    impl = up.with_biases(fused(seam), zeros)
+    if not says_loaded:
+        del impl.q_a_layernorm.bias_loaded, impl.kv_a_layernorm.bias_loaded
+        impl._read_weights()
+    ours = run(impl, metadata, 6)
+    close(ours, run(up.with_biases(up.AscendMLAImpl(), zeros), metadata, 6))
+    plain = fused(seam, "model.layers.1.self_attn.attn")
+    without = run(plain, metadata, 6)
+    assert (ours[0] - without[0]).abs().max() > 0.1  # five times what `close` allows
+    assert impl.upstream_calls == 0
+    assert fallback.reasons() == ()
+
+
+def test_a_bias_that_upstream_s_cache_lacks_sends_the_prolog_upstream(seam):
+    """Some rows of a cache would have it and others would not; o_proj is fused all the same."""
+    bias, metadata = torch.zeros(up.KV_LORA), up.decode_metadata(6)
+    bias[3] = 0.25
+    impl = up.with_biases(fused(seam), bias)
+    assert impl._fused.prolog is None and impl._fused.output is not None
+    close(run(impl, metadata, 6), run(up.with_biases(up.AscendMLAImpl(), bias), metadata, 6))
+    assert impl.upstream_calls == 1
+    reason = "prolog: kv_a_layernorm has a bias, which vLLM Ascend leaves out of its rows"
+    assert fallback.reasons() == (reason,)
+
+
+def test_a_bias_that_is_loaded_later_is_seen(seam):
+    impl, metadata = up.with_biases(fused(seam), torch.zeros(up.KV_LORA)), up.decode_metadata(3)
+    run(impl, metadata, 3)
+    assert impl.upstream_calls == 0
+    with torch.no_grad():
+        impl.kv_a_layernorm.bias.add_(1)
+    run(impl, metadata, 3)
+    assert impl.upstream_calls == 1
+
+
 @pytest.mark.parametrize("part", ["prolog", "o_proj"])
 def test_each_part_can_stay_upstream_s(seam, part):
     seam.rows = 5

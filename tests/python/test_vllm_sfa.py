@@ -48,6 +48,20 @@ def test_a_step_is_upstream_s(seam, has_indexer, parts):
     assert seam.told == [f"wait {NAME}", f"written {NAME}", f"done {NAME}"]
 
 
+@pytest.mark.parametrize("kv_bias", [0.0, 0.25])
+def test_norms_biases_are_upstream_s(seam, kv_bias):
+    """Of the query latent for the indexer as well; one of the cache's latent goes upstream."""
+    bias, metadata = torch.full((up.KV_LORA,), kv_bias), up.sparse_metadata(6)
+    impl = up.with_biases(fused(seam), bias)
+    ours = run(impl, metadata, 6)
+    theirs = run(up.with_biases(up.AscendSFAImpl(), bias), metadata, 6)
+    for a, b in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(a, b, rtol=2e-2, atol=2e-2)
+    assert impl.upstream_calls == (kv_bias != 0)
+    reason = "prolog: kv_a_layernorm has a bias, which vLLM Ascend leaves out of its rows"
+    assert fallback.reasons() == ((reason,) if kv_bias else ())
+
+
 def test_what_passes_is_what_attention_reads(seam):
     impl = fused(seam)
     caches = up.sparse_caches()

@@ -23,6 +23,7 @@ from w8a8_cases import (
     W8A8Case,
     check_dequantised,
     expected_behind,
+    norm_bias,
     quantise_layers,
     set_layer,
 )
@@ -78,7 +79,7 @@ def check_result(inputs, result, quants):
         exact |= {"indexer_q"}
     for name in actual:
         if name in exact:
-            addend = inputs.nd["q_a_norm_bias"] if name == "q_c" else None
+            addend = norm_bias(inputs, name)
             check_dequantised(name, actual[name], expected[name], addend)
         elif actual[name].dtype == torch.int8:
             check_latent(actual[name], expected[name], case.kv_cache_scale)
@@ -174,6 +175,10 @@ def test_options_beside_quantisation(dtype, quant):
     check_prolog(replace(case, bias=True, slot_dtype=torch.int32, table_dtype=None), quants)
     check_prolog(replace(case, joint=True, rope_interleaved=False, cache_gap=16), quants)
     check_prolog(replace(case, kv_cache_scale=0.05, cache_nz=("rope_cache",)), quants)
+    biased = replace(case, kv_bias=True)
+    check_prolog(replace(biased, bias=True), quants)
+    check_prolog(replace(biased, joint=True, cache_nz=("kv_cache",)), quants)
+    check_prolog(replace(biased, kv_cache_scale=0.05, cache_nz=("kv_cache",)), quants)
     check_prolog(replace(case, indexer_rope_interleaved=True, fused=True, eps=1e-2), quants)
     check_prolog(replace(case, indexer_dim=256, cache_nz=("kv_cache",)), quants)
 

@@ -78,9 +78,20 @@ class Norm(torch.nn.Module):
         super().__init__()
         self.weight = torch.nn.Parameter(torch.ones(size, dtype=torch.bfloat16), False)
         self.variance_epsilon = 1e-6
+        self.bias, self.bias_loaded = None, False
+
+    def load_bias(self, bias):
+        """As of a checkpoint whose outliers were moved before it was quantised."""
+        self.bias = torch.nn.Parameter(bias.bfloat16(), requires_grad=False)
+        self.bias_loaded = True
+
+    def without_bias(self, x):
+        """What npu_kv_rmsnorm_rope_cache computes: it takes no bias."""
+        return torch.nn.functional.rms_norm(x, x.shape[-1:], self.weight, self.variance_epsilon)
 
     def forward(self, x):
-        return torch.nn.functional.rms_norm(x, x.shape[-1:], self.weight, self.variance_epsilon)
+        x = self.without_bias(x)
+        return x + self.bias if self.bias_loaded else x
 
 
 class AscendMLAImpl:
@@ -133,7 +144,7 @@ class AscendMLAImpl:
         sin = metadata.decode.sin[:tokens].view(tokens, 1, ROPE).float()
         slots = metadata.slot_mapping[:tokens]
         kept = slots >= 0
-        kv_cache[0].view(-1, KV_LORA)[slots[kept]] = self.kv_a_layernorm(kv_c)[kept]
+        kv_cache[0].view(-1, KV_LORA)[slots[kept]] = self.kv_a_layernorm.without_bias(kv_c)[kept]
         k_rope = interleave_rope(k_rope.unsqueeze(1), cos, sin).squeeze(1)
         kv_cache[1].view(-1, ROPE)[slots[kept]] = k_rope[kept]
         return q_nope, interleave_rope(q_rope, cos, sin)
@@ -213,6 +224,15 @@ def interleave_rope(x, cos, sin):
     x = torch.cat([x[..., ::2], x[..., 1::2]], -1)
     turned = torch.cat([-x[..., ROPE // 2 :], x[..., : ROPE // 2]], -1)
     return (x * cos + turned * sin).bfloat16()
+
+
+def with_biases(impl, kv_bias):
+    """The layer, of a checkpoint with biases of both latent norms."""
+    draw = torch.Generator().manual_seed(9)
+    impl.q_a_layernorm.load_bias(0.1 * torch.randn(Q_LORA, generator=draw))
+    impl.kv_a_layernorm.load_bias(kv_bias)
+    impl.process_weights_after_loading(torch.bfloat16)
+    return impl
 
 
 class StandInSeam:

@@ -139,6 +139,12 @@ def expected_behind(inputs: MlaInputs, result: MlaResult) -> dict[str, torch.Ten
     return expected
 
 
+def norm_bias(inputs: MlaInputs, name: str) -> torch.Tensor | None:
+    """What a norm adds to the result of that name; None without a bias."""
+    biases = {"q_c": "q_a_norm_bias", "kv_cache": "kv_a_norm_bias"}
+    return inputs.nd[biases[name]] if name in biases else None
+
+
 def check_dequantised(
     name: str, actual: torch.Tensor, expected: torch.Tensor, addend: torch.Tensor | None = None
 ) -> None:

@@ -125,26 +125,26 @@ def eager_mla(
     w_uk, kv_norm = weights.w_uk.float(), weights.kv_a_norm.float()
     q_norm = None if weights.q_a_norm is None else weights.q_a_norm.float()
     q_bias = None if weights.q_a_norm_bias is None else weights.q_a_norm_bias.float()
+    kv_bias = None if weights.kv_a_norm_bias is None else weights.kv_a_norm_bias.float()
     hidden = inputs.hidden_states.float()
     kv_rows, rope_rows = eager_rows(inputs.kv_cache), eager_rows(inputs.rope_cache)
     heads, nope, kv_lora = w_uk.shape
     rope_dim = dims.qk_rope_head_dim
     q_lora = dims.q_lora_rank or 0
 
-    def norm(x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
-        return F.rms_norm(x, (x.shape[-1],), weight, dims.rms_norm_eps)
+    def norm(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
+        x = F.rms_norm(x, (x.shape[-1],), weight, dims.rms_norm_eps)
+        return x if bias is None else x + bias
 
     def run() -> torch.Tensor:
         q_c, kv_c, k_pe = F.linear(hidden, qkv_a).split([q_lora, kv_lora, rope_dim], dim=-1)
         if q_norm is not None:
-            q_c = norm(q_c, q_norm)
-        if q_bias is not None:
-            q_c = q_c + q_bias
+            q_c = norm(q_c, q_norm, q_bias)
         query = F.linear(hidden if q_norm is None else q_c, q_b)
         q_nope, q_pe = query.view(-1, heads, nope + rope_dim).split([nope, rope_dim], dim=-1)
         torch.bmm(q_nope.transpose(0, 1), w_uk).transpose(0, 1).contiguous()
         rotate(q_pe, inputs.cos.unsqueeze(1), inputs.sin.unsqueeze(1), dims.rope_interleaved)
-        kv_rows[inputs.slot_mapping] = norm(kv_c, kv_norm)
+        kv_rows[inputs.slot_mapping] = norm(kv_c, kv_norm, kv_bias)
         rope_rows[inputs.slot_mapping] = rotate(k_pe, inputs.cos, inputs.sin, dims.rope_interleaved)
         return q_c
 

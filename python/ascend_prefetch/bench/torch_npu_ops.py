@@ -139,6 +139,7 @@ class MlaProlog:
         query = self.q_b(q_c).view(tokens, heads, nope + rope)
         q_nope, q_pe = query.split([nope, rope], dim=-1)
         q_nope = torch.bmm(q_nope.transpose(0, 1), weights.w_uk).transpose(0, 1)
+        # It takes no bias: vLLM Ascend leaves kv_a_norm_bias out, and so does this.
         npu.npu_kv_rmsnorm_rope_cache(
             kv.view(tokens, 1, 1, kv_lora + rope),
             weights.kv_a_norm,

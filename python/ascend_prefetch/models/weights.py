@@ -30,6 +30,7 @@ class MlaWeights:
         kv_a_norm: [kv_lora].
         o_proj: [hidden, N * v]; ranks hold columns, so their results are partial sums.
         q_a_norm_bias: [q_lora], added after q_a_norm, or None.
+        kv_a_norm_bias: [kv_lora], added after kv_a_norm, or None.
     """
 
     qkv_a: Linear
@@ -40,6 +41,7 @@ class MlaWeights:
     kv_a_norm: torch.Tensor
     o_proj: Linear
     q_a_norm_bias: torch.Tensor | None = None
+    kv_a_norm_bias: torch.Tensor | None = None
 
     def prolog_layers(self) -> dict[str, Any]:
         """Weights of the prolog by the argument that takes them; the references take layers."""
@@ -50,6 +52,7 @@ class MlaWeights:
             "w_uk": self.w_uk,
             "kv_a_norm_weight": self.kv_a_norm,
             "q_a_norm_bias": self.q_a_norm_bias,
+            "kv_a_norm_bias": self.kv_a_norm_bias,
         }
 
     def prolog_arguments(self) -> dict[str, Any]:
@@ -120,7 +123,7 @@ class IndexerWeights:
 def mla_weight_shapes(dims: ModelDimensions, tp_size: int) -> dict[str, tuple[int, ...]]:
     """Shapes of the tensors in MlaWeights on each of `tp_size` ranks, by field.
 
-    q_a_norm is absent where the model has no query latent, q_a_norm_bias is always absent.
+    q_a_norm is absent where the model has no query latent; biases of norms are always absent.
 
     Raises:
         ValueError: `tp_size` does not divide the heads.
@@ -146,8 +149,8 @@ def random_mla_weights(
     """Random weights of one rank, the same for the same arguments.
 
     Projections are normal with variance 1 / fan-in, which keeps activations of unit variance at
-    unit variance; norm weights are normal around 1 with a standard deviation of 0.1. Without
-    q_a_norm_bias.
+    unit variance; norm weights are normal around 1 with a standard deviation of 0.1, without
+    biases.
 
     Args:
         dims: dimensions of the model.

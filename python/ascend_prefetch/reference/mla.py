@@ -137,6 +137,7 @@ def mla_prolog(
     eps: float,
     rope_interleaved: bool = True,
     q_a_norm_bias: torch.Tensor | None = None,
+    kv_a_norm_bias: torch.Tensor | None = None,
     q_c: torch.Tensor | None = None,
 ) -> MlaPrologOutput:
     """Everything between the hidden states and attention, cache write excluded.
@@ -159,6 +160,7 @@ def mla_prolog(
         eps: epsilon of both norms.
         rope_interleaved: whether the projections yield rope pairs as neighbours.
         q_a_norm_bias: [q_lora], or None.
+        kv_a_norm_bias: [kv_lora], or None.
         q_c: [T, q_lora], what q_b_weight takes instead of the query latent computed here, which is
             returned all the same.
 
@@ -190,7 +192,7 @@ def mla_prolog(
         q_nope=per_head64(q_nope, w_uk),
         q_rope=rope(q_pe, cos, sin, rope_interleaved),
         q_c=query_latent,
-        kv_c=rms_norm(kv_c, kv_a_norm_weight, eps),
+        kv_c=rms_norm(kv_c, kv_a_norm_weight, eps, kv_a_norm_bias),
         k_rope=rope(k_pe, cos, sin, rope_interleaved),
     )
 

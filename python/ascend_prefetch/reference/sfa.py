@@ -143,6 +143,7 @@ def sfa_prolog(
     eps: float,
     rope_interleaved: bool = True,
     q_a_norm_bias: torch.Tensor | None = None,
+    kv_a_norm_bias: torch.Tensor | None = None,
     indexer_eps: float = 1e-6,
     indexer_rope_interleaved: bool = False,
     q_c: torch.Tensor | None = None,
@@ -163,6 +164,7 @@ def sfa_prolog(
         eps=eps,
         rope_interleaved=rope_interleaved,
         q_a_norm_bias=q_a_norm_bias,
+        kv_a_norm_bias=kv_a_norm_bias,
         q_c=q_c,
     )
     if indexer_wq_b is None:

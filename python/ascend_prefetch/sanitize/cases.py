@@ -105,7 +105,8 @@ def _prolog(
     if int8:
         arguments["kv_cache_scale"] = torch.tensor([0.05])
     if bias:
-        arguments["q_a_norm_bias"] = _normal(q_lora, dtype=dtype)
+        arguments["q_a_norm_bias"] = _normal(q_lora, dtype=dtype) if latent else None
+        arguments["kv_a_norm_bias"] = _normal(_KV_LORA, dtype=dtype)
     rows = q_lora + _KV_LORA + _ROPE
     queries = heads * (_NOPE + _ROPE)
     arguments |= _linear("qkv_a_", "qkv_a_weight", rows, hidden, dtype, quant, nz)
@@ -175,7 +176,14 @@ CASES: tuple[SanitizeCase, ...] = (
     _prolog_case("mla_prolog joint, 130 tokens", tokens=130, joint=True),
     # Warms q_b and W_UK too.
     _prolog_case("mla_prolog, deep latents", tokens=2, hidden=1024, q_lora=1024, heads=25),
-    _prolog_case("mla_prolog w8a8 int8 caches", tokens=49, quant="static", int8=True, hidden=448),
+    _prolog_case(
+        "mla_prolog w8a8 int8 caches",
+        tokens=49,
+        quant="static",
+        int8=True,
+        bias=True,
+        hidden=448,
+    ),
     _prolog_case(
         "mla_prolog w8a8_dynamic fp16 nz",
         tokens=5,

@@ -99,10 +99,15 @@ def _read_prolog(impl: Any, read_indexer: ReadIndexer | None) -> Prolog:
         if q_norm.variance_epsilon != kv_norm.variance_epsilon:
             raise Unsupported("the norms of q_a and kv_a have epsilons of their own")
         q_norm_weight = watch.tensor(q_norm, "weight")
-        if getattr(q_norm, "bias_loaded", False):
-            options["q_a_norm_bias"] = watch.tensor(q_norm, "bias")
+        if (q_bias := _bias(q_norm, watch.tensor)) is not None:
+            options["q_a_norm_bias"] = q_bias
     w_uk = _need(watch.tensor(impl, "W_UK_T"), "W_UK")
     kv_norm_weight = _need(watch.tensor(kv_norm, "weight"), "the weight of kv_a_layernorm")
+    kv_bias = _bias(kv_norm, watch.copied)  # the answer to the next line goes when it changes
+    if kv_bias is not None and kv_bias.any():
+        # Not kv_a_norm_bias: upstream's cache op knows none, nor do its fused ones, and of a cache
+        # that both write some rows would have it and others would not.
+        raise Unsupported("kv_a_layernorm has a bias, which vLLM Ascend leaves out of its rows")
     before = (qkv_a.weight, q_norm_weight, q_b.weight, w_uk, kv_norm_weight)
     prolog = Prolog(qkv_a.weight, before, (), options, watch)
     if read_indexer is not None:
@@ -111,6 +116,14 @@ def _read_prolog(impl: Any, read_indexer: ReadIndexer | None) -> Prolog:
         options.update(arguments)
     _check_prolog(prolog, impl, sparse=read_indexer is not None)
     return prolog
+
+
+def _bias(norm: Any, read: Callable[[object, str], torch.Tensor | None]) -> torch.Tensor | None:
+    """What upstream's AscendRMSNorm adds; None without a bias, or where the checkpoint had none.
+
+    A norm that does not say whether one was loaded holds zeros if none was.
+    """
+    return read(norm, "bias") if getattr(norm, "bias_loaded", True) else None
 
 
 def _read_output(impl: Any) -> Output:
