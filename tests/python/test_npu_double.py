@@ -64,7 +64,7 @@ def test_mla_prolog(double, dtype):
     ops.mla_prolog(**arguments)
     assert double.calls() == [f"launch mla_prolog_{'bf16' if dtype == BF16 else 'fp16'} on main"]
     addresses, plan = double.arguments()
-    assert (len(addresses), len(plan)) == (304, 1040)
+    assert (len(addresses), len(plan)) == (312, 1040)
     assert fields(addresses, 2) == (
         arguments["hidden_states"].data_ptr(),
         arguments["qkv_a_weight"].data_ptr(),
