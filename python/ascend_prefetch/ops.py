@@ -16,7 +16,7 @@ Linear weights
 
     ascend_prefetch.packing packs both. w_uk [N, nope, kv_lora], w_uv [N, kv_lora, v], indexer_wk
     and indexer_weights_proj are always 16-bit, row-major or in FRACTAL_NZ of their last two
-    dimensions.
+    dimensions. No weight has more than 65,535 rows or columns.
 
     An int8 layer takes these arguments, which carry its name in front (o_proj's carry none); they
     are refused for 16-bit weights:
@@ -45,10 +45,10 @@ Caches
     - int8: kv_cache is int8 and kv_cache_scale, [1] float32, divides its rows before they are
       rounded and saturated. rope_cache keeps the activation dtype; there is no joint form.
 
-    All caches of a call have the same blocks of the same size; upstream's have 16 to 1024 rows, any
-    number works. Dimension 0 may be strided. slot_mapping is [T] int32 or int64: slot s is row
-    s % block_size of block s // block_size, -1 skips the token's rows in every cache; other slots
-    must be distinct.
+    All caches of a call have the same blocks of the same size, of 1 to 1024 rows. Dimension 0 may
+    be strided. slot_mapping is [T] int32 or int64: slot s is row s % block_size of block
+    s // block_size, -1 skips the token's rows in every cache; other slots must be distinct. A dense
+    row-major cache of larger blocks can be viewed as one of smaller blocks, with the same slots.
 
 Prefetch
     A kernel's own weights run ahead of its products through L1, over every hand-over. When the last

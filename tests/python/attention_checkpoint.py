@@ -9,10 +9,27 @@ from safetensors.torch import save_file
 
 from ascend_prefetch.linear import Linear, W8A8Linear
 from ascend_prefetch.models import (
+    IndexerDimensions,
     ModelDimensions,
     indexer_weight_shapes,
     quantise_linear,
 )
+
+SMALL = ModelDimensions(
+    name="small",
+    hidden_size=64,
+    num_heads=2,
+    q_lora_rank=64,
+    kv_lora_rank=64,
+    qk_nope_head_dim=64,
+    qk_rope_head_dim=64,
+    v_head_dim=64,
+    rms_norm_eps=1e-6,
+    rope_interleaved=True,
+    source="made up",
+    indexer=IndexerDimensions(num_heads=16, head_dim=128, top_k=4, rope_interleaved=False),
+)
+"""The smallest sizes that the ops take, with an indexer."""
 
 
 def layer_tensors(name: str, layer: Linear) -> dict[str, torch.Tensor]:

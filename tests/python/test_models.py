@@ -114,7 +114,6 @@ def test_from_hf_config_mapping():
         rope_interleaved=True,
         source="configuration",
     )
-    assert not ModelDimensions.from_hf_config(config(rope_interleave=False)).rope_interleaved
     assert ModelDimensions.from_hf_config(config(q_lora_rank=None)).q_lora_rank is None
 
 
@@ -161,11 +160,18 @@ def test_from_hf_config_errors(tmp_path):
     path.write_text("[]")
     with pytest.raises(ValueError, match="config.json: expected a JSON object, got list"):
         ModelDimensions.from_hf_config(tmp_path)
-    path.write_text(json.dumps({"model_type": "llama", "hidden_size": 4096}))
+    path.write_text(json.dumps({"model_type": "deepseek_v3", "hidden_size": 4096}))
     with pytest.raises(ValueError, match="config.json: key 'num_attention_heads' is missing"):
         ModelDimensions.from_hf_config(tmp_path)
+    sparse = config(model_type="deepseek_v32", index_topk=1, index_n_heads=1, index_head_dim=0)
     with pytest.raises(ValueError, match="^indexer.head_dim: expected a positive integer, got 0$"):
-        ModelDimensions.from_hf_config(config(index_topk=1, index_n_heads=1, index_head_dim=0))
+        ModelDimensions.from_hf_config(sparse)
+    del sparse["index_topk"]
+    with pytest.raises(ValueError, match="^configuration: key 'index_topk' is missing$"):
+        ModelDimensions.from_hf_config(sparse)
+    sparse |= {"index_topk": 1, "index_head_dim": 128, "q_lora_rank": None}
+    with pytest.raises(ValueError, match="^q_lora_rank: expected a query latent for the indexer"):
+        ModelDimensions.from_hf_config(sparse)
 
 
 @pytest.mark.parametrize("name", MODELS)

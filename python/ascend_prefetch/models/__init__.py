@@ -2,6 +2,7 @@
 
 from .checkpoint import load_indexer_weights, load_mla_weights
 from .dimensions import MODELS, IndexerDimensions, ModelDimensions, get_model
+from .model_types import MODEL_TYPES, ModelType
 from .quantise import QUANTS, quantise_indexer_weights, quantise_linear, quantise_mla_weights
 from .weights import (
     IndexerWeights,
@@ -14,11 +15,13 @@ from .weights import (
 
 __all__ = [
     "MODELS",
+    "MODEL_TYPES",
     "QUANTS",
     "IndexerDimensions",
     "IndexerWeights",
     "MlaWeights",
     "ModelDimensions",
+    "ModelType",
     "get_model",
     "indexer_weight_shapes",
     "load_indexer_weights",

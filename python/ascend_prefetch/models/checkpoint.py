@@ -6,13 +6,17 @@ LongcatFlashForCausalLM in transformers. W8A8 layers are those of msmodelslim's 
 0.23 does (quantization/methods/w8a8_static.py, w8a8_dynamic.py): beside `weight` int8 [out, in],
 
 - W8A8 and W8A8_MIX have input_scale [1], input_offset [1], quant_bias [out] int32 and deq_scale
-  [out], float32 or packed into int64;
+  [out], float32 or packed into int64; W8A8_MIX also what W8A8_DYNAMIC has, for prefill;
 - W8A8_DYNAMIC has weight_scale [out, 1] and weight_offset [out, 1], all zeros.
+
+Every tensor of an attention module is read, known to change no result of the ops, or refused by
+name: see unread_tensors.
 """
 
 from __future__ import annotations
 
 import os
+from collections.abc import Collection
 from typing import Any, NamedTuple
 
 import torch
@@ -21,9 +25,22 @@ from ascend_prefetch.linear import Linear, W8A8Linear
 
 from .checkpoint_files import ALL, CheckpointFiles
 from .dimensions import ModelDimensions
+from .unread_tensors import is_irrelevant, why_refused
 from .weights import IndexerWeights, MlaWeights, indexer_weight_shapes
 
 _FLOATS = ("F64", "F32", "F16", "BF16")
+_HALVES = {"F16": torch.float16, "BF16": torch.bfloat16}
+_MLA_MODULES = (
+    "q_a_proj",
+    "q_a_layernorm",
+    "q_b_proj",
+    "q_proj",
+    "kv_a_proj_with_mqa",
+    "kv_a_layernorm",
+    "kv_b_proj",
+    "o_proj",
+)
+_INDEXER_MODULES = ("indexer.wq_b", "indexer.wk", "indexer.k_norm", "indexer.weights_proj")
 _STATIC_TYPES = ("W8A8", "W8A8_MIX")
 _DYNAMIC_TYPE = "W8A8_DYNAMIC"
 
@@ -35,6 +52,7 @@ def load_mla_weights(
     tp_rank: int,
     tp_size: int,
     dtype: torch.dtype | None = None,
+    ignored: Collection[str] = (),
 ) -> MlaWeights:
     """Loads the attention weights of one layer as rank `tp_rank` of `tp_size` holds them.
 
@@ -51,8 +69,11 @@ def load_mla_weights(
             layer where there are several.
         tp_rank: rank within the tensor-parallel group, 0 <= tp_rank < tp_size.
         tp_size: tensor-parallel degree.
-        dtype: floating-point dtype of the result; None keeps the stored one. W8A8 layers keep
-            int8 and their scales.
+        dtype: floating-point dtype of the result, which is that of the activations; None takes
+            that of the layer's 16-bit weights, and keeps what is stored where it has none: the ops
+            take 16-bit weights only, the references any. W8A8 layers keep int8 and their scales.
+        ignored: tensors of the attention module, by their names within it, that the caller
+            answers for: they are left out where they would be refused.
 
     Returns:
         Contiguous tensors of their own, independent of the files.
@@ -60,13 +81,14 @@ def load_mla_weights(
     Raises:
         FileNotFoundError: the directory, its checkpoint, or a shard the index names is missing.
         ValueError: an argument is out of range, a file is corrupt, the index names a shard outside
-            the directory, a projection has a bias, a tensor is missing or has another shape or
-            dtype than expected, or a layer is quantised in another way than W8A8.
+            the directory, a tensor is missing or has another shape or dtype than expected, nothing
+            reads a tensor (a bias of a projection, a gate), the layer has weights of both 16-bit
+            dtypes and `dtype` is None, or a layer is quantised in another way than W8A8.
     """
     heads = dims.heads_per_rank(tp_size)
     if not 0 <= tp_rank < tp_size:
         raise ValueError(f"tp_rank: expected 0 <= tp_rank < {tp_size}, got {tp_rank}")
-    reader = _LayerReader(directory, dims, layer, dtype)
+    reader = _LayerReader(directory, dims, layer, dtype, _MLA_MODULES)
 
     def of_rank(per_head: int) -> slice:
         return slice(tp_rank * heads * per_head, (tp_rank + 1) * heads * per_head)
@@ -82,7 +104,7 @@ def load_mla_weights(
     else:
         qkv_a = reader.linear(_Projection("q_a_proj", (q_lora, hidden)), kv_a)
         q_b = reader.linear(_Projection("q_b_proj", (q_size, q_lora), q_rows))
-        q_a_norm = reader.vector("q_a_layernorm.weight", q_lora).mul_(dims.q_lora_scale)
+        q_a_norm = reader.vector("q_a_layernorm.weight", q_lora, dims.q_lora_scale)
         if "q_a_layernorm.bias" in reader:
             q_a_norm_bias = reader.vector("q_a_layernorm.bias", q_lora)
 
@@ -96,16 +118,19 @@ def load_mla_weights(
     o_proj = _Projection(
         "o_proj", (hidden, dims.num_heads * dims.v_head_dim), columns=of_rank(dims.v_head_dim)
     )
-    return MlaWeights(
+    weights = MlaWeights(
         qkv_a=qkv_a,
         q_a_norm=q_a_norm,
         q_b=q_b,
         w_uk=reader.own([w_uk]),
         w_uv=reader.own([w_uv.transpose(1, 2)]),
-        kv_a_norm=reader.vector("kv_a_layernorm.weight", kv_lora).mul_(dims.kv_lora_scale),
+        kv_a_norm=reader.vector("kv_a_layernorm.weight", kv_lora, dims.kv_lora_scale),
         o_proj=reader.linear(o_proj, with_quant_bias=tp_rank == 0),
         q_a_norm_bias=q_a_norm_bias,
     )
+    # load_indexer_weights sees to the rest.
+    reader.refuse_unread(ignored, besides="indexer." if dims.indexer is not None else None)
+    return weights
 
 
 def load_indexer_weights(
@@ -113,6 +138,7 @@ def load_indexer_weights(
     dims: ModelDimensions,
     layer: int,
     dtype: torch.dtype | None = None,
+    ignored: Collection[str] = (),
 ) -> IndexerWeights | None:
     """Loads the indexer weights of one layer, which are the same on every rank.
 
@@ -120,30 +146,37 @@ def load_indexer_weights(
         directory: as for load_mla_weights.
         dims: the dimensions the checkpoint is expected to have.
         layer: index of the attention layer.
-        dtype: floating-point dtype of the projections; None keeps the stored one.
+        dtype: floating-point dtype of the projections; None as for load_mla_weights, of the whole
+            attention module.
+        ignored: as for load_mla_weights; the names begin with "indexer.".
 
     Returns:
-        Contiguous tensors of their own; the norm in float32. None for a layer without an indexer.
+        Contiguous tensors of their own; the norm in float32, as exact as it is stored. None for a
+        layer without an indexer.
 
     Raises:
         FileNotFoundError, ValueError: as load_mla_weights, or the model has no indexer.
     """
     shapes = indexer_weight_shapes(dims)
-    reader = _LayerReader(directory, dims, layer, dtype)
-    if not reader.has_module("indexer"):
+    # The activations are those of the whole module.
+    modules = _MLA_MODULES + _INDEXER_MODULES
+    reader = _LayerReader(directory, dims, layer, dtype, modules)
+    if not reader.has("indexer."):
         return None
 
     def projection(name: str) -> _Projection:
         rows, columns = shapes[name]
         return _Projection(f"indexer.{name}", (rows, columns))
 
-    return IndexerWeights(
+    weights = IndexerWeights(
         wq_b=reader.linear(projection("wq_b")),
         wk=reader.own([reader.matrix(projection("wk"))]),
-        k_norm=reader.vector("indexer.k_norm.weight", *shapes["k_norm"]).float(),
-        k_norm_bias=reader.vector("indexer.k_norm.bias", *shapes["k_norm_bias"]).float(),
+        k_norm=reader.float_vector("indexer.k_norm.weight", *shapes["k_norm"]),
+        k_norm_bias=reader.float_vector("indexer.k_norm.bias", *shapes["k_norm_bias"]),
         weights_proj=reader.own([reader.matrix(projection("weights_proj"))]),
     )
+    reader.refuse_unread(ignored, within="indexer.")
+    return weights
 
 
 class _Projection(NamedTuple):
@@ -171,6 +204,7 @@ class _LayerReader:
         dims: ModelDimensions,
         layer: int,
         dtype: torch.dtype | None,
+        modules: tuple[str, ...],
     ) -> None:
         if layer < 0:
             raise ValueError(f"layer: expected an index >= 0, got {layer}")
@@ -178,18 +212,75 @@ class _LayerReader:
             raise ValueError(f"dtype: expected a floating-point dtype, got {dtype}")
         self._files = CheckpointFiles(directory)
         self._types = self._files.descriptions()
-        self._dtype = dtype
         decoder_layer, module = divmod(layer, dims.attentions_per_layer)
         self._prefix = f"model.layers.{decoder_layer}.self_attn"
+        self._names = self._files.names(self._prefix)
+        # Names beside the modules of a layer with several attentions, which no layer reads.
+        self._strays: list[str] = []
         if dims.attentions_per_layer > 1:
+            attentions = tuple(f"{index}." for index in range(dims.attentions_per_layer))
+            self._strays = [name for name in self._names if not name.startswith(attentions)]
             self._prefix += f".{module}"
+            self._names = self._files.names(self._prefix)
+        self._has_indexer = dims.indexer is not None
+        self._seen: set[str] = set()
+        self._dtype = dtype or self._stored_dtype(modules)
 
     def __contains__(self, name: str) -> bool:
         return f"{self._prefix}.{name}" in self._files
 
-    def has_module(self, name: str) -> bool:
-        """Whether the attention has a module of that name."""
-        return self._files.has_module(f"{self._prefix}.{name}")
+    def has(self, prefix: str) -> bool:
+        """Whether the name of any tensor begins so."""
+        return any(name.startswith(prefix) for name in self._names)
+
+    def refuse_unread(
+        self, ignored: Collection[str], within: str = "", besides: str | None = None
+    ) -> None:
+        """Raises ValueError where a tensor has not been read, though it may change results.
+
+        Args:
+            ignored: names that the caller answers for.
+            within: what names begin with that this reading is about.
+            besides: what names begin with that it is not about.
+        """
+        unread = [
+            name
+            for name in self._names
+            if name.startswith(within)
+            and not (besides is not None and name.startswith(besides))
+            and name not in self._seen
+        ]
+        left = sorted(
+            name
+            for name in unread + self._strays
+            if name not in ignored and not is_irrelevant(name)
+        )
+        if not left:
+            return
+        first = left[0]
+        module = self._prefix.rpartition(".")[0] if first in self._strays else self._prefix
+        others = f" (and {len(left) - 1} more)" if len(left) > 1 else ""
+        # A damaged file may name its tensors anything.
+        full = f"{module}.{first}"
+        shown = full if full.isprintable() and len(full) < 200 else repr(full)[:200]
+        raise ValueError(
+            f"tensor {shown}{others}: {why_refused(first, self._has_indexer)}; to leave it out "
+            "all the same, name it in `ignored`"
+        )
+
+    def _stored_dtype(self, modules: tuple[str, ...]) -> torch.dtype | None:
+        """The dtype of the 16-bit weights among those of `modules`; None where there are none."""
+        found: dict[str, str] = {}
+        for name in (f"{module}.weight" for module in modules):
+            if name in self:
+                found.setdefault(self._files.dtype(f"{self._prefix}.{name}"), name)
+        halves = {kind: name for kind, name in found.items() if kind in _HALVES}
+        if len(halves) > 1:
+            told = " and ".join(f"{kind} ({name})" for kind, name in sorted(halves.items()))
+            raise ValueError(
+                f"{self._prefix}: expected 16-bit weights of one dtype, got {told}: pass dtype"
+            )
+        return next((_HALVES[kind] for kind in halves), None)
 
     def own(self, parts: list[torch.Tensor]) -> torch.Tensor:
         """Concatenates memory-mapped parts along dimension 0, copying and converting once."""
@@ -200,19 +291,23 @@ class _LayerReader:
             target.copy_(part)
         return result
 
-    def vector(self, name: str, size: int) -> torch.Tensor:
-        """A tensor of one dimension, of the dtype asked for."""
-        return self.own([self._read(name, (size,), _FLOATS)])
+    def vector(self, name: str, size: int, scale: float = 1.0) -> torch.Tensor:
+        """A tensor of one dimension, of the dtype asked for, times `scale`; rounded once."""
+        stored = self._read(name, (size,), _FLOATS)
+        if scale == 1.0:
+            return self.own([stored])
+        return (stored.double() * scale).to(self._dtype or stored.dtype)
+
+    def float_vector(self, name: str, size: int) -> torch.Tensor:
+        """A tensor of one dimension in float32, whatever dtype is asked for."""
+        return self._read(name, (size,), _FLOATS).to(torch.float32, copy=True)
 
     def matrix(self, projection: _Projection) -> torch.Tensor:
         """The weight of a layer that is never quantised; backed by the file."""
-        self._refuse_bias(projection)
         return self._weight(projection, _FLOATS)
 
     def linear(self, *projections: _Projection, with_quant_bias: bool = True) -> Linear:
         """One layer with the outputs of the projections one after the other."""
-        for projection in projections:
-            self._refuse_bias(projection)
         types = {projection.name: self._quant_type(projection) for projection in projections}
         if len(set(types.values())) > 1:
             found = ", ".join(f"{name} {kind or 'FLOAT'}" for name, kind in types.items())
@@ -221,9 +316,15 @@ class _LayerReader:
         if kind is None:
             return self.own([self._weight(projection, _FLOATS) for projection in projections])
         weight = _columns([self._weight(projection, ("I8",)) for projection in projections])
+        for projection in projections:
+            self._check_weight_offset(projection)
         if kind == _DYNAMIC_TYPE:
             scales = [self._weight_scale(projection) for projection in projections]
             return W8A8Linear(weight, torch.cat(scales))
+        for projection in projections:
+            # What W8A8_MIX has for prefill is in deq_scale already; quant_bias is another rank's
+            # where it is not asked for.
+            self._seen |= {f"{projection.name}.{part}" for part in ("weight_scale", "quant_bias")}
         return W8A8Linear(
             weight,
             torch.cat([self._per_output(p, "deq_scale", ("F32", "I64")) for p in projections]),
@@ -262,16 +363,19 @@ class _LayerReader:
         return self._read(f"{projection.name}.{name}", shape, dtypes, projection.rows)
 
     def _weight_scale(self, projection: _Projection) -> torch.Tensor:
-        name, shape = projection.name, (projection.shape[0], 1)
-        if f"{name}.weight_offset" in self:
-            offset = self._read(f"{name}.weight_offset", shape, (*_FLOATS, "I8"))
+        shape = (projection.shape[0], 1)
+        scale = self._read(f"{projection.name}.weight_scale", shape, _FLOATS, projection.rows)
+        return scale.flatten().float()
+
+    def _check_weight_offset(self, projection: _Projection) -> None:
+        name = f"{projection.name}.weight_offset"
+        if name in self:
+            offset = self._read(name, (projection.shape[0], 1), (*_FLOATS, "I8"))
             if offset.any():
                 raise ValueError(
-                    f"tensor {self._prefix}.{name}.weight_offset: expected zeros, as weights are "
-                    "quantised symmetrically"
+                    f"tensor {self._prefix}.{name}: expected zeros, as weights are quantised "
+                    "symmetrically"
                 )
-        scale = self._read(f"{name}.weight_scale", shape, _FLOATS, projection.rows)
-        return scale.flatten().float()
 
     def _shared_scalar(
         self, projections: tuple[_Projection, ...], name: str, dtypes: tuple[str, ...]
@@ -288,13 +392,8 @@ class _LayerReader:
                 )
         return value
 
-    def _refuse_bias(self, projection: _Projection) -> None:
-        if f"{projection.name}.bias" in self:
-            raise ValueError(
-                f"tensor {self._prefix}.{projection.name}.bias: expected a projection without bias"
-            )
-
     def _read(self, name: str, *arguments: Any) -> torch.Tensor:
+        self._seen.add(name)
         return self._files.read(f"{self._prefix}.{name}", *arguments)
 
 

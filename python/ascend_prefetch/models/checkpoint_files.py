@@ -48,9 +48,10 @@ class CheckpointFiles:
     def __contains__(self, name: str) -> bool:
         return name in self._shards
 
-    def has_module(self, prefix: str) -> bool:
-        """Whether any tensor belongs to the module `prefix`."""
-        return any(name.startswith(f"{prefix}.") for name in self._shards)
+    def names(self, module: str) -> list[str]:
+        """Names of the tensors of `module` and the modules in it, without that of the module."""
+        prefix = f"{module}."
+        return [name.removeprefix(prefix) for name in self._shards if name.startswith(prefix)]
 
     def dtype(self, name: str) -> str:
         """The dtype of tensor `name` in the words of safetensors, such as BF16 or I8.

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from .model_types import ModelType, model_type_of
+
 
 @dataclass(frozen=True)
 class IndexerDimensions:
@@ -49,7 +51,8 @@ class ModelDimensions:
         qk_nope_head_dim: query and key elements per head that rope leaves alone.
         qk_rope_head_dim: query and key elements per head that rope rotates.
         v_head_dim: value elements per head.
-        rms_norm_eps: epsilon of the latent norms.
+        rms_norm_eps: epsilon of the latent norms, as vLLM takes it from the configuration.
+            transformers' latent norms of most models have 1e-6 whatever the configuration says.
         rope_interleaved: True where rope pairs neighbouring elements, False where it pairs the
             two halves.
         source: where the numbers come from.
@@ -60,8 +63,8 @@ class ModelDimensions:
         attentions_per_layer: attention modules of one decoder layer of a checkpoint.
 
     Raises:
-        ValueError: a size is not a positive integer, qk_rope_head_dim is odd, or rms_norm_eps or
-            a scale is not positive.
+        ValueError: a size is not a positive integer, qk_rope_head_dim is odd, rms_norm_eps or a
+            scale is not positive, or there is an indexer and no query latent.
     """
 
     name: str
@@ -95,6 +98,8 @@ class ModelDimensions:
             value = getattr(self, field)
             if not isinstance(value, float) or not value > 0:
                 raise ValueError(f"{field}: expected a positive float, got {value!r}")
+        if self.indexer is not None and self.q_lora_rank is None:
+            raise ValueError("q_lora_rank: expected a query latent for the indexer, got None")
 
     @property
     def qk_head_dim(self) -> int:
@@ -115,21 +120,33 @@ class ModelDimensions:
         return self.num_heads // tp
 
     @classmethod
-    def from_hf_config(cls, config: str | os.PathLike[str] | Mapping[str, Any]) -> ModelDimensions:
+    def from_hf_config(
+        cls,
+        config: str | os.PathLike[str] | Mapping[str, Any],
+        model_type: str | ModelType | None = None,
+    ) -> ModelDimensions:
         """Reads the dimensions from a Hugging Face configuration.
 
-        The keys are those of DeepseekV3Config in transformers. `rope_interleave` may be absent,
-        as it is from the original DeepSeek configurations, whose rope is interleaved. The
-        indexer's keys are those of DeepseekV32Config. longcat_flash scales both latents by
-        (hidden_size / rank)^0.5 unless mla_scale_q_lora or mla_scale_kv_lora say otherwise, and
-        has two attention modules a layer (vllm 0.23, model_executor/models/longcat_flash.py).
+        Sizes are read from the keys of DeepseekV3Config in transformers, the indexer's from those
+        of DeepseekV32Config. What no key says, how rope pairs elements above all, depends on the
+        model type: MODEL_TYPES has the known ones. Another model can be read where the caller says
+        by hand what its attention does:
+
+            ModelDimensions.from_hf_config(path, model_type="deepseek_v3")
+            ModelDimensions.from_hf_config(path, ModelType("its code", rope_interleaved=False))
+
+        Keys of the attention that change what it computes (biases, gates, norms of the heads, no
+        rope), or may and are not understood, are refused unless they are off (null or false). Those
+        of rope's tables and of the softmax are not: cos, sin and attention are the caller's.
 
         Args:
             config: path of a config.json or of the directory that holds it, or its content.
+            model_type: a type, or the name of a known one, in the place of the configuration's.
 
         Raises:
             FileNotFoundError: there is no such file.
-            ValueError: the file is not a JSON object, or a key is missing or out of range.
+            ValueError: the file is not a JSON object, the model type or a key of its attention is
+                not understood, or a key is missing or out of range.
         """
         if isinstance(config, Mapping):
             source = "configuration"
@@ -137,45 +154,53 @@ class ModelDimensions:
             path = Path(config)
             path = path / "config.json" if path.is_dir() else path
             config, source = _read_json_object(path), str(path)
+        form = model_type_of(config, source, model_type)
 
         def read(key: str) -> Any:
             if key not in config:
                 raise ValueError(f"{source}: key {key!r} is missing")
             return config[key]
 
-        model_type = read("model_type")
+        def told(key: str, otherwise: bool) -> bool:
+            value = config.get(key)
+            return otherwise if value is None else bool(value)
+
         indexer = None
-        if "index_topk" in config:
+        if form.indexer_rope_interleaved is not None:
             indexer = IndexerDimensions(
                 num_heads=read("index_n_heads"),
                 head_dim=read("index_head_dim"),
                 top_k=read("index_topk"),
-                # vLLM reads this key; transformers has none and interleaves for glm_moe_dsa only.
-                rope_interleaved=config.get("indexer_rope_interleave", model_type == "glm_moe_dsa"),
+                # vLLM reads this key, transformers does not.
+                rope_interleaved=told("indexer_rope_interleave", form.indexer_rope_interleaved),
             )
-        is_longcat = model_type == "longcat_flash"
 
         def lora_scale(name: str) -> float:
             rank = read(f"{name}_rank")
-            scaled = rank is not None and config.get(f"mla_scale_{name}", is_longcat)
-            return (read("hidden_size") / rank) ** 0.5 if scaled else 1.0
+            scaled = form.scales_latents and told(f"mla_scale_{name}", True)
+            return (read("hidden_size") / rank) ** 0.5 if scaled and rank is not None else 1.0
+
+        def v_head_dim() -> Any:
+            if form.v_head_dim_of_hidden and config.get("v_head_dim") is None:
+                return read("hidden_size") // read("num_attention_heads")
+            return read("v_head_dim")
 
         return cls(
-            name=model_type,
+            name=str(config.get("model_type", "unnamed")),
             hidden_size=read("hidden_size"),
             num_heads=read("num_attention_heads"),
             q_lora_rank=read("q_lora_rank"),
             kv_lora_rank=read("kv_lora_rank"),
             qk_nope_head_dim=read("qk_nope_head_dim"),
             qk_rope_head_dim=read("qk_rope_head_dim"),
-            v_head_dim=read("v_head_dim"),
-            rms_norm_eps=read("rms_norm_eps"),
-            rope_interleaved=config.get("rope_interleave", True),
+            v_head_dim=v_head_dim(),
+            rms_norm_eps=read(form.eps_key),
+            rope_interleaved=told("rope_interleave", form.rope_interleaved),
             source=source,
             indexer=indexer,
             q_lora_scale=lora_scale("q_lora"),
             kv_lora_scale=lora_scale("kv_lora"),
-            attentions_per_layer=2 if is_longcat else 1,
+            attentions_per_layer=form.attentions_per_layer,
         )
 
 

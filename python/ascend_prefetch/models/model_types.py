@@ -1,0 +1,233 @@
+"""Model types: what their modelling code does that a configuration does not say."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class ModelType:
+    """The attention of one model type, as far as its configuration leaves it open.
+
+    Attributes:
+        source: the modelling code that says so.
+        rope_interleaved: True where rope pairs neighbouring elements, False where it pairs the
+            two halves.
+        reads_rope_interleave: True where the code reads the key rope_interleave, which wins then;
+            elsewhere a key that says otherwise is refused.
+        indexer_rope_interleaved: the same of the indexer, unless the key indexer_rope_interleave
+            says otherwise; None where the model has no indexer, and its keys are refused.
+        scales_latents: both latents are multiplied with (hidden_size / rank)^0.5, unless the keys
+            mla_scale_q_lora or mla_scale_kv_lora are false.
+        attentions_per_layer: attention modules of one decoder layer of a checkpoint.
+        v_head_dim_of_hidden: v_head_dim may be absent and is hidden_size / num_attention_heads
+            then.
+        eps_key: the key of the norms' epsilon.
+        understood: further keys of the attention that are known not to change what the ops compute.
+    """
+
+    source: str
+    rope_interleaved: bool = True
+    reads_rope_interleave: bool = False
+    indexer_rope_interleaved: bool | None = None
+    scales_latents: bool = False
+    attentions_per_layer: int = 1
+    v_head_dim_of_hidden: bool = False
+    eps_key: str = "rms_norm_eps"
+    understood: frozenset[str] = frozenset()
+
+
+_TRANSFORMERS = "transformers 5.24, models/{0}/modeling_{0}.py".format
+_LONGCAT = ModelType(
+    # transformers' class scales always; vLLM's reads the keys that can turn it off.
+    f"{_TRANSFORMERS('longcat_flash')}; vllm 0.23, model_executor/models/longcat_flash.py",
+    scales_latents=True,
+    attentions_per_layer=2,
+    understood=frozenset({"mla_scale_q_lora", "mla_scale_kv_lora"}),
+)
+
+MODEL_TYPES: dict[str, ModelType] = {
+    "axk1": ModelType(_TRANSFORMERS("axk1"), reads_rope_interleave=True),
+    "deepseek_v2": ModelType(_TRANSFORMERS("deepseek_v2")),
+    "deepseek_v3": ModelType(_TRANSFORMERS("deepseek_v3"), reads_rope_interleave=True),
+    "deepseek_v32": ModelType(_TRANSFORMERS("deepseek_v32"), indexer_rope_interleaved=False),
+    "glm4_moe_lite": ModelType(_TRANSFORMERS("glm4_moe_lite"), reads_rope_interleave=True),
+    "glm_moe_dsa": ModelType(_TRANSFORMERS("glm_moe_dsa"), indexer_rope_interleaved=True),
+    "kimi_k2": ModelType("vllm 0.23, model_executor/models/deepseek_v2.py"),
+    "longcat_flash": _LONGCAT,
+    # Other embeddings, the same attention.
+    "longcat_flash_ngram": _LONGCAT,
+    "minicpm3": ModelType(
+        _TRANSFORMERS("minicpm3"), rope_interleaved=False, v_head_dim_of_hidden=True
+    ),
+    # transformers has a configuration of its own for it and DeepSeek-V3's model.
+    "sarvam_mla": ModelType(_TRANSFORMERS("deepseek_v3"), reads_rope_interleave=True),
+    "youtu": ModelType(_TRANSFORMERS("youtu"), reads_rope_interleave=True),
+}
+"""The types that ModelDimensions.from_hf_config knows."""
+
+# Read in the modelling code of transformers 5.24.
+_INEXPRESSIBLE = {
+    "axk2": "q_b_proj reads two latents, and a gate multiplies the values",
+    "bailing_hybrid": "a gate (g_proj) multiplies the heads before o_proj",
+    "dots3_note_text": "the rope part of the keys has a norm, and a gate multiplies the heads",
+    "glm5_next_text": "no part of the keys is rotated",
+    "hy_v4": "a gate (gate_proj) multiplies the values, and the indexer rotates its last elements",
+    "kimi_linear": "its MLA layers apply no rope",
+    "mistral4": "queries are scaled by their position",
+}
+
+# Keys of the attention that are read elsewhere, or are the business of the cos and sin tables, of
+# the softmax or of training.
+_UNDERSTOOD = frozenset(
+    {
+        "attention_dropout",
+        "attention_softmax_in_fp32",
+        "indexer_rope_interleave",
+        "kv_lora_rank",
+        "num_attention_heads",
+        "q_lora_rank",
+        "qk_nope_head_dim",
+        "qk_rope_head_dim",
+        "rope_interleave",
+        "rope_parameters",
+        "rope_scaling",
+        "rope_theta",
+        "use_mla",
+    }
+)
+# Beside these words a key is about how attention is run.
+_RUNNING_WORDS = {"cache", "flash", "implementation", "dropout"}
+_ATTENTION_WORDS = {"attention", "attn", "kv", "mla", "nope", "q", "qk", "qkv", "query"}
+_ATTENTION_WORDS |= {"rope", "rotary"}
+_BIAS_KEYS = {"add_bias_linear", "attention_bias", "bias", "enable_bias", "key_bias", "qkv_bias"}
+_BIAS_KEYS |= {"query_bias", "use_attention_bias", "use_bias", "use_qkv_bias", "value_bias"}
+_GATE_KEYS = {"gated_attention", "head_gate", "output_gate", "use_head_gate", "use_output_gate"}
+_REASONS = {
+    **dict.fromkeys(_BIAS_KEYS, "the ops' projections have no biases"),
+    **dict.fromkeys(_GATE_KEYS, "the ops have no gate of the attention's output"),
+    "mla_use_nope": "the ops rotate, and this model does not",
+    "use_qk_norm": "the ops have no norm of the heads' queries and keys",
+    "llama_4_scaling_beta": "the ops do not scale queries by their position",
+}
+
+
+def model_type_of(
+    config: Mapping[str, Any], source: str, given: str | ModelType | None
+) -> ModelType:
+    """The type of a configuration, or the one that the caller says by hand.
+
+    Args:
+        config: a Hugging Face configuration.
+        source: what errors call it.
+        given: a type or the name of a known one, in the place of config's.
+
+    Raises:
+        ValueError: the type is unknown or one that the ops cannot express, or a key of the
+            attention changes its mathematics, or may, and is not understood.
+    """
+    if isinstance(given, ModelType):
+        found = given
+    else:
+        name = config.get("model_type") if given is None else given
+        if not isinstance(name, str) or name not in MODEL_TYPES:
+            raise ValueError(_unknown(config, source, name, given is None))
+        found = MODEL_TYPES[name]
+    _check_keys(config, source, found)
+    return found
+
+
+def _unknown(config: Mapping[str, Any], source: str, name: Any, configured: bool) -> str:
+    known = ", ".join(MODEL_TYPES)
+    if not configured:
+        return f"model_type: expected a ModelType or one of {known}, got {name!r}"
+    if name is None:
+        return f"{source}: key 'model_type' is missing"
+    if isinstance(config.get("text_config"), Mapping):
+        return f"{source}: model_type {name!r}: the language model is nested, pass its text_config"
+    if isinstance(name, str) and name in _INEXPRESSIBLE:
+        return f"{source}: model_type {name!r}: not what the ops compute: {_INEXPRESSIBLE[name]}"
+    return (
+        f"{source}: model_type {name!r} is unknown: expected one of {known}; where its attention "
+        "is that of one of these pass model_type='deepseek_v3', for example, else a ModelType that "
+        "says what its modelling code does"
+    )
+
+
+def _check_keys(config: Mapping[str, Any], source: str, model_type: ModelType) -> None:
+    for key, value in config.items():
+        if key in model_type.understood or _is_off(value):
+            continue
+        if key in _REASONS or _is_of_attention(key, value):
+            raise ValueError(_refusal(source, key, value))
+    for name in ("rope_scaling", "rope_parameters"):
+        rope = config.get(name)
+        if not isinstance(rope, Mapping):
+            continue
+        # What else is in there makes the tables and the softmax scale.
+        for key in ("llama_4_scaling_beta", "partial_rotary_factor"):
+            value = rope.get(key)
+            all_rotated = key == "partial_rotary_factor" and value == 1
+            if not _is_off(value) and not all_rotated and key not in model_type.understood:
+                raise ValueError(_refusal(source, f"{name}.{key}", value))
+    _check_rope(config, source, model_type)
+    parts = (config.get("qk_nope_head_dim"), config.get("qk_rope_head_dim"))
+    for key in ("qk_head_dim", "q_head_dim"):
+        told = config.get(key)
+        # What is no integer among the sizes is refused where the sizes are.
+        if isinstance(told, int) and all(isinstance(part, int) for part in parts):
+            whole = int(parts[0] or 0) + int(parts[1] or 0)
+            if told != whole:
+                raise ValueError(
+                    f"{source}: key {key!r}: expected {whole}, qk_nope_head_dim and "
+                    f"qk_rope_head_dim together, got {told}"
+                )
+
+
+def _check_rope(config: Mapping[str, Any], source: str, model_type: ModelType) -> None:
+    for key in ("rope_interleave", "indexer_rope_interleave"):
+        if not isinstance(config.get(key), bool | None):
+            raise ValueError(f"{source}: key {key!r}: expected a boolean, got {config[key]!r}")
+    told = config.get("rope_interleave")
+    fixed = model_type.rope_interleaved
+    if told not in (None, fixed) and not model_type.reads_rope_interleave:
+        raise ValueError(
+            f"{source}: key 'rope_interleave': expected {fixed}, as the code of this model type "
+            f"has it and no key to change it, got {told}"
+        )
+    if model_type.indexer_rope_interleaved is None:
+        for key in ("index_topk", "index_n_heads", "index_head_dim"):
+            if not _is_off(config.get(key)):
+                raise ValueError(
+                    f"{source}: key {key!r} is {config[key]!r}: this model type has no indexer; "
+                    "pass model_type='deepseek_v32' where its attention is that model's"
+                )
+
+
+def _is_off(value: Any) -> bool:
+    empty = isinstance(value, (Mapping, list)) and not value
+    return value is None or value is False or empty
+
+
+def _is_of_attention(key: str, value: Any) -> bool:
+    if key in _UNDERSTOOD or key in ("qk_head_dim", "q_head_dim"):
+        return False
+    words = set(re.split(r"[^a-z0-9]+", key.lower()))
+    if not words & _ATTENTION_WORDS or words & _RUNNING_WORDS:
+        return False
+    if {"partial", "rotary"} <= words and value == 1:
+        return False
+    return not (isinstance(value, str) and value.lower() == "mla")
+
+
+def _refusal(source: str, key: str, value: Any) -> str:
+    reason = _REASONS.get(key.split(".")[-1])
+    if reason is not None:
+        return f"{source}: key {key!r} is {value!r}: {reason}"
+    return (
+        f"{source}: key {key!r} is {value!r}: not understood, and it may change what attention "
+        "computes; where it does not, pass as model_type a ModelType with the key in `understood`"
+    )

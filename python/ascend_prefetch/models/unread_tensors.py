@@ -1,0 +1,54 @@
+"""Tensors of an attention module that the loaders do not read: left out, or refused and why."""
+
+from __future__ import annotations
+
+import re
+
+# What needs no reading, by name within the attention module.
+_IRRELEVANT = (
+    # Tables of rope's angles, which older files hold: cos and sin are arguments of the ops.
+    r"rotary_emb\.(inv_freq|cos_cached|sin_cached)",
+    # Scales of a quantised cache, msmodelslim's names and vLLM's. They belong to the cache, which
+    # is the caller's (kv_cache_scale), and change no weight.
+    r"fa_[qkv]\.(scale|offset)",
+    r"((mla_)?attn\.)*([qkv]|kv)_scale",
+    r"[kv]_proj\.([kv]_scale|kv_cache_(scale|offset))",
+)
+
+_PROJECTION = r"(indexer\.)?(q|q_a|q_b|kv_a|kv_b|kv_a_proj_with_mqa|o|wq_b|wk|weights)(_proj)?"
+
+# What other tensors are likely to be, and why none is left out.
+_REFUSED = (
+    (rf"{_PROJECTION}\.bias", "expected a projection without bias"),
+    (
+        r".*\.(weight_scale|weight_scale_inv|weight_offset|input_scale|input_offset|deq_scale|"
+        r"quant_bias|scales|qzeros|g_idx)",
+        "belongs to a quantised weight, and the weight beside it is not one",
+    ),
+    (r"(.*\.)?lora_.*", "an adapter: expected it merged into the weights"),
+    (r"indexer\.[qk]_rot(\..*)?", "a rotation of the indexer's queries and keys: no op has one"),
+    (r"(.*[._])?(gate|g)(_proj)?(\..*)?", "a gate: no op has one"),
+    (r"sinks?(\..*)?", "attention sinks, which the softmax has to add"),
+    (r"(q|kv)_a_layernorm\.bias", "expected a norm without bias"),
+    (r"(.*[._])?(layer)?norm(\..*)?", "of a norm that no op has"),
+)
+
+
+def is_irrelevant(name: str) -> bool:
+    """Whether the tensor `name` of an attention module changes no result of the ops."""
+    return any(re.fullmatch(pattern, name) for pattern in _IRRELEVANT)
+
+
+def why_refused(name: str, has_indexer: bool) -> str:
+    """What the tensor `name` is likely to be.
+
+    Args:
+        name: its name within the attention module.
+        has_indexer: whether the expected dimensions have an indexer.
+    """
+    if name.startswith("indexer.") and not has_indexer:
+        return "expected a layer without an indexer, as the dimensions have none"
+    for pattern, text in _REFUSED:
+        if re.fullmatch(pattern, name):
+            return text
+    return "nothing here reads it, and it may change what attention computes"

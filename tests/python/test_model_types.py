@@ -1,0 +1,294 @@
+"""Model types: read right from a configuration, or refused by name.
+
+Right is what transformers' own attention modules compute, in float64.
+"""
+
+import dataclasses
+import importlib
+import re
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from transformers import AutoConfig
+
+import transformers_mla as hf
+from ascend_prefetch import reference
+from ascend_prefetch.models import (
+    MODEL_TYPES,
+    ModelDimensions,
+    ModelType,
+    load_mla_weights,
+)
+from mla_cases import SEED
+
+TOKENS = 5
+SIZES = {
+    "hidden_size": 48,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 4,
+    "q_lora_rank": 24,
+    "kv_lora_rank": 16,
+    "qk_nope_head_dim": 10,
+    "qk_rope_head_dim": 6,
+    "v_head_dim": 14,
+    # transformers' latent norms have this epsilon whatever the configuration says.
+    "rms_norm_eps": 1e-6,
+    "rope_parameters": {"rope_type": "default", "rope_theta": 10000.0},
+}
+SPARSE = {"index_topk": 64, "index_n_heads": 3, "index_head_dim": 8}
+ALIKE = {"kimi_k2": "deepseek_v3", "longcat_flash_ngram": "longcat_flash"}
+KEYED = ("axk1", "deepseek_v3", "glm4_moe_lite", "sarvam_mla", "youtu")
+
+
+@dataclasses.dataclass
+class Case:
+    """One model type with changes to its configuration."""
+
+    model_type: str
+    changes: dict = dataclasses.field(default_factory=dict)
+
+    def __str__(self):
+        return "-".join([self.model_type, *self.changes])
+
+
+CASES = [
+    *(Case(name) for name in MODEL_TYPES),
+    *(Case(name, {"rope_interleave": False}) for name in KEYED),
+    *(Case(name, {"q_lora_rank": None}) for name in ("deepseek_v2", "deepseek_v3", "minicpm3")),
+    Case("minicpm3", {"v_head_dim": None}),
+]
+
+
+def configuration(model_type, **changes):
+    """transformers' configuration class of the type, or of the one whose attention it has."""
+    name = ALIKE.get(model_type, model_type)
+    sizes = SIZES | (SPARSE if name in ("deepseek_v32", "glm_moe_dsa") else {}) | changes
+    if name == "longcat_flash":
+        sizes["head_dim"] = sizes["qk_rope_head_dim"]
+    return AutoConfig.for_model(name, attn_implementation="eager", **sizes)
+
+
+def attention_module(config):
+    name = {"sarvam_mla": "deepseek_v3"}.get(config.model_type, config.model_type)
+    package = importlib.import_module(f"transformers.models.{name}.modeling_{name}")
+    classes = [
+        value
+        for key, value in vars(package).items()
+        if re.fullmatch(r"\w+(Attention|MLA)", key) and issubclass(value, torch.nn.Module)
+    ]
+    assert len(classes) == 1
+    module = classes[0](config, 0).double()
+    hf.randomise(module, SEED)
+    return module
+
+
+def expected_output(module, x, cos, sin):
+    """What transformers computes, whichever way its module takes rope's tables."""
+    mask = x.new_full((TOKENS, TOKENS), float("-inf")).triu(1)[None, None]
+    embeddings = (cos[None], sin[None])
+    if module.config.model_type == "deepseek_v2":
+        half = cos.shape[1] // 2
+        embeddings = torch.complex(cos[None, :, :half], sin[None, :, :half])
+    with torch.no_grad():
+        output = module(hidden_states=x[None], position_embeddings=embeddings, attention_mask=mask)
+    return output[0][0]
+
+
+def our_output(weights, dims, x, cos, sin, scale):
+    prolog = reference.mla_prolog(
+        x, weights.qkv_a, weights.q_a_norm, weights.q_b, weights.w_uk, weights.kv_a_norm, cos, sin,
+        eps=dims.rms_norm_eps, rope_interleaved=dims.rope_interleaved,
+    )  # fmt: skip
+    latent = reference.attention(
+        prolog.q_nope, prolog.q_rope, prolog.kv_c, prolog.k_rope, scale=scale, causal=True
+    )
+    return reference.o_proj(latent, weights.o_proj, w_uv=weights.w_uv)
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_the_attention_of_transformers(tmp_path, case):
+    config = configuration(case.model_type, **case.changes)
+    told = config.to_dict() | {"model_type": case.model_type}
+    dims = ModelDimensions.from_hf_config(told)
+    module = attention_module(config)
+    prefix = "model.layers.0.self_attn." + ("0." if dims.attentions_per_layer > 1 else "")
+    tensors = {prefix + name: tensor for name, tensor in module.state_dict().items()}
+    save_file(tensors, tmp_path / "model.safetensors")
+    weights = load_mla_weights(tmp_path, dims, 0, 0, 1)
+
+    generator = torch.Generator().manual_seed(SEED)
+    x = torch.randn(TOKENS, 48, generator=generator, dtype=torch.float64)
+    cos, sin = reference.rope_tables(torch.arange(TOKENS) * 37, 6, dtype=torch.float64)
+    expected = expected_output(module, x, cos, sin)
+    output = our_output(weights, dims, x, cos, sin, module.scaling)
+    assert reference.relative_error(output, expected) < 1e-6
+    # Rope the other way round is far off: the test would see it.
+    other = dataclasses.replace(dims, rope_interleaved=not dims.rope_interleaved)
+    assert reference.relative_error(our_output(weights, other, x, cos, sin, 0.25), expected) > 0.01
+
+
+@pytest.mark.parametrize("name", MODEL_TYPES)
+def test_default_configurations(tmp_path, name):
+    """All keys that transformers writes are accepted, the sizes of published models with them."""
+    config = AutoConfig.for_model(ALIKE.get(name, name))
+    config.save_pretrained(tmp_path)
+    dims = ModelDimensions.from_hf_config(tmp_path, name)
+    assert dims == dataclasses.replace(
+        ModelDimensions.from_hf_config(config.to_dict(), name), source=dims.source
+    )
+    assert (dims.indexer is None) == (name not in ("deepseek_v32", "glm_moe_dsa"))
+    assert dims.v_head_dim == (64 if name == "minicpm3" else config.v_head_dim)
+
+
+def plain(model_type="deepseek_v3", **changes):
+    """A configuration as a file has it, without transformers' class."""
+    return {**SIZES, "model_type": model_type, **changes}
+
+
+def refuses(message, config, *arguments):
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}"):
+        ModelDimensions.from_hf_config(config, *arguments)
+
+
+def test_unknown_types():
+    refuses("configuration: key 'model_type' is missing", SIZES)
+    unknown = "configuration: model_type 'llama' is unknown: expected one of axk1, deepseek_v2, "
+    refuses(unknown, plain("llama"))
+    with pytest.raises(ValueError, match="pass model_type='deepseek_v3', for example, else a Mod"):
+        ModelDimensions.from_hf_config(plain("llama"))
+    refuses("configuration: model_type ['a'] is unknown", plain(["a"]))
+    refuses("model_type: expected a ModelType or one of axk1, ", plain("llama"), "mystery")
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("axk2", "q_b_proj reads two latents, and a gate multiplies the values"),
+        ("bailing_hybrid", "a gate (g_proj) multiplies the heads before o_proj"),
+        ("hy_v4", "a gate (gate_proj) multiplies the values, and the indexer rotates its last"),
+        ("kimi_linear", "its MLA layers apply no rope"),
+        ("mistral4", "queries are scaled by their position"),
+    ],
+)
+def test_types_that_the_ops_cannot_express(name, reason):
+    message = f"configuration: model_type '{name}': not what the ops compute: {reason}"
+    refuses(message, AutoConfig.for_model(name).to_dict())
+
+
+@pytest.mark.parametrize("name", ["kimi_k25", "dots3_note", "glm5_next"])
+def test_nested_language_models(name):
+    message = f"configuration: model_type '{name}': the language model is nested, pass its text"
+    config = AutoConfig.for_model(name).to_dict()
+    refuses(message, config)
+    if name == "kimi_k25":
+        assert ModelDimensions.from_hf_config(config["text_config"]).name == "deepseek_v3"
+
+
+BIASES = "the ops' projections have no biases"
+GATE = "the ops have no gate of the attention's output"
+UNKNOWN = "not understood, and it may change what attention computes; where it does not, pass as"
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "reason"),
+    [
+        ("attention_bias", True, BIASES),
+        ("qkv_bias", True, BIASES),
+        ("use_bias", True, BIASES),
+        ("use_output_gate", True, GATE),
+        ("attn_output_gate", True, UNKNOWN),
+        ("use_qk_norm", True, "the ops have no norm of the heads' queries and keys"),
+        ("mla_use_nope", True, "the ops rotate, and this model does not"),
+        ("mla_scale_q_lora", True, UNKNOWN),
+        ("no_rope_layers", [0, 1], UNKNOWN),
+        ("partial_rotary_factor", 0.5, UNKNOWN),
+        ("clip_qkv", 8.0, UNKNOWN),
+        ("attn_config", {"gate": True}, UNKNOWN),
+    ],
+)
+def test_keys_that_change_the_mathematics(key, value, reason):
+    message = f"configuration: key {key!r} is {value!r}: {reason}"
+    refuses(message, plain(**{key: value}))
+    # Said by hand.
+    vouched = dataclasses.replace(MODEL_TYPES["deepseek_v3"], understood=frozenset({key}))
+    dims = ModelDimensions.from_hf_config(plain(**{key: value}), vouched)
+    assert dims == ModelDimensions.from_hf_config(plain())
+    for off in (None, False, [], {}):
+        assert ModelDimensions.from_hf_config(plain(**{key: off})) == dims
+
+
+@pytest.mark.parametrize("name", ["rope_scaling", "rope_parameters"])
+def test_rope_parameters(name):
+    """Tables and softmax scale are the caller's; what the ops would have to do is refused."""
+    dims = ModelDimensions.from_hf_config(plain())
+    yarn = {"type": "yarn", "factor": 40, "mscale": 1.0, "mscale_all_dim": 1.0}
+    assert ModelDimensions.from_hf_config(plain(**{name: yarn})) == dims
+    whole = yarn | {"partial_rotary_factor": 1.0}
+    assert ModelDimensions.from_hf_config(plain(**{name: whole})) == dims
+    message = f"configuration: key '{name}.llama_4_scaling_beta' is 0.1: the ops do not scale"
+    refuses(message, plain(**{name: yarn | {"llama_4_scaling_beta": 0.1}}))
+    message = f"configuration: key '{name}.partial_rotary_factor' is 0.5: not understood"
+    refuses(message, plain(**{name: yarn | {"partial_rotary_factor": 0.5}}))
+
+
+def test_harmless_keys():
+    harmless = {
+        "attention_dropout": 0.1,
+        "attention_method": "MLA",
+        "attn_implementation": "eager",
+        "head_dim": 576,
+        "hidden_act": "silu",
+        "kv_cache_dtype": "int8",
+        "moe_router_enable_expert_bias": True,
+        "partial_rotary_factor": 1.0,
+        "q_head_dim": 16,
+        "qk_head_dim": 16,
+        "router_bias": True,
+        "sliding_window": 4096,
+        "some_new_key": {"a": 1},
+        "top_k": 50,
+        "use_mla": True,
+    }
+    expected = ModelDimensions.from_hf_config(plain())
+    assert ModelDimensions.from_hf_config(plain(**harmless)) == expected
+
+
+@pytest.mark.parametrize("key", ["qk_head_dim", "q_head_dim"])
+def test_head_sizes_that_contradict(key):
+    message = f"configuration: key '{key}': expected 16, qk_nope_head_dim and qk_rope_head_dim"
+    refuses(message, plain(**{key: 24}))
+
+
+def test_rope_keys_that_contradict():
+    for name in ("deepseek_v2", "kimi_k2", "longcat_flash"):
+        message = "configuration: key 'rope_interleave': expected True, as the code of this model"
+        refuses(message, plain(name, rope_interleave=False))
+        assert ModelDimensions.from_hf_config(plain(name, rope_interleave=True)).rope_interleaved
+    message = "configuration: key 'rope_interleave': expected False, as the code of this model"
+    refuses(message, plain("minicpm3", rope_interleave=True))
+    refuses(
+        "configuration: key 'rope_interleave': expected a boolean, got 'no'",
+        plain(rope_interleave="no"),
+    )
+
+
+def test_an_indexer_of_a_model_without():
+    message = "configuration: key 'index_topk' is 64: this model type has no indexer; pass model_"
+    refuses(message, plain(**SPARSE))
+    dims = ModelDimensions.from_hf_config(plain(**SPARSE), "deepseek_v32")
+    assert dims.name == "deepseek_v3" and dims.indexer.num_heads == 3
+
+
+def test_said_by_hand():
+    config = plain("my_model", layer_norm_eps=1e-5)
+    like = ModelDimensions.from_hf_config(config, "longcat_flash")
+    assert (like.name, like.q_lora_scale, like.attentions_per_layer) == ("my_model", 2**0.5, 2)
+    form = ModelType("my_model.py", rope_interleaved=False, eps_key="layer_norm_eps")
+    dims = ModelDimensions.from_hf_config(config, form)
+    assert (dims.rope_interleaved, dims.rms_norm_eps, dims.q_lora_scale) == (False, 1e-5, 1.0)
+    del config["model_type"]
+    assert ModelDimensions.from_hf_config(config, form).name == "unnamed"
+    # By hand or not, a key that changes what is computed stays refused.
+    refuses(f"configuration: key 'attention_bias' is True: {BIASES}",
+            config | {"attention_bias": True}, form)  # fmt: skip
