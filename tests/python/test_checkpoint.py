@@ -96,7 +96,7 @@ def test_ranks_concatenate_to_the_checkpoint(tmp_path, save, tp_size):
         )
         assert torch.equal(rank.q_a_norm, stored("q_a_layernorm"))
         assert torch.equal(rank.kv_a_norm, stored("kv_a_layernorm"))
-        assert rank.q_a_norm_bias is None
+        assert rank.q_a_norm_bias is None and rank.kv_a_norm_bias is None
         for field in dataclasses.fields(rank):
             tensor = getattr(rank, field.name)
             assert tensor is None or (tensor.is_contiguous() and tensor.dtype == torch.bfloat16)
@@ -127,10 +127,14 @@ def test_without_query_latent(tmp_path, tp_size):
 
 
 def test_norm_bias_and_other_layers(tmp_path):
-    bias = torch.randn(DIMS.q_lora_rank)  # in float32, which the ops do not take it in
-    tensors = checkpoint_tensors() | {f"{PREFIX}.q_a_layernorm.bias": bias}
+    # In float32, which the ops do not take them in.
+    biases = {"q_a": torch.randn(DIMS.q_lora_rank), "kv_a": torch.randn(DIMS.kv_lora_rank)}
+    tensors = checkpoint_tensors()
+    tensors |= {f"{PREFIX}.{name}_layernorm.bias": bias for name, bias in biases.items()}
     save_sharded(tmp_path, tensors | {"model.layers.0.self_attn.o_proj.weight": torch.zeros(1)})
-    assert torch.equal(load(tmp_path).q_a_norm_bias, bias.bfloat16())
+    weights = load(tmp_path)
+    assert torch.equal(weights.q_a_norm_bias, biases["q_a"].bfloat16())
+    assert torch.equal(weights.kv_a_norm_bias, biases["kv_a"].bfloat16())
 
 
 def test_dtype_converts(tmp_path):

@@ -13,6 +13,7 @@ from mla_cases import SEED
 
 PREFIX = "model.layers.0.self_attn."
 NORMS = ("q_a_layernorm.weight", "kv_a_layernorm.weight")
+BIASES = ("q_a_layernorm.bias", "kv_a_layernorm.bias")
 # A projection that DeepSeek keeps in float32 for its accuracy, and the norms.
 PRECISE = ("indexer.weights_proj.weight", "indexer.k_norm.weight", "indexer.k_norm.bias", *NORMS)
 
@@ -33,7 +34,7 @@ def precise(tensors):
     return {
         name: tensors[name].float() * (1 + torch.rand(tensors[name].shape, generator=generator) / 9)
         for name in PRECISE
-    } | {"q_a_layernorm.bias": torch.randn(64, generator=generator)}
+    } | {name: torch.randn(64, generator=generator) for name in BIASES}
 
 
 @pytest.mark.parametrize("quant", ["none", "w8a8", "w8a8_dynamic"])
@@ -48,7 +49,7 @@ def test_the_ops_take_it(tmp_path, quant, half, explicit):
     dtype = half if explicit else None
     weights = load_mla_weights(tmp_path, SMALL, 0, 0, 1, dtype)
     indexer = load_indexer_weights(tmp_path, SMALL, 0, dtype)
-    for field in ("q_a_norm", "kv_a_norm", "q_a_norm_bias", "w_uk", "w_uv"):
+    for field in ("q_a_norm", "kv_a_norm", "q_a_norm_bias", "kv_a_norm_bias", "w_uk", "w_uv"):
         assert getattr(weights, field).dtype == half
     assert torch.equal(weights.q_a_norm_bias, tensors["q_a_layernorm.bias"].to(half))
     assert torch.equal(weights.kv_a_norm, tensors["kv_a_layernorm.weight"].to(half))
@@ -88,7 +89,9 @@ def test_scaled_norms_are_rounded_once(tmp_path):
     weights = load_mla_weights(tmp_path, dims, 0, 0, 1)
     for norm, name, scale in (
         (weights.q_a_norm, "q_a_layernorm.weight", 3.0),
+        (weights.q_a_norm_bias, "q_a_layernorm.bias", 3.0),
         (weights.kv_a_norm, "kv_a_layernorm.weight", 5.0),
+        (weights.kv_a_norm_bias, "kv_a_layernorm.bias", 5.0),
     ):
         assert torch.equal(norm, (tensors[name].double() * scale**0.5).bfloat16())
 

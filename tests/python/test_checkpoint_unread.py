@@ -7,6 +7,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from ascend_prefetch import reference
 from ascend_prefetch.models import load_indexer_weights, load_mla_weights
 from attention_checkpoint import SMALL, save_attention
 from mla_cases import SEED
@@ -176,3 +177,38 @@ def test_names_of_a_damaged_file(tmp_path):
     with pytest.raises(ValueError) as error:
         load(tmp_path, ignored=["a\nb"])
     assert len(str(error.value)) < 400
+
+
+@pytest.mark.parametrize("quant", ["none", "w8a8", "w8a8_dynamic"])
+def test_biases_of_the_latent_norms_are_applied(tmp_path, quant):
+    """Held against float64: what the op leaves in the cache and returns as the query latent."""
+    generator = torch.Generator().manual_seed(SEED + 1)
+    biases = {
+        name: torch.empty(64, dtype=torch.bfloat16).normal_(generator=generator)
+        for name in ("q_a_layernorm.bias", "kv_a_layernorm.bias")
+    }
+    save(tmp_path, biases, quant)
+    weights = load(tmp_path)
+    x = torch.empty(3, 64, dtype=torch.bfloat16).normal_(generator=generator)
+    cos, sin = reference.rope_tables(torch.arange(3), 64)
+    caches = [torch.full((1, 8, 1, 64), float("nan"), dtype=torch.bfloat16) for _ in range(2)]
+    _, _, q_c, _ = torch.ops.ascend_prefetch.mla_prolog(
+        **weights.prolog_arguments(),
+        hidden_states=x,
+        cos=cos.float(),
+        sin=sin.float(),
+        slot_mapping=torch.arange(3),
+        kv_cache=caches[0],
+        rope_cache=caches[1],
+    )
+    if quant == "none":
+        product = x.double() @ weights.qkv_a.double().T
+    else:
+        product = reference.w8a8_linear(x, weights.qkv_a).double()
+    for got, latent, norm, name in (
+        (q_c, product[:, :64], weights.q_a_norm, "q_a_layernorm.bias"),
+        (caches[0].view(-1, 64)[:3], product[:, 64:128], weights.kv_a_norm, "kv_a_layernorm.bias"),
+    ):
+        normed = latent * torch.rsqrt(latent.square().mean(-1, keepdim=True) + 1e-6)
+        expected = normed * norm.double() + biases[name].double()
+        assert reference.relative_error(got, expected) < 4e-3

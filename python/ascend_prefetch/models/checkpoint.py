@@ -57,9 +57,10 @@ def load_mla_weights(
     """Loads the attention weights of one layer as rank `tp_rank` of `tp_size` holds them.
 
     The factors that LongCat multiplies its latents with, dims.q_lora_scale and kv_lora_scale, are
-    folded into the norm weights, rounded to their dtype, as vllm 0.23 does at load time
-    (model_executor/models/longcat_flash.py). quant_bias of o_proj goes to rank 0 alone, since ranks
-    hold partial sums.
+    folded into the norm weights (and biases), rounded to their dtype, as vllm 0.23 does at load
+    time (model_executor/models/longcat_flash.py). Biases of the latent norms, which W8A8
+    checkpoints have whose outliers were moved, are read where there are any. quant_bias of o_proj
+    goes to rank 0 alone, since ranks hold partial sums.
 
     Args:
         directory: holds model.safetensors.index.json and its shards, or model.safetensors, or
@@ -105,8 +106,7 @@ def load_mla_weights(
         qkv_a = reader.linear(_Projection("q_a_proj", (q_lora, hidden)), kv_a)
         q_b = reader.linear(_Projection("q_b_proj", (q_size, q_lora), q_rows))
         q_a_norm = reader.vector("q_a_layernorm.weight", q_lora, dims.q_lora_scale)
-        if "q_a_layernorm.bias" in reader:
-            q_a_norm_bias = reader.vector("q_a_layernorm.bias", q_lora)
+        q_a_norm_bias = reader.bias("q_a_layernorm.bias", q_lora, dims.q_lora_scale)
 
     kv_head_dim = dims.qk_nope_head_dim + dims.v_head_dim
     kv_b = reader.matrix(
@@ -127,6 +127,7 @@ def load_mla_weights(
         kv_a_norm=reader.vector("kv_a_layernorm.weight", kv_lora, dims.kv_lora_scale),
         o_proj=reader.linear(o_proj, with_quant_bias=tp_rank == 0),
         q_a_norm_bias=q_a_norm_bias,
+        kv_a_norm_bias=reader.bias("kv_a_layernorm.bias", kv_lora, dims.kv_lora_scale),
     )
     # load_indexer_weights sees to the rest.
     reader.refuse_unread(ignored, besides="indexer." if dims.indexer is not None else None)
@@ -297,6 +298,10 @@ class _LayerReader:
         if scale == 1.0:
             return self.own([stored])
         return (stored.double() * scale).to(self._dtype or stored.dtype)
+
+    def bias(self, name: str, size: int, scale: float) -> torch.Tensor | None:
+        """The same for a tensor that may be absent; None then."""
+        return self.vector(name, size, scale) if name in self else None
 
     def float_vector(self, name: str, size: int) -> torch.Tensor:
         """A tensor of one dimension in float32, whatever dtype is asked for."""

@@ -29,7 +29,6 @@ _REFUSED = (
     (r"indexer\.[qk]_rot(\..*)?", "a rotation of the indexer's queries and keys: no op has one"),
     (r"(.*[._])?(gate|g)(_proj)?(\..*)?", "a gate: no op has one"),
     (r"sinks?(\..*)?", "attention sinks, which the softmax has to add"),
-    (r"(q|kv)_a_layernorm\.bias", "expected a norm without bias"),
     (r"(.*[._])?(layer)?norm(\..*)?", "of a norm that no op has"),
 )
 
