@@ -94,3 +94,25 @@ def test_layers_without_an_indexer(rows, quantisation):
     layers = compare.Pair(models.GLM_5, quantisation, count=2, overrides=overrides)
     assert [impl.has_indexer for impl in layers.plain.impls] == [True, False]
     check(rows, layers, quantisation, SCENARIOS[1], name="no indexer in layer 1")
+
+
+@pytest.mark.parametrize("model", [models.DEEPSEEK_V3, models.DEEPSEEK_V32], ids=lambda m: m.name)
+def test_a_bias_that_upstream_leaves_out(rows, model):
+    """kv_a_layernorm's, which reaches no cache of upstream's: rows of ours must not differ.
+
+    Where the first comparison fails, that release adds it, and the plugin may fuse such layers.
+    """
+    from ascend_prefetch.vllm import release
+
+    layers, scenario = compare.Pair(model, "W8A8 static"), SCENARIOS[0]
+    before, _, _, calls = layers.run(scenario)
+    assert Counter(name for name, _ in calls) == expected_ops(model, scenario)
+    for impl in (*layers.plain.impls, *layers.fused.impls):
+        impl.kv_a_layernorm.bias.data.fill_(0.25)
+    release()
+    plain, _, on, calls = layers.run(scenario)
+    assert not any(compare.errors(plain, before, scenario).values()), "upstream adds it"
+    assert Counter(name for name, _ in calls) == {"o_proj": 1}
+    found = compare.errors(on, plain, scenario)
+    assert not compare.beyond_tolerance("W8A8 static", found)
+    rows.append(compare.table_row(model.name, "W8A8 static", "kv norm bias", 1, found))
