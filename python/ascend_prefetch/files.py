@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from ascend_prefetch.shown import plain, shown
+
 MOST_JSON_BYTES = 1 << 28
 """Of a JSON file. The largest that are read, indices of checkpoints, have some 10 MB."""
 
@@ -37,7 +39,7 @@ def open_regular(path: Path) -> BinaryIO:
         raise
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
-        raise ValueError(f"{shown(path)}: expected a file: {reason}") from None
+        raise ValueError(f"{plain(path)}: expected a file: {reason}") from None
     kind = _kind(os.fstat(handle).st_mode)
     if kind:
         os.close(handle)
@@ -61,15 +63,9 @@ def read_json(path: Path) -> Any:
     try:
         return json.loads(content.decode("utf-8"), object_pairs_hook=_object)
     except RecursionError:
-        raise ValueError(f"{path}: no JSON that can be read: it is nested too deeply") from None
+        raise ValueError(f"{path}: expected JSON, got too many levels") from None
     except ValueError as error:
-        raise ValueError(f"{path}: no JSON: {error}") from None
-
-
-def shown(text: object, most: int = 80) -> str:
-    """A text out of a file as an error shows it: on one line, and not much longer than `most`."""
-    quoted = repr(str(text))
-    return quoted if len(quoted) <= most + 5 else f"{quoted[:most]}...{quoted[-1]}"
+        raise ValueError(f"{path}: expected JSON, got: {error}") from None
 
 
 @contextmanager

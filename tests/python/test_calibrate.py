@@ -226,8 +226,13 @@ SPREAD = '{"low": 1.2, "nominal": 1.2, "high": 1.1}'
 @pytest.mark.parametrize(
     ("content", "text"),
     [
-        ("", "expected a chip file with 'soc' and 'constants' of low, nominal, high, got JSON"),
-        ("[]", "expected a chip file .*, got TypeError"),
+        ("", "expected JSON, got: Expecting value"),
+        ("[" * 100000, "expected JSON, got too many levels"),
+        (
+            '{"soc": "Ascend910B1", "soc": "Ascend910B3"}',
+            "expected JSON, got: 'soc' is there twice",
+        ),
+        ("[]", "expected a chip file with 'soc' and 'constants' of low, nominal, .* got TypeError"),
         ('{"soc": "Ascend910B1"}', "expected a chip file .*, got KeyError: 'constants'"),
         ('{"soc": "Ascend910B1", "constants": 1}', "expected a chip file .*, got AttributeError"),
         (
@@ -237,6 +242,20 @@ SPREAD = '{"low": 1.2, "nominal": 1.2, "high": 1.1}'
         (
             '{"soc": "Ascend910B1", "constants": {"hbm_rate": "fast"}}',
             "expected a chip file .*, got TypeError",
+        ),
+        *(
+            (
+                f'{{"soc": "Ascend910B1", "constants": {{"hbm_rate": {{"low": {value}}}}}}}',
+                f"expected a chip file .* 'hbm_rate': expected a number, 0 or from .*, got {shown}",
+            )
+            for value, shown in (
+                ("1" + "0" * 400, "1000"),
+                ("1e400", "inf"),
+                ("NaN", "nan"),
+                ("1e-300", "1e-300"),
+                ("true", "True"),
+                ('"1.2"', "'1.2'"),
+            )
         ),
         ('{"soc": "Ascend999", "constants": {}}', "unknown chip 'Ascend999'; known chips: "),
         ('{"soc": 3, "constants": {}}', "unknown chip '3'; known chips: "),
@@ -255,4 +274,11 @@ def test_malformed_chip_files(tmp_path, content, text):
     path = tmp_path / "chip.json"
     path.write_text(content)
     with pytest.raises(ValueError, match=f"^{path}: {text}"):
+        find_timed_chip(str(path))
+
+
+def test_a_chip_file_is_not_waited_for(tmp_path):
+    path = tmp_path / "chip.json"
+    os.mkfifo(path)
+    with pytest.raises(ValueError, match=f"^{path}: expected a file, got a FIFO$"):
         find_timed_chip(str(path))

@@ -293,11 +293,18 @@ def test_index_names_the_wrong_shard(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "content", ["{", "[]", "{}", '{"weight_map": []}', '{"weight_map": {"a": 1}}']
+    ("content", "text"),
+    [
+        ("{", "expected JSON, got: Expecting property name"),
+        *(
+            (content, "expected a JSON object with a weight_map")
+            for content in ("[]", "{}", '{"weight_map": []}', '{"weight_map": {"a": 1}}')
+        ),
+    ],
 )
-def test_corrupt_index(tmp_path, content):
+def test_corrupt_index(tmp_path, content, text):
     (tmp_path / INDEX).write_text(content)
-    with pytest.raises(ValueError, match=f"{INDEX}: expected a JSON object with a weight_map"):
+    with pytest.raises(ValueError, match=f"{INDEX}: {text}"):
         load(tmp_path)
 
 

@@ -144,11 +144,16 @@ def refuses(additional_config, message):
         ),
         (
             {"captured_kv_len": 0},
-            "ascend_prefetch.captured_kv_len: expected a whole number of at least 1, got 0",
+            "ascend_prefetch.captured_kv_len: expected a whole number from 1 to 1073741824, got 0",
+        ),
+        (
+            {"captured_kv_len": 2**64},
+            f"ascend_prefetch.captured_kv_len: expected a whole number from 1 to {2**30}, "
+            "got 18446744073709551616",
         ),
         (
             {"captured_kv_len": True},
-            "ascend_prefetch.captured_kv_len: expected a whole number of at least 1, got True",
+            f"ascend_prefetch.captured_kv_len: expected a whole number from 1 to {2**30}, got True",
         ),
         (
             {"prefetch_ratio": {"ffn": {}}},
@@ -183,6 +188,8 @@ def test_errors(settings, message):
         (1.001, "1.001"),
         (float("nan"), "nan"),
         (float("inf"), "inf"),
+        (10**400, "1" + "0" * 79 + "...0"),
+        pytest.param(10**5000, "a number of thousands of digits", id="5001 digits"),
         ("0.5", "'0.5'"),
         (True, "True"),
         (None, "None"),

@@ -6,13 +6,15 @@ Files are memory-mapped and only the asked-for rows and columns are read; pickle
 from __future__ import annotations
 
 import difflib
-import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+
+from ascend_prefetch.files import open_regular, read_json
+from ascend_prefetch.shown import plain, shown
 
 if TYPE_CHECKING:
     from safetensors import safe_open
@@ -30,13 +32,15 @@ class CheckpointFiles:
 
     Raises:
         FileNotFoundError: the directory or its checkpoint is missing.
-        ValueError: a file is corrupt, or there are several checkpoints.
+        ValueError: a file is corrupt or no file, or there are several checkpoints.
     """
 
     def __init__(self, directory: str | os.PathLike[str]) -> None:
         self._directory = Path(directory)
-        if not self._directory.is_dir():
-            raise FileNotFoundError(f"directory: expected a checkpoint directory, got {directory}")
+        if not os.path.isdir(self._directory):
+            raise FileNotFoundError(
+                f"directory: expected a checkpoint directory, got {plain(directory)}"
+            )
         self._source = self._find_source()
         if self._source.name.endswith(".index.json"):
             self._shards = _read_weight_map(self._source)
@@ -100,14 +104,11 @@ class CheckpointFiles:
         Empty where there is no such file.
 
         Raises:
-            ValueError: it is not a JSON object.
+            ValueError: it is no file with a JSON object.
         """
         merged: dict[str, Any] = {}
         for path in sorted(self._directory.glob("quant_model_description*.json")):
-            try:
-                content = json.loads(path.read_text(encoding="utf-8"))
-            except ValueError:
-                content = None
+            content = read_json(path)
             if not isinstance(content, dict):
                 raise ValueError(f"{path}: expected a JSON object of quantisation types")
             merged |= content
@@ -115,7 +116,8 @@ class CheckpointFiles:
 
     def _find_source(self) -> Path:
         for name in (_INDEX, _SINGLE):
-            if (self._directory / name).is_file():
+            # Whatever it is: something else than a file is refused where it is opened.
+            if os.path.lexists(self._directory / name):
                 return self._directory / name
         for pattern in ("*.safetensors.index.json", "*.safetensors"):
             found = sorted(self._directory.glob(pattern))
@@ -148,18 +150,29 @@ class CheckpointFiles:
         # stay allowed, as the Hugging Face cache is made of them.
         if Path(shard).name != shard:
             raise ValueError(
-                f"{self._source}: tensor {name}: expected a shard in the directory, got {shard!r}"
+                f"{self._source}: tensor {name}: expected a shard in the directory, "
+                f"got {shown(shard)}"
             )
         path = self._directory / shard
-        if not path.is_file():
-            raise FileNotFoundError(f"{self._source}: tensor {name}: shard {shard} does not exist")
+        try:
+            open_regular(path).close()
+        except FileNotFoundError:
+            raise FileNotFoundError(
+                f"{self._source}: tensor {name}: shard {shard} does not exist"
+            ) from None
+        except ValueError as error:
+            raise ValueError(f"{self._source}: tensor {name}: {error}") from None
         return path
 
     def _near_names(self, name: str) -> str:
         # Comparing with all of a large model's names would take seconds.
         module, parameter, _ = name.rsplit(".", 2)
         layer = module.split(".self_attn")[0]
-        candidates = [other for other in self._shards if parameter in other or layer in other]
+        candidates = [
+            other
+            for other in self._shards
+            if (parameter in other or layer in other) and other.isprintable() and len(other) < 200
+        ]
         near = difflib.get_close_matches(name, candidates, n=3)
         return f"; similar names: {', '.join(near)}" if near else ""
 
@@ -170,6 +183,7 @@ def _open(path: Path) -> safe_open:
         from safetensors import SafetensorError, safe_open
     except ImportError:
         raise ImportError("reading a checkpoint needs the package safetensors") from None
+    open_regular(path).close()  # safe_open would wait for whoever writes to a FIFO
     try:
         return safe_open(path, framework="pt")
     except SafetensorError as error:
@@ -177,10 +191,8 @@ def _open(path: Path) -> safe_open:
 
 
 def _read_weight_map(index: Path) -> dict[str, str]:
-    try:
-        weight_map = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
-    except (ValueError, KeyError, TypeError):
-        weight_map = None
+    content = read_json(index)
+    weight_map = content.get("weight_map") if isinstance(content, dict) else None
     if not isinstance(weight_map, dict) or not all(
         isinstance(shard, str) for shard in weight_map.values()
     ):

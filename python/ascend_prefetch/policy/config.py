@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import math
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
+
+from ascend_prefetch.shown import shown
 
 KEY = "ascend_prefetch"
 """Where the settings lie in additional_config."""
@@ -23,6 +24,9 @@ DEFAULT_RATIOS: Mapping[str, Mapping[str, float]] = {
 
 The values are those of vLLM Ascend.
 """
+
+MOST_KV_LEN = 1 << 30
+"""Cached tokens of a request: a thousand times what models are made for, in a 32-bit number."""
 
 _OLD_SETTINGS = ("enabled", "prefetch_ratio")
 
@@ -44,7 +48,8 @@ class PrefetchConfig:
         o_proj: whether o_proj replaces the projections behind it.
         next_layer: whether the next layer's fused_qkv_a is prefetched.
         captured_kv_len: cached tokens of each request that a captured graph counts on when it
-            decides what stays in L2: it is captured with lengths that mean nothing. At least 1.
+            decides what stays in L2: it is captured with lengths that mean nothing. From 1 to
+            MOST_KV_LEN.
 
     Raises:
         ValueError: an unknown key or a value out of range.
@@ -61,7 +66,7 @@ class PrefetchConfig:
         for name in _SWITCHES:
             value = getattr(self, name)
             if not isinstance(value, bool):
-                raise ValueError(f"{KEY}.{name}: expected true or false, got {value!r}")
+                raise ValueError(f"{KEY}.{name}: expected true or false, got {shown(value)}")
         _check_length(f"{KEY}.captured_kv_len", self.captured_kv_len)
         ratios = _checked_ratios(f"{KEY}.prefetch_ratio", self.prefetch_ratio)
         object.__setattr__(self, "prefetch_ratio", ratios)
@@ -114,7 +119,9 @@ class PrefetchConfig:
         checked = dict(settings)
         for name in _SWITCHES:
             if name in checked and not isinstance(checked[name], bool):
-                raise ValueError(f"{key}.{name}: expected true or false, got {checked[name]!r}")
+                raise ValueError(
+                    f"{key}.{name}: expected true or false, got {shown(checked[name])}"
+                )
         if "prefetch_ratio" in checked:
             name = f"{key}.prefetch_ratio"
             checked["prefetch_ratio"] = _checked_ratios(name, checked["prefetch_ratio"])
@@ -135,25 +142,29 @@ def _checked_ratios(key: str, ratios: Any) -> dict[str, dict[str, float]]:
         _check_keys(f"{key}.{module}", given, tuple(DEFAULT_RATIOS[module]))
         for weight, ratio in given.items():
             number = isinstance(ratio, (int, float)) and not isinstance(ratio, bool)
-            if not number or math.isnan(ratio) or not 0 <= ratio <= 1:
+            if not number or not 0 <= ratio <= 1:  # which NaN is not, either
                 raise ValueError(
-                    f"{key}.{module}.{weight}: expected a number from 0 to 1, got {ratio!r}"
+                    f"{key}.{module}.{weight}: expected a number from 0 to 1, got {shown(ratio)}"
                 )
             checked[module][weight] = float(ratio)
     return checked
 
 
 def _check_length(key: str, value: Any) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise ValueError(f"{key}: expected a whole number of at least 1, got {value!r}")
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= MOST_KV_LEN:
+        raise ValueError(
+            f"{key}: expected a whole number from 1 to {MOST_KV_LEN}, got {shown(value)}"
+        )
 
 
 def _check_mapping(key: str, value: Any) -> None:
     if not isinstance(value, Mapping):
-        raise ValueError(f"{key}: expected a dict, got {type(value).__name__} {value!r}")
+        raise ValueError(f"{key}: expected a dict, got {type(value).__name__} {shown(value)}")
 
 
 def _check_keys(key: str, settings: Mapping[str, Any], allowed: tuple[str, ...]) -> None:
     for name in settings:
         if name not in allowed:
-            raise ValueError(f"{key}: unknown key {name!r}, expected one of {', '.join(allowed)}")
+            raise ValueError(
+                f"{key}: unknown key {shown(name)}, expected one of {', '.join(allowed)}"
+            )

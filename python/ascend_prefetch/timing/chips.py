@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ascend_prefetch import _C, twin
+from ascend_prefetch.files import read_json
+from ascend_prefetch.shown import shown
 
 LEVELS = ("low", "nominal", "high")
 """Ends of the published ranges: low makes kernels fastest, high slowest."""
@@ -58,22 +59,37 @@ def find_timed_chip(name: str) -> TimedChip:
     if not name.endswith(".json"):
         twin.find_chip(name)
         return TimedChip(name)
+    content = read_json(Path(name))
     try:
-        content = json.loads(Path(name).read_text(encoding="utf-8"))
         soc, table = content["soc"], content["constants"]
         constants = {
-            level: {key: float(values[level]) for key, values in table.items()} for level in LEVELS
+            level: {key: _constant(key, values[level]) for key, values in table.items()}
+            for level in LEVELS
         }
-    except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(
             f"{name}: expected a chip file with 'soc' and 'constants' of "
             f"{', '.join(LEVELS)}, got {type(error).__name__}: {error}"
         ) from error
     try:
-        twin.find_chip(str(soc))
+        twin.find_chip(soc if isinstance(soc, str) else shown(soc))
         chip = TimedChip(soc, constants, name)
         for level in LEVELS:
             chip.timeline(level)
     except ValueError as error:
         raise ValueError(f"{name}: {error}") from error
     return chip
+
+
+# Of any constant that is not 0, in its own unit: beyond it times are no times.
+_LEAST, _MOST = 1e-9, 1e9
+
+
+def _constant(name: str, value: Any) -> float:
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not number or (value != 0 and not _LEAST <= abs(value) <= _MOST):
+        raise ValueError(
+            f"{shown(name)}: expected a number, 0 or from {_LEAST:g} to {_MOST:g}, "
+            f"got {shown(value)}"
+        )
+    return float(value)

@@ -27,7 +27,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from ascend_prefetch import twin
-from ascend_prefetch.files import shown
+from ascend_prefetch.shown import plain, shown
 
 from .point import Kernel, Point
 from .tables import columns_twice, microseconds
@@ -74,7 +74,7 @@ class _Skip(Exception):
     """A row that is no point; says why, and which rows it is counted among."""
 
     def __init__(self, reason: str, op_type: str = "") -> None:
-        super().__init__(f"{reason} ({shown(op_type)[1:-1]})" if op_type else reason)
+        super().__init__(f"{reason} ({plain(op_type, 80)})" if op_type else reason)
         self.reason = reason
 
 

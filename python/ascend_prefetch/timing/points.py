@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from ascend_prefetch import twin
-from ascend_prefetch.files import open_regular, shown
+from ascend_prefetch.files import open_regular
+from ascend_prefetch.shown import shown
 
 from .exports import WANTED, what_format, what_table
 from .op_summary import ProfileReader, is_profile

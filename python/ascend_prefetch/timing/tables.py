@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import BinaryIO, NamedTuple
 
-from ascend_prefetch.files import shown
+from ascend_prefetch.shown import shown
 
 LEAST_US = 1e-3
 MOST_US = 1e9
