@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from pathlib import Path
 
 import torch
@@ -11,6 +12,7 @@ from transformers import (
     DeepseekV3ForCausalLM,
     DeepseekV32Config,
     DeepseekV32ForCausalLM,
+    DynamicCache,
     GlmMoeDsaConfig,
     GlmMoeDsaForCausalLM,
     PreTrainedModel,
@@ -90,6 +92,26 @@ def padded_prompts(tokens: int = 12, padding: int = 3, seed: int = 0) -> dict[st
     attention_mask = torch.ones_like(input_ids)
     input_ids[1, :padding] = attention_mask[1, :padding] = 0
     return {"input_ids": input_ids, "attention_mask": attention_mask}
+
+
+def caching(cache: object) -> dict:
+    """Arguments of a model's forward and generate, the cache by the name of this release."""
+    taken = inspect.signature(DeepseekV3ForCausalLM.forward).parameters
+    return {"cache" if "cache" in taken else "past_key_values": cache, "use_cache": True}
+
+
+def step_by_step(model: PreTrainedModel, input_ids: torch.Tensor, steps: list[int]) -> torch.Tensor:
+    """Logits [B, T, vocabulary] of a loop written by hand: no positions, no mask, one cache.
+
+    Args:
+        model: of this module.
+        input_ids: [B, T].
+        steps: tokens of one call after the other, T in all.
+    """
+    cache = DynamicCache(config=model.config)
+    with torch.no_grad():
+        logits = [model(tokens, **caching(cache)).logits for tokens in input_ids.split(steps, 1)]
+    return torch.cat(logits, dim=1).float()
 
 
 def greedy(model: PreTrainedModel, inputs: dict, new_tokens: int = 8, **options):

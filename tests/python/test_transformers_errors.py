@@ -6,6 +6,7 @@ import sys
 import pytest
 import torch
 from transformers import DynamicCache, Glm4MoeLiteConfig, Glm4MoeLiteModel, StaticCache
+from transformers.cache_utils import DynamicIndexedLayer
 
 import small_models as small
 from ascend_prefetch.transformers import PagedLatentLayer, patch, unpatch
@@ -73,6 +74,12 @@ def test_layers_that_others_have_changed():
     last.q_b_proj = torch.nn.Sequential(last.q_b_proj)
     refused(TypeError, "layer 1: expected q_b_proj to be Linear, got Sequential", model)
     model = small_v3()
+    model.model.layers[0].self_attn.gate_proj = torch.nn.Linear(2, 2)
+    refused(TypeError, "layer 0: got gate_proj, a Linear that is not known", model)
+    model = small_v3()
+    model.model.layers[0].self_attn.num_key_value_groups = 2
+    refused(ValueError, "layer 0: expected as many num_key_value_heads as", model)
+    model = small_v3()
     model.model.layers[0].self_attn.kv_a_layernorm.variance_epsilon = 1e-5
     refused(ValueError, "layer 0: expected norms with one epsilon, got", model)
     model = small_v3()
@@ -83,8 +90,23 @@ def test_layers_that_others_have_changed():
 
 
 def test_gradients():
+    model = patch(small_v3())
     with pytest.raises(RuntimeError, match="computes no gradients: call it under torch.no_grad"):
-        patch(small_v3())(input_ids=IDS)
+        model(input_ids=IDS)
+    # Of the layer's own weights alone.
+    model.requires_grad_(False)
+    model(input_ids=IDS)
+    model.model.layers[0].self_attn.o_proj.weight.requires_grad_(True)
+    with pytest.raises(RuntimeError, match="computes no gradients: call it under torch.no_grad"):
+        model(input_ids=IDS)
+
+
+@torch.no_grad()
+def test_dropout():
+    model = patch(small_v3(attention_dropout=0.5))
+    model(input_ids=IDS)
+    with pytest.raises(RuntimeError, match="layer 0: expected no dropout of attention, got 0.5"):
+        model.train()(input_ids=IDS)
 
 
 @torch.no_grad()
@@ -92,26 +114,42 @@ def test_other_caches():
     model = small_v3()
     static = StaticCache(config=model.config, max_cache_len=8)
     filled = DynamicCache(config=model.config)
-    model(input_ids=IDS, past_key_values=filled)
+    model(input_ids=IDS, **small.caching(filled))
     patch(model)
     with pytest.raises(TypeError, match="expected a DynamicCache, .* got StaticCache"):
-        model(input_ids=IDS, past_key_values=static)
+        model(input_ids=IDS, **small.caching(static))
     with pytest.raises(TypeError, match="expected an empty cache .* DynamicLayer with 4 tokens"):
-        model(input_ids=IDS, past_key_values=filled)
-    ours = model(input_ids=IDS, use_cache=True).past_key_values
+        model(input_ids=IDS, **small.caching(filled))
+    ours = DynamicCache(config=model.config)
+    model(input_ids=IDS, **small.caching(ours))
     with pytest.raises(ValueError, match="expected a batch of 1 as before, got 2"):
-        model(input_ids=IDS.expand(2, -1), past_key_values=ours)
+        model(input_ids=IDS.expand(2, -1), **small.caching(ours))
     unpatch(model)
     with pytest.raises(TypeError, match="filled by a patched model"):
-        model(input_ids=IDS, past_key_values=ours)
+        model(input_ids=IDS, **small.caching(ours))
 
 
+@pytest.mark.parametrize(
+    ("mask", "match"),
+    [
+        (torch.ones(1, 4), r"expected \[B, 1, S, L\] as eager .* got \[1, 4\]"),
+        (torch.ones(1, 1, 4, 7), r"expected \[1, 1, 4, 8\] or .* got \[1, 1, 4, 7\]"),
+        (torch.ones(1, 2, 4, 8), r"expected \[1, 1, 4, 8\] or .* got \[1, 2, 4, 8\]"),
+        (torch.ones(1, 1, 4, 8).long(), "expected bool or a float dtype, got torch.int64"),
+    ],
+    ids=["rank", "length", "heads", "dtype"],
+)
 @torch.no_grad()
-def test_masks():
-    attention = patch(small_v3()).model.layers[0].self_attn
+def test_masks(mask, match):
+    """Refused before the cache is written."""
+    model = patch(small_v3())
+    attention = model.model.layers[0].self_attn
     hidden, table = torch.zeros(1, 4, 256).bfloat16(), torch.zeros(1, 4, 64).bfloat16()
-    with pytest.raises(TypeError, match=r"expected \[B, 1, S, L\] as eager .* got \[1, 4\]"):
-        attention(hidden, (table, table), torch.ones(1, 4))
+    cache = DynamicCache(config=model.config)
+    attention(hidden, (table, table), None, cache=cache)
+    with pytest.raises(TypeError, match=match):
+        attention(hidden, (table, table), mask, cache=cache)
+    assert cache.get_seq_length() == 4
 
 
 @pytest.mark.parametrize("missing", ["transformers", "transformers.models.deepseek_v32"])
@@ -172,6 +210,31 @@ def test_rows_of_a_layer():
     assert held(layer) == [[5]]
 
 
+def dynamic_layer(tokens):
+    layer = DynamicIndexedLayer()
+    layer.update(torch.zeros(2, 1, tokens, 4), torch.zeros(2, 1, tokens, 4))
+    layer.update_indexer(torch.zeros(2, tokens, 4))
+    return layer
+
+
+@pytest.mark.parametrize("tokens", range(-7, 8))
+def test_crop(tokens):
+    """As transformers' own layer: beyond what there is, and with an argument that it refuses."""
+    ours, theirs = PagedLatentLayer(), dynamic_layer(5)
+    write(ours, 0, 5)
+    outcomes = []
+    for layer in (ours, theirs):
+        try:
+            outcomes.append(layer.crop(tokens))
+        except ValueError as error:
+            outcomes.append(type(error))
+    assert outcomes[0] == outcomes[1] == (ValueError if tokens > 0 else None)
+    assert ours.get_seq_length() == theirs.get_seq_length()
+    assert PagedLatentLayer().crop(-1) is None
+    write(ours, 7, 1)
+    assert held(ours)[1][-1] == 107
+
+
 def test_layers_of_a_cache():
     cache = DynamicCache()
     layer = paged_layer(cache, 1)
@@ -180,3 +243,7 @@ def test_layers_of_a_cache():
     assert paged_layer(None, 0) is not paged_layer(None, 0)
     with pytest.raises(TypeError, match="paged caches stay on their device"):
         layer.offload()
+    with pytest.raises(TypeError, match="paged caches stay on their device"):
+        layer.prefetch()
+    with pytest.raises(TypeError, match="filled by a patched model"):
+        cache.update_indexer(torch.zeros(1, 1, 4), 1)

@@ -91,17 +91,33 @@ YARN = {
 }
 
 
+NO_QUERY_LATENT = {"q_lora_rank": None}
+HALVES = {"rope_interleave": False}
+
+
 @pytest.mark.parametrize(
-    "changes",
-    [{"q_lora_rank": None}, {"rope_interleave": False}, {"rope_parameters": YARN}],
-    ids=["no-query-latent", "half-split-rope", "yarn"],
+    ("family", "changes"),
+    [
+        ("deepseek_v3", NO_QUERY_LATENT),
+        # The other families have no such key, and rotate neighbours whatever it says.
+        *[(family, HALVES) for family in small.FAMILIES],
+        *[(family, {"rope_parameters": YARN}) for family in small.FAMILIES],
+        *[(family, {"rms_norm_eps": 1e-2}) for family in small.FAMILIES],
+        ("glm_moe_dsa", {"indexer_types": ["full", "shared", "shared"]}),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "-".join(value),
 )
 @torch.no_grad()
-def test_other_configurations(changes):
-    """Logits of one forward pass, as close to float32 as the unpatched model's are."""
+def test_other_configurations(family, changes):
+    """Logits of one forward pass, as close to float32 as the unpatched model's are.
+
+    Every token is selected: which one is no question of rounding. Of selections there are tests.
+    """
     inputs = {**small.padded_prompts(24), "use_cache": False}
     seen = inputs["attention_mask"].bool()
-    model = small.small_model("deepseek_v3", 0, **changes)
+    if family in small.SPARSE:
+        changes = {**changes, "index_topk": 24}
+    model = small.small_model(family, 0, **changes)
     exact = copy.deepcopy(model).float()(**inputs).logits[seen]
     error = reference.relative_error(model(**inputs).logits[seen], exact.double())
     patched = patch(model)(**inputs).logits[seen]
@@ -127,12 +143,27 @@ def test_several_calls(model, family):
     whole, _ = small.greedy(model, prompt, NEW)
     cache = DynamicCache(config=model.config)
     for new in (3, 1, NEW - 4):
-        tokens, _ = small.greedy(model, unpadded(tokens), new, past_key_values=cache)
+        tokens, _ = small.greedy(model, unpadded(tokens), new, **small.caching(cache))
     assert torch.equal(tokens, whole)
     assert [type(layer) for layer in cache.layers] == [PagedLatentLayer] * 3
     assert cache.get_seq_length() == PROMPT + NEW - 1
     without_cache, _ = small.greedy(model, prompt, NEW, use_cache=False)
     assert torch.equal(without_cache, whole)
+
+
+@families
+def test_loop_by_hand(model, checkpoints, family):
+    """No positions and no mask are passed; tables then have a batch of 1."""
+    input_ids = small.padded_prompts(PROMPT)["input_ids"][:1].repeat(3, 1)
+    input_ids[1:] = input_ids[1:].flip(1)
+    steps = [5, 1, 1, 3, 1, 1]
+    logits = small.step_by_step(model, input_ids, steps)
+    exact = small.step_by_step(
+        small.load_model(checkpoints / family, torch.float32), input_ids, steps
+    )
+    patched = small.step_by_step(patch(model), input_ids, steps)
+    error = reference.relative_error(patched, exact.double())
+    assert error <= 1.25 * reference.relative_error(logits, exact.double())
 
 
 @families

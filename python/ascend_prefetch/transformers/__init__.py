@@ -6,7 +6,8 @@
     model.generate(**inputs, max_new_tokens=32)
 
 Supported are DeepseekV3, DeepseekV32 and GlmMoeDsa, in bfloat16 or float16, unquantised and without
-attention biases, with eager or sdpa attention; transformers >= 5.23.
+attention biases, with eager or sdpa attention. Written for transformers 5.23 and 5.24; a release
+whose code has other signatures is refused by patch, which names them.
 """
 
 try:

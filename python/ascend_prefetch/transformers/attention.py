@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -13,8 +13,12 @@ from ascend_prefetch import ops
 from ascend_prefetch.models import IndexerWeights, MlaWeights
 
 from .cache import PagedLatentLayer, paged_layer
-from .latent_attention import attend, explicit_mask, select_top_k, sparse_mask
+from .latent_attention import attend, check_mask, explicit_mask, select_top_k, sparse_mask
+from .signatures import refuse_arguments
 from .weights import AttentionModule, AttentionWeights
+
+ATTENTIONS = ("eager", "sdpa")
+"""The attention implementations whose masks the patched forward reads."""
 
 # Tokens of one call of an op.
 _MOST_TOKENS = 8192
@@ -30,50 +34,78 @@ class OpAttention:
     Args:
         module: the attention module.
         mlp: what runs between this attention and the next one.
-        indexer_rope_interleaved: how the indexer pairs elements for rope.
-        returns_selection: whether the module's forward returns its top-k selection as well.
+        parts: the parts that the module may have, from parts_of.
+        rope_interleaved: how attention pairs elements for rope.
+        indexer_rope_interleaved: how the indexer does.
+        shares_selections: whether the module's forward takes the selection of the layer before and
+            returns its own as well.
     """
 
     def __init__(
         self,
         module: AttentionModule,
         mlp: nn.Module,
+        parts: Mapping[str, type],
+        *,
+        rope_interleaved: bool,
         indexer_rope_interleaved: bool,
-        returns_selection: bool,
+        shares_selections: bool,
     ) -> None:
         self.module = module
-        self.weights = AttentionWeights(module)
+        self.weights = AttentionWeights(module, parts)
         self.next: OpAttention | None = None
         self._mlp = mlp
+        self._rope_interleaved = rope_interleaved
         self._indexer_rope_interleaved = indexer_rope_interleaved
-        self._returns_selection = returns_selection
+        self._shares_selections = shares_selections
 
     def __call__(
         self,
         hidden_states: torch.Tensor,
         position_embeddings: tuple[torch.Tensor, torch.Tensor],
         attention_mask: torch.Tensor | None = None,
+        *,
         past_key_values: Cache | None = None,
+        cache: Cache | None = None,
         prev_topk_indices: torch.Tensor | None = None,
-        **kwargs: Any,
+        **others: Any,
     ) -> tuple:
         """Takes and returns what the module's forward does; weights of attention are None.
 
+        Args:
+            hidden_states: [B, S, hidden].
+            position_embeddings: cosines and sines, each [B, S, rope] or [1, S, rope], as
+                cat(frequencies, frequencies).
+            attention_mask: see latent_attention.
+            past_key_values: the cache, as releases up to 5.23 name it.
+            cache: the cache, as releases from 5.24 on name it.
+            prev_topk_indices: [B, S, k], the selection of a layer before.
+            others: arguments without effect, see signatures.WITHOUT_EFFECT.
+
         Raises:
-            RuntimeError: gradients are wanted, or an op refuses its arguments.
-            TypeError: a cache or mask that is not supported.
-            ValueError: a layer without an indexer gets no selection.
+            RuntimeError: gradients or dropout are wanted, or an op refuses its arguments.
+            TypeError: an argument that is not known, output_attentions, or a cache, mask, attention
+                implementation or part of the module that is not supported.
+            ValueError: a layer without an indexer gets no selection, or a tensor of the module is
+                of a kind that is not supported.
         """
-        if torch.is_grad_enabled() and hidden_states.requires_grad:
-            raise RuntimeError(
-                "a patched model computes no gradients: call it under torch.no_grad(), or unpatch "
-                "it first"
-            )
         module = self.module
+        self._refuse(hidden_states, others)
+        if past_key_values is not None and cache is not None:
+            raise TypeError(f"{self._where}: got both past_key_values and cache")
+        if prev_topk_indices is not None and not self._shares_selections:
+            raise TypeError(f"{self._where}: got prev_topk_indices, of which its model has none")
+        if self._shares_selections and module.indexer is None and prev_topk_indices is None:
+            raise ValueError(f"{self._where}: expected the selection of a layer with an indexer")
         weights, indexer = self.weights.packed()
         batch, tokens, _ = hidden_states.shape
-        layer = paged_layer(past_key_values, module.layer_idx)
-        cos, sin = (table.expand(batch, -1, -1).flatten(0, 1) for table in position_embeddings)
+        layer = paged_layer(cache if cache is not None else past_key_values, module.layer_idx)
+        # Before the caches are written: a call that is refused leaves them as they were.
+        check_mask(attention_mask, batch, tokens, layer.get_seq_length() + tokens)
+        # Rows of one token are a view of stride 0 once they are those of a batch.
+        cos, sin = (
+            table.expand(batch, -1, -1).flatten(0, 1).contiguous() for table in position_embeddings
+        )
         query, index = self._prolog(hidden_states, cos, sin, layer, weights, indexer)
         rows = layer.rows("kv_cache")
         mask = explicit_mask(attention_mask, tokens, rows)
@@ -81,15 +113,39 @@ class OpAttention:
         if index is not None:
             keys = layer.rows("indexer_cache")
             selection = select_top_k(*index, keys, mask, module.indexer.index_topk)
-        elif getattr(module, "skip_topk", False) and selection is None:
-            raise ValueError(
-                f"layer {module.layer_idx}: expected the selection of a layer with an indexer"
-            )
         if selection is not None:
             mask = sparse_mask(mask, selection, rows.shape[1])
         latent = attend(query, rows, mask, module.scaling)[..., : module.kv_lora_rank]
         output = self._o_proj(latent.flatten(0, 1), weights).view(hidden_states.shape)
-        return (output, None, selection) if self._returns_selection else (output, None)
+        return (output, None, selection) if self._shares_selections else (output, None)
+
+    @property
+    def _where(self) -> str:
+        return f"layer {self.module.layer_idx}"
+
+    def _refuse(self, hidden_states: torch.Tensor, others: Mapping[str, Any]) -> None:
+        """Refuses a call that wants what the ops do not do."""
+        module = self.module
+        refuse_arguments(self._where, others)
+        if module.config.output_attentions:
+            refuse_arguments(self._where, {"output_attentions": True})
+        if module.config._attn_implementation not in ATTENTIONS:
+            raise TypeError(
+                f"{self._where}: expected attention implementation {' or '.join(ATTENTIONS)}, got "
+                f"{module.config._attn_implementation}"
+            )
+        if torch.is_grad_enabled() and (
+            hidden_states.requires_grad or any(p.requires_grad for p in module.parameters())
+        ):
+            raise RuntimeError(
+                "a patched model computes no gradients: call it under torch.no_grad(), or unpatch "
+                "it first"
+            )
+        if module.training and module.attention_dropout > 0:
+            raise RuntimeError(
+                f"{self._where}: expected no dropout of attention, got {module.attention_dropout} "
+                "in training mode: call model.eval()"
+            )
 
     def _prolog(
         self,
@@ -111,10 +167,12 @@ class OpAttention:
         if indexer is not None:
             widths["indexer_cache"] = indexer.k_norm.numel()
         caches, slots = layer.reserve(batch, tokens, widths, like=hidden_states)
-        # What attention reads between this op and o_proj.
-        length = layer.get_seq_length() + tokens
-        passing = batch * length * sum(widths.values()) * hidden_states.element_size()
-        flat = hidden_states.flatten(0, 1)
+        passing = None
+        if not torch.compiler.is_compiling():  # a graph would be traced anew for every length
+            # What attention reads between this op and o_proj.
+            length = layer.get_seq_length() + tokens
+            passing = batch * length * sum(widths.values()) * hidden_states.element_size()
+        flat = hidden_states.flatten(0, 1).contiguous()
         calls = [
             self.prolog_op(
                 flat[step], cos[step], sin[step], slots[step], caches, weights, indexer, passing
@@ -140,7 +198,7 @@ class OpAttention:
         caches: dict[str, torch.Tensor],
         weights: MlaWeights,
         indexer: IndexerWeights | None,
-        passing_bytes: int,
+        passing_bytes: int | None,
     ) -> Sequence[torch.Tensor]:
         """One call of mla_prolog, or of sfa_prolog for a layer with an indexer."""
         norm = self.module.kv_a_layernorm
@@ -153,9 +211,9 @@ class OpAttention:
             "kv_cache": caches["kv_cache"],
             "rope_cache": None,
             "eps": norm.variance_epsilon,
-            "rope_interleaved": getattr(self.module.config, "rope_interleave", True),
+            "rope_interleaved": self._rope_interleaved,
             "prefetch": [weights.o_proj],
-            "prefetch_passing_bytes": [passing_bytes],
+            "prefetch_passing_bytes": None if passing_bytes is None else [passing_bytes],
         }
         if indexer is None:
             return ops.mla_prolog(**arguments)
@@ -187,4 +245,6 @@ class OpAttention:
 
 def _steps(tokens: int) -> list[slice]:
     """What one call after the other takes of the tokens."""
+    if tokens <= _MOST_TOKENS:
+        return [slice(None)]  # torch.compile would trace a range anew for every number of tokens
     return [slice(start, start + _MOST_TOKENS) for start in range(0, tokens, _MOST_TOKENS)]

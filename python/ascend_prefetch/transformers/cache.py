@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
+import transformers
 from transformers.cache_utils import (
     Cache,
     CacheLayerMixin,
@@ -14,8 +16,14 @@ from transformers.cache_utils import (
     DynamicLayer,
 )
 
+from .signatures import WRITTEN_FOR
+
 BLOCK_SIZE = 128
 """Rows of a block, what vLLM Ascend has by default."""
+
+_FOREIGN = (
+    "cache: this cache was filled by a patched model, and only such a model can go on with it"
+)
 
 
 class PagedLatentLayer(CacheLayerMixin):
@@ -58,9 +66,7 @@ class PagedLatentLayer(CacheLayerMixin):
             self._batch = batch
             self.is_initialized = True
         elif batch != self._batch:
-            raise ValueError(
-                f"past_key_values: expected a batch of {self._batch} as before, got {batch}"
-            )
+            raise ValueError(f"cache: expected a batch of {self._batch} as before, got {batch}")
         self._grow(self._length + tokens, widths, like)
         positions = torch.arange(self._length, self._length + tokens, device=like.device)
         starts = torch.arange(batch, device=like.device) * self._capacity
@@ -111,15 +117,15 @@ class PagedLatentLayer(CacheLayerMixin):
     # What transformers asks of a layer.
 
     def lazy_initialization(self, key_states: torch.Tensor, value_states: torch.Tensor) -> None:
-        self.update(key_states, value_states)
+        raise TypeError(_FOREIGN)
 
     def update(
         self, key_states: torch.Tensor, value_states: torch.Tensor, *args: Any, **kwargs: Any
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        raise TypeError(
-            "past_key_values: this cache was filled by a patched model, and only such a model can "
-            "go on with it"
-        )
+        raise TypeError(_FOREIGN)
+
+    def update_indexer(self, indexer_key_states: torch.Tensor) -> torch.Tensor:
+        raise TypeError(_FOREIGN)
 
     def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
         return self._length + query_length, 0
@@ -131,7 +137,10 @@ class PagedLatentLayer(CacheLayerMixin):
         return -1
 
     def offload(self) -> None:
-        raise TypeError("past_key_values: paged caches stay on their device")
+        raise TypeError("cache: paged caches stay on their device")
+
+    def prefetch(self) -> None:
+        raise TypeError("cache: paged caches stay on their device")
 
     def reset(self) -> None:
         self._caches = {}
@@ -139,7 +148,12 @@ class PagedLatentLayer(CacheLayerMixin):
         self.is_initialized = False
 
     def crop(self, tokens_to_remove: int) -> None:
-        self._length = max(0, self._length - abs(tokens_to_remove))
+        if tokens_to_remove > 0:
+            # DynamicLayer's argument: a length to keep, which it has not been for long.
+            raise ValueError(
+                f"crop: expected the negative of how many tokens to remove, got {tokens_to_remove}"
+            )
+        self._length = max(0, self._length + tokens_to_remove)
 
     def reorder_cache(self, beam_idx: torch.LongTensor) -> None:
         self._select(lambda cache: cache.index_select(0, beam_idx.to(cache.device)))
@@ -149,6 +163,53 @@ class PagedLatentLayer(CacheLayerMixin):
 
     def batch_select_indices(self, indices: torch.Tensor) -> None:
         self._select(lambda cache: cache[indices])
+
+
+# The methods that transformers calls on a layer, with the parameters for which they were written.
+_METHODS = {
+    "lazy_initialization": ("key_states", "value_states"),
+    "update": ("key_states", "value_states", "args", "kwargs"),
+    "update_indexer": ("indexer_key_states",),
+    "get_mask_sizes": ("query_length",),
+    "get_seq_length": (),
+    "get_max_length": (),
+    "offload": (),
+    "prefetch": (),
+    "reset": (),
+    "crop": ("tokens_to_remove",),
+    "reorder_cache": ("beam_idx",),
+    "batch_repeat_interleave": ("repeats",),
+    "batch_select_indices": ("indices",),
+}
+# What it reads of a layer beside them.
+_ATTRIBUTES = {"is_compileable", "is_croppable", "is_sliding", "supports_early_init"}
+# What transformers' dynamic layers call on themselves alone.
+_OWN = {"lazy_initialization_indexer"}
+
+
+def check_cache_classes() -> None:
+    """Refuses a release of transformers whose dynamic cache layers have other methods.
+
+    One that PagedLatentLayer does not have is missed at a call at best, and inherited at worst.
+
+    Raises:
+        TypeError: names the method or attribute.
+    """
+    here = (
+        f"transformers {transformers.__version__}; PagedLatentLayer was written for {WRITTEN_FOR}"
+    )
+    for layer in (CacheLayerMixin, DynamicLayer, DynamicIndexedLayer):
+        for name, value in vars(layer).items():
+            if name.startswith("_") or name in _OWN or name in _ATTRIBUTES:
+                continue
+            if name not in _METHODS or not inspect.isfunction(value):
+                raise TypeError(f"{layer.__name__}: {name} is not known, {here}")
+            parameters = tuple(inspect.signature(value).parameters)[1:]  # not self
+            if parameters != _METHODS[name]:
+                raise TypeError(
+                    f"{layer.__name__}.{name}: expected ({', '.join(_METHODS[name])}), got "
+                    f"({', '.join(parameters)}), {here}"
+                )
 
 
 def paged_layer(cache: Cache | None, layer_idx: int) -> PagedLatentLayer:
@@ -164,7 +225,7 @@ def paged_layer(cache: Cache | None, layer_idx: int) -> PagedLatentLayer:
     if type(cache) is not DynamicCache or cache.offloading:
         kind = type(cache).__name__ + (" with offloading" if cache.offloading else "")
         raise TypeError(
-            f"past_key_values: expected a DynamicCache, which generate makes by default, got {kind}"
+            f"cache: expected a DynamicCache, which generate makes by default, got {kind}"
         )
     while len(cache.layers) <= layer_idx:
         cache.layers.append(PagedLatentLayer())
@@ -173,7 +234,7 @@ def paged_layer(cache: Cache | None, layer_idx: int) -> PagedLatentLayer:
         return layer
     if type(layer) not in (DynamicLayer, DynamicIndexedLayer) or layer.get_seq_length():
         raise TypeError(
-            f"past_key_values: expected an empty cache or one of a patched model, got layer "
+            f"cache: expected an empty cache or one of a patched model, got layer "
             f"{layer_idx} of type {type(layer).__name__} with {layer.get_seq_length()} tokens"
         )
     cache.layers[layer_idx] = paged = PagedLatentLayer()

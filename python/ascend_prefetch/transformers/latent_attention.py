@@ -11,6 +11,34 @@ import torch
 import torch.nn.functional as F
 
 
+def check_mask(mask: object, batch: int, tokens: int, length: int) -> None:
+    """Refuses a mask that is none of those in the module's description.
+
+    Args:
+        mask: what attention got.
+        batch: B.
+        tokens: S.
+        length: L.
+
+    Raises:
+        TypeError: another kind, shape or dtype.
+    """
+    if mask is None:
+        return
+    if not isinstance(mask, torch.Tensor) or mask.dim() != 4:
+        kind = list(mask.shape) if isinstance(mask, torch.Tensor) else type(mask).__name__
+        raise TypeError(
+            f"attention_mask: expected [B, 1, S, L] as eager and sdpa attention have it, got {kind}"
+        )
+    if mask.shape[0] not in (1, batch) or mask.shape[1:] != (1, tokens, length):
+        raise TypeError(
+            f"attention_mask: expected [{batch}, 1, {tokens}, {length}] or [1, 1, {tokens}, "
+            f"{length}], got {list(mask.shape)}"
+        )
+    if mask.dtype != torch.bool and not mask.dtype.is_floating_point:
+        raise TypeError(f"attention_mask: expected bool or a float dtype, got {mask.dtype}")
+
+
 def explicit_mask(mask: torch.Tensor | None, tokens: int, rows: torch.Tensor) -> torch.Tensor:
     """The mask itself, made where transformers leaves it out.
 
@@ -18,20 +46,12 @@ def explicit_mask(mask: torch.Tensor | None, tokens: int, rows: torch.Tensor) ->
         mask: see the module.
         tokens: S.
         rows: [B, L, D].
-
-    Raises:
-        TypeError: no mask of the kinds in the module's description.
     """
+    if mask is not None:
+        return mask
     length = rows.shape[1]
-    if mask is None:
-        seen = torch.ones(tokens, length, dtype=torch.bool, device=rows.device)
-        return seen.tril(length - tokens)[None, None]
-    if not isinstance(mask, torch.Tensor) or mask.dim() != 4:
-        kind = list(mask.shape) if isinstance(mask, torch.Tensor) else type(mask).__name__
-        raise TypeError(
-            f"attention_mask: expected [B, 1, S, L] as eager and sdpa attention have it, got {kind}"
-        )
-    return mask
+    seen = torch.ones(tokens, length, dtype=torch.bool, device=rows.device)
+    return seen.tril(length - tokens)[None, None]
 
 
 def select_top_k(

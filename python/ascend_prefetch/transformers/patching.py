@@ -6,19 +6,44 @@ import dataclasses
 from typing import Any, NamedTuple
 
 import torch
+import transformers
 from torch import nn
 from transformers import PreTrainedModel
 from transformers.models.deepseek_v3 import modeling_deepseek_v3 as deepseek_v3
 from transformers.models.deepseek_v32 import modeling_deepseek_v32 as deepseek_v32
 from transformers.models.glm_moe_dsa import modeling_glm_moe_dsa as glm_moe_dsa
 
-from .attention import OpAttention
-from .cache import BLOCK_SIZE
+from .attention import ATTENTIONS, OpAttention
+from .cache import BLOCK_SIZE, check_cache_classes
+from .parts import check_parts, parts_of
+from .signatures import WRITTEN_FOR, check_signature, configuration_keys, rotations
 
 _DTYPES = (torch.bfloat16, torch.float16)
 _DEVICES = ("cpu", "npu", "meta")
-_ATTENTIONS = ("eager", "sdpa")
 _ROPE = 64  # elements per head, the only size that the ops rotate
+
+_HALVES = "apply_rotary_pos_emb"
+_NEIGHBOURS = "apply_rotary_pos_emb_interleave"
+
+# What the attention of every family reads of its configuration. All of it becomes sizes of tensors
+# and attributes of the module, which are read from there, but for what _check and OpAttention name.
+_KEYS = frozenset(
+    {
+        "_attn_implementation",
+        "attention_bias",
+        "attention_dropout",
+        "hidden_size",
+        "kv_lora_rank",
+        "num_attention_heads",
+        "num_key_value_heads",
+        "q_lora_rank",
+        "qk_nope_head_dim",
+        "qk_rope_head_dim",
+        "rope_parameters",
+        "v_head_dim",
+    }
+)
+_INDEXER_KEYS = frozenset({"index_head_dim", "index_n_heads", "index_topk"})
 
 
 class _Family(NamedTuple):
@@ -26,30 +51,68 @@ class _Family(NamedTuple):
 
     Attributes:
         attention: class of its attention modules.
-        indexer_rope_interleaved: how its indexer pairs elements for rope; without meaning where
-            there is none.
-        returns_selection: whether attention returns its top-k selection.
+        decoder: class of the layers that call them.
+        norm: class of the norms of the latents.
+        keys: keys of the configuration that its attention reads.
+        rotations: functions by which attention applies rope. With both of them, the key
+            rope_interleave of the configuration chooses; with one, nothing does.
+        indexer: class of its indexer, None for dense attention.
+        indexer_rotations: functions by which the indexer applies rope.
+        shares_selections: whether attention takes and returns top-k selections.
     """
 
     attention: type[Any]
-    indexer_rope_interleaved: bool
-    returns_selection: bool
+    decoder: type[Any]
+    norm: type[Any]
+    keys: frozenset[str]
+    rotations: frozenset[str]
+    indexer: type[Any] | None = None
+    indexer_rotations: frozenset[str] = frozenset()
+    shares_selections: bool = False
 
 
-_FAMILIES: dict[type[PreTrainedModel], _Family] = {
-    deepseek_v3.DeepseekV3Model: _Family(deepseek_v3.DeepseekV3Attention, False, False),
-    deepseek_v32.DeepseekV32Model: _Family(deepseek_v32.DeepseekV32Attention, False, False),
-    glm_moe_dsa.GlmMoeDsaModel: _Family(glm_moe_dsa.GlmMoeDsaAttention, True, True),
+_FAMILIES: dict[type[nn.Module], _Family] = {
+    deepseek_v3.DeepseekV3Model: _Family(
+        attention=deepseek_v3.DeepseekV3Attention,
+        decoder=deepseek_v3.DeepseekV3DecoderLayer,
+        norm=deepseek_v3.DeepseekV3RMSNorm,
+        keys=_KEYS | {"rope_interleave"},
+        rotations=frozenset({_HALVES, _NEIGHBOURS}),
+    ),
+    deepseek_v32.DeepseekV32Model: _Family(
+        attention=deepseek_v32.DeepseekV32Attention,
+        decoder=deepseek_v32.DeepseekV32DecoderLayer,
+        norm=deepseek_v32.DeepseekV32RMSNorm,
+        keys=_KEYS | _INDEXER_KEYS,
+        rotations=frozenset({_NEIGHBOURS}),
+        indexer=deepseek_v32.DeepseekV32Indexer,
+        indexer_rotations=frozenset({_HALVES}),
+    ),
+    glm_moe_dsa.GlmMoeDsaModel: _Family(
+        attention=glm_moe_dsa.GlmMoeDsaAttention,
+        decoder=glm_moe_dsa.GlmMoeDsaDecoderLayer,
+        norm=glm_moe_dsa.GlmMoeDsaRMSNorm,
+        keys=_KEYS | _INDEXER_KEYS | {"indexer_types"},
+        rotations=frozenset({_NEIGHBOURS}),
+        indexer=glm_moe_dsa.GlmMoeDsaIndexer,
+        indexer_rotations=frozenset({_NEIGHBOURS}),
+        shares_selections=True,
+    ),
 }
 
 
 def patch(model: PreTrainedModel) -> PreTrainedModel:
     """Makes every attention layer of a model call the ops, for inference.
 
-    model.generate and plain forward passes go on working, with left padding, beams and several
-    calls on one DynamicCache, whose layers become PagedLatentLayer. Beside the model, each layer
-    then holds a second qkv_a and kv_b_proj. They follow weights that are replaced, moved or written
-    to, except through `.data`, which leaves no trace: patch again then.
+    model.generate and plain forward passes go on working, with left padding, beams, torch.compile
+    and several calls on one DynamicCache, whose layers become PagedLatentLayer. Beside the model,
+    each layer then holds a second qkv_a and kv_b_proj. They follow weights that are replaced, moved
+    or written to, except through `.data`, which leaves no trace: patch again then. An adapter, a
+    hook or another forward that is put around a projection later is refused by the next call.
+
+    Works with transformers 5.23 and 5.24, and with others whose code has the same signatures: the
+    parameters of attention, the call in the decoder layer, the keys that attention reads of the
+    configuration and the methods of cache layers are held against those that are known.
 
     Args:
         model: DeepseekV3, DeepseekV32 or GlmMoeDsa, with or without a head; bfloat16 or float16, on
@@ -59,29 +122,35 @@ def patch(model: PreTrainedModel) -> PreTrainedModel:
         The same model.
 
     Raises:
-        TypeError: a model, attention implementation or layer that is not supported.
-        ValueError: a dtype, device, bias or size that is not supported. Nothing is patched then.
+        TypeError: a model, attention implementation, layer or release of transformers that is not
+            supported.
+        ValueError: a dtype, device, bias, size or tensor that is not supported. Nothing is patched
+            then.
     """
     base, family = _supported(model)
-    config = base.config
-    if config._attn_implementation not in _ATTENTIONS:
-        raise TypeError(
-            f"{type(model).__name__}: expected attention implementation eager or sdpa, got "
-            f"{config._attn_implementation}"
+    _check_upstream(family)
+    _check_configuration(type(model).__name__, base.config)
+    parts = parts_of(family.norm, family.indexer)
+    patched = []
+    for index, decoder in enumerate(base.layers):
+        _check(f"layer {index}", decoder, family, parts)
+        patched.append(
+            OpAttention(
+                decoder.self_attn,
+                decoder.mlp,
+                parts,
+                rope_interleaved=_interleaved(family.rotations, base.config),
+                indexer_rope_interleaved=_interleaved(family.indexer_rotations, base.config),
+                shares_selections=family.shares_selections,
+            )
         )
-    if config.attention_bias:
-        raise ValueError(f"{type(model).__name__}: expected attention_bias False, got True")
-    patched = [
-        OpAttention(
-            decoder.self_attn,
-            decoder.mlp,
-            family.indexer_rope_interleaved,
-            family.returns_selection,
-        )
-        for decoder in base.layers
-    ]
     for attention in patched:
-        _check(attention, family)
+        try:
+            _dry_run(attention)
+        except (RuntimeError, ValueError) as error:
+            reason = str(error).partition("\n")[0]
+            where = f"layer {attention.module.layer_idx}"
+            raise ValueError(f"{where}: the ops refuse its sizes: {reason}") from error
     for attention in patched:
         attention.module.forward = attention
     for attention, following in zip(patched, patched[1:], strict=False):
@@ -102,17 +171,29 @@ def unpatch(model: PreTrainedModel) -> PreTrainedModel:
         The same model.
 
     Raises:
-        TypeError: a model that is not supported.
+        TypeError: a model that is not supported, or a forward that something has replaced in the
+            meantime and that calls the patched one. Nothing is unpatched then.
     """
     base, _ = _supported(model)
-    for decoder in base.layers:
-        if isinstance(decoder.self_attn.__dict__.get("forward"), OpAttention):
-            del decoder.self_attn.forward
+    patched = []
+    for index, decoder in enumerate(base.layers):
+        attributes = vars(decoder.self_attn)
+        for name, value in attributes.items():
+            if isinstance(value, OpAttention) and name != "forward":
+                raise TypeError(
+                    f"layer {index}: the patched forward was replaced and is kept as {name}: take "
+                    "out first what did that"
+                )
+        if "forward" in attributes and isinstance(attributes["forward"], OpAttention):
+            patched.append(decoder.self_attn)
+    for module in patched:
+        del module.forward
     return model
 
 
 def _supported(model: PreTrainedModel) -> tuple[Any, _Family]:
-    base = getattr(model, "base_model", model)
+    # Not of adapters: they too have a base_model, which is the model with adapters in it.
+    base = model.base_model if isinstance(model, PreTrainedModel) else model
     family = _FAMILIES.get(type(base))
     if family is None:
         names = ", ".join(known.__name__.removesuffix("Model") for known in _FAMILIES)
@@ -120,20 +201,65 @@ def _supported(model: PreTrainedModel) -> tuple[Any, _Family]:
     return base, family
 
 
-def _check(attention: OpAttention, family: _Family) -> None:
-    """Refuses a layer that the ops cannot run: the last word have the ops, on meta tensors."""
-    module = attention.module
-    where = f"layer {module.layer_idx}"
-    if type(module) is not family.attention:
-        raise TypeError(f"{where}: expected {family.attention.__name__}, got {type(module)}")
-    if not isinstance(module.__dict__.get("forward", attention), OpAttention):
+def _check_upstream(family: _Family) -> None:
+    """Refuses a release of transformers whose code is not the one that the ops replace."""
+    check_signature(family.attention, family.decoder, 3 if family.shares_selections else 2)
+    check_cache_classes()
+    indexer = [] if family.indexer is None else [family.indexer]
+    here = f"transformers {transformers.__version__}; the ops were put in for {WRITTEN_FOR}"
+    read = configuration_keys(family.attention, *indexer)
+    if read is not None and (unknown := sorted(read - family.keys)):
+        raise TypeError(
+            f"{family.attention.__name__}: reads {', '.join(unknown)} of the configuration, which "
+            f"is not known, {here}"
+        )
+    expected = {family.attention: family.rotations}
+    if family.indexer is not None:
+        expected[family.indexer] = family.indexer_rotations
+    for module, functions in expected.items():
+        called = rotations(module)
+        if called is not None and called != functions:
+            raise TypeError(
+                f"{module.__name__}: expected rope by {', '.join(sorted(functions))}, found "
+                f"{', '.join(sorted(called)) or 'none'}, {here}"
+            )
+
+
+def _interleaved(functions: frozenset[str], config: Any) -> bool:
+    """Whether neighbours are pairs for rope, as the family's own code has it."""
+    return bool(config.rope_interleave) if len(functions) > 1 else functions == {_NEIGHBOURS}
+
+
+def _check_configuration(name: str, config: Any) -> None:
+    if config._attn_implementation not in ATTENTIONS:
+        raise TypeError(
+            f"{name}: expected attention implementation {' or '.join(ATTENTIONS)}, got "
+            f"{config._attn_implementation}"
+        )
+    if config.attention_bias:
+        raise ValueError(f"{name}: expected attention_bias False, got True")
+    # transformers' masks look for it, and no configuration has it by itself.
+    if hasattr(config, "is_causal") and not config.is_causal:
+        raise ValueError(f"{name}: expected is_causal True, got {config.is_causal}")
+
+
+def _check(where: str, decoder: Any, family: _Family, parts: dict[str, type]) -> None:
+    """Refuses a layer that is not what the ops compute."""
+    module = decoder.self_attn
+    for part, kind in ((decoder, family.decoder), (module, family.attention)):
+        if type(part) is not kind:
+            raise TypeError(f"{where}: expected {kind.__name__}, got {type(part).__name__}")
+    if "forward" in vars(module) and not isinstance(module.forward, OpAttention):
         raise TypeError(f"{where}: expected the forward of its class, got one that replaces it")
-    for name, part in module.named_modules():
-        if name.endswith(("_proj", "_with_mqa", "wq_b", "wk")) and type(part) is not nn.Linear:
-            raise TypeError(f"{where}: expected {name} to be Linear, got {type(part).__name__}")
+    check_parts(where, module, parts)
     if module.qk_rope_head_dim != _ROPE:
         raise ValueError(
             f"{where}: expected qk_rope_head_dim {_ROPE}, got {module.qk_rope_head_dim}"
+        )
+    if module.num_key_value_groups != 1:
+        raise ValueError(
+            f"{where}: expected as many num_key_value_heads as num_attention_heads, "
+            f"got {module.num_key_value_groups} times fewer"
         )
     weight = module.o_proj.weight
     if weight.dtype not in _DTYPES:
@@ -149,15 +275,10 @@ def _check(attention: OpAttention, family: _Family) -> None:
     epsilons = {norm.variance_epsilon for norm in norms}
     if len(epsilons) > 1:
         raise ValueError(f"{where}: expected norms with one epsilon, got {sorted(epsilons)}")
-    try:
-        _dry_run(attention)
-    except (RuntimeError, ValueError) as error:
-        reason = str(error).partition("\n")[0]
-        raise ValueError(f"{where}: the ops refuse its sizes: {reason}") from error
 
 
 def _dry_run(attention: OpAttention) -> None:
-    """One token through both ops without data."""
+    """One token through both ops without data, which have the last word on sizes."""
     module = attention.module
     weights, indexer = map(_on_meta, attention.weights.packed())
     hidden = weights.qkv_a.new_empty(1, module.hidden_size)

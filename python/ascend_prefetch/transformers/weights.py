@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
+import weakref
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -9,8 +12,13 @@ import torch
 from ascend_prefetch.models import IndexerWeights, MlaWeights
 from ascend_prefetch.versions import version_of
 
+from .parts import check_parts
+
 AttentionModule = Any
 """An nn.Module of a supported model, which nn.Module types as having tensors and modules alone."""
+
+_handles = itertools.count()
+_by_handle: weakref.WeakValueDictionary[int, AttentionWeights] = weakref.WeakValueDictionary()
 
 
 class AttentionWeights:
@@ -18,25 +26,81 @@ class AttentionWeights:
 
     q_b, o_proj, the norms and most of the indexer are the module's own tensors; qkv_a, w_uk and
     w_uv are copies, which are made again when the module's tensors have been replaced, moved or
-    written to.
+    written to. A graph of torch.compile holds the copies of the time at which it was traced, and
+    raises an error instead.
+
+    Args:
+        module: the attention module.
+        parts: the parts that it may have, from parts_of.
     """
 
-    def __init__(self, module: AttentionModule) -> None:
+    def __init__(self, module: AttentionModule, parts: Mapping[str, type]) -> None:
         self._module = module
+        self._parts = parts
         self._packed: tuple[MlaWeights, IndexerWeights | None] | None = None
         self._version: tuple = ()
         self._sources: list[torch.Tensor] = []
+        # What a graph is known by, and what it says that it writes: without, it would be dropped.
+        self._handle = next(_handles)
+        self._token = torch.zeros(1, dtype=torch.int8)
+        _by_handle[self._handle] = self
+
+    def __reduce__(self) -> tuple:
+        return type(self), (self._module, self._parts)  # a copy packs the weights of its own module
 
     def packed(self) -> tuple[MlaWeights, IndexerWeights | None]:
-        """What the module's tensors hold now; no IndexerWeights for a layer without an indexer."""
-        tensors = list(self._module.parameters())
-        version = tuple((t.data_ptr(), version_of(t), t.dtype) for t in tensors)
+        """What the module's tensors hold now; no IndexerWeights for a layer without an indexer.
+
+        Raises:
+            TypeError: a part of the module is no longer what it was, see check_parts.
+            ValueError: a tensor of a kind that is not supported.
+            RuntimeError: in a graph of torch.compile, the weights have changed.
+        """
+        if torch.compiler.is_compiling():
+            _pack_while_tracing(self._handle)
+            _require_unchanged(self._token, self._handle)
+            assert self._packed is not None
+            return self._packed
+        return self._packed_now()
+
+    def _packed_now(self) -> tuple[MlaWeights, IndexerWeights | None]:
+        version = self._checked_version()
         if self._packed is None or version != self._version:
             self._packed = mla_weights(self._module), indexer_weights(self._module)
             self._version = version
             # Memory that is held is not allocated again: an address stands for what was packed.
-            self._sources = [tensor.detach() for tensor in tensors]
+            self._sources = [tensor.detach() for tensor in self._module.parameters()]
         return self._packed
+
+    def require_unchanged(self) -> None:
+        """Raises RuntimeError where the tensors are not those that were packed."""
+        if self._checked_version() != self._version:
+            raise RuntimeError(
+                f"layer {self._module.layer_idx}: its weights have changed since torch.compile "
+                "traced the model: call torch.compiler.reset() for it to be traced again"
+            )
+
+    def _checked_version(self) -> tuple:
+        check_parts(f"layer {self._module.layer_idx}", self._module, self._parts)
+        return tuple((t.data_ptr(), version_of(t), t.dtype) for t in self._module.parameters())
+
+
+@torch.compiler.assume_constant_result
+def _pack_while_tracing(handle: int) -> bool:
+    """Packs the weights of the time at which a graph is traced; no part of the graph."""
+    _by_handle[handle]._packed_now()
+    return True
+
+
+@torch.library.custom_op("ascend_prefetch_transformers::require_unchanged", mutates_args=("token",))
+def _require_unchanged(token: torch.Tensor, handle: int) -> None:
+    """AttentionWeights.require_unchanged in a compiled graph, which cannot look at addresses."""
+    _by_handle[handle].require_unchanged()  # its graph keeps it
+
+
+@_require_unchanged.register_fake
+def _(token: torch.Tensor, handle: int) -> None:
+    return None
 
 
 def mla_weights(module: AttentionModule) -> MlaWeights:
@@ -68,9 +132,10 @@ def indexer_weights(module: AttentionModule) -> IndexerWeights | None:
     transformers keeps weights_proj in float32; the op takes the dtype of the activations, in which
     checkpoints hold it.
     """
-    indexer = getattr(module, "indexer", None)
-    if indexer is None:
+    # A layer of dense attention has no such attribute, one that shares a selection has None.
+    if not hasattr(module, "indexer") or module.indexer is None:
         return None
+    indexer = module.indexer
     wk = indexer.wk.weight.detach()
     return IndexerWeights(
         wq_b=indexer.wq_b.weight.detach(),

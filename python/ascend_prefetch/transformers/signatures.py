@@ -1,0 +1,187 @@
+"""What transformers' attention forward takes and what its layers pass, held against what is known.
+
+The patched forward stands in for another project's function, which may change with any release. It
+takes the arguments that are named here and no others: a parameter that is not named here is an
+error of `patch`, an argument that is not named here an error of the call.
+"""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import textwrap
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import transformers
+
+WRITTEN_FOR = "transformers 5.23 and 5.24"
+"""The releases whose modelling code was read and is tested."""
+
+CACHE_NAMES = ("past_key_values", "cache")
+"""The cache argument: up to 5.23, and from 5.24 on."""
+
+_LEADING = ("hidden_states", "position_embeddings", "attention_mask")
+"""The arguments that may be positional, in this order."""
+
+_TAKEN = {*_LEADING, *CACHE_NAMES, "prev_topk_indices"}
+
+WITHOUT_EFFECT = {
+    "position_ids": "position_embeddings and the mask have been made from them",
+    "cache_position": "the same, of releases before 5.23; modelling code no longer reads it",
+    "use_cache": "tells the model whether to make a cache, which arrives as the cache",
+    "output_hidden_states": "hooks of the decoder layers record them",
+    "output_router_logits": "hooks of the routers record them",
+    "num_items_in_batch": "divides the loss, which is computed behind the layers",
+    "token_type_ids": "tokenizers return them; no supported model has embeddings for them",
+    "cu_seq_lens_q": "flash attention alone reads it",
+    "cu_seq_lens_k": "flash attention alone reads it",
+    "max_length_q": "flash attention alone reads it",
+    "max_length_k": "flash attention alone reads it",
+    "seq_idx": "state space layers alone read it",
+}
+"""Arguments that eager and sdpa attention of these models do without, each with the reason."""
+
+
+def refuse_arguments(where: str, arguments: Mapping[str, Any]) -> None:
+    """Refuses arguments of a call that change what attention returns, or that nobody knows.
+
+    Args:
+        where: the layer.
+        arguments: those that the patched forward does not take itself, by name.
+
+    Raises:
+        TypeError: names the argument.
+    """
+    for name, value in arguments.items():
+        if name in WITHOUT_EFFECT:
+            continue
+        if name == "output_attentions":
+            if value:
+                raise TypeError(
+                    f"{where}: expected output_attentions False, got {value}: the ops keep no "
+                    "attention weights; unpatch the model for them"
+                )
+        elif name == "is_causal":
+            if value is not None and not value:
+                raise TypeError(f"{where}: expected is_causal True, got {value}")
+        else:
+            raise TypeError(
+                f"{where}: got an argument that is not known, {name}, from transformers "
+                f"{transformers.__version__}; the patched forward was written for {WRITTEN_FOR}"
+            )
+
+
+def check_signature(attention: type[Any], decoder: type[Any], results: int) -> None:
+    """Refuses classes whose code is not that for which the patched forward was written.
+
+    Where Python has no source of the decoder layer, its call is not looked at; an argument that it
+    passes is then met at the call.
+
+    Args:
+        attention: class of the attention modules.
+        decoder: class of the layers that call them.
+        results: how many values the patched forward returns.
+
+    Raises:
+        TypeError: names the parameter, argument or number of results.
+    """
+    forward = f"{attention.__name__}.forward"
+    written = (
+        f"transformers {transformers.__version__}; the patched forward was written for "
+        f"{WRITTEN_FOR}: ({', '.join(_LEADING)}, {' or '.join(CACHE_NAMES)}, position_ids, "
+        "prev_topk_indices, **kwargs)"
+    )
+    parameters = list(inspect.signature(attention.forward).parameters.values())[1:]  # not self
+    for parameter in parameters:
+        named = parameter.kind not in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL)
+        if parameter.kind == parameter.VAR_KEYWORD or (named and _known(parameter.name)):
+            continue
+        raise TypeError(f"{forward}: parameter {parameter.name} is not known, {written}")
+    names = [parameter.name for parameter in parameters]
+    if tuple(names[: len(_LEADING)]) != _LEADING or not set(CACHE_NAMES) & set(names):
+        raise TypeError(
+            f"{forward}: expected parameters {', '.join(_LEADING)} and {' or '.join(CACHE_NAMES)}, "
+            f"got {', '.join(names)}, {written}"
+        )
+    tree = _source(decoder.forward)
+    for call, targets in _calls_of_attention(tree) if tree is not None else ():
+        passed = [keyword.arg for keyword in call.keywords if keyword.arg is not None]
+        for name in passed:
+            if not _known(name):
+                raise TypeError(f"{decoder.__name__}: passes {name}, which is not known, {written}")
+        if targets != results:
+            raise TypeError(
+                f"{decoder.__name__}: expected to take {results} results of attention, takes "
+                f"{targets}, {written}"
+            )
+
+
+def configuration_keys(*classes: type) -> set[str] | None:
+    """The keys of the configuration that the code of some modules reads.
+
+    Args:
+        classes: of modules, which keep the configuration as `self.config` or get it as `config`.
+
+    Returns:
+        Names; None where Python has no source of a class.
+    """
+    keys: set[str] = set()
+    for each in classes:
+        tree = _source(each)
+        if tree is None:
+            return None
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Attribute) and _is_configuration(node.value):
+                keys.add(node.attr)
+            elif isinstance(node, ast.Call) and _reads_by_name(node):
+                name = node.args[1]
+                keys.add(ast.unparse(name).strip("'\""))
+    return keys
+
+
+def rotations(module: type) -> set[str] | None:
+    """The functions by which the code of a module applies rope.
+
+    Args:
+        module: its class.
+
+    Returns:
+        Names; None where Python has no source of the class.
+    """
+    tree = _source(module)
+    if tree is None:
+        return None
+    called = {ast.unparse(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)}
+    return {name for name in called if "rotary" in name or "rope" in name}
+
+
+def _known(name: str) -> bool:
+    return name in _TAKEN or name in WITHOUT_EFFECT or name in ("output_attentions", "is_causal")
+
+
+def _source(of: Any) -> ast.AST | None:
+    try:
+        return ast.parse(textwrap.dedent(inspect.getsource(inspect.unwrap(of))))
+    except (OSError, TypeError):  # no source file, as in a frozen application
+        return None
+
+
+def _calls_of_attention(tree: ast.AST) -> Iterator[tuple[ast.Call, int]]:
+    """The calls of self.self_attn, and to how many names each result is assigned."""
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.Assign) or not isinstance(node.value, ast.Call):
+            continue
+        if ast.unparse(node.value.func) == "self.self_attn":
+            target = node.targets[0]
+            yield node.value, len(target.elts) if isinstance(target, ast.Tuple) else 1
+
+
+def _is_configuration(node: ast.AST) -> bool:
+    return ast.unparse(node) in ("config", "self.config")
+
+
+def _reads_by_name(node: ast.Call) -> bool:
+    """Whether a call is getattr(config, name)."""
+    called = isinstance(node.func, ast.Name) and node.func.id in ("getattr", "hasattr")
+    return called and len(node.args) > 1 and _is_configuration(node.args[0])
