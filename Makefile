@@ -59,7 +59,7 @@ build: extension
 	$(BIN)/cmake --build build
 
 run: extension
-	$(BENCH) --model deepseek-v3 --tp 1 --tokens 16
+	$(BIN)/python -m ascend_prefetch demo --model deepseek-v3 --tp 16 --batch 16 --out build/demo.json
 
 bench: extension
 	$(BENCH) --model deepseek-v3 --tp 1 --tokens 16

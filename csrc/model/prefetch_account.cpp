@@ -1,19 +1,20 @@
 #include "model/prefetch_account.h"
 
 #include <algorithm>
+#include <map>
 #include <stdexcept>
+#include <utility>
 
 #include "arch/chip.h"
+#include "model/device_memory.h"
 #include "model/happens_before.h"
 #include "model/l2_state.h"
-#include "model/trace_reader.h"
 
 namespace model {
 
 namespace {
 
 using twin::TraceOp;
-using twin::TracePipe;
 
 constexpr uint32_t kUnit = 32;  // GM bytes that are accounted together: the block of all transfers
 
@@ -26,15 +27,14 @@ enum class Fate : uint8_t {
 };
 
 struct Unit {
-    uint32_t core = 0;  ///< vector core that prefetched it
-    uint32_t load = 0;  ///< its load
+    uint32_t core = 0;    ///< vector core that prefetched it
+    uint32_t load = 0;    ///< its load
+    uint32_t launch = 0;  ///< of the load, or of the last read where nothing prefetched it
     Fate fate = Fate::kNone;
 };
 
 struct Weight {
-    bool tracked = false;
-    bool consumed = false;
-    uint64_t first_line = 0;
+    int64_t last_reader = -1;  ///< launch
     std::vector<Unit> units;
 };
 
@@ -49,39 +49,39 @@ void ForUnits(const twin::TraceRecord& record, Visit visit) {
 
 class Accountant {
 public:
-    Accountant(const TraceFile& trace, const std::vector<std::string>& weights)
-        : trace_(trace),
-          weights_(trace.tensors.size()),
-          l2_(uint64_t{arch::FindChip(trace.chip).l2_mib} << 20) {
-        uint64_t line = 0;
-        for (size_t i = 0; i < weights_.size(); ++i) {
-            weights_[i].first_line = line;
-            line += trace.tensors[i].bytes / arch::kL2LineBytes + 1;
-        }
+    Accountant(const std::vector<TraceFile>& launches, const std::vector<std::string>& weights)
+        : launches_(launches), l2_(uint64_t{arch::FindChip(launches[0].chip).l2_mib} << 20) {
+        DeviceMemory memory;
+        for (TraceFile& launch : launches_) memory.Place(launch);
         for (const std::string& name : weights) {
-            const int tensor = trace.FindTensor(name);
-            if (tensor < 0)
-                throw std::invalid_argument("account_prefetch: the trace has no tensor '" + name +
-                                            "'");
-            weights_[tensor].tracked = true;
-            weights_[tensor].units.resize(trace.tensors[tensor].bytes / kUnit + 1);
+            bool found = false;
+            for (const TraceFile& launch : launches_) {
+                const int tensor = launch.FindTensor(name);
+                if (tensor < 0) continue;
+                found = true;
+                weights_[Place(launch.tensors[tensor])].units.resize(
+                    launch.tensors[tensor].bytes / kUnit + 1);
+            }
+            if (!found) {
+                const char* which = launches_.size() == 1 ? "the trace has no" : "no trace has a";
+                throw std::invalid_argument(std::string("account_prefetch: ") + which +
+                                            " tensor '" + name + "'");
+            }
         }
     }
 
     PrefetchAccount Run() {
-        Replay(trace_, [this](const ReplayedInstruction& instruction) { Visit(instruction); });
-        for (const Weight& weight : weights_) {
-            for (const Unit& unit : weight.units) {
-                if (unit.fate == Fate::kNone || unit.fate == Fate::kRead) continue;
-                account_.planned += kUnit;
-                if (!weight.consumed) {
-                    account_.pending += kUnit;
-                } else if (unit.fate == Fate::kLanded) {
-                    account_.landed += kUnit;
-                } else {
-                    account_.unused += kUnit;
-                }
+        for (launch_ = 0; launch_ < launches_.size(); ++launch_) {
+            const TraceFile& launch = launches_[launch_];
+            tensors_.clear();
+            for (const TraceTensorInfo& tensor : launch.tensors) {
+                const auto weight = weights_.find(Place(tensor));
+                tensors_.push_back(weight == weights_.end() ? nullptr : &weight->second);
             }
+            Replay(launch, [this](const ReplayedInstruction& instruction) { Visit(instruction); });
+        }
+        for (const auto& [place, weight] : weights_) {
+            for (const Unit& unit : weight.units) Count(weight, unit);
         }
         account_.planned += account_.duplicated;
         account_.unused += account_.duplicated;
@@ -89,58 +89,98 @@ public:
     }
 
 private:
+    using Address = std::pair<uint64_t, uint64_t>;  ///< and bytes
+
+    static Address Place(const TraceTensorInfo& tensor) { return {tensor.address, tensor.bytes}; }
+
     void Visit(const ReplayedInstruction& instruction) {
         const twin::TraceRecord& record = instruction.record;
         if (record.tensor == twin::kNoTensor) return;
-        Weight& weight = weights_[record.tensor];
-        const bool load = record.op == TraceOp::kLoad;
-        const bool vector = instruction.load_index > 0;
-        if (weight.tracked && load && vector) {
-            ForUnits(record, [&](uint64_t unit) { Prefetch(weight.units[unit], instruction); });
-        } else if (weight.tracked && load) {
-            weight.consumed = true;
-            ForUnits(record, [&](uint64_t unit) { Consume(weight, unit, instruction); });
+        Weight* weight = tensors_[record.tensor];
+        if (weight != nullptr && record.op == TraceOp::kLoad) {
+            const bool vector = instruction.load_index > 0;
+            if (!vector) weight->last_reader = launch_;
+            ForUnits(record, [&](uint64_t index) {
+                Unit& unit = weight->units[index];
+                if (vector) {
+                    Prefetch(unit, instruction);
+                } else {
+                    Consume(unit, Line(record, index), instruction);
+                }
+            });
         }
         uint64_t touched = UINT64_MAX;
         ForUnits(record, [&](uint64_t unit) {
-            const uint64_t line = weight.first_line + unit * kUnit / arch::kL2LineBytes;
+            const uint64_t line = Line(record, unit);
             if (line == touched) return;
             touched = line;
             L2Access access;
-            l2_.Read(line * arch::kL2LineBytes, arch::kL2LineBytes, kNoTransfer, access);
+            l2_.Read(line, arch::kL2LineBytes, kNoTransfer, access);
         });
+    }
+
+    /// Address of the line of L2 that a unit of the record's tensor lies in.
+    uint64_t Line(const twin::TraceRecord& record, uint64_t unit) const {
+        const uint64_t address = launches_[launch_].tensors[record.tensor].address + unit * kUnit;
+        return address / arch::kL2LineBytes * arch::kL2LineBytes;
     }
 
     void Prefetch(Unit& unit, const ReplayedInstruction& instruction) {
         if (unit.fate == Fate::kNone || unit.fate == Fate::kRead) {
-            // A read that this replay saw earlier was not ordered after the prefetch: it missed it.
-            const Fate fate = unit.fate == Fate::kRead ? Fate::kMissed : Fate::kPrefetched;
-            unit = {instruction.core - trace_.aic_count, instruction.load_index, fate};
+            // A read of this launch that this replay saw earlier was not ordered after the
+            // prefetch: it missed it.
+            const bool missed = unit.fate == Fate::kRead && unit.launch == launch_;
+            unit = {instruction.core - launches_[launch_].aic_count, instruction.load_index,
+                    launch_, missed ? Fate::kMissed : Fate::kPrefetched};
         } else {
             account_.duplicated += kUnit;
         }
     }
 
-    void Consume(Weight& weight, uint64_t index, const ReplayedInstruction& instruction) {
-        Unit& unit = weight.units[index];
-        if (unit.fate == Fate::kNone) unit.fate = Fate::kRead;
+    void Consume(Unit& unit, uint64_t line, const ReplayedInstruction& instruction) {
+        if (unit.fate == Fate::kNone || unit.fate == Fate::kRead) {
+            unit.fate = Fate::kRead;
+            unit.launch = launch_;
+        }
         if (unit.fate == Fate::kRead || unit.fate == Fate::kMissed) return;
-        const bool ordered = instruction.known[unit.core] >= unit.load;
-        const bool resident = l2_.Contains(weight.first_line * arch::kL2LineBytes + index * kUnit);
-        unit.fate = ordered && resident ? Fate::kLanded : Fate::kMissed;
+        const bool ordered = unit.launch < launch_ || instruction.known[unit.core] >= unit.load;
+        unit.fate = ordered && l2_.Contains(line) ? Fate::kLanded : Fate::kMissed;
     }
 
-    const TraceFile& trace_;
-    std::vector<Weight> weights_;
+    void Count(const Weight& weight, const Unit& unit) {
+        if (unit.fate == Fate::kNone || unit.fate == Fate::kRead) return;
+        account_.planned += kUnit;
+        if (weight.last_reader < int64_t{unit.launch}) {
+            account_.pending += kUnit;
+        } else if (unit.fate == Fate::kLanded) {
+            account_.landed += kUnit;
+        } else {
+            account_.unused += kUnit;
+        }
+    }
+
+    std::vector<TraceFile> launches_;
+    std::map<Address, Weight> weights_;
+    std::vector<Weight*> tensors_;  ///< of the present launch; null for those that are no weights
+    uint32_t launch_ = 0;
     L2State l2_;
     PrefetchAccount account_;
 };
 
 }  // namespace
 
-PrefetchAccount AccountPrefetch(const std::string& trace, const std::vector<std::string>& weights) {
-    const TraceFile file = ReadTrace(trace);
-    return Accountant(file, weights).Run();
+PrefetchAccount AccountPrefetch(const std::vector<TraceFile>& launches,
+                                const std::vector<std::string>& weights) {
+    if (launches.empty()) {
+        throw std::invalid_argument("account_prefetch: expected one or more launches, got none");
+    }
+    for (const TraceFile& launch : launches) {
+        if (launch.chip != launches[0].chip) {
+            throw std::invalid_argument("account_prefetch: expected launches of one chip, got '" +
+                                        launches[0].chip + "' and '" + launch.chip + "'");
+        }
+    }
+    return Accountant(launches, weights).Run();
 }
 
 }  // namespace model

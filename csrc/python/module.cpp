@@ -2,8 +2,16 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
+#include <stdexcept>
+#include <string>
+#include <tuple>
+#include <variant>
+#include <vector>
+
 #include "arch/chip.h"
 #include "model/prefetch_account.h"
+#include "model/simulator.h"
+#include "model/trace_reader.h"
 #include "ops/load_device.h"
 #include "ops/twin_settings.h"
 #include "python/planning.h"
@@ -144,8 +152,29 @@ py::list TakeBufferUsage() {
     return launches;
 }
 
-py::dict AccountPrefetch(const py::bytes& trace, const std::vector<std::string>& weights) {
-    const model::PrefetchAccount account = model::AccountPrefetch(std::string(trace), weights);
+using Launch = std::variant<py::bytes, std::tuple<std::string, uint64_t, uint64_t>>;
+
+py::dict AccountPrefetch(const std::vector<Launch>& launches,
+                         const std::vector<std::string>& weights) {
+    std::vector<model::TraceFile> traces;
+    const arch::Chip* chip = nullptr;
+    for (const Launch& launch : launches) {
+        const auto* trace = std::get_if<py::bytes>(&launch);
+        traces.emplace_back();
+        if (trace == nullptr) continue;
+        traces.back() = model::ReadTrace(std::string(*trace));
+        if (chip == nullptr) chip = &arch::FindChip(traces.back().chip);
+    }
+    for (size_t i = 0; i < launches.size(); ++i) {
+        const auto* reader = std::get_if<1>(&launches[i]);
+        if (reader == nullptr) continue;
+        if (chip == nullptr) {
+            throw std::invalid_argument("account_prefetch: expected the trace of a launch");
+        }
+        const auto& [name, address, bytes] = *reader;
+        traces[i] = model::StreamTrace(*chip, name, address, bytes, true);
+    }
+    const model::PrefetchAccount account = model::AccountPrefetch(traces, weights);
     py::dict result;
     result["planned"] = account.planned;
     result["landed"] = account.landed;
@@ -210,10 +239,11 @@ PYBIND11_MODULE(_C, m) {
           "Note how much launches take of the local buffers from here on.");
     m.def("take_buffer_usage", &TakeBufferUsage,
           "(kernel, [(buffer, most bytes allocated on a core, capacity)]) of every launch since.");
-    m.def("account_prefetch", &AccountPrefetch, py::arg("trace"), py::arg("weights"),
-          "Bytes of the named weight tensors that vector cores prefetched in a trace: planned, "
-          "landed, pending, "
-          "unused, duplicated (model/prefetch_account.h).");
+    m.def(
+        "account_prefetch", &AccountPrefetch, py::arg("launches"), py::arg("weights"),
+        "Bytes of the named weight tensors that vector cores prefetched in launches one after the "
+        "other: planned, landed, pending, unused, duplicated (model/prefetch_account.h). A launch "
+        "is a trace, or (name, address, bytes) of what all cube cores read once.");
     BindPlanning(m);
     BindTiming(m);
 }

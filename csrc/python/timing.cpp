@@ -70,9 +70,10 @@ public:
         memory_.Place(file);
         return Describe(file, intervals);
     }
-    py::dict Stream(const std::string& name, uint64_t address, uint64_t bytes, bool cube) {
+    py::dict Stream(const std::string& name, uint64_t address, uint64_t bytes, bool cube,
+                    bool intervals) {
         return Describe(model::StreamTrace(chip_, name, memory_.Place(address, bytes), bytes, cube),
-                        false);
+                        intervals);
     }
     py::list SdmaTransfers() const {
         py::list list;
@@ -207,7 +208,7 @@ void BindTiming(py::module_& m) {
              "hbm_written, l2_hit, written): when a pipe worked, us, and whole lines of bytes. "
              "Rate changes are (time, hbm_read, hbm_written, l2_hit, written): us, bytes per us.")
         .def("stream", &Timeline::Stream, py::arg("name"), py::arg("address"), py::arg("bytes"),
-             py::arg("cube"),
+             py::arg("cube"), py::arg("intervals") = false,
              "Reads a tensor once with all cube cores, or all vector cores, as a kernel of its "
              "own; the result is that of run.")
         .def("prefetch", &Timeline::Prefetch, py::arg("address"), py::arg("bytes"),

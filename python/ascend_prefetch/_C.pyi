@@ -22,7 +22,7 @@ class Timeline:
         """
         Intervals are (core, pipe, op, start, end, tensor, bytes, site, hbm_read, hbm_written, l2_hit, written): when a pipe worked, us, and whole lines of bytes. Rate changes are (time, hbm_read, hbm_written, l2_hit, written): us, bytes per us.
         """
-    def stream(self, name: str, address: typing.SupportsInt | typing.SupportsIndex, bytes: typing.SupportsInt | typing.SupportsIndex, cube: bool) -> dict:
+    def stream(self, name: str, address: typing.SupportsInt | typing.SupportsIndex, bytes: typing.SupportsInt | typing.SupportsIndex, cube: bool, intervals: bool = False) -> dict:
         """
         Reads a tensor once with all cube cores, or all vector cores, as a kernel of its own; the result is that of run.
         """
@@ -46,9 +46,9 @@ class Timeline:
         """
         (start, end, bytes, hbm_read, l2_hit) of each piece so far.
         """
-def account_prefetch(trace: bytes, weights: collections.abc.Sequence[str]) -> dict:
+def account_prefetch(launches: collections.abc.Sequence[bytes | tuple[str, typing.SupportsInt | typing.SupportsIndex, typing.SupportsInt | typing.SupportsIndex]], weights: collections.abc.Sequence[str]) -> dict:
     """
-    Bytes of the named weight tensors that vector cores prefetched in a trace: planned, landed, pending, unused, duplicated (model/prefetch_account.h).
+    Bytes of the named weight tensors that vector cores prefetched in launches one after the other: planned, landed, pending, unused, duplicated (model/prefetch_account.h). A launch is a trace, or (name, address, bytes) of what all cube cores read once.
     """
 def build_info() -> dict:
     """

@@ -22,8 +22,9 @@ class ChipInfo(TypedDict):
 class PrefetchBytes(TypedDict):
     """What became of prefetched bytes; planned = landed + pending + unused.
 
-    landed: loaded, by the flags of the trace, before every read of the bytes, and still in L2.
-    pending: their consumer is not part of the trace.
+    landed: loaded, by the flags of the trace or in an earlier launch, before every read of the
+        bytes, and still in L2.
+    pending: their consumer is not part of the trace, or of those that follow.
     unused: their consumer ran, but did not read them or may have read them too early.
     duplicated: loaded by a prefetch although one had loaded them already (part of planned).
     """
@@ -255,10 +256,20 @@ def buffer_usage() -> Iterator[list[LaunchBuffers]]:
             launches.append(LaunchBuffers(kernel, buffers))
 
 
-def account_prefetch(trace: bytes, weights: Sequence[str]) -> PrefetchBytes:
-    """Accounts for the bytes of the named tensors that vector cores prefetched in a trace.
+def account_prefetch(trace: bytes | Sequence[bytes], weights: Sequence[str]) -> PrefetchBytes:
+    """Accounts for the bytes of the named tensors that vector cores prefetched.
+
+    A weight of several launches is known by its address and size: what mla_prolog prefetched as
+    "prefetch[0]" is accounted for where o_proj reads it as "o_proj_weight".
+
+    Args:
+        trace: of one launch, or those of launches that followed each other, as tracing() has them.
+            L2 is empty before the first one.
+        weights: names of tensors in at least one of them.
 
     Raises:
-        ValueError: not a trace of this version, or a name that the trace does not hold.
+        ValueError: not a trace of this version, launches of several chips or none, or a name that
+            no trace holds.
     """
-    return cast(PrefetchBytes, _C.account_prefetch(trace, list(weights)))
+    launches = [trace] if isinstance(trace, bytes) else list(trace)
+    return cast(PrefetchBytes, _C.account_prefetch(launches, list(weights)))

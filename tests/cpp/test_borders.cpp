@@ -269,7 +269,7 @@ TEST(prefetches_of_any_ranges_cover_them) {
 
 TEST(damaged_traces_are_refused_or_read) {
     const std::string whole = SmallTrace();
-    CHECK(Planned([&] { model::AccountPrefetch(whole, {"weight"}); }));
+    CHECK(Planned([&] { model::AccountPrefetch({model::ReadTrace(whole)}, {"weight"}); }));
     int refused = 0;
     Repeat([&](Random& random) {
         std::string damaged = whole;
@@ -278,7 +278,8 @@ TEST(damaged_traces_are_refused_or_read) {
             damaged[random() % damaged.size()] = static_cast<char>(random());
         }
         if (random() % 8 == 0) damaged += damaged.substr(damaged.size() / 2);
-        if (!Planned([&] { model::AccountPrefetch(damaged, {"weight"}); })) ++refused;
+        if (!Planned([&] { model::AccountPrefetch({model::ReadTrace(damaged)}, {"weight"}); }))
+            ++refused;
     });
     CHECK(refused > 1000);
 }

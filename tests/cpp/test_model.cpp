@@ -50,17 +50,24 @@ TraceRecord CrossWait(uint32_t id) {
 
 using Cores = std::vector<std::vector<TraceRecord>>;
 
-/// AICs, then two AIVs for each; tensor 0 is "weight", tensor 1 "other" of `other_bytes`.
-model::PrefetchAccount AccountCores(uint32_t aic_count, const Cores& cores, uint64_t other_bytes) {
+void* At(uint64_t address) { return reinterpret_cast<void*>(address); }
+
+/// AICs, then two AIVs for each; tensor 0 is `weight`, tensor 1 "other" of `other_bytes`.
+model::TraceFile Launch(uint32_t aic_count, const Cores& cores, uint64_t other_bytes = 4096,
+                        const char* weight = "weight") {
     twin::Trace trace;
     trace.kernel = "by hand";
     trace.chip = "Ascend910B4";
     trace.aic_count = aic_count;
     trace.cores = cores;
-    trace.tensors = {{"weight", nullptr, kWeightBytes, false},
-                     {"other", nullptr, other_bytes, false}};
+    trace.tensors = {{weight, At(1 << 20), kWeightBytes, false},
+                     {"other", At(1 << 30), other_bytes, false}};
     trace.sites = {"here:1"};
-    return model::AccountPrefetch(trace.Serialise(), {"weight"});
+    return model::ReadTrace(trace.Serialise());
+}
+
+model::PrefetchAccount AccountCores(uint32_t aic_count, const Cores& cores, uint64_t other_bytes) {
+    return model::AccountPrefetch({Launch(aic_count, cores, other_bytes)}, {"weight"});
 }
 
 model::PrefetchAccount Account(const std::vector<TraceRecord>& aic,
@@ -234,5 +241,72 @@ TEST(traces_of_vector_only_launches) {
         CHECK_EQ(store.op, TraceOp::kStore);
         CHECK_EQ(store.gm_offset, 1024u * i);
     }
-    CheckAccount(model::AccountPrefetch(bytes, {"weight"}), 0, kBlocks * 1024, 0, 0);
+    CheckAccount(model::AccountPrefetch({file}, {"weight"}), 0, kBlocks * 1024, 0, 0);
+}
+
+namespace {
+
+/// A vector core prefetches the first `bytes` of the weight; no flag tells anybody.
+model::TraceFile Prefetching(uint32_t bytes) { return Launch(1, {{}, {Load(0, 0, bytes)}, {}}); }
+
+/// A cube core reads all of the weight, under a name of its own.
+model::TraceFile Reading() {
+    return Launch(1, {{Load(0, 0, 4096)}, {}, {}}, 4096, "o_proj_weight");
+}
+
+/// A cube core reads `bytes` of something else.
+model::TraceFile Passing(uint64_t bytes) {
+    std::vector<TraceRecord> loads;
+    constexpr uint32_t kPiece = 1 << 20;
+    for (uint64_t offset = 0; offset < bytes; offset += kPiece) {
+        loads.push_back(Load(1, offset, kPiece));
+    }
+    return Launch(1, {loads, {}, {}}, bytes);
+}
+
+model::PrefetchAccount AccountSequence(const std::vector<model::TraceFile>& launches) {
+    return model::AccountPrefetch(launches, {"weight"});
+}
+
+}  // namespace
+
+TEST(what_a_launch_has_loaded_lands_at_a_later_ones_read) {
+    CheckAccount(AccountSequence({Prefetching(1024), Reading()}), 1024, 0, 0, 0);
+    CheckAccount(AccountSequence({Prefetching(1024), Passing(1 << 20), Reading()}), 1024, 0, 0, 0);
+}
+
+TEST(what_passes_between_two_launches_evicts) {
+    // The 910B4 has 96 MiB of L2.
+    CheckAccount(AccountSequence({Prefetching(1024), Passing(95 << 20), Reading()}), 1024, 0, 0, 0);
+    CheckAccount(AccountSequence({Prefetching(1024), Passing(97 << 20), Reading()}), 0, 0, 1024, 0);
+}
+
+TEST(without_a_launch_behind_it_that_reads_the_weight_a_prefetch_is_pending) {
+    CheckAccount(AccountSequence({Prefetching(1024), Passing(1 << 20)}), 0, 1024, 0, 0);
+    CheckAccount(AccountSequence({Reading(), Prefetching(1024)}), 0, 1024, 0, 0);
+}
+
+TEST(a_read_in_an_earlier_launch_does_not_miss_a_prefetch) {
+    CheckAccount(AccountSequence({Reading(), Prefetching(1024), Reading()}), 1024, 0, 0, 0);
+}
+
+TEST(bytes_that_two_launches_prefetch_are_duplicated) {
+    CheckAccount(AccountSequence({Prefetching(1024), Prefetching(2048), Reading()}), 2048, 0, 1024,
+                 1024);
+}
+
+TEST(what_the_reader_itself_prefetches_of_the_weight_counts_under_its_name_too) {
+    const auto both = Launch(1, {{Load(0, 0, 4096)}, {Load(0, 0, 512)}, {}}, 4096, "o_proj_weight");
+    CheckAccount(AccountSequence({Prefetching(1024), both}), 1024, 0, 512, 512);
+}
+
+TEST(sequences_that_cannot_be_accounted_for) {
+    CHECK_THROWS_WITH(AccountSequence({}), std::invalid_argument,
+                      "expected one or more launches, got none");
+    CHECK_THROWS_WITH(AccountSequence({Reading(), Reading()}), std::invalid_argument,
+                      "no trace has a tensor 'weight'");
+    auto other = Reading();
+    other.chip = "Ascend910_9391";
+    CHECK_THROWS_WITH(AccountSequence({Prefetching(32), other}), std::invalid_argument,
+                      "expected launches of one chip, got 'Ascend910B4' and 'Ascend910_9391'");
 }

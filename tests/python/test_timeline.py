@@ -9,6 +9,7 @@ import pytest
 from ascend_prefetch import _C, cli, twin
 from ascend_prefetch.bench import BENCHES, BenchConfig
 from ascend_prefetch.timing import find_timed_chip
+from ascend_prefetch.timing.sequence import Kernel
 from ascend_prefetch.timing.timeline import mean_rates, model_timeline
 from ascend_prefetch.timing.trace_events import trace_events
 
@@ -27,7 +28,7 @@ def traced(op="mla_prolog", model="glm-4-moe-lite", tp=20):
     case = BENCHES[op].make_case(BenchConfig(model, tp=tp, tokens=3))
     with twin.chip(CHIP), twin.dry(), twin.tracing() as traces:
         case.run()
-    return traces, case.prefetched
+    return [Kernel(trace) for trace in traces], case.prefetched
 
 
 def run(out, *arguments, op="mla_prolog", size=SMALL):
@@ -92,7 +93,7 @@ def test_bytes_of_the_events_are_those_of_the_model():
             sums["prefetched"] += event["args"]["bytes"]
     prefetches = sums.pop("prefetched")
     assert dict(sums) == kernel.bytes
-    assert prefetches == twin.account_prefetch(traces[0], prefetched)["planned"] > 0
+    assert prefetches == twin.account_prefetch(traces[0].trace, prefetched)["planned"] > 0
     totals = [
         event["args"]["MB"]
         for event in trace_events(timeline)
@@ -277,5 +278,5 @@ def test_wants_a_model_and_a_name(tmp_path, capsys):
 
 
 def test_no_launch_is_no_timeline():
-    with pytest.raises(ValueError, match="expected traces of one or more launches, got none"):
+    with pytest.raises(ValueError, match="expected one or more kernels, got none"):
         model_timeline(_C.Timeline(CHIP, "nominal"), [], ())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 
@@ -27,26 +28,48 @@ BLOCK_SIZE = 128
 
 @dataclass(frozen=True)
 class PagedCache:
-    """A cache full of NaN and the slots of this batch.
+    """A cache and the slots of this batch, whose rows are NaN before the batch writes them.
 
     Attributes:
         tensor: [blocks, BLOCK_SIZE, 1, width].
         slots: [T] int64, all distinct.
+        before: what all rows were; None for NaN.
     """
 
     tensor: torch.Tensor
     slots: torch.Tensor
+    before: torch.Tensor | None = None
 
     def written(self) -> torch.Tensor:
         """[T, width], the rows of the batch."""
         return self.tensor.flatten(0, 2)[self.slots]
 
     def others_untouched(self) -> bool:
-        """Whether every other row is still NaN."""
+        """Whether every other row is what it was."""
         rows = self.tensor.flatten(0, 2)
         others = torch.ones(rows.shape[0], dtype=torch.bool)
         others[self.slots] = False
-        return bool(rows[others].isnan().all())
+        if self.before is None:
+            return bool(rows[others].isnan().all())
+        return torch.equal(rows[others], self.before.flatten(0, 2)[others])
+
+
+class LayerWeights(NamedTuple):
+    """Rank 0's weights of a layer.
+
+    Attributes:
+        plain: row-major, which the reference takes.
+        stored: the same in the layout that the ops get.
+    """
+
+    plain: MlaWeights
+    stored: MlaWeights
+
+
+def layer_weights(config: BenchConfig, dims: ModelDimensions) -> LayerWeights:
+    """Raises ValueError where the checkpoint does not fit, or is quantised in another way."""
+    plain = mla_weights(config, dims)
+    return LayerWeights(plain, pack_mla_weights(plain) if config.weights == "nz" else plain)
 
 
 def mla_weights(config: BenchConfig, dims: ModelDimensions) -> MlaWeights:

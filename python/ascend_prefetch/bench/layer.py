@@ -96,10 +96,7 @@ class Layer:
     def __init__(self, config: LayerConfig, number: int, layer_ops: LayerOps) -> None:
         self.ops = layer_ops
         self.attention = attention_readers(config, layer_ops.dims, number)
-        self.experts = []
-        if config.moe_bytes:
-            address = _EXPERT_ADDRESS + number * _LAYER_STRIDE
-            self.experts = [Reader("experts", address, config.moe_bytes)]
+        self.experts = expert_readers(config, number)
         weights = layer_ops.weights
         self.floor_bytes = layer_ops.prolog.floor_bytes
         self.floor_bytes += total_bytes([weights.w_uv, weights.o_proj])
@@ -134,6 +131,13 @@ def attention_readers(config: LayerConfig, dims: ModelDimensions, number: int) -
         Reader("indexer", address, keys),
         Reader("attention", address + _LAYER_STRIDE // 2, rows * row),
     ]
+
+
+def expert_readers(config: LayerConfig, number: int) -> list[Reader]:
+    """The kernel that reads the expert weights of a layer, where there are any."""
+    if not config.moe_bytes:
+        return []
+    return [Reader("experts", _EXPERT_ADDRESS + number * _LAYER_STRIDE, config.moe_bytes)]
 
 
 def model_layer(config: LayerConfig, layer_ops: TwoLayerOps | None = None) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ascend_prefetch import ops, reference
 from ascend_prefetch.bench import prolog, torch_npu_ops
 from ascend_prefetch.bench.common import BenchCase, BenchConfig, Check, checked_dimensions, judge
-from ascend_prefetch.bench.inputs import mla_weights, pack_mla_weights
+from ascend_prefetch.bench.inputs import LayerWeights, layer_weights
 
 
 def check_mla_prolog(config: BenchConfig) -> None:
@@ -13,16 +13,24 @@ def check_mla_prolog(config: BenchConfig) -> None:
     checked_dimensions(config)
 
 
-def mla_prolog_case(config: BenchConfig) -> BenchCase:
+def mla_prolog_case(
+    config: BenchConfig,
+    given: LayerWeights | None = None,
+    inputs: prolog.PrologInputs | None = None,
+) -> BenchCase:
     """One call of mla_prolog; its q_b, w_uk and the o_proj weight may be prefetched.
+
+    Args:
+        config: what to run.
+        given: the layer's weights; of its own without, as are `inputs`.
+        inputs: activations and caches.
 
     Raises:
         ValueError: a configuration that makes no sense, or a checkpoint that does not fit.
     """
     dims = checked_dimensions(config)
-    weights = mla_weights(config, dims)
-    inputs = prolog.prolog_inputs(config, dims)
-    packed = pack_mla_weights(weights) if config.weights == "nz" else weights
+    weights, packed = given or layer_weights(config, dims)
+    inputs = inputs or prolog.prolog_inputs(config, dims)
     arguments = prolog.op_arguments(packed, inputs, dims)
 
     def check(outputs: prolog.Tensors, *_: object) -> Check:

@@ -62,7 +62,7 @@ def model_op(forms: OpForms, chip: TimedChip, launch_us: float | None = None) ->
         chip: of the model.
         launch_us: replaces the model's launch and start cost at all levels.
     """
-    replays = {name: _replays(steps, chip, launch_us) for name, steps in forms.items()}
+    replays = {name: replays_of(steps, chip, launch_us) for name, steps in forms.items()}
     return _modelled(replays)
 
 
@@ -89,7 +89,7 @@ def model_warming(
             sdma.prefetch(*find_tensor(kernels, name))
         sdma.join_prefetch()
         cmo[level] = sdma.now
-    modelled = _modelled({"fused": _replays([kernel], chip, launch_us)})
+    modelled = _modelled({"fused": replays_of([kernel], chip, launch_us)})
     us = {**modelled.us, "fused_no_prefetch": None, "separate": None, "separate_cmo": cmo}
     return modelled._replace(us=us)
 
@@ -100,10 +100,11 @@ Replays = dict[str, list[KernelTimes]]
 
 def times_of(steps: Sequence[Step], chip: TimedChip, launch_us: float | None) -> Times:
     """When the last kernel of a sequence ends, by level; L2 is cold before the first one."""
-    return _ends(_replays(steps, chip, launch_us))
+    return _ends(replays_of(steps, chip, launch_us))
 
 
-def _replays(steps: Sequence[Step], chip: TimedChip, launch_us: float | None) -> Replays:
+def replays_of(steps: Sequence[Step], chip: TimedChip, launch_us: float | None) -> Replays:
+    """The kernels of a sequence, by level; L2 is cold before the first one."""
     return {level: replay(timeline(chip, level, launch_us), steps) for level in LEVELS}
 
 

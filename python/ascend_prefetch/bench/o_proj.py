@@ -19,7 +19,7 @@ from ascend_prefetch.bench.common import (
     checked_dimensions,
     judge,
 )
-from ascend_prefetch.bench.inputs import float_layer, mla_weights, pack_mla_weights, total_bytes
+from ascend_prefetch.bench.inputs import LayerWeights, float_layer, layer_weights, total_bytes
 from ascend_prefetch.linear import stored_weight
 from ascend_prefetch.models import MlaWeights
 
@@ -29,19 +29,28 @@ def check_o_proj(config: BenchConfig) -> None:
     checked_dimensions(config)
 
 
-def o_proj_case(config: BenchConfig) -> BenchCase:
+def o_proj_case(
+    config: BenchConfig,
+    given: LayerWeights | None = None,
+    attn_output: torch.Tensor | None = None,
+) -> BenchCase:
     """One call of o_proj; its own weight and the next layer's qkv_a may be prefetched.
+
+    Args:
+        config: what to run.
+        given: the layer's weights; of its own without.
+        attn_output: [T, N, kv_lora]; random without.
 
     Raises:
         ValueError: a configuration that makes no sense, or a checkpoint that does not fit.
     """
     dims = checked_dimensions(config)
-    weights = mla_weights(config, dims)
-    packed = pack_mla_weights(weights) if config.weights == "nz" else weights
+    weights, packed = given or layer_weights(config, dims)
     dtype = DTYPES[config.dtype]
-    shape = (config.tokens, dims.heads_per_rank(config.tp), dims.kv_lora_rank)
-    generator = torch.Generator().manual_seed(config.seed + 1)
-    attn_output = torch.randn(shape, generator=generator).to(dtype)
+    if attn_output is None:
+        shape = (config.tokens, dims.heads_per_rank(config.tp), dims.kv_lora_rank)
+        generator = torch.Generator().manual_seed(config.seed + 1)
+        attn_output = torch.randn(shape, generator=generator).to(dtype)
     arguments = {"attn_output": attn_output, **o_proj_arguments(packed)}
 
     def check(output: torch.Tensor, _: object, op: Callable[..., Any] = ops.o_proj) -> Check:

@@ -19,12 +19,12 @@ from ascend_prefetch.bench.common import (
     judge,
 )
 from ascend_prefetch.bench.inputs import (
+    LayerWeights,
     PagedCache,
     float_layer,
     indexer_weights,
-    mla_weights,
+    layer_weights,
     pack_indexer_weights,
-    pack_mla_weights,
     total_bytes,
 )
 from ascend_prefetch.linear import Linear
@@ -41,8 +41,19 @@ def check_sfa_prolog(config: BenchConfig) -> None:
         raise ValueError(f"sfa_prolog: model: expected one with an indexer, got {dims.name!r}")
 
 
-def sfa_prolog_case(config: BenchConfig) -> BenchCase:
+def sfa_prolog_case(
+    config: BenchConfig,
+    given: LayerWeights | None = None,
+    inputs: prolog.PrologInputs | None = None,
+    cache: PagedCache | None = None,
+) -> BenchCase:
     """One call of sfa_prolog; what mla_prolog prefetches and the indexer's weights.
+
+    Args:
+        config: what to run.
+        given: the layer's weights but for the indexer's; of its own without, as are those below.
+        inputs: activations and caches.
+        cache: of the indexer's keys.
 
     Raises:
         ValueError: a configuration that makes no sense, or a checkpoint that does not fit.
@@ -50,12 +61,12 @@ def sfa_prolog_case(config: BenchConfig) -> BenchCase:
     check_sfa_prolog(config)
     dims = checked_dimensions(config)
     assert dims.indexer is not None
-    weights, indexer = mla_weights(config, dims), indexer_weights(config, dims)
-    inputs = prolog.prolog_inputs(config, dims)
-    cache = prolog.paged_cache(config, inputs.slot_mapping, dims.indexer.head_dim)
-    packed, packed_indexer = weights, indexer
-    if config.weights == "nz":
-        packed, packed_indexer = pack_mla_weights(weights), pack_indexer_weights(indexer)
+    weights, packed = given or layer_weights(config, dims)
+    indexer = indexer_weights(config, dims)
+    inputs = inputs or prolog.prolog_inputs(config, dims)
+    if cache is None:
+        cache = prolog.paged_cache(config, inputs.slot_mapping, dims.indexer.head_dim)
+    packed_indexer = pack_indexer_weights(indexer) if config.weights == "nz" else indexer
     arguments = sfa_arguments(packed, packed_indexer, inputs, cache, dims)
 
     def check(outputs: prolog.Tensors, *_: object) -> Check:

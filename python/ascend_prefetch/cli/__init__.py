@@ -17,6 +17,7 @@ from . import (
     calibrate,
     collect_env,
     correlate,
+    demo,
     info,
     layer,
     mutate,
@@ -28,6 +29,7 @@ from . import (
 
 VERBS = (
     info.VERB,
+    demo.VERB,
     bench.VERB,
     layer.VERB,
     sweep.VERB,

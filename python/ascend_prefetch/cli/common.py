@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 import math
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 
@@ -46,6 +47,25 @@ def microseconds(text: str) -> float:
     if not (math.isfinite(value) and value >= 0):
         raise argparse.ArgumentTypeError(f"expected 0 or more us, got {text}")
     return value
+
+
+def check_out(out: Path, suffixes: Sequence[str] = ()) -> None:
+    """Refuses the name of a result before any work, which can take minutes.
+
+    Args:
+        out: the name.
+        suffixes: that it may have; any without.
+
+    Raises:
+        ValueError: it has another suffix, no directory, or is one.
+    """
+    if suffixes and out.suffix not in suffixes:
+        expected = " or ".join(suffixes)
+        raise ValueError(f"out: expected a name that ends in {expected}, got '{out}'")
+    if not out.parent.is_dir():
+        raise ValueError(f"out: there is no directory '{out.parent}'")
+    if out.is_dir():
+        raise ValueError(f"out: '{out}' is a directory")
 
 
 def progress(line: str) -> None:

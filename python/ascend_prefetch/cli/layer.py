@@ -23,7 +23,8 @@ _FORMS = {
 }
 
 
-def _add_arguments(parser: argparse.ArgumentParser) -> None:
+def add_layer_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the options of a layer."""
     add_model_arguments(parser)
     parser.add_argument("--batch", type=positive, default=16, help="sequences, one token each")
     parser.add_argument("--kv-len", type=positive, default=4096, help="cached tokens of each")
@@ -35,32 +36,45 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _run(options: argparse.Namespace) -> dict[str, Any]:
+def layer_config(options: argparse.Namespace) -> LayerConfig:
+    """The layer that the options of `add_layer_arguments` ask for.
+
+    Raises:
+        ValueError: there is no such layer.
+    """
     require_model(options.model)
     if options.moe_bytes < 0:
         raise ValueError(f"moe-bytes: expected 0 or more, got {options.moe_bytes}")
-    return model_layer(
-        LayerConfig(
-            model=options.model,
-            tp=options.tp,
-            batch=options.batch,
-            kv_len=options.kv_len,
-            dtype=options.dtype,
-            weights=options.weights or "nd",
-            quant=options.quant or "none",
-            soc=options.soc,
-            launch_us=options.launch_us,
-            moe_bytes=options.moe_bytes,
-        )
+    return LayerConfig(
+        model=options.model,
+        tp=options.tp,
+        batch=options.batch,
+        kv_len=options.kv_len,
+        dtype=options.dtype,
+        weights=options.weights or "nd",
+        quant=options.quant or "none",
+        soc=options.soc,
+        launch_us=options.launch_us,
+        moe_bytes=options.moe_bytes,
     )
+
+
+def layer_headline(result: dict[str, Any]) -> str:
+    """Which layer a result is about, in one line."""
+    return (
+        f"{result['model']} TP{result['tp']} batch {result['batch']} KV {result['kv_len']} "
+        f"{result['dtype']} {result['quant']} {result['weights']}, "
+        f"{result['moe_bytes'] / 1e6:.0f} MB of experts, on {result['soc']}"
+    )
+
+
+def _run(options: argparse.Namespace) -> dict[str, Any]:
+    return model_layer(layer_config(options))
 
 
 def _show(result: dict[str, Any]) -> None:
     print(
-        f"layer of {result['model']} TP{result['tp']} batch {result['batch']} "
-        f"KV {result['kv_len']} {result['dtype']} {result['quant']} {result['weights']}, "
-        f"{result['moe_bytes'] / 1e6:.0f} MB of experts, on {result['soc']}: modelled us, "
-        "nominal (low to high), and gain over none"
+        f"layer of {layer_headline(result)}: modelled us, nominal (low to high), and gain over none"
     )
     for name, text in _FORMS.items():
         times = result["modelled_us"].get(name)
@@ -88,7 +102,7 @@ VERB = Verb(
     "model a layer with and without prefetching",
     _run,
     _show,
-    _add_arguments,
+    add_layer_arguments,
     description="Models one decoder layer's attention part: prolog, attention as a kernel that "
     "reads its cached bytes once, o_proj, and expert weights where there are any; as separate "
     "kernels, fused, and with every way of prefetching. Times are us of the device, modelled "

@@ -12,7 +12,7 @@ from ascend_prefetch.bench.results import Scope, make_results
 from ascend_prefetch.bench.results_page import results_page
 from ascend_prefetch.files import whole_file
 
-from .common import Verb, progress
+from .common import Verb, check_out, progress
 
 _PROGRAM = "python -m ascend_prefetch"
 
@@ -29,22 +29,12 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(options: argparse.Namespace) -> dict[str, Any]:
-    _check_out(options.out)
+    check_out(options.out, (".md",))
     results = make_results(Scope(), options.sweep, progress)
     page = results_page(results, _commands(options), _picture(options))
     with whole_file(options.out) as part:
         part.write_text(page, encoding="utf-8")
     return {**results, "out": str(options.out)}
-
-
-def _check_out(out: Path) -> None:
-    """Before any work, which takes minutes."""
-    if out.suffix != ".md":
-        raise ValueError(f"out: expected a name that ends in .md, got '{out}'")
-    if not out.parent.is_dir():
-        raise ValueError(f"out: there is no directory '{out.parent}'")
-    if out.is_dir():
-        raise ValueError(f"out: '{out}' is a directory")
 
 
 def _commands(options: argparse.Namespace) -> list[str]:

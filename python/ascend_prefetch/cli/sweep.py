@@ -15,7 +15,7 @@ from ascend_prefetch.bench.sweep_totals import sweep_totals
 from ascend_prefetch.plots import draw_sweep
 from ascend_prefetch.plots.figure import check_picture_path
 
-from .common import Verb, microseconds, positive, progress
+from .common import Verb, check_out, microseconds, positive, progress
 
 
 def _list_of(element: Callable[[str], Any]) -> Callable[[str], tuple[Any, ...]]:
@@ -66,7 +66,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(options: argparse.Namespace) -> dict[str, Any]:
-    _check_out(options.out)
+    check_out(options.out)
     if options.plot is not None:
         check_picture_path(options.plot)
     asked = {name: getattr(options, name) for name, *_ in _AXES}
@@ -83,14 +83,6 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
     if options.plot is not None:
         draw_sweep(rows, options.plot)
     return {**sweep_totals(rows), "out": str(options.out)}
-
-
-def _check_out(out: Path) -> None:
-    """Before any work, which takes minutes."""
-    if not out.parent.is_dir():
-        raise ValueError(f"out: there is no directory '{out.parent}'")
-    if out.is_dir():
-        raise ValueError(f"out: '{out}' is a directory")
 
 
 def _show(result: dict[str, Any]) -> None:

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 from typing import Any
 
 from ascend_prefetch import twin
 from ascend_prefetch.bench import BENCHES, BenchConfig, modelled
-from ascend_prefetch.files import whole_file
 from ascend_prefetch.plots import draw_timeline
 from ascend_prefetch.plots.figure import new_figure
 from ascend_prefetch.timing import LEVELS, TimedChip, find_timed_chip
 from ascend_prefetch.timing.sequence import dry_kernels
 from ascend_prefetch.timing.timeline import Timeline, model_timeline
-from ascend_prefetch.timing.trace_events import trace_events
+from ascend_prefetch.timing.trace_events import write_trace_events
 
-from .common import Verb
+from .common import Verb, check_out
 from .op_options import add_op_arguments, bench_config, require_model
 
 _SUFFIXES = (".json", ".png")
@@ -47,7 +45,9 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(options: argparse.Namespace) -> dict[str, Any]:
-    _check_out(options.out)
+    check_out(options.out, _SUFFIXES)
+    if options.out.suffix == ".png":
+        new_figure(1, 1)  # refuses where there is no matplotlib
     config = bench_config(options)
     require_model(config.model)
     chip = find_timed_chip(config.soc)
@@ -57,7 +57,7 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
     if options.out.suffix == ".png":
         draw_timeline(timeline, title, options.out)
     else:
-        _write_events(timeline, {"title": title, **facts}, options.out)
+        write_trace_events(timeline, {"title": title, **facts}, options.out)
     return {
         **facts,
         "kernels": [
@@ -75,19 +75,6 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def _check_out(out: Path) -> None:
-    """Before any work, which takes seconds."""
-    if out.suffix not in _SUFFIXES:
-        expected = " or ".join(_SUFFIXES)
-        raise ValueError(f"out: expected a name that ends in {expected}, got '{out}'")
-    if not out.parent.is_dir():
-        raise ValueError(f"out: there is no directory '{out.parent}'")
-    if out.is_dir():
-        raise ValueError(f"out: '{out}' is a directory")
-    if out.suffix == ".png":
-        new_figure(1, 1)
-
-
 def _model(options: argparse.Namespace, config: BenchConfig, chip: TimedChip) -> Timeline:
     model = modelled.timeline(chip, options.level, config.launch_us)
     bench = BENCHES[options.op]
@@ -98,7 +85,7 @@ def _model(options: argparse.Namespace, config: BenchConfig, chip: TimedChip) ->
     prefetch = {"prefetch_bytes": 0} if options.no_prefetch else {}
     with twin.chip(chip.soc):
         kernels = dry_kernels(case.run, options.separate, **prefetch)
-    return model_timeline(model, [kernel.trace for kernel in kernels], case.prefetched)
+    return model_timeline(model, kernels, case.prefetched)
 
 
 def _facts(options: argparse.Namespace, config: BenchConfig) -> dict[str, Any]:
@@ -133,17 +120,6 @@ def _headline(facts: dict[str, Any]) -> str:
         f"{facts['op']} {facts['model']} TP{facts['tp']} T={facts['tokens']} {facts['dtype']} "
         f"{facts['quant']} {facts['weights']}{form} on {facts['soc']}"
     )
-
-
-def _write_events(timeline: Timeline, about: dict[str, Any], path: Path) -> None:
-    lines = (json.dumps(event, separators=(",", ":")) for event in trace_events(timeline))
-    text = (
-        f'{{"displayTimeUnit":"ns","otherData":{json.dumps(about)},"traceEvents":[\n'
-        + ",\n".join(lines)
-        + "\n]}\n"
-    )
-    with whole_file(path) as part:
-        part.write_text(text, encoding="utf-8")
 
 
 def _show(result: dict[str, Any]) -> None:

@@ -23,6 +23,15 @@ def new_figure(width: float, height: float) -> Any:
     return Figure(figsize=(width, height), layout="constrained")
 
 
+def has_matplotlib() -> bool:
+    """Whether pictures can be drawn."""
+    try:
+        new_figure(1, 1)
+    except ValueError:
+        return False
+    return True
+
+
 def check_picture_path(path: Path) -> None:
     """Raises ValueError, before any work, where save_figure would fail."""
     new_figure(1, 1)

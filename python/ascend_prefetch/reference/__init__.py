@@ -20,7 +20,14 @@ from .quant import (
     quantise_static,
     w8a8_linear,
 )
-from .sfa import IndexerOutput, SfaPrologOutput, indexer, layer_norm, sfa_prolog
+from .sfa import (
+    IndexerOutput,
+    SfaPrologOutput,
+    indexer,
+    layer_norm,
+    select_top_k,
+    sfa_prolog,
+)
 
 __all__ = [
     "IndexerOutput",
@@ -41,6 +48,7 @@ __all__ = [
     "rms_norm",
     "rope",
     "rope_tables",
+    "select_top_k",
     "sfa_prolog",
     "ulp_distance",
     "value_up_projection",

@@ -125,6 +125,33 @@ def indexer(
     return IndexerOutput(rotate(query), rotate(key), linear64(hidden_states, weights_proj))
 
 
+def select_top_k(
+    q: torch.Tensor, weights: torch.Tensor, key_rows: torch.Tensor, top_k: int
+) -> torch.Tensor:
+    """The cached tokens that sparse attention reads for each query token.
+
+    A token's score is the sum over the indexer's heads of weight * relu(query . key); factors that
+    all scores share change nothing (DeepSeek-V3.2 report, arXiv 2512.02556, section 2.1).
+
+    Args:
+        q: [T, Hi, Di].
+        weights: [T, Hi].
+        key_rows: [S, Di], what all query tokens may see.
+        top_k: how many; all rows where there are fewer.
+
+    Returns:
+        [T, min(top_k, S)] int64, positions in key_rows, best first.
+
+    Raises:
+        ValueError: a shape does not match.
+    """
+    check_rank("q", q, 3)
+    check_shape("weights", weights, q.shape[:2])
+    check_shape("key_rows", key_rows, (key_rows.shape[0], q.shape[2]))
+    scores = (q.double() @ key_rows.double().T).relu() * weights.double().unsqueeze(-1)
+    return scores.sum(1).topk(min(top_k, key_rows.shape[0]), dim=-1).indices
+
+
 def sfa_prolog(
     hidden_states: torch.Tensor,
     qkv_a_weight: Linear,

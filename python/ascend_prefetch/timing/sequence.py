@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from ascend_prefetch import _C, twin
 
@@ -91,14 +91,37 @@ def find_tensor(kernels: Iterable[Kernel], name: str) -> tuple[int, int]:
     raise KeyError(name)
 
 
-def replay(timeline: Any, steps: Sequence[Step]) -> list[KernelTimes]:
-    """Goes on with a timeline (`TimedChip.timeline`); returns the times of the kernels."""
+def account_prefetch(steps: Sequence[Step], weights: Sequence[str]) -> twin.PrefetchBytes:
+    """twin.account_prefetch of a sequence, with what its readers evict from L2.
+
+    Raises:
+        ValueError: as there; or a prefetch by the SDMA engine, which no trace orders before a read.
+    """
+    launches: list[bytes | tuple[str, int, int]] = []
+    for step in steps:
+        if isinstance(step, CmoPrefetch):
+            raise ValueError("account_prefetch: expected kernels and readers, got a CmoPrefetch")
+        if isinstance(step, Reader):
+            launches.append((step.name, step.address, step.nbytes))
+        else:
+            launches.append(step.trace)
+    return cast(twin.PrefetchBytes, _C.account_prefetch(launches, list(weights)))
+
+
+def replay(timeline: Any, steps: Sequence[Step], intervals: bool = False) -> list[KernelTimes]:
+    """Goes on with a timeline (`TimedChip.timeline`); returns the times of kernels and readers.
+
+    Args:
+        timeline: of the chip.
+        steps: what follows.
+        intervals: keeps what every pipe did, and the rates of HBM and L2 (`_C.Timeline.run`).
+    """
     times = []
     for step in steps:
         if isinstance(step, Kernel):
-            times.append(timeline.run(step.trace))
+            times.append(timeline.run(step.trace, intervals))
         elif isinstance(step, Reader):
-            times.append(timeline.stream(step.name, step.address, step.nbytes, True))
+            times.append(timeline.stream(step.name, step.address, step.nbytes, True, intervals))
         else:
             timeline.prefetch(
                 step.address,

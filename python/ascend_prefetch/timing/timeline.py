@@ -6,6 +6,8 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypedDict, cast
 
+from .sequence import Step, replay
+
 # As csrc/twin/include/twin/trace_format.h numbers them.
 _PIPES = ("S", "V", "M", "MTE1", "MTE2", "MTE3", "FIX")
 _OPS = ("load", "store", "move", "mmad", "fixpipe", "vector")
@@ -142,24 +144,23 @@ class Timeline:
         return sorted(loads)
 
 
-def model_timeline(model: Any, traces: Sequence[bytes], prefetched: Collection[str]) -> Timeline:
-    """Replays launches one after the other.
+def model_timeline(model: Any, steps: Sequence[Step], prefetched: Collection[str]) -> Timeline:
+    """Replays kernels, and readers that stand for others, one after the other.
 
     Args:
         model: of TimedChip.timeline(); what was handed to its SDMA engine runs beside them.
-        traces: of twin.tracing().
+        steps: of the sequence.
         prefetched: the tensors that vector cores may prefetch.
 
     Raises:
         ValueError: there is nothing to replay, or a trace that is none or does not fit the model.
     """
-    if not traces:
-        raise ValueError("expected traces of one or more launches, got none")
     kernels, rates = [], []
-    for trace in traces:
-        times = model.run(trace, intervals=True)
+    for times in replay(model, steps, intervals=True):
         kernels.append(_kernel_timeline(times))
         rates += [Rates(*change) for change in times["rate_changes"]]
+    if not kernels:
+        raise ValueError("expected one or more kernels, got none")
     sdma = [SdmaTransfer(*piece) for piece in model.sdma_transfers]
     return Timeline(kernels, rates, sdma, prefetched, model.hbm_rate)
 

@@ -6,9 +6,13 @@ https://android.googlesource.com/platform/external/chromium-trace/+/be1f909/cata
 
 from __future__ import annotations
 
+import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
+
+from ascend_prefetch.files import whole_file
 
 from .timeline import TRANSFERS, Interval, KernelTimeline, Timeline, mean_rates
 
@@ -35,6 +39,27 @@ _RATES = {
 }
 
 Event = dict[str, Any]
+
+
+def write_trace_events(timeline: Timeline, about: Mapping[str, Any], path: Path) -> None:
+    """Writes a timeline as a JSON file of trace events, a whole one or none.
+
+    Args:
+        timeline: the timeline.
+        about: what the viewer shows beside them.
+        path: of the file.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    lines = (json.dumps(event, separators=(",", ":")) for event in trace_events(timeline))
+    text = (
+        f'{{"displayTimeUnit":"ns","otherData":{json.dumps(about)},"traceEvents":[\n'
+        + ",\n".join(lines)
+        + "\n]}\n"
+    )
+    with whole_file(path) as part:
+        part.write_text(text, encoding="utf-8")
 
 
 def trace_events(timeline: Timeline) -> list[Event]:
