@@ -20,7 +20,8 @@ def fresh():
     torch.compiler.reset()
 
 
-def compiled(model, backend="aot_eager"):
+def compiled(model, backend="eager"):
+    """As the default backend does, "aot_eager" makes writes functional and drops dead code."""
     return torch.compile(model, fullgraph=True, backend=backend)
 
 
@@ -28,14 +29,14 @@ def tokens(count, batch=2):
     return torch.randint(1, 32, (batch, count))
 
 
-@pytest.mark.parametrize("family", small.FAMILIES)
+@pytest.mark.parametrize("family", ["deepseek_v3", "glm_moe_dsa"])
 def test_prefill_and_decode(family):
     """In the family that shares selections the second layer has that of the first."""
     layers = 2 if family == "glm_moe_dsa" else 1
     model = patch(small.small_model(family, 0, num_hidden_layers=layers, first_k_dense_replace=2))
     input_ids, steps = tokens(PROMPT + 4), [PROMPT, *[1] * 4]
     expected = small.step_by_step(model, input_ids, steps)
-    assert torch.equal(small.step_by_step(compiled(model), input_ids, steps), expected)
+    assert torch.equal(small.step_by_step(compiled(model, "aot_eager"), input_ids, steps), expected)
     # No more than the unpatched model has: the prompt, one step, and steps of any length.
     assert torch._dynamo.utils.counters["stats"]["unique_graphs"] <= 3
 
@@ -50,7 +51,7 @@ def test_long_decode(monkeypatch):
     model = patch(small_v3())
     input_ids, steps = tokens(140), [13, *[1] * 127]
     expected = small.step_by_step(model, input_ids, steps)
-    assert torch.equal(small.step_by_step(compiled(model, "eager"), input_ids, steps), expected)
+    assert torch.equal(small.step_by_step(compiled(model), input_ids, steps), expected)
     # torch.compile gives up at 8.
     assert torch._dynamo.utils.counters["stats"]["unique_graphs"] <= 6
 
@@ -62,7 +63,7 @@ def test_changed_weights():
     input_ids = tokens(PROMPT)
     weight = model.model.layers[0].self_attn.kv_b_proj.weight
     weight.mul_(2)  # after patch, and before the graph
-    graph = compiled(model)
+    graph = compiled(model, "aot_eager")
     before = graph(input_ids, use_cache=False).logits
     assert torch.equal(before, model(input_ids, use_cache=False).logits)
     weight.mul_(2)

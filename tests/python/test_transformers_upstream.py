@@ -42,6 +42,13 @@ def takes(*names):
     return scope["forward"]
 
 
+def test_says_what_it_was_written_for(model, caplog):
+    caplog.set_level("INFO", "ascend_prefetch.transformers")
+    patch(model)
+    here = f"ForCausalLM: the ops are in 1 layers of transformers {transformers.__version__}"
+    assert f"{here}; they were put in for transformers 5.23 and 5.24, and another" in caplog.text
+
+
 KNOWN = ("hidden_states", "position_embeddings", "attention_mask")
 
 

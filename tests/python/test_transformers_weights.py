@@ -130,6 +130,15 @@ def test_inference_mode(model):
         patch(unpatch(model))
 
 
+def test_writes_through_data(model):
+    """Nothing counts them; patching again copies the weights again."""
+    expected = logits(patch(model))
+    model.model.layers[0].self_attn.kv_b_proj.weight.data.mul_(2)
+    changed = logits(patch(model))
+    assert not torch.equal(changed, expected)
+    assert reference.relative_error(changed, logits(unpatch(model)).double()) < 0.05
+
+
 def test_unpatching_what_others_have_wrapped(model):
     """As accelerate's hooks do: the patched forward lives on inside of theirs."""
     attention = patch(model).model.layers[0].self_attn

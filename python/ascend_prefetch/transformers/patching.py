@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 from typing import Any, NamedTuple
 
 import torch
@@ -17,6 +18,8 @@ from .attention import ATTENTIONS, OpAttention
 from .cache import BLOCK_SIZE, check_cache_classes
 from .parts import check_parts, parts_of
 from .signatures import WRITTEN_FOR, check_signature, configuration_keys, rotations
+
+logger = logging.getLogger(__name__)
 
 _DTYPES = (torch.bfloat16, torch.float16)
 _DEVICES = ("cpu", "npu", "meta")
@@ -155,6 +158,14 @@ def patch(model: PreTrainedModel) -> PreTrainedModel:
         attention.module.forward = attention
     for attention, following in zip(patched, patched[1:], strict=False):
         attention.next = following
+    logger.info(
+        "%s: the ops are in %d layers of transformers %s; they were put in for %s, and another is "
+        "used where its signatures are the same",
+        type(model).__name__,
+        len(patched),
+        transformers.__version__,
+        WRITTEN_FOR,
+    )
     return model
 
 
