@@ -130,7 +130,7 @@ wheel: $(VENV)/.installed-test extension
 	cd $(WHEEL)/sdist && CMAKE_ARGS=-DCMAKE_CXX_FLAGS_RELEASE=-O0 ../venv/bin/python -m pip install .
 	cd $(WHEEL) && $(SMALL_BENCH)
 
-# The documentation, into build/docs. Runs the commands that its pages show.
+# The documentation, into build/docs. Runs the code that its pages show, and commands for their output.
 .PHONY: docs
 docs: $(VENV)/.installed-docs extension
 	$(BIN)/python -m sphinx -q -W --keep-going -E -b html docs build/docs

@@ -6,6 +6,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+import code_blocks
 import generated
 
 import ascend_prefetch
@@ -81,8 +82,15 @@ def _list_results(app, what, name, obj, options, lines):
         lines[first:last] = ["    In this order", "", *items]
 
 
+def _run_code(app):
+    """Runs what the pages show: no page says what does not work."""
+    for page in code_blocks.pages():
+        code_blocks.run_page(page)
+
+
 def setup(app):
     """Called by Sphinx."""
+    app.connect("builder-inited", _run_code)
     # Before napoleon, whose handler has the default priority, 500.
     app.connect("autodoc-process-docstring", _list_results, priority=400)
     app.connect("source-read", _read_source)

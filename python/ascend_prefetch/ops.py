@@ -123,8 +123,9 @@ def mla_prolog(
             of 64 and at most 4096 with an int8 weight.
         w_uk: [N, nope, kv_lora].
         kv_a_norm_weight: [kv_lora]; kv_lora is a multiple of 64, at most 4096.
-        cos: [T, 64], float32 or the activation dtype.
-        sin: [T, 64], the dtype of cos.
+        cos: [T, 64], float32 or the activation dtype: cat([freqs, freqs], -1).cos() of each token's
+            32 angles freqs, whether or not rope_interleaved.
+        sin: [T, 64], the dtype of cos: cat([freqs, freqs], -1).sin().
         slot_mapping: [T] int32 or int64.
         kv_cache: rows of kv_lora elements, or of kv_lora + 64 without rope_cache.
         rope_cache: rows of 64 elements, or None.
