@@ -22,9 +22,8 @@ class ChipInfo(TypedDict):
 class PrefetchBytes(TypedDict):
     """What became of prefetched bytes; planned = landed + pending + unused.
 
-    landed: loaded, by the flags of the trace or in an earlier launch, before every read of the
-        bytes, and still in L2.
-    pending: their consumer is not part of the trace, or of those that follow.
+    landed: in L2, and loaded before every read, as flags or the order of launches have it.
+    pending: their consumer is not part of the trace, nor of those that follow.
     unused: their consumer ran, but did not read them or may have read them too early.
     duplicated: loaded by a prefetch although one had loaded them already (part of planned).
     """
