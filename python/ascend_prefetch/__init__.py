@@ -1,5 +1,12 @@
 """Fused Ascend C decode kernels that prefetch the next weights into L2 while HBM idles."""
 
+import signal
+import sys
+
+if sys.argv[:1] == ["-m"] and signal.getsignal(signal.SIGINT) == signal.default_int_handler:
+    # `python -m ascend_prefetch` is on its way: Ctrl-C ends the imports without their traceback.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
 import torch  # loads the libraries that _C links against
 
 try:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import stat
+import uuid
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, BinaryIO
+from tempfile import TemporaryDirectory
+from typing import Any, BinaryIO, NamedTuple
 
 from ascend_prefetch.shown import plain, shown
 
@@ -68,15 +71,126 @@ def read_json(path: Path) -> Any:
         raise ValueError(f"{path}: expected JSON, got: {error}") from None
 
 
+class Output(NamedTuple):
+    """A file that is to be written.
+
+    Attributes:
+        name: the option or argument that names it.
+        path: where.
+        suffixes: what its name may end in; anything where there are none.
+    """
+
+    name: str
+    path: Path
+    suffixes: tuple[str, ...] = ()
+
+
+def check_outputs(outputs: Sequence[Output], inputs: Sequence[Path] = ()) -> None:
+    """Before any work: whether all of these can be written, each to a file of its own.
+
+    Args:
+        outputs: what will be written.
+        inputs: files that are read, which none of them may replace.
+
+    Raises:
+        ValueError: a name that ends otherwise, no directory, a directory, a file that cannot be
+            written, or one that is named twice, under the same name or through a link.
+    """
+    for output in outputs:
+        _check_output(output)
+    named = [(output.name, output.path) for output in outputs]
+    for number, (name, path) in enumerate(named):
+        for other, other_path in [*named[:number], *(("an input", path) for path in inputs)]:
+            if not _is_special(_target(path)) and _same_file(path, other_path):
+                raise ValueError(
+                    f"{name}: expected another file than that of {other}, got '{plain(path)}'"
+                )
+
+
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
-    """A path to write to, beside `path`, that takes its place when the block has succeeded."""
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    """A path to write to, beside `path`, that takes its place when the block has succeeded.
+
+    A link stays one: what it leads to is replaced, with the permissions that it had. What is no
+    regular file, such as /dev/null, is written to, in one go at the end.
+    """
+    target = _target(path)
+    if _is_special(target):
+        with TemporaryDirectory() as directory:
+            part = Path(directory) / "part"
+            yield part
+            # Opening a FIFO that nobody reads would wait.
+            handle = os.open(target, os.O_WRONLY | os.O_APPEND | os.O_NONBLOCK | os.O_CLOEXEC)
+            os.set_blocking(handle, True)
+            with part.open("rb") as source, os.fdopen(handle, "wb") as file:
+                shutil.copyfileobj(source, file)
+        return
+    part = _part(target)
     try:
         yield part
-        os.replace(part, path)
+        with suppress(FileNotFoundError):
+            shutil.copymode(target, part)
+        os.replace(part, target)
     finally:
         part.unlink(missing_ok=True)
+
+
+def _check_output(output: Output) -> None:
+    name, path, suffixes = output
+    if suffixes and path.suffix not in suffixes:
+        raise ValueError(
+            f"{name}: expected a name that ends in {' or '.join(suffixes)}, got '{plain(path)}'"
+        )
+    try:
+        target = _target(path)
+        if target.is_dir():
+            raise ValueError(f"{name}: '{plain(path)}' is a directory")
+        if _is_special(target):
+            writable = os.access(target, os.W_OK)
+        else:
+            if not target.parent.is_dir():
+                raise ValueError(f"{name}: there is no directory '{plain(path.parent)}'")
+            writable = os.access(target, os.W_OK) or not target.exists()
+            part = _part(target)
+            part.touch(exist_ok=False)
+            part.unlink()
+    except (OSError, RuntimeError) as error:  # RuntimeError: a link that leads to itself
+        reason = error.strerror if isinstance(error, OSError) else "a link that leads to itself"
+        raise ValueError(f"{name}: '{plain(path)}' cannot be written: {reason}") from None
+    if not writable:
+        raise ValueError(f"{name}: '{plain(path)}' cannot be written: it is read-only")
+
+
+def _target(path: Path) -> Path:
+    """Where a path leads: a link stays one."""
+    return path if _is_stream(path) else path.resolve()
+
+
+def _is_stream(path: Path) -> bool:
+    """Whether it is a link of the system's own to what is open, such as /dev/stdout."""
+    return path.parent == Path("/dev/fd") or path in _STREAMS or path.parts[1:2] == ("proc",)
+
+
+_STREAMS = (Path("/dev/stdout"), Path("/dev/stderr"))
+
+
+def _is_special(target: Path) -> bool:
+    """Whether a file is written to, since another one cannot take its place."""
+    return _is_stream(target) or (target.exists() and not target.is_file())
+
+
+def _part(target: Path) -> Path:
+    """Beside a file, with a name that does not get too long."""
+    return target.with_name(f".{uuid.uuid4().hex}.part")
+
+
+def _same_file(path: Path, other: Path) -> bool:
+    if _target(path) == _target(other):
+        return True
+    try:
+        return os.path.samefile(path, other)
+    except (OSError, ValueError):
+        return False
 
 
 def _kind(mode: int) -> str:

@@ -75,6 +75,9 @@ from collections.abc import Sequence
 
 import torch
 
+MOST_TOKENS = 8192
+"""Of a call (csrc/plan/units.h)."""
+
 
 def mla_prolog(
     hidden_states: torch.Tensor,

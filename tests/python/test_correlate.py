@@ -553,7 +553,7 @@ def test_correlate_draws(tmp_path):
         (["--soc", "absent.json"], "No such file or directory: 'absent.json'"),
         (["--points", "absent.csv"], "No such file or directory: 'absent.csv'"),
         (["--plot", "absent/a.png"], "there is no directory 'absent'"),
-        (["--plot", "a.pdf"], "expected a picture's name that ends in .png, got 'a.pdf'"),
+        (["--plot", "a.pdf"], "plot: expected a name that ends in .png, got 'a.pdf'"),
     ],
 )
 def test_correlate_refuses_in_one_line(capsys, arguments, text):

@@ -227,7 +227,7 @@ def test_fails_where_an_output_is_wrong(small):
     [
         (["--out", "t.png"], "out: expected a name that ends in .json, got 't.png'"),
         (["--out", "nowhere/t.json"], "out: there is no directory 'nowhere'"),
-        (["--moe-bytes", "-1"], "moe-bytes: expected 0 or more, got -1"),
+        (["--moe-bytes", str(2**33)], "moe-bytes: expected 0 to 4294967296 bytes that experts"),
         (["--tp", "3"], "tp: expected a positive divisor of the 128 heads of deepseek-v3, got 3"),
         (["--soc", "Ascend910B4-1"], "HBM"),
     ],

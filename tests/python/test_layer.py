@@ -80,7 +80,6 @@ def test_experts_add_their_bytes():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--moe-bytes", "-1"], "moe-bytes: expected 0 or more, got -1"),
         (["--soc", "Ascend910_9362"], "no source says how fast the HBM of Ascend910_9362 is"),
         (["--soc", "Ascend1"], "unknown chip 'Ascend1'"),
         (["--tp", "3"], "tp: expected a positive divisor of the 128 heads of deepseek-v3, got 3"),

@@ -226,7 +226,7 @@ def test_command(capsys, tmp_path):
         (["--quant", "w4a8"], "quant: expected one of none, w8a8, w8a8_dynamic, got 'w4a8'"),
         (["--out", "absent/sweep.csv"], "out: there is no directory 'absent'"),
         (["--out", "/"], "out: '/' is a directory"),
-        (["--plot", "sweep.pdf"], "expected a picture's name that ends in .png, got 'sweep.pdf'"),
+        (["--plot", "sweep.pdf"], "plot: expected a name that ends in .png, got 'sweep.pdf'"),
     ],
 )
 def test_refused_in_one_line(capsys, tmp_path, arguments, text):

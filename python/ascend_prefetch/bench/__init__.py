@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from ascend_prefetch import npu
 from ascend_prefetch.timing import find_timed_chip
-from ascend_prefetch.timing.add_points import add_points
+from ascend_prefetch.timing.add_points import add_points, known_points
 
 from .common import BenchCase, BenchConfig, BenchResult, run_case
 from .measured import GraphTimer, linear_points, measure
@@ -49,11 +49,14 @@ def run_bench(op: str, config: BenchConfig, points_out: Path | None = None) -> B
         points_out: a points file, to which the op's linear layers are added as measured on the NPU.
 
     Raises:
-        ValueError: a configuration that makes no sense, or a checkpoint that does not fit.
+        ValueError: a configuration that makes no sense, a checkpoint that does not fit, or a points
+            file that cannot be read.
         RuntimeError: the NPU cannot be used.
         FileNotFoundError: there is no such checkpoint.
     """
     BENCHES[op].check_config(config)
+    if points_out is not None:
+        known_points(points_out)
     if config.device != "npu":
         return run_case(op, config, BENCHES[op].make_case(config))
     torch_npu = npu.require()

@@ -18,6 +18,8 @@ from ascend_prefetch import _C, reference, twin
 from ascend_prefetch.bench.modelled import Modelled, model_op, model_warming, op_forms
 from ascend_prefetch.linear import Linear, stored_weight
 from ascend_prefetch.models import QUANTS, ModelDimensions, get_model
+from ascend_prefetch.ops import MOST_TOKENS
+from ascend_prefetch.shown import shown
 from ascend_prefetch.timing import LEVELS, TimedChip, find_timed_chip
 from ascend_prefetch.timing.sequence import dry_kernels
 
@@ -166,9 +168,11 @@ def checked_dimensions(config: BenchConfig) -> ModelDimensions:
     """The dimensions of the model that a configuration names.
 
     Raises:
-        ValueError: an unknown model, chip, quantisation or layout, or a tp that does not fit.
+        ValueError: an unknown model, chip, quantisation or layout, or a tp or number of tokens that
+            does not fit.
     """
     find_timed_chip(config.soc)
+    check_tokens("tokens", config.tokens)
     dims = get_model(config.model)
     dims.heads_per_rank(config.tp)
     for name, known in (("quant", QUANTS), ("weights", LAYOUTS), ("dtype", tuple(DTYPES))):
@@ -176,6 +180,12 @@ def checked_dimensions(config: BenchConfig) -> ModelDimensions:
         if value not in known:
             raise ValueError(f"{name}: expected one of {', '.join(known)}, got {value!r}")
     return dims
+
+
+def check_tokens(name: str, tokens: int) -> None:
+    """Raises ValueError unless an op takes so many; before inputs are made of that size."""
+    if not 1 <= tokens <= MOST_TOKENS:
+        raise ValueError(f"{name}: expected 1 to {MOST_TOKENS}, got {shown(tokens)}")
 
 
 def judge(compared: Sequence[Compared], config: BenchConfig, sound: bool = True) -> Check:

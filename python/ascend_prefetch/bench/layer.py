@@ -16,14 +16,15 @@ from typing import Any, NamedTuple
 import torch
 
 from ascend_prefetch import _C, twin
-from ascend_prefetch.bench.common import BenchConfig
+from ascend_prefetch.bench.common import BenchConfig, check_tokens
 from ascend_prefetch.bench.inputs import total_bytes
 from ascend_prefetch.bench.layer_ops import DryOp, LayerOps
 from ascend_prefetch.bench.modelled import Times, timeline
 from ascend_prefetch.bench.upstream import upstream_cmo
 from ascend_prefetch.linear import stored_weight
-from ascend_prefetch.models import ModelDimensions
+from ascend_prefetch.models import ModelDimensions, get_model
 from ascend_prefetch.planning import Decision
+from ascend_prefetch.shown import shown
 from ascend_prefetch.timing import LEVELS, TimedChip, find_timed_chip
 from ascend_prefetch.timing.sequence import CmoPrefetch, Kernel, Reader, Step, replay
 
@@ -37,6 +38,11 @@ FORMS = (
     "planned",
 )
 """What is compared, besides the floor; cmo_duplicate exists with static W8A8 only."""
+
+MOST_READ_BYTES = 1 << 32
+"""Of the caches, and of the experts, that a layer reads: 4 of a die's 64 GB, which hold all layers.
+
+Modelling takes as long as there are bytes, about a minute for these."""
 
 TwoLayers = tuple[list[Step], list[Step]]
 
@@ -80,6 +86,29 @@ class LayerConfig:
             quant=self.quant,
             soc=self.soc,
             launch_us=self.launch_us,
+        )
+
+
+def check_layer(config: LayerConfig) -> None:
+    """Before any work, which takes as long as there are bytes to read.
+
+    Raises:
+        ValueError: caches or experts of more than MOST_READ_BYTES, or less than there can be.
+    """
+    dims = get_model(config.model)
+    check_tokens("batch", config.batch)
+    if config.kv_len < 1:
+        raise ValueError(f"kv-len: expected 1 or more, got {config.kv_len}")
+    cached = sum(reader.nbytes for reader in attention_readers(config, dims, 0))
+    if cached > MOST_READ_BYTES:
+        raise ValueError(
+            f"kv-len: expected caches of at most {MOST_READ_BYTES} bytes that attention reads, got "
+            f"{shown(cached)} of {config.batch} sequences of {shown(config.kv_len)} tokens"
+        )
+    if not 0 <= config.moe_bytes <= MOST_READ_BYTES:
+        raise ValueError(
+            f"moe-bytes: expected 0 to {MOST_READ_BYTES} bytes that experts read, "
+            f"got {shown(config.moe_bytes)}"
         )
 
 
@@ -154,6 +183,7 @@ def model_layer(config: LayerConfig, layer_ops: TwoLayerOps | None = None) -> di
         raise ValueError(
             f"layer_ops: expected those of {config.bench()}, got those of {layer_ops.first.config}"
         )
+    check_layer(config)
     chip = find_timed_chip(config.soc)
     chip.timeline("nominal")  # refuses chips without a published HBM rate
     with twin.chip(chip.soc):

@@ -18,7 +18,7 @@ from ascend_prefetch import planning, twin
 from ascend_prefetch.bench.cached_requests import CachedRequests, cached_requests
 from ascend_prefetch.bench.common import BenchCase, Check, checked_dimensions, poisoned_empty
 from ascend_prefetch.bench.inputs import layer_weights
-from ascend_prefetch.bench.layer import LayerConfig, attention_readers, expert_readers
+from ascend_prefetch.bench.layer import LayerConfig, attention_readers, check_layer, expert_readers
 from ascend_prefetch.bench.layer_ops import LayerOps
 from ascend_prefetch.bench.mla_prolog import mla_prolog_case
 from ascend_prefetch.bench.modelled import Times, replays_of, timeline
@@ -114,6 +114,7 @@ def run_layer(config: LayerConfig, prefetch: bool = True) -> LayerRun:
     Raises:
         ValueError: a configuration that makes no sense, or a chip that is not modelled.
     """
+    check_layer(config)
     chip = find_timed_chip(config.soc)
     chip.timeline("nominal")  # refuses chips without a published HBM rate
     bench = config.bench()

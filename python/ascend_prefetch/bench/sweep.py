@@ -9,7 +9,6 @@ from __future__ import annotations
 import csv
 import itertools
 import math
-import multiprocessing
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
@@ -24,10 +23,12 @@ from ascend_prefetch.bench.layer import (
     LayerConfig,
     TwoLayerOps,
     attention_readers,
+    check_layer,
     model_layer,
 )
 from ascend_prefetch.bench.layer_ops import model_dry_op
 from ascend_prefetch.files import whole_file
+from ascend_prefetch.interrupts import map_in_processes
 from ascend_prefetch.models import MODELS, get_model
 from ascend_prefetch.models.weights import mla_weight_shapes
 from ascend_prefetch.timing import LEVELS, find_timed_chip
@@ -176,6 +177,8 @@ def sweep_groups(grids: Sequence[Grid] = DEFAULT_GRIDS) -> list[Group]:
                 for layer in itertools.product(grid.kv_len, grid.moe_bytes)
                 if tokens * layer[0] <= MOST_CACHED_TOKENS
             ]
+            for layer in layers:
+                check_layer(LayerConfig(model, kv_len=layer[0], moe_bytes=layer[1], batch=tokens))
             if layers:
                 groups.setdefault(config, {}).update(dict.fromkeys(layers))
     if not groups:
@@ -243,11 +246,7 @@ def run_sweep(
         file = stack.enter_context(part.open("w", encoding="utf-8", newline=""))
         writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
         writer.writeheader()
-        results: Iterator[list[Row]] = map(model_group, groups)
-        if processes > 1:
-            # Not forked: torch has threads.
-            pool = multiprocessing.get_context("spawn").Pool(processes)
-            results = stack.enter_context(pool).imap(model_group, groups)
+        results = stack.enter_context(map_in_processes(model_group, groups, processes))
         for group, found in zip(groups, results, strict=True):
             rows += found
             writer.writerows(found)

@@ -6,11 +6,19 @@ Each verb is a file of this folder, which is imported here and listed in VERBS.
 from __future__ import annotations
 
 import argparse
+import io
 import json
+import os
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
+
+from ascend_prefetch.files import Output, check_outputs, whole_file
+from ascend_prefetch.interrupts import Interrupted, interruptible
+from ascend_prefetch.plots.figure import require_matplotlib
+from ascend_prefetch.shown import plain
 
 from . import (
     bench,
@@ -26,6 +34,7 @@ from . import (
     sweep,
     timeline,
 )
+from .common import Verb
 
 VERBS = (
     info.VERB,
@@ -44,22 +53,38 @@ VERBS = (
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs one verb. Returns the exit status: 0, 1 when a check failed, 2 for bad input."""
+    """Runs one verb.
+
+    Returns the exit status: 0, 1 when a check failed, 2 for bad input; interrupted, 128 and the
+    number of the signal. Nothing is left of a file that was not finished.
+    """
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # Names of files may have bytes that are no text.
+        sys.stdout.reconfigure(errors="backslashreplace")
     options = parser().parse_args(arguments)
     verb = options.verb
     try:
-        result = verb.run(options)
-        _write(result, options)
-    except (ValueError, RuntimeError, OSError) as error:
-        message = " ".join(str(error).split())
-        print(f"ascend_prefetch {verb.name}: {message}", file=sys.stderr)
+        with interruptible():
+            _check_outputs(verb, options)
+            result = verb.run(options)
+            _write(result, options)
+            sys.stdout.flush()
+    except Interrupted as stop:
+        print(f"ascend_prefetch {verb.name}: {stop}", file=sys.stderr)
+        return stop.status
+    except BrokenPipeError:
+        # Whoever read the output has seen enough. What is left of it goes nowhere, quietly.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE
+    except (ValueError, RuntimeError, OSError, MemoryError) as error:
+        print(f"ascend_prefetch {verb.name}: {_one_line(error)}", file=sys.stderr)
         return 2
     return 0 if verb.passed(result) else 1
 
 
 def parser() -> argparse.ArgumentParser:
     """The parser of all verbs."""
-    whole = argparse.ArgumentParser(
+    whole = _Parser(
         prog="python -m ascend_prefetch",
         description="Fused Ascend C decode kernels that prefetch the next weights into L2.",
     )
@@ -74,11 +99,49 @@ def parser() -> argparse.ArgumentParser:
     return whole
 
 
+class _Parser(argparse.ArgumentParser):
+    """A parser that says in one line what is wrong, without its usage."""
+
+    def error(self, message: str) -> NoReturn:
+        print(f"{self.prog.removeprefix('python -m ')}: {_one_line(message)}", file=sys.stderr)
+        sys.exit(2)
+
+
+# Of an error: some of what came may be in it.
+_LONGEST_LINE = 2000
+
+
+def _one_line(error: object) -> str:
+    text = " ".join(str(error).split()) or type(error).__name__
+    return plain(text, _LONGEST_LINE) if len(text) > _LONGEST_LINE else text
+
+
+def _check_outputs(verb: Verb, options: argparse.Namespace) -> None:
+    outputs = []
+    for option in verb.outputs:
+        path, name = getattr(options, option.name), option.name.replace("_", "-")
+        if path is not None:
+            outputs.append(Output(name, path, option.suffixes))
+            outputs += [Output(name, path.with_suffix(suffix)) for suffix in option.beside]
+    if options.json not in (None, "-"):
+        outputs.append(Output("json", Path(options.json)))
+    inputs = (getattr(options, name) for name in verb.inputs)
+    check_outputs(outputs, [path for path in inputs if path is not None])
+    # calibrate may replace the chip file that it starts from; no result does.
+    results = [output for output in outputs if output.name == "json"]
+    socs = getattr(options, "soc", None) or ()
+    socs = (socs,) if isinstance(socs, str) else socs
+    check_outputs(results, [Path(soc) for soc in socs if soc.endswith(".json")])
+    if any(".png" in output.suffixes and output.path.suffix == ".png" for output in outputs):
+        require_matplotlib()
+
+
 def _write(result: dict[str, Any], options: argparse.Namespace) -> None:
     text = json.dumps(result, indent=2) + "\n"
     if options.json == "-":
         sys.stdout.write(text)
         return
     if options.json is not None:
-        Path(options.json).write_text(text, encoding="utf-8")
+        with whole_file(Path(options.json)) as part:
+            part.write_text(text, encoding="utf-8")
     options.verb.show(result)

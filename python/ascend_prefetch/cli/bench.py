@@ -12,7 +12,7 @@ from ascend_prefetch import npu
 from ascend_prefetch.bench import BENCHES, BenchConfig, passed, run_bench
 from ascend_prefetch.bench.table import bench_table, row_passed, row_verdict
 
-from .common import Verb, progress
+from .common import OutputOption, Verb, progress, whole
 from .op_options import add_op_arguments, bench_config, require_model
 
 # In place of an op: every one of them.
@@ -27,7 +27,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
         help="directory of a Hugging Face checkpoint (safetensors); rank 0 is "
         "loaded. Random weights without it",
     )
-    parser.add_argument("--layer", type=int, default=0, help="layer of the checkpoint")
+    parser.add_argument("--layer", type=whole(0), default=0, help="layer of the checkpoint")
     parser.add_argument(
         "--device",
         choices=("cpu", "npu"),
@@ -262,4 +262,5 @@ VERB = Verb(
     "quantisation and weight layout, a process each, which takes about half an hour at full "
     "size; --model, --quant and --weights then choose from them.",
     passed=_passed,
+    outputs=(OutputOption("points_out"),),
 )

@@ -8,14 +8,13 @@ from typing import Any
 
 from ascend_prefetch.timing import (
     calibrate,
-    check_chip_path,
     describe,
     find_timed_chip,
     read_points,
     write_chip_file,
 )
 
-from .common import Verb, progress
+from .common import OutputOption, Verb, progress
 from .correlate import left_out, show_left_out
 
 
@@ -37,7 +36,6 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(options: argparse.Namespace) -> dict[str, Any]:
-    check_chip_path(options.out)
     chip = None if options.soc is None else find_timed_chip(options.soc)
     found = read_points(options.points, None if chip is None else chip.soc)
     calibration = calibrate(found.points, chip, progress)
@@ -81,4 +79,6 @@ VERB = Verb(
     "fitted, and nothing of single points. Low and high keep the distance to nominal that they "
     "have in the model's table. The chip file also says what was fitted, to how many points, and "
     "the error before and after; every --soc takes it in place of a SoC name.",
+    outputs=(OutputOption("out", (".json",)),),
+    inputs=("points",),
 )

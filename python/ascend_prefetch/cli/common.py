@@ -4,10 +4,33 @@ from __future__ import annotations
 
 import argparse
 import math
+import re
 import sys
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any, NamedTuple
+
+from ascend_prefetch.shown import shown
+
+MOST = 2**31 - 1
+"""Of a number that nothing else bounds: it fits into what takes it."""
+
+MOST_PROCESSES = 1024
+
+_MOST_US = 1e6
+
+
+class OutputOption(NamedTuple):
+    """An option that names a file to be written.
+
+    Attributes:
+        name: of the option, as in the namespace.
+        suffixes: what the file's name may end in; anything where there are none.
+        beside: what the names of other files end in that are written beside it.
+    """
+
+    name: str
+    suffixes: tuple[str, ...] = ()
+    beside: tuple[str, ...] = ()
 
 
 class Verb(NamedTuple):
@@ -22,6 +45,8 @@ class Verb(NamedTuple):
         add_arguments: to the verb's own parser.
         description: for `VERB --help`.
         passed: whether the exit status is 0, or 1.
+        outputs: options that name files to be written, which are checked before `run`.
+        inputs: options that name files to be read, which nothing may replace.
     """
 
     name: str
@@ -31,41 +56,40 @@ class Verb(NamedTuple):
     add_arguments: Callable[[argparse.ArgumentParser], None] = lambda parser: None
     description: str | None = None
     passed: Callable[[dict[str, Any]], bool] = lambda result: True
+    outputs: tuple[OutputOption, ...] = ()
+    inputs: tuple[str, ...] = ()
 
 
-def positive(text: str) -> int:
-    """A number from 1 on."""
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"expected a positive number, got {value}")
-    return value
+def whole(least: int, most: int = MOST) -> Callable[[str], int]:
+    """The type of an argument that is a whole number from `least` to `most`."""
+
+    def number(text: str) -> int:
+        digits = re.fullmatch(r"[+-]?[0-9]{1,19}", text)
+        if digits is None or not least <= int(text) <= most:
+            raise argparse.ArgumentTypeError(
+                f"expected a whole number from {least} to {most}, got {shown(text)}"
+            )
+        return int(text)
+
+    return number
+
+
+positive = whole(1)
+"""A number from 1 on."""
+
+byte_count = whole(0, 1 << 40)
+"""Of anything in the memory of a device, which has less."""
 
 
 def microseconds(text: str) -> float:
-    """A time in us, from 0 on."""
-    value = float(text)
-    if not (math.isfinite(value) and value >= 0):
-        raise argparse.ArgumentTypeError(f"expected 0 or more us, got {text}")
+    """A time in us, from 0 to a second."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 <= value <= _MOST_US:
+        raise argparse.ArgumentTypeError(f"expected 0 to {_MOST_US:g} us, got {shown(text)}")
     return value
-
-
-def check_out(out: Path, suffixes: Sequence[str] = ()) -> None:
-    """Refuses the name of a result before any work, which can take minutes.
-
-    Args:
-        out: the name.
-        suffixes: that it may have; any without.
-
-    Raises:
-        ValueError: it has another suffix, no directory, or is one.
-    """
-    if suffixes and out.suffix not in suffixes:
-        expected = " or ".join(suffixes)
-        raise ValueError(f"out: expected a name that ends in {expected}, got '{out}'")
-    if not out.parent.is_dir():
-        raise ValueError(f"out: there is no directory '{out.parent}'")
-    if out.is_dir():
-        raise ValueError(f"out: '{out}' is a directory")
 
 
 def progress(line: str) -> None:

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from ascend_prefetch.plots import draw_correlation
-from ascend_prefetch.plots.figure import check_picture_path
 from ascend_prefetch.timing import (
     PUBLISHED_POINTS,
     Points,
@@ -18,7 +17,7 @@ from ascend_prefetch.timing import (
     what_was_left_out,
 )
 
-from .common import Verb, progress
+from .common import OutputOption, Verb, progress
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -40,8 +39,6 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(options: argparse.Namespace) -> dict[str, Any]:
-    if options.plot is not None:
-        check_picture_path(options.plot)
     chip = None if options.soc is None else find_timed_chip(options.soc)
     found = read_points(options.points, None if chip is None else chip.soc)
     correlation = correlate(found.points, chip, progress)
@@ -96,4 +93,6 @@ VERB = Verb(
     "nominal and high constants, and prints how far that is from the measurement, all in us. A "
     "points file has the columns of the published measurements (measured.csv in the package); of "
     "a profile every matrix product that the model's kernel takes becomes a point.",
+    outputs=(OutputOption("plot", (".png",)),),
+    inputs=("points",),
 )

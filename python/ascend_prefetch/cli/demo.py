@@ -11,7 +11,7 @@ from ascend_prefetch.plots import draw_timeline
 from ascend_prefetch.plots.figure import has_matplotlib
 from ascend_prefetch.timing.trace_events import write_trace_events
 
-from .common import Verb, check_out
+from .common import OutputOption, Verb
 from .layer import add_layer_arguments, layer_config, layer_headline
 
 
@@ -32,7 +32,6 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(options: argparse.Namespace) -> dict[str, Any]:
-    check_out(options.out, (".json",))
     run = run_layer(layer_config(options), prefetch=not options.no_prefetch)
     result = run.result()
     return {**result, "timeline": str(options.out), "picture": _write(run, result, options.out)}
@@ -141,4 +140,5 @@ VERB = Verb(
     "are bytes, times us of the device: modelled, none measured. The exit status is 1 where an "
     "output is wrong, or where no prefetched byte is in L2 when its reader comes.",
     passed=_passed,
+    outputs=(OutputOption("out", (".json",), beside=(".png",)),),
 )

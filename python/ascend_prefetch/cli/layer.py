@@ -8,7 +8,7 @@ from typing import Any
 from ascend_prefetch.bench.layer import LayerConfig, model_layer
 from ascend_prefetch.planning import Decision
 
-from .common import Verb, positive
+from .common import Verb, byte_count, positive
 from .op_options import add_model_arguments, require_model
 
 _FORMS = {
@@ -30,7 +30,7 @@ def add_layer_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--kv-len", type=positive, default=4096, help="cached tokens of each")
     parser.add_argument(
         "--moe-bytes",
-        type=int,
+        type=byte_count,
         default=0,
         help="bytes of expert weights that are read after o_proj; 0 (default) for none",
     )
@@ -43,8 +43,6 @@ def layer_config(options: argparse.Namespace) -> LayerConfig:
         ValueError: there is no such layer.
     """
     require_model(options.model)
-    if options.moe_bytes < 0:
-        raise ValueError(f"moe-bytes: expected 0 or more, got {options.moe_bytes}")
     return LayerConfig(
         model=options.model,
         tp=options.tp,

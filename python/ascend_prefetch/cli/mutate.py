@@ -9,12 +9,15 @@ from typing import Any
 
 from ascend_prefetch.sanitize import Mutant, mutate
 
-from .common import Verb, positive, progress
+from .common import MOST_PROCESSES, Verb, progress, whole
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--processes", type=positive, default=os.cpu_count() or 1, help="that share the work"
+        "--processes",
+        type=whole(1, MOST_PROCESSES),
+        default=os.cpu_count() or 1,
+        help="that share the work",
     )
 
 

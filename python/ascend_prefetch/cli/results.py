@@ -12,7 +12,7 @@ from ascend_prefetch.bench.results import Scope, make_results
 from ascend_prefetch.bench.results_page import results_page
 from ascend_prefetch.files import whole_file
 
-from .common import Verb, check_out, progress
+from .common import OutputOption, Verb, progress
 
 _PROGRAM = "python -m ascend_prefetch"
 
@@ -29,7 +29,6 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(options: argparse.Namespace) -> dict[str, Any]:
-    check_out(options.out, (".md",))
     results = make_results(Scope(), options.sweep, progress)
     page = results_page(results, _commands(options), _picture(options))
     with whole_file(options.out) as part:
@@ -74,4 +73,6 @@ VERB = Verb(
     description="Models what the results page shows - the published points, single ops and layers "
     "- and sums up a sweep, into one page of Markdown that says how to make it again. Takes about "
     "two minutes. Everything in it is modelled, nothing was measured.",
+    outputs=(OutputOption("out", (".md",)),),
+    inputs=("sweep",),
 )

@@ -13,9 +13,17 @@ from ascend_prefetch.bench.common import DTYPES
 from ascend_prefetch.bench.sweep import DEFAULT_GRIDS, run_sweep, sweep_groups
 from ascend_prefetch.bench.sweep_totals import sweep_totals
 from ascend_prefetch.plots import draw_sweep
-from ascend_prefetch.plots.figure import check_picture_path
 
-from .common import Verb, check_out, microseconds, positive, progress
+from .common import (
+    MOST_PROCESSES,
+    OutputOption,
+    Verb,
+    byte_count,
+    microseconds,
+    positive,
+    progress,
+    whole,
+)
 
 
 def _list_of(element: Callable[[str], Any]) -> Callable[[str], tuple[Any, ...]]:
@@ -26,13 +34,6 @@ def _list_of(element: Callable[[str], Any]) -> Callable[[str], tuple[Any, ...]]:
     return values
 
 
-def _byte_count(text: str) -> int:
-    value = int(text)
-    if value < 0:
-        raise argparse.ArgumentTypeError(f"expected 0 or more bytes, got {value}")
-    return value
-
-
 # Field of Grid, type of an element, help.
 _AXES = (
     ("models", str, "names of models"),
@@ -40,7 +41,7 @@ _AXES = (
      "out"),
     ("tokens", positive, "sequences of the batch, one token each"),
     ("kv_len", positive, "cached tokens of each sequence"),
-    ("moe_bytes", _byte_count, "bytes of expert weights after o_proj"),
+    ("moe_bytes", byte_count, "bytes of expert weights after o_proj"),
     ("soc", str, "SoC names or chip files"),
     ("weights", str, "nd, nz"),
     ("quant", str, "none, w8a8, w8a8_dynamic"),
@@ -59,16 +60,13 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--processes",
-        type=positive,
+        type=whole(1, MOST_PROCESSES),
         default=os.cpu_count() or 1,
         help="that share the work; as many as the host has CPUs without it",
     )
 
 
 def _run(options: argparse.Namespace) -> dict[str, Any]:
-    check_out(options.out)
-    if options.plot is not None:
-        check_picture_path(options.plot)
     asked = {name: getattr(options, name) for name, *_ in _AXES}
     asked = {name: values for name, values in asked.items() if values is not None}
     # The grids of the others are smaller.
@@ -116,4 +114,5 @@ VERB = Verb(
     "with a row each, times in us at low, nominal and high constants, which takes about twelve "
     "minutes on two cores. Each option replaces an axis; what makes no sense is left out. "
     "Everything is modelled, nothing was measured.",
+    outputs=(OutputOption("out"), OutputOption("plot", (".png",))),
 )

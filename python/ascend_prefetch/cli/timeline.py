@@ -9,16 +9,13 @@ from typing import Any
 from ascend_prefetch import twin
 from ascend_prefetch.bench import BENCHES, BenchConfig, modelled
 from ascend_prefetch.plots import draw_timeline
-from ascend_prefetch.plots.figure import new_figure
 from ascend_prefetch.timing import LEVELS, TimedChip, find_timed_chip
 from ascend_prefetch.timing.sequence import dry_kernels
 from ascend_prefetch.timing.timeline import Timeline, model_timeline
 from ascend_prefetch.timing.trace_events import write_trace_events
 
-from .common import Verb, check_out
+from .common import OutputOption, Verb
 from .op_options import add_op_arguments, bench_config, require_model
-
-_SUFFIXES = (".json", ".png")
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -45,9 +42,6 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(options: argparse.Namespace) -> dict[str, Any]:
-    check_out(options.out, _SUFFIXES)
-    if options.out.suffix == ".png":
-        new_figure(1, 1)  # refuses where there is no matplotlib
     config = bench_config(options)
     require_model(config.model)
     chip = find_timed_chip(config.soc)
@@ -150,4 +144,5 @@ VERB = Verb(
     "writes a lane per core and pipe with the rates of HBM and L2 over time, in us: as trace "
     "events, which ui.perfetto.dev opens, or as a picture. Everything in it is modelled, nothing "
     "was measured.",
+    outputs=(OutputOption("out", (".json", ".png")),),
 )

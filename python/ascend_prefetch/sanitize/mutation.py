@@ -15,16 +15,16 @@ counts as that of whoever uses the helper. Nothing is edited: the twin leaves th
 from __future__ import annotations
 
 import hashlib
-import multiprocessing
 import time
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable, Generator, Iterable, Sequence
+from contextlib import closing
 from functools import cache
 from typing import NamedTuple
 
 import torch
 
 from ascend_prefetch import _C, twin
+from ascend_prefetch.interrupts import map_in_processes
 
 from .cases import CASES, SanitizeCase
 from .documented import DOCUMENTED
@@ -107,11 +107,12 @@ def mutate(
         changes = list(_changes(reached))
         jobs = [(change, _order(change, reached), reached.digests) for change in changes]
         mutants: list[Mutant] = []
-        for verdict, case in _judge_all(cases, jobs, processes):
-            change = changes[len(mutants)]
-            mutants.append(_mutant(change, reached, verdict, case))
-            if progress is not None:
-                progress(mutants[-1], len(mutants), len(changes))
+        with closing(_judge_all(cases, jobs, processes)) as verdicts:
+            for verdict, case in verdicts:
+                change = changes[len(mutants)]
+                mutants.append(_mutant(change, reached, verdict, case))
+                if progress is not None:
+                    progress(mutants[-1], len(mutants), len(changes))
     return MutationTable(len(reached.after), mutants)
 
 
@@ -173,16 +174,14 @@ _Job = tuple[_Change, list[int], list[str]]
 
 def _judge_all(
     cases: Sequence[SanitizeCase], jobs: Sequence[_Job], processes: int
-) -> Iterable[tuple[str, str]]:
+) -> Generator[tuple[str, str]]:
     if processes == 1:
         yield from (_judge(cases, *job) for job in jobs)
         return
     if tuple(cases) != CASES:
         raise ValueError("processes: expected 1 with cases that are not CASES")
-    # Not by fork: torch has threads by now.
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(processes, mp_context=context) as pool:
-        yield from pool.map(_judge_known, jobs, chunksize=4)
+    with map_in_processes(_judge_known, jobs, processes, chunk=4) as verdicts:
+        yield from verdicts
 
 
 def _judge_known(job: _Job) -> tuple[str, str]:

@@ -1,6 +1,6 @@
 """What kernels would take on a device: modelled from traces of the twin, never measured."""
 
-from .calibrate import Calibration, calibrate, check_chip_path, describe, write_chip_file
+from .calibrate import Calibration, calibrate, describe, write_chip_file
 from .chips import LEVELS, TimedChip, find_timed_chip
 from .correlate import Correlation, correlate
 from .point import Copying, Kernel, Point
@@ -18,7 +18,6 @@ __all__ = [
     "Points",
     "TimedChip",
     "calibrate",
-    "check_chip_path",
     "correlate",
     "describe",
     "find_timed_chip",

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ascend_prefetch import _C
-from ascend_prefetch.files import whole_file
+from ascend_prefetch.files import Output, check_outputs, whole_file
 
 from .chips import LEVELS, TimedChip
 from .point import Point
@@ -99,7 +99,7 @@ def write_chip_file(calibration: Calibration, path: Path, source: str) -> None:
         ValueError: another name.
         OSError: it cannot be written.
     """
-    check_chip_path(path)
+    check_outputs([Output("out", path, (".json",))])
     constants = calibration.chip.constants
     names = sorted({name for level in LEVELS for name in constants.get(level, {})})
     content = {
@@ -113,16 +113,6 @@ def write_chip_file(calibration: Calibration, path: Path, source: str) -> None:
     }
     with whole_file(path) as part:
         part.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-
-
-def check_chip_path(path: Path) -> None:
-    """Raises ValueError unless a chip file can be at `path`."""
-    if path.suffix != ".json":
-        raise ValueError(f"out: expected a name that ends in .json, got '{path}'")
-    if not path.parent.is_dir():
-        raise ValueError(f"out: there is no directory '{path.parent}'")
-    if path.is_dir():
-        raise ValueError(f"out: '{path}' is a directory")
 
 
 def describe(calibration: Calibration) -> dict[str, Any]:

@@ -20,9 +20,6 @@ from .weights import AttentionModule, AttentionWeights
 ATTENTIONS = ("eager", "sdpa")
 """The attention implementations whose masks the patched forward reads."""
 
-# Tokens of one call of an op.
-_MOST_TOKENS = 8192
-
 
 class OpAttention:
     """The forward of an attention module: prolog op, attention in the latent space, o_proj op.
@@ -245,6 +242,6 @@ class OpAttention:
 
 def _steps(tokens: int) -> list[slice]:
     """What one call after the other takes of the tokens."""
-    if tokens <= _MOST_TOKENS:
+    if tokens <= ops.MOST_TOKENS:
         return [slice(None)]  # torch.compile would trace a range anew for every number of tokens
-    return [slice(start, start + _MOST_TOKENS) for start in range(0, tokens, _MOST_TOKENS)]
+    return [slice(start, start + ops.MOST_TOKENS) for start in range(0, tokens, ops.MOST_TOKENS)]
