@@ -3,6 +3,7 @@
 import csv
 import functools
 import json
+import os
 
 import pytest
 
@@ -164,7 +165,24 @@ def test_files_that_are_no_sweep(rows, tmp_path):
     with pytest.raises(ValueError, match="there is no row in it"):
         read_sweep(path)
     path.write_text(",".join(COLUMNS) + "\nAscend910_9391,glm-5,x" + "," * (len(COLUMNS) - 3))
-    with pytest.raises(ValueError, match="line 2: invalid literal for int.*'x'"):
+    with pytest.raises(ValueError, match="line 2: tp: expected a number, got 'x'$"):
+        read_sweep(path)
+    good = ["Ascend910_9391", "glm-5"] + ["1"] * (len(COLUMNS) - 2)
+    for line, text in (
+        (good[:-1], f"expected {len(COLUMNS)} cells, got {len(COLUMNS) - 1}"),
+        ([*good, "1"], f"expected {len(COLUMNS)} cells, got {len(COLUMNS) + 1}"),
+        ([*good[:-1], "1" * 5000], f"{COLUMNS[-1]}: expected a number, got '111"),
+        ([*good[:9], "nan", *good[10:]], f"{COLUMNS[9]}: expected a number, got 'nan'"),
+        ([*good[:-1], '"1'], "no line of CSV: unexpected end of data"),
+        (["x" * 200000, *good[1:]], "no line of CSV: field larger than field limit"),
+        (["\0", *good[1:]], "there are bytes of value 0 in it"),
+    ):
+        path.write_text("\n".join([",".join(COLUMNS), ",".join(good), ",".join(line)]))
+        with pytest.raises(ValueError, match=f"^{path}, line 3: {text}"):
+            read_sweep(path)
+    path.unlink()
+    os.mkfifo(path)
+    with pytest.raises(ValueError, match=f"^{path}: expected a file, got a FIFO$"):
         read_sweep(path)
 
 

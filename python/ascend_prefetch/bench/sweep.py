@@ -27,11 +27,13 @@ from ascend_prefetch.bench.layer import (
     model_layer,
 )
 from ascend_prefetch.bench.layer_ops import model_dry_op
-from ascend_prefetch.files import whole_file
+from ascend_prefetch.files import open_regular, whole_file
 from ascend_prefetch.interrupts import map_in_processes
 from ascend_prefetch.models import MODELS, get_model
 from ascend_prefetch.models.weights import mla_weight_shapes
+from ascend_prefetch.shown import shown
 from ascend_prefetch.timing import LEVELS, find_timed_chip
+from ascend_prefetch.timing.tables import row_of, table_lines
 
 KEYS = (
     "soc", "model", "tp", "tokens", "kv_len", "moe_bytes", "dtype", "weights", "quant",
@@ -268,16 +270,20 @@ def read_sweep(path: Path) -> list[Row]:
         ValueError: no such file of this version; the line is named.
         OSError: a file that cannot be read.
     """
-    with path.open(encoding="utf-8", newline="") as file:
-        reader = csv.DictReader(file)
-        if tuple(reader.fieldnames or ()) != COLUMNS:
+    rows = []
+    with open_regular(path) as file:
+        lines = table_lines(file)
+        header = next(lines, None)
+        if header is None or tuple(header.cells) != COLUMNS:
             raise ValueError(f"{path}, line 1: expected the columns of a sweep of this version")
-        rows = []
-        for cells in reader:
+        for line in lines:
             try:
+                if line.damage:
+                    raise ValueError(line.damage)
+                cells = row_of(COLUMNS, line.cells)
                 rows.append({name: _value(name, text) for name, text in cells.items()})
-            except (ValueError, TypeError, AttributeError) as error:
-                raise ValueError(f"{path}, line {reader.line_num}: {error}") from error
+            except ValueError as error:
+                raise ValueError(f"{path}, line {line.number}: {error}") from error
     if not rows:
         raise ValueError(f"{path}: there is no row in it")
     return rows
@@ -286,6 +292,13 @@ def read_sweep(path: Path) -> list[Row]:
 def _value(name: str, text: str) -> Any:
     if name in ("soc", "model", "dtype", "weights", "quant"):
         return text
-    if name in KEYS or name.endswith("_bytes"):
-        return int(text)
-    return float(text) if text else None
+    whole = name in KEYS or name.endswith("_bytes")
+    if not text and not whole:
+        return None
+    try:
+        value = int(text) if whole else float(text)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise ValueError(f"{name}: expected a number, got {shown(text)}")
+    return value
