@@ -81,6 +81,13 @@ test: lint build
 	$(BIN)/python $(PYTEST)
 	ASCEND_PREFETCH_SANITIZE=full $(BIN)/python $(PYTEST) -m 'not large' $(SANITIZED)
 
+# Mistakes that nobody planned, in kernels and planners: the tests of each op have to find them. Up to
+# eight hours; what was run is kept, and the next call goes on (tests/mutants).
+MUTANTS := build-mutants
+.PHONY: mutants
+mutants: $(VENV)/.installed-mutants build
+	$(BIN)/python tests/mutants --folder $(MUTANTS)
+
 # The host code with the compiler's address and undefined-behaviour sanitizers: all C++ tests, then the
 # module, from a copy of the package, with the tests that give the ops and readers bad input.
 test-asan: $(VENV)/.installed-test
@@ -198,7 +205,7 @@ format: $(VENV)/.installed-test
 	$(BIN)/clang-format -i $(CPP_FILES)
 
 clean:
-	rm -rf build build-npu $(ASAN) $(AARCH64) $(WHEEL) dist python/*.egg-info \
+	rm -rf build build-npu $(MUTANTS) $(ASAN) $(AARCH64) $(WHEEL) dist python/*.egg-info \
 		python/ascend_prefetch/_C*.so python/ascend_prefetch/kernels
 
 distclean: clean
@@ -224,7 +231,7 @@ constraints: $(VENV)/.installed-test
 	sed -n '/^#/p' third_party/constraints.txt >$(VENV)/constraints.new
 	printf '%s\n' $(TORCH) $(BUILD_REQUIRES) | UV_PYTHON_DOWNLOADS=never $(BIN)/uv pip compile --quiet \
 		--universal --python-version 3.10 --no-header --no-annotate --no-emit-package torch \
-		--extra test --extra lint --extra docs pyproject.toml tests/vllm/requirements.txt - \
+		--extra test --extra lint --extra docs --extra mutants pyproject.toml tests/vllm/requirements.txt - \
 		>$(VENV)/constraints.all
 	grep -Ev '^(triton|cuda-|nvidia-)' $(VENV)/constraints.all >>$(VENV)/constraints.new
 	mv $(VENV)/constraints.new third_party/constraints.txt
@@ -239,6 +246,10 @@ $(VENV)/.installed: pyproject.toml $(CONSTRAINTS)
 
 $(VENV)/.installed-docs: $(VENV)/.installed
 	$(INSTALL) '.[docs]'
+	touch $@
+
+$(VENV)/.installed-mutants: $(VENV)/.installed-test
+	$(INSTALL) '.[mutants]'
 	touch $@
 
 $(VENV)/.installed-test: $(VENV)/.installed

@@ -39,6 +39,7 @@ class PagedLatentLayer(CacheLayerMixin):
 
     def __init__(self) -> None:
         super().__init__()
+        self.is_initialized = False
         self._caches: dict[str, torch.Tensor] = {}
         self._batch = 0
         self._length = 0
