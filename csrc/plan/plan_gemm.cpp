@@ -30,6 +30,8 @@ constexpr uint32_t kMostSlotBytesOfManyRows = 76 * 1024;
 constexpr uint32_t kSlotBatches = 4;
 constexpr uint32_t kL0SlotBytes = arch::kL0bBytes / 2;
 constexpr uint32_t kL0cSlotElements = arch::kL0cBytes / 2 / sizeof(float);
+// Where in L0C Mmad may write (Mmad, constraints).
+constexpr uint32_t kSumsAlignment = 1024;
 
 uint32_t RoundDown(uint32_t value, uint32_t unit) { return value / unit * unit; }
 
@@ -181,7 +183,10 @@ GemmBuffers PlanGemmBuffers(const std::vector<GemmPlan>& plans) {
         buffers.a_slot_bytes =
             std::max(buffers.a_slot_bytes, rows * plan.a_depth * plan.element_bytes);
         const auto sums_bytes = rows * plan.tile_n * static_cast<uint32_t>(sizeof(float));
-        buffers.l0c_slot_bytes = std::max(buffers.l0c_slot_bytes, sums_bytes / plan.l0c_slots);
+        // The other products of the kernel write to the second slot.
+        const auto slot =
+            static_cast<uint32_t>(RoundUp(sums_bytes / plan.l0c_slots, kSumsAlignment));
+        buffers.l0c_slot_bytes = std::max(buffers.l0c_slot_bytes, slot);
     }
     const uint32_t weight_bytes = buffers.b_slots * buffers.b_slot_bytes;
     const uint32_t room = (arch::kUsableL1Bytes - std::min(weight_bytes, arch::kUsableL1Bytes)) / 2;
