@@ -101,6 +101,13 @@ test-asan: $(VENV)/.installed-test
 	LD_PRELOAD="$$($(CXX) -print-file-name=libasan.so) $$($(CXX) -print-file-name=libstdc++.so)" \
 		ASAN_OPTIONS=detect_leaks=0 PYTHONPATH=$(ASAN)/package $(BIN)/python $(PYTEST) $(BORDERS)
 
+# Millions of plans through the kernels, without data: see docs/plan-walk.md. 12 minutes on two cores.
+PRODUCTS := 5000000
+SEED := 1
+.PHONY: plan-walk
+plan-walk: build
+	$(BIN)/python tests/python/plan_walk.py --products $(PRODUCTS) --jobs $(JOBS) --seed $(SEED)
+
 # The plugin in the real vLLM Ascend, which runs on a CPU with a double of torch_npu: see tests/vllm.
 test-vllm: extension $(VLLM_INSTALLED)
 	$(VLLM)/bin/python tests/vllm/run.py $(VLLM_VERSIONS)

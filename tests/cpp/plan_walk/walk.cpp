@@ -1,0 +1,661 @@
+#include "plan_walk/walk.h"
+
+#include <algorithm>
+#include <functional>
+#include <set>
+
+#include "kernels/gemm_tiles.h"
+#include "plan/linear_format.h"
+#include "plan/prolog_stage.h"
+#include "plan/units.h"
+#include "plan_walk/machine.h"
+
+using PrologKernel = void(PrologAddresses addresses, PrologPlan plan);
+using OProjKernel = void(OProjAddresses addresses, OProjPlan plan);
+using MatmulKernel = void(MatmulAddresses addresses, MatmulPlan plan);
+extern "C" PrologKernel mla_prolog_bf16;
+extern "C" PrologKernel mla_prolog_fp16;
+extern "C" PrologKernel mla_prolog_bf16_w8a8;
+extern "C" PrologKernel mla_prolog_fp16_w8a8;
+extern "C" PrologKernel sfa_prolog_bf16;
+extern "C" PrologKernel sfa_prolog_fp16;
+extern "C" PrologKernel sfa_prolog_bf16_w8a8;
+extern "C" PrologKernel sfa_prolog_fp16_w8a8;
+extern "C" OProjKernel o_proj_bf16;
+extern "C" OProjKernel o_proj_fp16;
+extern "C" OProjKernel o_proj_bf16_w8a8;
+extern "C" OProjKernel o_proj_fp16_w8a8;
+extern "C" MatmulKernel matmul_bf16;
+extern "C" MatmulKernel matmul_fp16;
+extern "C" MatmulKernel matmul_int8;
+using PrologStageKernel = void(PrologAddresses addresses, PrologPlan plan, uint32_t stage);
+extern "C" PrologStageKernel prolog_stage_bf16;
+extern "C" PrologStageKernel prolog_stage_fp16;
+extern "C" PrologStageKernel prolog_stage_bf16_w8a8;
+extern "C" PrologStageKernel prolog_stage_fp16_w8a8;
+extern "C" void prefetch(PrefetchPlan plan);
+extern "C" void copy_gm_l1(CopyPlan plan);
+extern "C" void copy_gm_ub(CopyPlan plan);
+
+namespace walk {
+
+namespace {
+
+constexpr uint64_t kFloat = sizeof(float);
+constexpr uint64_t kHalf = plan::kHalfBytes;
+constexpr uint64_t kScaleRow = plan::kBlockBytes;  // of a token
+// Prefetched tensors come first in a machine, so that their addresses are known to the planner.
+constexpr int kAddressBits = 40;
+/// Batches beyond which counting takes longer than walking.
+constexpr uint32_t kMostCountedTokens = 512;
+
+// Half of L0A and of L0B, a step of a product (kernels/gemm.h).
+constexpr uint64_t kL0SlotBytes = arch::kL0aBytes / 2;
+constexpr uint32_t kMostWeightSlots = 4;  // events of them (kernels/weight_stream.h)
+
+/// The tiles of a product fit the slots that its kernel has for them.
+void RequireSlots(const char* name, const GemmPlan& gemm, const GemmBuffers& buffers) {
+    const auto fits = [&](const char* what, uint64_t bytes, uint64_t room) {
+        if (bytes > 0 && bytes <= room) return;
+        Fail("slot", "%s: %s takes %llu bytes of a slot of %llu", name, what,
+             static_cast<unsigned long long>(bytes), static_cast<unsigned long long>(room));
+    };
+    const uint64_t rows = plan::RoundUp(gemm.tile_m, plan::kStrip);
+    const uint64_t bytes = gemm.element_bytes;
+    fits("a tile of the weight", uint64_t{gemm.tile_n} * gemm.tile_k * bytes, buffers.b_slot_bytes);
+    fits("a piece of the left matrix", rows * gemm.a_depth * bytes, buffers.a_slot_bytes);
+    fits("a step of the weight in L0B", uint64_t{gemm.l0_k} * gemm.tile_n * bytes, kL0SlotBytes);
+    fits("a step of the left matrix in L0A", gemm.l0_k * rows * bytes, kL0SlotBytes);
+    fits("a tile of sums", rows * gemm.tile_n * kFloat,
+         uint64_t{gemm.l0c_slots} * buffers.l0c_slot_bytes);
+    if (buffers.b_slots == 0 || buffers.b_slots > kMostWeightSlots) {
+        Fail("slot", "%s: the weight stream has %u slots, it has events for %u", name,
+             buffers.b_slots, kMostWeightSlots);
+    }
+}
+
+/// The tiles of all cores make the whole product.
+void RequireShares(const char* name, const GemmPlan& gemm, uint32_t cores) {
+    uint64_t made = 0;
+    for (uint32_t core = 0; core < cores; ++core) {
+        kernels::TileCursor cursor;
+        for (cursor.Open(gemm, core, cores); !cursor.Done(); cursor.Next(gemm)) {
+            const kernels::Tile tile = cursor.Get(gemm);
+            made += uint64_t{tile.rows} * tile.columns * tile.depths;
+        }
+    }
+    const uint64_t whole = uint64_t{gemm.m} * gemm.n * gemm.k * gemm.batches;
+    if (made == whole) return;
+    Fail("share", "%s: expected %llu products of elements of all cores, got %llu", name,
+         static_cast<unsigned long long>(whole), static_cast<unsigned long long>(made));
+}
+
+void RequireGemm(const char* name, const GemmPlan& gemm, const GemmBuffers& buffers,
+                 uint32_t cores) {
+    RequireSlots(name, gemm, buffers);
+    RequireShares(name, gemm, cores);
+}
+
+/// Windows go through the chunks of the regions in order, by cores that there are.
+void RequireWindows(const WarmPlan& warm, const std::vector<WarmWindow>& windows, uint32_t cores) {
+    uint64_t chunks = 0;
+    for (uint32_t i = 0; i < warm.region_count; ++i) {
+        chunks += plan::CeilDiv(warm.regions[i].bytes, warm.chunk_bytes);
+    }
+    uint64_t next = 0;
+    for (const WarmWindow& window : windows) {
+        if (window.chunk_count > 0 && window.first_chunk != next) {
+            Fail("window", "a window starts with chunk %u, expected %llu", window.first_chunk,
+                 static_cast<unsigned long long>(next));
+        }
+        next += window.chunk_count;
+        if (window.chunk_count > 0 &&
+            (window.core_count == 0 || window.first_core + window.core_count > cores)) {
+            Fail("window", "a window has cores [%u, %u) of %u", window.first_core,
+                 window.first_core + window.core_count, cores);
+        }
+    }
+    if (next > chunks) {
+        Fail("window", "windows have %llu chunks, regions %llu",
+             static_cast<unsigned long long>(next), static_cast<unsigned long long>(chunks));
+    }
+    if (next > 0 && warm.pad_slots == 0) Fail("window", "chunks have nowhere to land");
+}
+
+/// Loads of the windows' chunks, each once.
+void ExpectWindows(Machine& machine, const WarmPlan& warm, const std::vector<WarmWindow>& windows,
+                   const std::vector<std::string>& names) {
+    uint64_t left = 0;
+    for (const WarmWindow& window : windows) left += window.chunk_count;
+    for (uint32_t i = 0; i < warm.region_count; ++i) {
+        const uint64_t chunks = plan::CeilDiv(warm.regions[i].bytes, warm.chunk_bytes);
+        const uint64_t bytes =
+            std::min(std::min(chunks, left) * warm.chunk_bytes, warm.regions[i].bytes);
+        left -= std::min(chunks, left);
+        machine.Expect(names[i], Port::kLoad, bytes, plan::kBlockBytes);
+    }
+}
+
+/// Cores of a role that run.
+std::vector<uint32_t> Chosen(uint32_t count, Cores cores, Draws& draws) {
+    std::set<uint32_t> chosen = {0, count - 1, static_cast<uint32_t>(draws.Below(count))};
+    if (cores == Cores::kAll) {
+        for (uint32_t core = 0; core < count; ++core) chosen.insert(core);
+    }
+    return {chosen.begin(), chosen.end()};
+}
+
+/// Runs a kernel that both roles have, or one of them.
+void RunCores(Machine& machine, uint32_t aics, uint32_t aivs, Cores cores, Draws& draws,
+              Walked& walked, const std::function<void()>& kernel) {
+    std::vector<FlagCall> aic;
+    std::vector<FlagCall> aiv;
+    const uint32_t blocks = aics > 0 ? aics : aivs;
+    if (aics > 0) {
+        for (const uint32_t core : Chosen(aics, cores, draws)) {
+            const std::vector<FlagCall> calls = machine.Run({true, core, blocks}, kernel);
+            if (core > 0) RequireSameBarriers(aic, calls);
+            aic = calls;
+            ++walked.core_runs;
+            if (aivs == 0) RequireFlagsMeet(aic, {});
+        }
+    }
+    if (aivs > 0) {
+        for (const uint32_t core : Chosen(aivs, cores, draws)) {
+            aiv = machine.Run({false, core, blocks}, kernel);
+            ++walked.core_runs;
+            RequireFlagsMeet(aic, aiv);
+        }
+    }
+    walked.instructions = machine.instructions();
+}
+
+uint64_t WeightBytes(const GemmPlan& gemm) {
+    return uint64_t{gemm.batches} * gemm.n * gemm.k * gemm.element_bytes;
+}
+
+/// Adds the regions that a request names; the first tensors of a machine.
+void AddPrefetch(Machine& machine, const plan::PrefetchRequest& request) {
+    for (size_t i = 0; i < request.regions.size(); ++i) {
+        const uint64_t space = machine.AddSpace();
+        const uint64_t offset = request.regions[i].address - space;
+        machine.AddPart(space, offset + request.regions[i].bytes,
+                        "prefetch[" + std::to_string(i) + "]", offset, request.regions[i].bytes);
+    }
+}
+
+std::vector<std::string> PrefetchNames(const WarmPlan& warm) {
+    std::vector<std::string> names;
+    for (uint32_t i = 0; i < warm.region_count; ++i) {
+        names.push_back("prefetch[" +
+                        std::to_string((warm.regions[i].address >> kAddressBits) - 1) + "]");
+    }
+    return names;
+}
+
+QuantAddresses AddQuant(Machine& machine, const std::string& name, const plan::LinearFormat& format,
+                        uint64_t columns, bool offset, bool bias) {
+    QuantAddresses quant{};
+    if (!format.quantised()) return quant;
+    quant.dequant_scale = machine.Add(name + "_dequant_scale", columns * format.scale_bytes, false);
+    if (format.has_input_scale) {
+        quant.input_scale = machine.Add(name + "_input_scale", kFloat, false);
+        if (offset) quant.input_offset = machine.Add(name + "_input_offset", kFloat, false);
+    }
+    if (bias) quant.quant_bias = machine.Add(name + "_quant_bias", columns * kFloat, false);
+    return quant;
+}
+
+uint64_t CacheBytes(const CachePlan& cache, uint32_t blocks, uint64_t width, uint64_t element) {
+    return ((blocks - 1) * cache.block_stride + cache.block_size * width) * element;
+}
+
+/// A prolog's tensors in a machine.
+class BoundProlog {
+public:
+    BoundProlog(const PrologCase& prolog, const PrologPlan& plan)
+        : case_(prolog), problem_(prolog.problem), plan_(plan), tokens_(problem_.tokens) {
+        AddPrefetch(machine, problem_.prefetch);
+        AddInputs();
+        AddCaches();
+        AddResults();
+        AddWorkspace();
+        if (Indexed()) AddIndexer();
+    }
+
+    bool Indexed() const { return problem_.indexer.heads > 0; }
+    bool Quantised() const {
+        return problem_.kv_cache_int8 || problem_.quantize_q_nope || problem_.qkv_a.quantised() ||
+               problem_.q_b.quantised() || (Indexed() && problem_.indexer.wq_b.quantised());
+    }
+
+    /// What all cores together write and load.
+    void Expect() {
+        const bool q_b_int8 = problem_.q_b.quantised();
+        Fixpipe("sums of qkv_a", SumsBytes());
+        if (problem_.qkv_a.quantised()) Store("int8 hidden states", tokens_ * plan_.qkv_a.k);
+        if (problem_.qkv_a.dynamic()) Store("scales of hidden states", tokens_ * kScaleRow);
+        if (q_b_int8) {
+            Store("query", QueryBytes());
+            Fixpipe("sums of q_b", tokens_ * plan_.q_b.n * kFloat);
+            Store("int8 input of q_b", tokens_ * plan_.q_b.k);
+        } else {
+            Fixpipe("query", QueryBytes());
+        }
+        if (problem_.q_b.dynamic()) Store("scales of q_b", tokens_ * kScaleRow);
+        const uint64_t heads = tokens_ * problem_.heads;
+        if (problem_.quantize_q_nope) {
+            Fixpipe("q_nope in 16 bits", heads * problem_.kv_lora_rank * kHalf);
+            Store("q_nope", heads * problem_.kv_lora_rank);
+            Store("q_nope_scale", heads * kFloat, kFloat);
+        } else {
+            Fixpipe("q_nope", heads * problem_.kv_lora_rank * kHalf);
+        }
+        Store("q_rope", heads * plan::kRopeDim * kHalf);
+        if (problem_.q_lora_rank > 0) Store("q_c", tokens_ * problem_.q_lora_rank * kHalf);
+        const uint64_t rows = written_slots_;
+        const uint64_t latent = rows * problem_.kv_lora_rank * (problem_.kv_cache_int8 ? 1 : kHalf);
+        const uint64_t rope = rows * plan::kRopeDim * kHalf;
+        Store("kv_cache", case_.joint_cache ? latent + rope : latent);
+        if (!case_.joint_cache) Store("rope_cache", rope);
+        Load("qkv_a_weight", WeightBytes(plan_.qkv_a));
+        Load("q_b_weight", WeightBytes(plan_.q_b));
+        Load("w_uk", WeightBytes(plan_.absorb));
+        if (Indexed()) ExpectIndexer();
+    }
+
+    Machine machine;
+    PrologAddresses addresses{};
+
+private:
+    void Fixpipe(const char* name, uint64_t bytes) {
+        machine.Expect(name, Port::kFixpipe, bytes, plan::kBlockBytes);
+    }
+    void Store(const char* name, uint64_t bytes, uint32_t unit = plan::kBlockBytes) {
+        machine.Expect(name, Port::kStore, bytes, unit);
+    }
+    /// Batches of more rows than a tile load a weight once for each of them.
+    void Load(const char* name, uint64_t bytes) {
+        if (plan_.tokens > plan_.qkv_a.tile_m) return;
+        machine.Expect(name, Port::kLoad, bytes, plan::kBlockBytes);
+    }
+
+    void ExpectIndexer() {
+        const plan::IndexerProblem& p = problem_.indexer;
+        const IndexerPlan& plan = plan_.indexer;
+        const uint64_t columns = uint64_t{p.heads} * p.head_dim;
+        Fixpipe("sums of indexer_wk", tokens_ * p.head_dim * plan.wk.depth_shares * kFloat);
+        Fixpipe("indexer_weights", tokens_ * p.heads * kFloat);
+        if (p.wq_b.quantised()) {
+            Store("indexer_q", tokens_ * columns * kHalf);
+            Fixpipe("sums of indexer_wq_b", tokens_ * columns * kFloat);
+            Store("int8 input of indexer_wq_b", tokens_ * problem_.q_lora_rank);
+        } else {
+            Fixpipe("indexer_q", tokens_ * columns * kHalf);
+            Store("indexer_q", tokens_ * p.heads * plan::kRopeDim * kHalf);
+        }
+        if (p.wq_b.dynamic()) Store("scales of indexer_wq_b", tokens_ * kScaleRow);
+        Store("indexer_cache", written_slots_ * p.head_dim * kHalf);
+        Load("indexer_wq_b", WeightBytes(plan.wq_b));
+        Load("indexer_wk", WeightBytes(plan.wk) + (p.fused ? WeightBytes(plan.weights_proj) : 0));
+        if (!p.fused) Load("indexer_weights_proj", WeightBytes(plan.weights_proj));
+    }
+
+    uint64_t SumsBytes() const {
+        return tokens_ * plan_.qkv_a.n * plan_.qkv_a.depth_shares * kFloat;
+    }
+    uint64_t QueryBytes() const { return tokens_ * plan_.q_b.n * kHalf; }
+
+    void AddInputs() {
+        const plan::PrologProblem& p = problem_;
+        addresses.hidden_states =
+            machine.Add("hidden_states", tokens_ * p.hidden_size * kHalf, false);
+        addresses.qkv_a_weight = machine.Add("qkv_a_weight", WeightBytes(plan_.qkv_a), false);
+        addresses.qkv_a_quant = AddQuant(machine, "qkv_a", p.qkv_a, plan_.qkv_a.n,
+                                         case_.input_offset, case_.quant_bias);
+        if (p.q_lora_rank > 0) {
+            addresses.q_a_norm_weight =
+                machine.Add("q_a_norm_weight", p.q_lora_rank * kHalf, false);
+            if (case_.norm_bias) {
+                addresses.q_a_norm_bias =
+                    machine.Add("q_a_norm_bias", p.q_lora_rank * kHalf, false);
+            }
+        }
+        addresses.q_b_weight = machine.Add("q_b_weight", WeightBytes(plan_.q_b), false);
+        addresses.q_b_quant =
+            AddQuant(machine, "q_b", p.q_b, plan_.q_b.n, case_.input_offset, case_.quant_bias);
+        addresses.w_uk = machine.Add("w_uk", WeightBytes(plan_.absorb), false);
+        addresses.kv_a_norm_weight = machine.Add("kv_a_norm_weight", p.kv_lora_rank * kHalf, false);
+        if (case_.norm_bias) {
+            addresses.kv_a_norm_bias = machine.Add("kv_a_norm_bias", p.kv_lora_rank * kHalf, false);
+        }
+        const uint64_t table = tokens_ * plan::kRopeDim * (p.rope_table_float ? kFloat : kHalf);
+        addresses.cos = machine.Add("cos", table, false);
+        addresses.sin = machine.Add("sin", table, false);
+        const uint32_t slot_bytes = p.slots_int64 ? 8 : 4;
+        addresses.slot_mapping = machine.Add("slot_mapping", tokens_ * slot_bytes, false);
+        // Every row of the cache's end, one token each, the last one first.
+        const int64_t rows = int64_t{case_.cache_blocks} * p.kv_cache.block_size;
+        std::vector<int64_t> slots(tokens_);
+        for (uint64_t token = 0; token < tokens_; ++token) {
+            slots[token] =
+                case_.padding && token % 3 == 1 ? -1 : rows - 1 - static_cast<int64_t>(token);
+            if (slots[token] >= 0) ++written_slots_;
+        }
+        machine.SetSlots(addresses.slot_mapping, slot_bytes, std::move(slots));
+    }
+
+    void AddCaches() {
+        const plan::PrologProblem& p = problem_;
+        const uint64_t element = p.kv_cache_int8 ? 1 : kHalf;
+        const uint64_t width = p.kv_lora_rank + (case_.joint_cache ? plan::kRopeDim : 0);
+        addresses.kv_cache = machine.Add(
+            "kv_cache", CacheBytes(p.kv_cache, case_.cache_blocks, width, element), true);
+        if (p.kv_cache_int8)
+            addresses.kv_cache_scale = machine.Add("kv_cache_scale", kFloat, false);
+        if (case_.joint_cache) {
+            // Behind the latent: in the row, or in the block where it is NZ.
+            const uint64_t rows = p.kv_cache.nz != 0 ? p.kv_cache.block_size : 1;
+            addresses.rope_cache = addresses.kv_cache + p.kv_lora_rank * rows * kHalf;
+        } else {
+            addresses.rope_cache = machine.Add(
+                "rope_cache", CacheBytes(p.rope_cache, case_.cache_blocks, plan::kRopeDim, kHalf),
+                true);
+        }
+    }
+
+    void AddResults() {
+        const plan::PrologProblem& p = problem_;
+        const uint64_t heads = tokens_ * p.heads;
+        addresses.q_nope =
+            machine.Add("q_nope", heads * p.kv_lora_rank * (p.quantize_q_nope ? 1 : kHalf), true);
+        if (p.quantize_q_nope)
+            addresses.q_nope_scale = machine.Add("q_nope_scale", heads * kFloat, true);
+        addresses.q_rope = machine.Add("q_rope", heads * plan::kRopeDim * kHalf, true);
+        if (p.q_lora_rank > 0)
+            addresses.q_c = machine.Add("q_c", tokens_ * p.q_lora_rank * kHalf, true);
+        addresses.workspace = machine.AddSpace();
+    }
+
+    void Part(const char* name, uint64_t offset, uint64_t bytes) {
+        machine.AddPart(addresses.workspace, plan_.workspace_bytes, name, offset, bytes);
+    }
+
+    void AddWorkspace() {
+        const plan::PrologProblem& p = problem_;
+        Part("sums of qkv_a", 0, SumsBytes());
+        Part("query", plan_.workspace_query, QueryBytes());
+        if (p.qkv_a.quantised())
+            Part("int8 hidden states", plan_.workspace_hidden, tokens_ * plan_.qkv_a.k);
+        if (p.qkv_a.dynamic())
+            Part("scales of hidden states", plan_.workspace_hidden_scales, tokens_ * kScaleRow);
+        if (p.q_b.quantised()) {
+            Part("sums of q_b", plan_.workspace_query_sums, tokens_ * plan_.q_b.n * kFloat);
+            Part("int8 input of q_b", plan_.workspace_q_b_input, tokens_ * plan_.q_b.k);
+        }
+        if (p.q_b.dynamic()) Part("scales of q_b", plan_.workspace_q_b_scales, tokens_ * kScaleRow);
+        if (p.quantize_q_nope) {
+            Part("q_nope in 16 bits", plan_.workspace_q_nope,
+                 tokens_ * p.heads * p.kv_lora_rank * kHalf);
+        }
+    }
+
+    void AddIndexer() {
+        const plan::IndexerProblem& p = problem_.indexer;
+        const IndexerPlan& plan = plan_.indexer;
+        IndexerAddresses& to = addresses.indexer;
+        const uint64_t columns = uint64_t{p.heads} * p.head_dim;
+        to.wq_b = machine.Add("indexer_wq_b", WeightBytes(plan.wq_b), false);
+        to.wq_b_quant = AddQuant(machine, "indexer_wq_b", p.wq_b, columns, case_.input_offset,
+                                 case_.quant_bias);
+        const uint64_t weights = WeightBytes(plan.weights_proj);
+        to.wk = machine.Add("indexer_wk", WeightBytes(plan.wk) + (p.fused ? weights : 0), false);
+        if (p.fused) {
+            const uint64_t row =
+                p.wk == plan::WeightLayout::kOutInNz ? plan::kStrip : problem_.hidden_size;
+            to.weights_proj = to.wk + p.head_dim * row * kHalf;
+        } else {
+            to.weights_proj = machine.Add("indexer_weights_proj", weights, false);
+        }
+        const uint64_t norm = p.head_dim * (p.norm_float ? kFloat : kHalf);
+        to.k_norm_weight = machine.Add("indexer_k_norm_weight", norm, false);
+        to.k_norm_bias = machine.Add("indexer_k_norm_bias", norm, false);
+        to.cache = machine.Add("indexer_cache",
+                               CacheBytes(p.cache, case_.cache_blocks, p.head_dim, kHalf), true);
+        to.q = machine.Add("indexer_q", tokens_ * columns * kHalf, true);
+        to.weights = machine.Add("indexer_weights", tokens_ * p.heads * kFloat, true);
+        Part("sums of indexer_wk", plan.workspace_k,
+             tokens_ * p.head_dim * plan.wk.depth_shares * kFloat);
+        if (p.wq_b.quantised()) {
+            Part("sums of indexer_wq_b", plan.workspace_sums, tokens_ * columns * kFloat);
+            Part("int8 input of indexer_wq_b", plan.workspace_q_c, tokens_ * problem_.q_lora_rank);
+        }
+        if (p.wq_b.dynamic())
+            Part("scales of indexer_wq_b", plan.workspace_scales, tokens_ * kScaleRow);
+    }
+
+    const PrologCase& case_;
+    const plan::PrologProblem& problem_;
+    const PrologPlan& plan_;
+    uint64_t tokens_;
+    uint64_t written_slots_ = 0;
+};
+
+/// Stages that a prolog has where it runs as separate kernels.
+std::vector<PrologStage> Stages(const plan::PrologProblem& problem) {
+    std::vector<PrologStage> stages = {PrologStage::kWriteCaches, PrologStage::kRotateQuery};
+    const bool has_latent = problem.q_lora_rank > 0;
+    if (problem.qkv_a.quantised() || (!has_latent && problem.q_b.quantised()))
+        stages.push_back(PrologStage::kQuantiseHidden);
+    if (has_latent) stages.push_back(PrologStage::kNormQuery);
+    if (problem.indexer.heads > 0) {
+        stages.push_back(PrologStage::kWriteIndexerKeys);
+        stages.push_back(PrologStage::kRotateIndexerQuery);
+    }
+    if (problem.quantize_q_nope) stages.push_back(PrologStage::kQuantiseQueryNope);
+    return stages;
+}
+
+PrologStageKernel* ChooseStageKernel(const PrologCase& prolog, bool quantised) {
+    if (quantised) return prolog.half ? prolog_stage_fp16_w8a8 : prolog_stage_bf16_w8a8;
+    return prolog.half ? prolog_stage_fp16 : prolog_stage_bf16;
+}
+
+PrologKernel* ChooseKernel(const PrologCase& prolog, bool quantised, bool indexed) {
+    if (indexed) {
+        if (quantised) return prolog.half ? sfa_prolog_fp16_w8a8 : sfa_prolog_bf16_w8a8;
+        return prolog.half ? sfa_prolog_fp16 : sfa_prolog_bf16;
+    }
+    if (quantised) return prolog.half ? mla_prolog_fp16_w8a8 : mla_prolog_bf16_w8a8;
+    return prolog.half ? mla_prolog_fp16 : mla_prolog_bf16;
+}
+
+}  // namespace
+
+void PlacePrefetch(plan::PrefetchRequest& request) {
+    for (size_t i = 0; i < request.regions.size(); ++i) {
+        request.regions[i].address += static_cast<uint64_t>(i + 1) << kAddressBits;
+    }
+}
+
+Walked Walk(const PrologCase& prolog, const PrologPlan& plan, Cores cores, Draws& draws) {
+    Walked walked;
+    const uint32_t aics = prolog.chip->aic_count;
+    RequireGemm("qkv_a", plan.qkv_a, plan.buffers, aics);
+    RequireGemm("q_b", plan.q_b, plan.buffers, aics);
+    RequireGemm("w_uk", plan.absorb, plan.buffers, aics);
+    walked.products = 3;
+    BoundProlog bound(prolog, plan);
+    if (bound.Indexed()) {
+        RequireGemm("indexer_wk", plan.indexer.wk, plan.buffers, aics);
+        RequireGemm("indexer_weights_proj", plan.indexer.weights_proj, plan.buffers, aics);
+        RequireGemm("indexer_wq_b", plan.indexer.wq_b, plan.buffers, aics);
+        walked.products += 3;
+    }
+    const std::vector<WarmWindow> windows = {plan.while_q_b, plan.while_indexer_q,
+                                             plan.while_absorb};
+    RequireWindows(plan.warm, windows, prolog.chip->aiv_count);
+    const bool counted = cores == Cores::kAll && plan.tokens <= kMostCountedTokens;
+    if (counted) {
+        bound.Expect();
+        ExpectWindows(bound.machine, plan.warm, windows, PrefetchNames(plan.warm));
+    }
+    PrologKernel* kernel = ChooseKernel(prolog, bound.Quantised(), bound.Indexed());
+    RunCores(bound.machine, aics, prolog.chip->aiv_count, cores, draws, walked,
+             [&] { kernel(bound.addresses, plan); });
+    if (counted) bound.machine.RequireExpected();
+    if (cores == Cores::kAll) {
+        PrologStageKernel* stage_kernel = ChooseStageKernel(prolog, bound.Quantised());
+        for (const PrologStage stage : Stages(prolog.problem)) {
+            RunCores(bound.machine, 0, prolog.chip->aiv_count, Cores::kSome, draws, walked,
+                     [&] { stage_kernel(bound.addresses, plan, static_cast<uint32_t>(stage)); });
+        }
+    }
+    return walked;
+}
+
+Walked Walk(const OProjCase& o_proj, const OProjPlan& plan, Cores cores, Draws& draws) {
+    Walked walked;
+    const plan::OProjProblem& p = o_proj.problem;
+    const uint32_t aics = o_proj.chip->aic_count;
+    const uint64_t tokens = p.tokens;
+    const bool v_up = p.kv_lora_rank > 0;
+    const bool int8 = p.o_proj.quantised();
+    const bool epilogue = int8 || p.has_bias;
+    Machine machine;
+    AddPrefetch(machine, p.prefetch);
+    OProjAddresses addresses{};
+    const uint64_t value = tokens * p.value_columns;
+    const uint64_t out = tokens * p.hidden_size * kHalf;
+    const uint64_t sums = tokens * p.hidden_size * kFloat;
+    addresses.attn_output = machine.Add(
+        "attn_output", v_up ? tokens * p.heads * p.kv_lora_rank * kHalf : value * kHalf, false);
+    if (v_up) addresses.w_uv = machine.Add("w_uv", WeightBytes(plan.v_up), false);
+    addresses.o_proj_weight = machine.Add("o_proj_weight", WeightBytes(plan.o_proj), false);
+    addresses.quant = AddQuant(machine, "o_proj", p.o_proj, p.hidden_size, o_proj.input_offset,
+                               o_proj.quant_bias);
+    if (p.has_bias)
+        addresses.bias =
+            machine.Add("bias", p.hidden_size * (p.bias_float ? kFloat : kHalf), false);
+    addresses.out = machine.Add("out", out, true);
+    addresses.workspace = machine.AddSpace();
+    const auto part = [&](const char* name, uint64_t offset, uint64_t bytes) {
+        machine.AddPart(addresses.workspace, plan.workspace_bytes, name, offset, bytes);
+    };
+    if (v_up) part("value", plan.workspace_value, value * kHalf);
+    if (int8) part("int8 value", plan.workspace_input, value);
+    if (p.o_proj.dynamic()) part("scales of the value", plan.workspace_scales, tokens * kScaleRow);
+    if (epilogue) part("sums of o_proj", plan.workspace_sums, sums);
+
+    walked.products = v_up ? 2 : 1;
+    if (v_up) RequireGemm("w_uv", plan.v_up, plan.buffers, aics);
+    RequireGemm("o_proj", plan.o_proj, plan.buffers, aics);
+    RequireWindows(plan.warm, {plan.while_o_proj}, o_proj.chip->aiv_count);
+    const bool counted = cores == Cores::kAll && tokens <= kMostCountedTokens;
+    if (counted) {
+        constexpr uint32_t kUnit = plan::kBlockBytes;
+        if (v_up) machine.Expect("value", Port::kFixpipe, value * kHalf, kUnit);
+        if (tokens <= plan.o_proj.tile_m) {  // else a weight is loaded for every tile of rows
+            if (v_up) machine.Expect("w_uv", Port::kLoad, WeightBytes(plan.v_up), kUnit);
+            machine.Expect("o_proj_weight", Port::kLoad, WeightBytes(plan.o_proj), kUnit);
+        }
+        if (int8) machine.Expect("int8 value", Port::kStore, value, kUnit);
+        if (p.o_proj.dynamic())
+            machine.Expect("scales of the value", Port::kStore, tokens * kScaleRow, kUnit);
+        if (epilogue) machine.Expect("sums of o_proj", Port::kFixpipe, sums, kUnit);
+        machine.Expect("out", epilogue ? Port::kStore : Port::kFixpipe, out, kUnit);
+        ExpectWindows(machine, plan.warm, {plan.while_o_proj}, PrefetchNames(plan.warm));
+    }
+    OProjKernel* kernel = int8 ? (o_proj.half ? o_proj_fp16_w8a8 : o_proj_bf16_w8a8)
+                               : (o_proj.half ? o_proj_fp16 : o_proj_bf16);
+    RunCores(machine, aics, o_proj.chip->aiv_count, cores, draws, walked,
+             [&] { kernel(addresses, plan); });
+    if (counted) machine.RequireExpected();
+    return walked;
+}
+
+MatmulPlan PlanMatmul(const MatmulCase& matmul) {
+    MatmulPlan plan{};
+    plan.c_float = matmul.c_float ? 1 : 0;
+    plan.gemm = plan::PlanGemm(matmul.problem);
+    plan.buffers = plan::PlanGemmBuffers({plan.gemm});
+    return plan;
+}
+
+Walked Walk(const MatmulCase& matmul, const MatmulPlan& plan, Cores cores, Draws& draws) {
+    Walked walked;
+    walked.products = 1;
+    const plan::GemmProblem& p = matmul.problem;
+    const uint64_t element = p.int8 ? 1 : kHalf;
+    const uint64_t result = uint64_t{p.m} * p.n * (p.int8 || matmul.c_float ? kFloat : kHalf);
+    RequireGemm("matmul", plan.gemm, plan.buffers, p.cores);
+    Machine machine;
+    MatmulAddresses addresses{};
+    addresses.a = machine.Add("a", uint64_t{p.m} * p.k * element, false);
+    addresses.weight = machine.Add("weight", uint64_t{p.n} * p.k * element, false);
+    addresses.c = machine.Add("c", result, true);
+    const bool counted = cores == Cores::kAll && p.m <= kMostCountedTokens;
+    if (counted) machine.Expect("c", Port::kFixpipe, result, plan::kBlockBytes);
+    MatmulKernel* kernel = p.int8 ? matmul_int8 : matmul.half ? matmul_fp16 : matmul_bf16;
+    RunCores(machine, p.cores, 0, cores, draws, walked, [&] { kernel(addresses, plan); });
+    if (counted) machine.RequireExpected();
+    return walked;
+}
+
+Walked Walk(const CopyCase& copy, Cores cores, Draws& draws) {
+    Walked walked;
+    Machine machine;
+    CopyPlan plan = copy.plan;
+    const uint64_t bytes = uint64_t{plan.rows} * plan.row_bytes;
+    plan.address = machine.Add("matrix", bytes, false);
+    const bool counted = cores == Cores::kAll && plan.repeats == 1;
+    if (counted) machine.Expect("matrix", Port::kLoad, bytes, plan::kBlockBytes);
+    const auto kernel = copy.to_l1 ? copy_gm_l1 : copy_gm_ub;
+    RunCores(machine, copy.to_l1 ? copy.cores : 0, copy.to_l1 ? 0 : copy.cores, cores, draws,
+             walked, [&] { kernel(plan); });
+    if (counted) machine.RequireExpected();
+    return walked;
+}
+
+Walked Walk(const PrefetchCase& prefetch, Cores cores, Draws& draws,
+            const std::function<void(PrefetchPlan&)>& change) {
+    Walked walked;
+    Machine machine;
+    std::vector<plan::PrefetchRange> ranges = prefetch.ranges;
+    // The blocks that a range may touch beyond its own bytes are still its tensor's.
+    uint64_t space = 0;
+    for (size_t i = 0; i < ranges.size(); ++i) {
+        const plan::PrefetchRange& range = prefetch.ranges[i];
+        const bool same = i > 0 && range.tensor.address == prefetch.ranges[i - 1].tensor.address &&
+                          range.tensor.bytes == prefetch.ranges[i - 1].tensor.bytes;
+        if (!same) {
+            space = machine.AddSpace();
+            machine.AddPart(space, range.tensor.address + range.tensor.bytes,
+                            "tensor " + std::to_string(space >> kAddressBits), range.tensor.address,
+                            range.tensor.bytes);
+        }
+        ranges[i].tensor.address += space;
+    }
+    PrefetchPlan plan = plan::PlanPrefetch(ranges, prefetch.cores);
+    if (change) change(plan);
+    RequireWindows(plan.warm, {plan.window}, prefetch.cores);
+    if (cores == Cores::kAll) {
+        // Bytes by tensor: a range's neighbours share blocks with it.
+        std::vector<uint64_t> bytes((space >> kAddressBits) + 1);
+        for (uint32_t i = 0; i < plan.warm.region_count; ++i) {
+            bytes[plan.warm.regions[i].address >> kAddressBits] += plan.warm.regions[i].bytes;
+        }
+        for (size_t i = 1; i < bytes.size(); ++i) {
+            machine.Expect("tensor " + std::to_string(i), Port::kLoad, bytes[i], 1);
+        }
+    }
+    RunCores(machine, 0, prefetch.cores, cores, draws, walked, [&] { ::prefetch(plan); });
+    if (cores == Cores::kAll) machine.RequireExpected();
+    return walked;
+}
+
+Walked Walk(const PrefetchCase& prefetch, Cores cores, Draws& draws) {
+    return Walk(prefetch, cores, draws, nullptr);
+}
+
+}  // namespace walk
