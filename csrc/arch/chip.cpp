@@ -2,6 +2,8 @@
 
 #include <stdexcept>
 
+#include "arch/quoted.h"
+
 namespace arch {
 
 const std::vector<Chip>& Chips() {
@@ -31,7 +33,7 @@ std::string ChipNames() {
 
 const Chip& FindChip(const std::string& name) {
     if (const Chip* chip = LookUpChip(name)) return *chip;
-    throw std::invalid_argument("unknown chip '" + name + "'; known chips: " + ChipNames());
+    throw std::invalid_argument("unknown chip " + Quoted(name) + "; known chips: " + ChipNames());
 }
 
 }  // namespace arch

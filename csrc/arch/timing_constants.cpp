@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <stdexcept>
 
+#include "arch/quoted.h"
+
 namespace arch {
 
 namespace {
@@ -153,7 +155,7 @@ TimingConstants FindTimingConstants(const Chip& chip, Level level,
             std::find_if(table.begin(), table.end(),
                          [&key = name](const auto& entry) { return key == entry.name; });
         if (info == table.end()) {
-            throw std::invalid_argument("timing model: there is no constant '" + name + "'");
+            throw std::invalid_argument("timing model: there is no constant " + Quoted(name));
         }
         // Time may be none at all; nothing can be infinitely slow.
         const std::string unit = info->unit;

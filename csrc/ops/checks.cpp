@@ -28,12 +28,46 @@ std::ostream& operator<<(std::ostream& out, const ShapeText& text) {
     return out << "]";
 }
 
+bool IsPending(const at::Tensor& tensor) {
+    constexpr c10::DispatchKeySet kPending(
+        {c10::DispatchKey::Negative, c10::DispatchKey::Conjugate, c10::DispatchKey::ZeroTensor});
+    return tensor.key_set().has_any(kPending);
+}
+
 void ArgumentChecks::Fail(Error error, const ArgumentName& name, const std::string& expected,
                           const std::string& actual) const {
     const std::string message = std::string("ascend_prefetch::") + op_ + ": argument '" +
                                 name.str() + "': expected " + expected + ", got " + actual;
     TORCH_CHECK_VALUE(error != Error::kValue, message);
     TORCH_CHECK(false, message);
+}
+
+void ArgumentChecks::Strided(const ArgumentName& name, const at::Tensor& tensor) const {
+    const c10::DeviceType type = tensor.device().type();
+    const bool backend = type == at::kCPU || type == at::kPrivateUse1 || type == at::kMeta;
+    const bool strided = tensor.layout() == at::kStrided && !tensor.is_quantized() &&
+                         !tensor.is_nested() && tensor.unsafeGetTensorImpl()->has_storage();
+    if (backend && strided) return;
+    std::ostringstream kind;
+    if (tensor.is_nested()) {
+        kind << "a nested tensor";
+    } else if (tensor.is_quantized()) {
+        kind << "a quantized tensor (" << tensor.scalar_type() << ")";
+    } else if (tensor.layout() == at::kStrided && !strided) {
+        kind << "a tensor without storage";
+    } else {
+        kind << tensor.layout();
+    }
+    Require(false, name, "a dense tensor on cpu, npu or meta",
+            Text(kind.str(), " on ", tensor.device()));
+}
+
+void ArgumentChecks::Resolved(const ArgumentName& name, const at::Tensor& tensor) const {
+    if (!IsPending(tensor)) return;
+    Require(false, name, "a tensor whose bytes are its values (see Tensor.resolve_neg)",
+            tensor._is_zerotensor() ? "zeros without memory"
+            : tensor.is_neg()       ? "a negative view"
+                                    : "a conjugate view");
 }
 
 void ArgumentChecks::Rank(ArgumentName name, const at::Tensor& tensor,

@@ -44,12 +44,27 @@ private:
     at::ArrayRef<c10::SymInt> shape_;
 };
 
+/// Whether torch has put off computing the values of a tensor: a negative or conjugate view, or
+/// zeros without memory.
+bool IsPending(const at::Tensor& tensor);
+
 /// The checks of one call: each throws what names op, argument, what was expected and what came.
 class ArgumentChecks {
 public:
     /// `op` without namespace, e.g. "mla_prolog"; `device` is that of the first tensor argument.
     ArgumentChecks(const char* op, c10::Device device) : op_(op), device_(device) {}
+    /// `first` is the first tensor argument; not Given, there is no device to compare with.
+    ArgumentChecks(const char* op, const at::Tensor& first)
+        : ArgumentChecks(op, first.defined() ? first.device() : c10::Device(at::kCPU)) {}
 
+    /// A tensor where the schema demands one: torch hands None on as a tensor without anything.
+    void Given(const ArgumentName& name, const at::Tensor& tensor) const {
+        if (!tensor.defined()) Require(false, name, "a tensor", "None");
+    }
+    /// A dense tensor on a device that has a backend.
+    void Strided(const ArgumentName& name, const at::Tensor& tensor) const;
+    /// One whose bytes are its values: no negative or conjugate view, no zeros without memory.
+    void Resolved(const ArgumentName& name, const at::Tensor& tensor) const;
     void Rank(ArgumentName name, const at::Tensor& tensor,
               std::initializer_list<int64_t> allowed) const;
     void Shape(ArgumentName name, const at::Tensor& tensor,

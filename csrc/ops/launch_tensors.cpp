@@ -8,18 +8,31 @@ std::vector<twin::GmTensor> LaunchTensors::Take() {
     return taken;
 }
 
-uint64_t LaunchTensors::Add(const ArgumentName& name, const at::Tensor& tensor, Use use) {
+uint64_t LaunchTensors::AddArgument(const ArgumentName& name, const at::Tensor& tensor,
+                                    CallMemory::Use use) {
     if (!tensor.defined()) return 0;
-    void* data = tensor.data_ptr();
-    if (for_twin_) {
-        int64_t elements = tensor.numel() == 0 ? 0 : 1;
-        for (int64_t d = 0; d < tensor.dim() && elements > 0; ++d) {
-            elements += (tensor.size(d) - 1) * tensor.stride(d);
-        }
-        tensors_.push_back({name.str(), data, static_cast<size_t>(elements) * tensor.element_size(),
-                            use != kRead, use != kWriteFresh});
-    }
-    return reinterpret_cast<uintptr_t>(data);
+    const uint64_t address = memory_.Add(name, tensor, use);
+    TellTwin(name, tensor, use == CallMemory::Use::kWrite, false);
+    return address;
+}
+
+void LaunchTensors::Prefetch(const ArgumentName& name, const at::Tensor& tensor, uint64_t offset,
+                             uint64_t bytes) {
+    memory_.AddPrefetch(name, tensor, offset, bytes);
+    TellTwin(name, tensor, false, false);
+}
+
+uint64_t LaunchTensors::WriteFresh(const ArgumentName& name, const at::Tensor& tensor) {
+    if (!tensor.defined()) return 0;
+    TellTwin(name, tensor, true, true);
+    return reinterpret_cast<uintptr_t>(tensor.data_ptr());
+}
+
+void LaunchTensors::TellTwin(const ArgumentName& name, const at::Tensor& tensor, bool writable,
+                             bool fresh) {
+    if (!for_twin_) return;
+    const auto bytes = static_cast<size_t>(ExtentOf(tensor).all) * tensor.element_size();
+    tensors_.push_back({name.str(), tensor.data_ptr(), bytes, writable, !fresh});
 }
 
 }  // namespace ops

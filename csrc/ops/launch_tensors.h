@@ -1,5 +1,5 @@
 // The tensors of one kernel launch: their addresses for the kernel, their names and extents for the
-// twin.
+// twin, and the check that their memory is there and apart (ops/memory.h).
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -8,7 +8,9 @@
 #include <vector>
 
 #include "ops/argument_name.h"
+#include "ops/checks.h"
 #include "ops/device.h"
+#include "ops/memory.h"
 #include "twin/launch.h"
 
 namespace ops {
@@ -16,31 +18,43 @@ namespace ops {
 class LaunchTensors {
 public:
     /// A device is told addresses alone.
-    explicit LaunchTensors(const Target& target) : for_twin_(target.device == nullptr) {}
+    LaunchTensors(const ArgumentChecks& check, const Target& target)
+        : memory_(check), for_twin_(target.device == nullptr) {}
 
-    /// Address of a tensor that the kernel may only read; 0 for an absent one.
-    uint64_t Read(ArgumentName name, const at::Tensor& tensor) { return Add(name, tensor, kRead); }
-    uint64_t Read(ArgumentName name, const std::optional<at::Tensor>& tensor) {
+    /// Address of an argument that the kernel may only read; 0 for an absent one. This and the next
+    /// two throw where the tensor's storage is smaller than the tensor.
+    uint64_t Read(const ArgumentName& name, const at::Tensor& tensor) {
+        return AddArgument(name, tensor, CallMemory::Use::kRead);
+    }
+    uint64_t Read(const ArgumentName& name, const std::optional<at::Tensor>& tensor) {
         return tensor ? Read(name, *tensor) : 0;
     }
-    /// Address of a tensor that it may write, and of a fresh one: a result or the workspace, whose
-    /// bytes mean nothing before the kernel has written them.
-    uint64_t Write(ArgumentName name, const at::Tensor& tensor) {
-        return Add(name, tensor, kWrite);
+    /// Address of an argument that it may write.
+    uint64_t Write(const ArgumentName& name, const at::Tensor& tensor) {
+        return AddArgument(name, tensor, CallMemory::Use::kWrite);
     }
-    uint64_t WriteFresh(ArgumentName name, const at::Tensor& tensor) {
-        return Add(name, tensor, kWriteFresh);
+    /// A contiguous argument that it loads into L2 only: `bytes` bytes from `offset`.
+    void Prefetch(const ArgumentName& name, const at::Tensor& tensor, uint64_t offset,
+                  uint64_t bytes);
+    void Prefetch(const ArgumentName& name, const at::Tensor& tensor) {
+        Prefetch(name, tensor, 0, tensor.nbytes());
     }
+    /// Once all arguments are there. ValueError where they share memory that they may not share.
+    void CheckApart() const { memory_.CheckApart(); }
+
+    /// Address of a fresh tensor: a result or the workspace, whose bytes mean nothing before the
+    /// kernel has written them.
+    uint64_t WriteFresh(const ArgumentName& name, const at::Tensor& tensor);
 
     /// Tensors as the twin sees them: extents include the holes of strided ones. The next launch
     /// with them finds what this one wrote, so that nothing is fresh any more.
     std::vector<twin::GmTensor> Take();
 
 private:
-    enum Use { kRead, kWrite, kWriteFresh };
+    uint64_t AddArgument(const ArgumentName& name, const at::Tensor& tensor, CallMemory::Use use);
+    void TellTwin(const ArgumentName& name, const at::Tensor& tensor, bool writable, bool fresh);
 
-    uint64_t Add(const ArgumentName& name, const at::Tensor& tensor, Use use);
-
+    CallMemory memory_;
     bool for_twin_;
     std::vector<twin::GmTensor> tensors_;
 };

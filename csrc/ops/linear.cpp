@@ -1,5 +1,8 @@
 #include "ops/linear.h"
 
+#include <cmath>
+#include <cstring>
+
 #include "plan/units.h"
 
 namespace ops {
@@ -77,6 +80,34 @@ void CheckLinear(const ArgumentChecks& check, const LinearArguments& linear, con
         check.Dense(name, linear.weight, {out / kByteStrip, in, kByteStrip}, {at::kChar});
     }
     CheckQuant(check, linear, out);
+}
+
+void CheckScale(const ArgumentChecks& check, ArgumentName name, const OptionalTensor& scale) {
+    if (!scale) return;
+    const bool packed = scale->scalar_type() == at::kLong;
+    const void* data = scale->const_data_ptr();
+    for (int64_t i = 0; i < scale->numel(); ++i) {
+        float value = 0;
+        if (packed) {
+            // The bits are in the low half; the kernel reads no more of it.
+            const auto bits = static_cast<uint32_t>(static_cast<const int64_t*>(data)[i]);
+            std::memcpy(&value, &bits, sizeof(value));
+        } else {
+            value = static_cast<const float*>(data)[i];
+        }
+        check.RequireValue(std::isfinite(value) && value > 0, name, "positive finite scales",
+                           Text(value, " at index ", i));
+    }
+}
+
+void CheckQuantValues(const ArgumentChecks& check, const LinearArguments& linear) {
+    const auto name = [&](const char* suffix) { return ArgumentName(linear.prefix, suffix); };
+    CheckScale(check, name("dequant_scale"), linear.dequant_scale);
+    CheckScale(check, name("input_scale"), linear.input_scale);
+    if (!linear.input_offset) return;
+    const float offset = *linear.input_offset->const_data_ptr<float>();
+    check.RequireValue(offset >= -128 && offset <= 127, name("input_offset"),
+                       "a zero point from -128 to 127", offset);
 }
 
 c10::SymInt OutFeatures(const LinearArguments& linear) {

@@ -81,6 +81,8 @@ void CheckUpProjection(const ArgumentChecks& check, const Arguments& args, Dimen
 }
 
 Dimensions CheckArguments(const ArgumentChecks& check, const Arguments& args) {
+    check.Given("attn_output", args.attn_output);
+    check.Given("o_proj_weight", args.o_proj.weight);
     const auto dtype = args.attn_output.scalar_type();
     check.DType("attn_output", args.attn_output, {at::kBFloat16, at::kHalf});
     CheckForm(check, args.o_proj, dtype);
@@ -155,15 +157,6 @@ OProjPlan MakePlan(const Arguments& args, const Dimensions& dims, const arch::Ch
     }
 }
 
-void CheckApart(const ArgumentChecks& check, const Arguments& args) {
-    const NamedTensor weight = {"o_proj_weight", args.o_proj.weight};
-    if (args.w_uv) {
-        CheckPrefetchApart(check, args.prefetch, {weight, {"w_uv", *args.w_uv}});
-    } else {
-        CheckPrefetchApart(check, args.prefetch, {weight});
-    }
-}
-
 Kernel<OProjAddresses, OProjPlan> ChooseKernel(const Arguments& args) {
     const bool bf16 = args.attn_output.scalar_type() == at::kBFloat16;
     if (args.o_proj.quantised()) {
@@ -174,23 +167,25 @@ Kernel<OProjAddresses, OProjPlan> ChooseKernel(const Arguments& args) {
 }
 
 at::Tensor Run(const ArgumentChecks& check, const Arguments& args, const Dimensions& dims) {
-    CheckApart(check, args);
     const Target target = TargetOf(kOp, args.attn_output.device());
     const c10::OptionalDeviceGuard guard(args.attn_output.device());
-    const OProjPlan plan = MakePlan(args, dims, target.chip);
-    const at::Tensor result = MakeResult(args, dims);
-    const at::Tensor workspace = at::empty({static_cast<int64_t>(plan.workspace_bytes)},
-                                           args.attn_output.options().dtype(at::kByte));
-    LaunchTensors tensors(target);
+    LaunchTensors tensors(check, target);
     OProjAddresses addresses{};
     addresses.attn_output = tensors.Read("attn_output", args.attn_output);
     addresses.w_uv = tensors.Read("w_uv", args.w_uv);
     addresses.o_proj_weight = tensors.Read("o_proj_weight", args.o_proj.weight);
     addresses.quant = BindQuant(tensors, args.o_proj);
     addresses.bias = tensors.Read("bias", args.bias);
+    BindPrefetch(tensors, args.prefetch);
+    tensors.CheckApart();
+    // A device would have to be waited for; a dry run has tensors without data.
+    if (target.device == nullptr && !IsDry()) CheckQuantValues(check, args.o_proj);
+    const OProjPlan plan = MakePlan(args, dims, target.chip);
+    const at::Tensor result = MakeResult(args, dims);
+    const at::Tensor workspace = at::empty({static_cast<int64_t>(plan.workspace_bytes)},
+                                           args.attn_output.options().dtype(at::kByte));
     addresses.out = tensors.WriteFresh("out", result);
     addresses.workspace = tensors.WriteFresh("workspace", workspace);
-    BindPrefetch(tensors, args.prefetch);
 
     const Kernel<OProjAddresses, OProjPlan> kernel = ChooseKernel(args);
     if (SeparateKernels()) {
@@ -216,7 +211,7 @@ at::Tensor OProj(const at::Tensor& attn_output, const at::Tensor& o_proj_weight,
         w_uv,
         bias,
         {prefetch, prefetch_bytes, prefetch_passing_bytes}};
-    const ArgumentChecks check(kOp, attn_output.device());
+    const ArgumentChecks check(kOp, attn_output);
     const Dimensions dims = CheckArguments(check, args);
     if constexpr (kBackend == Backend::kMeta) {
         return MakeResult(args, dims);

@@ -4,8 +4,10 @@
 #include <torch/library.h>
 
 #include <optional>
+#include <string>
 #include <vector>
 
+#include "arch/quoted.h"
 #include "ops/backend.h"
 #include "ops/checks.h"
 #include "ops/prefetch_request.h"
@@ -92,8 +94,10 @@ std::vector<Range> CheckArguments(const ArgumentChecks& check, const Arguments& 
                        Text("at most ", usable, " bytes in all, the usable share of the L2 of ",
                             chip.name, " (more evicts itself; see 'max_bytes')"),
                        bytes);
-    check.RequireValue(args.sdma() || args.engine == "vector_cores", "engine",
-                       "'vector_cores' or 'sdma'", Text("'", args.engine, "'"));
+    if (!args.sdma() && args.engine != "vector_cores") {
+        const std::string got = arch::Quoted({args.engine.data(), args.engine.size()});
+        check.RequireValue(false, "engine", "'vector_cores' or 'sdma'", got);
+    }
     if (args.cores) {
         check.Require(!args.sdma(), "cores", "None with engine 'sdma', which has no cores",
                       *args.cores);
@@ -105,23 +109,17 @@ std::vector<Range> CheckArguments(const ArgumentChecks& check, const Arguments& 
     return ranges;
 }
 
-std::vector<plan::PrefetchRange> LocateRanges(const ArgumentChecks& check, const Arguments& args,
-                                              const std::vector<Range>& ranges) {
+std::vector<plan::PrefetchRange> LocateRanges(const Arguments& args,
+                                              const std::vector<Range>& ranges,
+                                              LaunchTensors& tensors) {
     std::vector<plan::PrefetchRange> located;
     for (size_t i = 0; i < ranges.size(); ++i) {
-        const plan::PrefetchRange range = {RegionOf(args.weights[i]),
-                                           static_cast<uint64_t>(ranges[i].offset.expect_int()),
-                                           static_cast<uint64_t>(ranges[i].bytes.expect_int())};
-        const uint64_t begin = range.tensor.address + range.offset;
-        for (size_t other = 0; other < i; ++other) {
-            const uint64_t other_begin = located[other].tensor.address + located[other].offset;
-            const bool apart =
-                begin + range.bytes <= other_begin || other_begin + located[other].bytes <= begin;
-            check.RequireValue(apart, {"weights", i}, "bytes that nothing else fetches",
-                               Text("memory shared with '", ArgumentName("weights", other), "'"));
-        }
-        located.push_back(range);
+        const auto offset = static_cast<uint64_t>(ranges[i].offset.expect_int());
+        const auto bytes = static_cast<uint64_t>(ranges[i].bytes.expect_int());
+        tensors.Prefetch({"weights", i}, args.weights[i], offset, bytes);
+        located.push_back({RegionOf(args.weights[i]), offset, bytes});
     }
+    tensors.CheckApart();
     return located;
 }
 
@@ -148,14 +146,11 @@ void Run(const Arguments& args) {
     const Target target = TargetOf(kOp, DeviceOf(args));
     const c10::OptionalDeviceGuard guard(DeviceOf(args));
     const std::vector<Range> ranges = CheckArguments(check, args, target.chip);
-    const std::vector<plan::PrefetchRange> located = LocateRanges(check, args, ranges);
+    LaunchTensors tensors(check, target);
+    const std::vector<plan::PrefetchRange> located = LocateRanges(args, ranges, tensors);
     if (args.sdma()) return RunOnSdma(target, args, located);
     const auto cores = static_cast<uint32_t>(args.cores.value_or(target.chip.aiv_count));
     const PrefetchPlan plan = plan::PlanPrefetch(located, cores);
-    LaunchTensors tensors(target);
-    for (size_t i = 0; i < args.weights.size(); ++i) {
-        tensors.Read({"weights", i}, args.weights[i]);
-    }
     RunKernel(Kernel<PrefetchPlan>{kOp, &::prefetch, twin::KernelKind::kAivOnly, cores}, target,
               tensors, plan);
 }
@@ -172,15 +167,6 @@ void Prefetch(at::TensorList weights, at::OptionalIntArrayRef max_bytes,
     }
 }
 
-/// What the dispatcher falls back on: without a tensor it knows no device.
-void PrefetchNowhere(at::TensorList weights, at::OptionalIntArrayRef, at::OptionalIntArrayRef,
-                     std::optional<int64_t>, const std::optional<at::Tensor>&, c10::string_view) {
-    const ArgumentChecks check(kOp, at::kCPU);
-    CheckCount(check, weights);
-    check.Require(false, "weights[0]", "a dense tensor on cpu, npu or meta",
-                  Text(weights[0].layout(), " on ", weights[0].device()));
-}
-
 /// Nothing is pending without a device: no other prefetch outlives its call.
 void PrefetchJoin() {
     for (const auto type : {at::kPrivateUse1, at::kCPU}) {
@@ -193,7 +179,6 @@ void PrefetchJoin() {
 // prefetch_join has no tensor that could tell a device: one implementation serves all of them. Fake
 // tensor modes ask for Meta by name.
 TORCH_LIBRARY_IMPL(ascend_prefetch, CompositeExplicitAutograd, m) {
-    m.impl("prefetch", &PrefetchNowhere);
     m.impl("prefetch_join", &PrefetchJoin);
 }
 TORCH_LIBRARY_IMPL(ascend_prefetch, Meta, m) {

@@ -13,6 +13,9 @@ void CheckPrefetch(const ArgumentChecks& check, const PrefetchArguments& prefetc
                        Text("at most ", plan::kMostPrefetchRegions, " tensors"),
                        prefetch.weights.size());
     for (size_t i = 0; i < prefetch.weights.size(); ++i) {
+        // The dispatcher does not look into an optional list.
+        check.Strided(WeightName(i), prefetch.weights[i]);
+        check.Resolved(WeightName(i), prefetch.weights[i]);
         check.Device(WeightName(i), prefetch.weights[i]);
         check.Contiguous(WeightName(i), prefetch.weights[i]);
     }
@@ -37,24 +40,6 @@ void CheckPrefetch(const ArgumentChecks& check, const PrefetchArguments& prefetc
     }
 }
 
-void CheckPrefetchApart(const ArgumentChecks& check, const PrefetchArguments& prefetch,
-                        at::ArrayRef<NamedTensor> own) {
-    if (prefetch.weights.empty()) return;
-    std::vector<std::pair<ArgumentName, plan::PrefetchRegion>> ranges;
-    for (const auto& [name, tensor] : own) ranges.emplace_back(name, RegionOf(tensor));
-    for (size_t i = 0; i < prefetch.weights.size(); ++i) {
-        const ArgumentName name = WeightName(i);
-        const plan::PrefetchRegion region = RegionOf(prefetch.weights[i]);
-        for (const auto& [other_name, other] : ranges) {
-            const bool apart = region.address + region.bytes <= other.address ||
-                               other.address + other.bytes <= region.address;
-            check.RequireValue(apart, name, "bytes that nothing else fetches",
-                               Text("memory shared with '", other_name, "'"));
-        }
-        ranges.emplace_back(name, region);
-    }
-}
-
 plan::PrefetchRegion RegionOf(const at::Tensor& tensor) {
     return {reinterpret_cast<uintptr_t>(tensor.data_ptr()), static_cast<uint64_t>(tensor.nbytes())};
 }
@@ -72,7 +57,7 @@ plan::PrefetchRequest RequestOf(const PrefetchArguments& prefetch) {
 
 void BindPrefetch(LaunchTensors& tensors, const PrefetchArguments& prefetch) {
     for (size_t i = 0; i < prefetch.weights.size(); ++i) {
-        tensors.Read(WeightName(i), prefetch.weights[i]);
+        tensors.Prefetch(WeightName(i), prefetch.weights[i]);
     }
 }
 

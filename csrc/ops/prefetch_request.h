@@ -28,17 +28,6 @@ struct PrefetchArguments {
 /// Everything about the arguments that needs no address.
 void CheckPrefetch(const ArgumentChecks& check, const PrefetchArguments& prefetch);
 
-/// A weight by the argument that it came as.
-struct NamedTensor {
-    ArgumentName name;
-    const at::Tensor& tensor;
-};
-
-/// No byte is fetched twice: regions lie apart from each other and from `own`, the weights that the
-/// op reads itself. Needs addresses.
-void CheckPrefetchApart(const ArgumentChecks& check, const PrefetchArguments& prefetch,
-                        at::ArrayRef<NamedTensor> own);
-
 /// As the planner takes them.
 plan::PrefetchRegion RegionOf(const at::Tensor& tensor);
 plan::PrefetchRequest RequestOf(const PrefetchArguments& prefetch);

@@ -175,7 +175,21 @@ void CheckIndexer(const ArgumentChecks& check, const PrologArguments& args,
     CheckEps(check, "indexer_eps", indexer.eps);
 }
 
+/// The tensors that no call goes without.
+void CheckGiven(const ArgumentChecks& check, const PrologArguments& args) {
+    check.Given("hidden_states", args.hidden_states);
+    check.Given("qkv_a_weight", args.qkv_a.weight);
+    check.Given("q_b_weight", args.q_b.weight);
+    check.Given("w_uk", args.w_uk);
+    check.Given("kv_a_norm_weight", args.kv_a_norm_weight);
+    check.Given("cos", args.cos);
+    check.Given("sin", args.sin);
+    check.Given("slot_mapping", args.slot_mapping);
+    check.Given("kv_cache", args.kv_cache);
+}
+
 Dimensions CheckArguments(const ArgumentChecks& check, const PrologArguments& args) {
+    CheckGiven(check, args);
     const auto dtype = args.hidden_states.scalar_type();
     check.DType("hidden_states", args.hidden_states, {at::kBFloat16, at::kHalf});
     check.Rank("hidden_states", args.hidden_states, {2});
@@ -306,8 +320,7 @@ PrologPlan MakePlan(const char* op, const PrologArguments& args, const Dimension
     }
 }
 
-IndexerAddresses BindIndexer(LaunchTensors& tensors, const IndexerArguments& indexer,
-                             const PrologResults& results) {
+IndexerAddresses BindIndexer(LaunchTensors& tensors, const IndexerArguments& indexer) {
     IndexerAddresses addresses{};
     addresses.wq_b = tensors.Read("indexer_wq_b", indexer.wq_b.weight);
     addresses.wq_b_quant = BindQuant(tensors, indexer.wq_b);
@@ -324,13 +337,10 @@ IndexerAddresses BindIndexer(LaunchTensors& tensors, const IndexerArguments& ind
             static_cast<uint64_t>(indexer.k_norm_weight->size(0) * row) * wk.element_size();
     }
     addresses.cache = tensors.Write("indexer_cache", *indexer.cache);
-    addresses.q = tensors.WriteFresh("indexer_q", results.indexer_q);
-    addresses.weights = tensors.WriteFresh("indexer_weights", results.indexer_weights);
     return addresses;
 }
 
-PrologAddresses Bind(LaunchTensors& tensors, const PrologArguments& args,
-                     const PrologResults& results, const at::Tensor& workspace) {
+PrologAddresses BindArguments(LaunchTensors& tensors, const PrologArguments& args) {
     PrologAddresses addresses{};
     addresses.hidden_states = tensors.Read("hidden_states", args.hidden_states);
     addresses.qkv_a_weight = tensors.Read("qkv_a_weight", args.qkv_a.weight);
@@ -351,15 +361,22 @@ PrologAddresses Bind(LaunchTensors& tensors, const PrologArguments& args,
         args.rope_cache
             ? tensors.Write("rope_cache", *args.rope_cache)
             : addresses.kv_cache + CacheColumnOffset(args.kv_cache, args.kv_a_norm_weight.size(0));
+    if (Indexer(args) != nullptr) addresses.indexer = BindIndexer(tensors, *Indexer(args));
+    BindPrefetch(tensors, args.prefetch);
+    return addresses;
+}
+
+void BindResults(LaunchTensors& tensors, const PrologArguments& args, const PrologResults& results,
+                 PrologAddresses& addresses) {
     addresses.q_nope = tensors.WriteFresh("q_nope", results.q_nope);
     addresses.q_nope_scale =
         args.quantize_q_nope ? tensors.WriteFresh("q_nope_scale", results.q_nope_scale) : 0;
     addresses.q_rope = tensors.WriteFresh("q_rope", results.q_rope);
     addresses.q_c = HasLatent(args) ? tensors.WriteFresh("q_c", results.q_c) : 0;
-    addresses.workspace = tensors.WriteFresh("workspace", workspace);
-    if (Indexer(args) != nullptr) addresses.indexer = BindIndexer(tensors, *Indexer(args), results);
-    BindPrefetch(tensors, args.prefetch);
-    return addresses;
+    if (Indexer(args) != nullptr) {
+        addresses.indexer.q = tensors.WriteFresh("indexer_q", results.indexer_q);
+        addresses.indexer.weights = tensors.WriteFresh("indexer_weights", results.indexer_weights);
+    }
 }
 
 Kernel<PrologAddresses, PrologPlan> ChooseKernel(const PrologArguments& args) {
@@ -382,32 +399,31 @@ Kernel<PrologAddresses, PrologPlan> ChooseKernel(const PrologArguments& args) {
     return bf16 ? ASCEND_PREFETCH_KERNEL(sfa_prolog_bf16) : ASCEND_PREFETCH_KERNEL(sfa_prolog_fp16);
 }
 
-void CheckApart(const ArgumentChecks& check, const PrologArguments& args) {
-    c10::SmallVector<NamedTensor, 6> own = {
-        {"qkv_a_weight", args.qkv_a.weight}, {"q_b_weight", args.q_b.weight}, {"w_uk", args.w_uk}};
-    if (const IndexerArguments* indexer = Indexer(args)) {
-        own.push_back({"indexer_wq_b", indexer->wq_b.weight});
-        own.push_back({"indexer_wk", *indexer->wk});
-        if (indexer->weights_proj) {
-            own.push_back({"indexer_weights_proj", *indexer->weights_proj});
-        }
-    }
-    CheckPrefetchApart(check, args.prefetch, own);
+/// What only the bytes of an argument tell.
+void CheckValues(const ArgumentChecks& check, const PrologArguments& args) {
+    CheckSlots(check, args.slot_mapping, args.kv_cache);
+    if (IsDry()) return;  // other tensors have no data then
+    CheckQuantValues(check, args.qkv_a);
+    CheckQuantValues(check, args.q_b);
+    CheckScale(check, "kv_cache_scale", args.kv_cache_scale);
+    if (Indexer(args) != nullptr) CheckQuantValues(check, Indexer(args)->wq_b);
 }
 
 PrologResults Run(const char* op, const ArgumentChecks& check, const PrologArguments& args,
                   const Dimensions& dims) {
     const Target target = TargetOf(op, args.hidden_states.device());
     const c10::OptionalDeviceGuard guard(args.hidden_states.device());
+    LaunchTensors tensors(check, target);
+    PrologAddresses addresses = BindArguments(tensors, args);
+    tensors.CheckApart();
     // A device would have to be waited for.
-    if (target.device == nullptr) CheckSlots(check, args.slot_mapping, args.kv_cache);
-    CheckApart(check, args);
+    if (target.device == nullptr) CheckValues(check, args);
     const PrologPlan plan = MakePlan(op, args, dims, target.chip);
     const PrologResults results = MakeResults(args, dims);
     const at::Tensor workspace = at::empty({static_cast<int64_t>(plan.workspace_bytes)},
                                            args.hidden_states.options().dtype(at::kByte));
-    LaunchTensors tensors(target);
-    const PrologAddresses addresses = Bind(tensors, args, results, workspace);
+    BindResults(tensors, args, results, addresses);
+    addresses.workspace = tensors.WriteFresh("workspace", workspace);
     if (SeparateKernels()) {
         const bool bf16 = args.hidden_states.scalar_type() == at::kBFloat16;
         RunPrologSeparately(addresses, plan, bf16, target, tensors);
@@ -420,7 +436,7 @@ PrologResults Run(const char* op, const ArgumentChecks& check, const PrologArgum
 }  // namespace
 
 PrologResults RunProlog(const char* op, const PrologArguments& args, Backend backend) {
-    const ArgumentChecks check(op, args.hidden_states.device());
+    const ArgumentChecks check(op, args.hidden_states);
     const Dimensions dims = CheckArguments(check, args);
     if (backend == Backend::kMeta) return MakeResults(args, dims);
     return Run(op, check, args, dims);

@@ -8,6 +8,8 @@
 #include <stdexcept>
 #include <utility>
 
+#include "arch/quoted.h"
+
 namespace ops {
 
 namespace {
@@ -20,7 +22,8 @@ twin::SanitizeMode ParseMode(const std::string& source, const std::string& name)
     for (int i = 0; i < 3; ++i) {
         if (name == kModeNames[i]) return static_cast<twin::SanitizeMode>(i);
     }
-    throw std::invalid_argument(source + ": expected off, memory or full, got '" + name + "'");
+    throw std::invalid_argument(source + ": expected off, memory or full, got " +
+                                arch::Quoted(name));
 }
 
 twin::SanitizeMode ModeOfEnvironment() {

@@ -9,6 +9,7 @@
 #include <stdexcept>
 #include <string>
 
+#include "arch/quoted.h"
 #include "arch/timing_constants.h"
 #include "model/device_memory.h"
 #include "model/simulator.h"
@@ -23,7 +24,7 @@ arch::Level LevelOf(const std::string& name) {
         const auto level = static_cast<arch::Level>(i);
         if (name == arch::LevelName(level)) return level;
     }
-    throw std::invalid_argument("level: expected low, nominal or high, got '" + name + "'");
+    throw std::invalid_argument("level: expected low, nominal or high, got " + arch::Quoted(name));
 }
 
 py::dict ConstantTable() {

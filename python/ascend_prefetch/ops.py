@@ -63,10 +63,29 @@ Prefetch
     and the use of the weight (the cache that attention reads, expert weights). What L2 would lose
     before its use is not prefetched.
 
+Memory
+    A tensor lies within its storage; one that was freed or shrunk is refused. What is written, the
+    caches, shares no byte with any other argument; views of one memory that lie side by side or
+    between each other, such as the caches of all layers in one pool of blocks, share none. What is
+    prefetched shares none with anything that the op reads, writes or prefetches beside it: where
+    layers share their weights, a weight that an op reads itself is not to be named as what comes
+    next. Tensors that are only read may be views of one memory, or the same tensor twice. Negative
+    and conjugate views (Tensor.is_neg, is_conj) are taken where they are only read.
+
+Autograd
+    The ops have no derivative. Forward they take tensors that require gradients, with caches that
+    require none; a backward pass that reaches an op raises NotImplementedError and names it, in
+    compiled graphs too. torch.func.grad and its like, torch.vmap and forward derivatives are
+    refused where the op is called. What is prefetched has no part in gradients.
+
 Errors
-    RuntimeError: rank, shape, dtype, device or strides of an argument, or an argument that does not
-    go with the others. ValueError: a value out of range (tokens, slots, eps, bytes, sizes that the
-    hardware's fields cannot hold). Both name the op and the argument, and nothing is written.
+    RuntimeError: rank, shape, dtype, device, layout, strides or storage of an argument, None for
+    one that has to be there, or an argument that does not go with the others. ValueError: a value
+    out of range (tokens, slots, eps, bytes, sizes that the hardware's fields cannot hold), or
+    memory that is shared and may not be. Both name the op and the argument, and nothing is written.
+
+    Of CPU tensors slots, scales (positive and finite) and zero points (-128 to 127) are checked as
+    well, which a device would have to be waited for.
 """
 
 from __future__ import annotations
@@ -398,8 +417,8 @@ def prefetch(
         engine: "vector_cores" or "sdma".
 
     Raises:
-        RuntimeError: a weight is not contiguous or on another device, the lengths of the lists
-            differ, or cores are given for "sdma".
+        RuntimeError: a weight is not contiguous, not dense or on another device, or its storage is
+            smaller than it, the lengths of the lists differ, or cores are given for "sdma".
         ValueError: a number out of range, an unknown engine, no weight or an empty one, shared
             bytes, or more bytes than L2 can use.
     """

@@ -437,12 +437,6 @@ def test_prefetch_of_bytes_that_something_else_fetches():
     refuses(ValueError, f"{message} with 'q_b_weight'", arguments)
 
 
-def test_a_cache_may_be_prefetched_and_written():
-    arguments = make_arguments()
-    arguments["prefetch"] = [arguments["kv_cache"], arguments["rope_cache"]]
-    torch.ops.ascend_prefetch.mla_prolog(**arguments)
-
-
 def test_strides_of_dimensions_of_size_1_do_not_matter():
     arguments = make_arguments()
     rows = arguments["kv_cache"].shape[0] * arguments["kv_cache"].shape[1]

@@ -162,13 +162,13 @@ class Prolog(torch.nn.Module):
     def forward(self, hidden_states, weights, cos, sin, slot_mapping, kv_cache, rope_cache):
         q_nope, q_rope, q_c, _ = torch.ops.ascend_prefetch.mla_prolog(
             hidden_states * 2,
-            *weights,
+            *weights[:5],
             cos,
             sin,
             slot_mapping,
             kv_cache,
             rope_cache,
-            prefetch=[weights[1]],
+            prefetch=weights[5:],
         )
         scores = q_nope.float() @ kv_cache.flatten(0, 2).float().T
         scores = scores + q_rope.float() @ rope_cache.flatten(0, 2).float().T
@@ -178,14 +178,14 @@ class Prolog(torch.nn.Module):
 def module_arguments(tokens, **changes):
     case = replace(CASE, tokens=tokens, skip=0.0, block_size=1024, **changes)
     args, _ = finite_call_of(MlaInputs(case))
-    return (args[0], list(args[1:6]), *args[6:])
+    return (args[0], [*args[1:6], torch.ones(64, 64)], *args[6:])
 
 
 def test_export_with_a_dynamic_number_of_tokens():
     """The token count stays a symbol through the op, and the program runs at others."""
     tokens = torch.export.Dim("tokens", min=1, max=8192)
     shapes = {name: {0: tokens} for name in PER_TOKEN}
-    shapes |= {"weights": [None] * 5, "kv_cache": None, "rope_cache": None}
+    shapes |= {"weights": [None] * 6, "kv_cache": None, "rope_cache": None}
     program = torch.export.export(Prolog(), module_arguments(5), dynamic_shapes=shapes)
     (node,) = (node for node in program.graph.nodes if node.target == OP)
     for output in node.meta["val"][:3]:

@@ -222,6 +222,18 @@ def test_prefetch_not_contiguous():
     refuses(RuntimeError, message, make_arguments(prefetch=regions))
 
 
+@pytest.mark.parametrize("nz", [(), WEIGHTS])
+def test_heads_that_lie_apart(nz):
+    """The first tokens of a larger batch, transposed: rows are dense, heads are not."""
+    case = replace(CASE, nz=nz, bias="none")
+    padded = torch.randn(N, 9, K).to(BF16)[:, :T].transpose(0, 1)
+    message = (
+        "'attn_output': expected a contiguous tensor, or the transpose of a contiguous "
+        f"[N, T, kv_lora], got strides [{K}, {9 * K}, 1]"
+    )
+    refuses(RuntimeError, message, make_arguments(case, attn_output=padded))
+
+
 # --- values ---
 
 

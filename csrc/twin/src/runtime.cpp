@@ -4,6 +4,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <new>
 
 #include "core.h"
 #include "twin/codes.h"
@@ -81,7 +82,9 @@ BufferMemory TakeMemory(size_t bytes) {
     KeptMemory() = BufferMemory{};
     if (memory.bytes < bytes) {
         const size_t rounded = (bytes + 4095) / 4096 * 4096;
+        memory = BufferMemory{};  // before more is asked for
         memory.data.reset(static_cast<uint8_t*>(std::aligned_alloc(4096, rounded)));
+        if (memory.data == nullptr) throw std::bad_alloc();
         memory.bytes = rounded;
     }
     return memory;
@@ -238,7 +241,12 @@ void Machine::Resume(Core& core) {
     if (core.fiber.started()) {
         core.fiber.Resume();
     } else {
-        core.fiber.Start(kStackBytes, [this, &core] { RunCore(core); });
+        try {
+            core.fiber.Start(kStackBytes, [this, &core] { RunCore(core); });
+        } catch (const std::bad_alloc&) {  // of its stack: it has not begun
+            if (!failure_) failure_ = std::current_exception();
+            core.state = CoreState::kFinished;
+        }
     }
     g_current = outer;
 }
