@@ -25,6 +25,7 @@ _PROLOG = SfaCase(
     nope=64,
     heads=3,
     bias=True,
+    kv_bias=True,
     block_size=4,
     kv_cache_scale=0.1,
 )
