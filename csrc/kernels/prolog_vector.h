@@ -418,20 +418,24 @@ private:
     __aicore__ inline void LoadSums(const GemmPlan& gemm, GM_ADDR address, uint64_t offset,
                                     uint32_t width) {
         const AscendC::LocalTensor<float> row = row_.template Get<float>();
-        const AscendC::LocalTensor<float> shares = shares_.template Get<float>();
         AscendC::GlobalTensor<float> sums;
         sums.SetGlobalBuffer(reinterpret_cast<__gm__ float*>(address));
         HandOver<AscendC::HardEvent::V_MTE2>(pipe_);
         AscendC::DataCopy(row, sums[offset], width);
         for (uint32_t i = 1; i < gemm.depth_shares; ++i) {
-            AscendC::DataCopy(shares[(i - 1) * width], sums[offset + i * gemm.c_share_stride],
-                              width);
+            AscendC::DataCopy(Share(i, width), sums[offset + i * gemm.c_share_stride], width);
         }
         HandOver<AscendC::HardEvent::MTE2_V>(pipe_);
         for (uint32_t i = 1; i < gemm.depth_shares; ++i) {
-            AscendC::Add(row, row, shares[(i - 1) * width], width);
+            AscendC::Add(row, row, Share(i, width), width);
             AscendC::PipeBarrier<PIPE_V>();
         }
+    }
+
+    // Shares of sums, from 1 on. Only plans that have any give them a buffer: a Get without
+    // InitBuffer writes through a pointer that nobody has set.
+    __aicore__ inline AscendC::LocalTensor<float> Share(uint32_t share, uint32_t width) {
+        return shares_.template Get<float>()[(share - 1) * width];
     }
 
     __aicore__ inline void Store(GM_ADDR address, uint64_t offset,

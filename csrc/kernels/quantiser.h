@@ -20,8 +20,8 @@ template <typename T>
 class Quantiser {
 public:
     // `width` is the widest row in UB that this instance will see, a multiple of 64. Longer rows,
-    // and those beyond 4096 elements, go through in pieces: at most 64, whose maxima fit one
-    // repeat.
+    // and those beyond 4096 elements, go through in pieces: at most 32 (kMostQuantisedPieces of
+    // plan/units.h), whose maxima fit one repeat.
     __aicore__ inline void Open(AscendC::TPipe* pipe, uint32_t width) {
         pipe_ = pipe;
         width_ = Min(width, kMostPiece);
@@ -140,7 +140,9 @@ private:
         AscendC::PipeBarrier<PIPE_V>();
     }
 
-    // The largest magnitude of a piece into element `piece` of most_; x loses its signs.
+    // The largest magnitude of a piece into element 2 * piece of most_: WholeReduceMax writes to
+    // multiples of 8 bytes (its page of CANN 8.5; 2026's debug builds stop elsewhere). x loses its
+    // signs.
     __aicore__ inline void KeepMost(const AscendC::LocalTensor<float>& x, uint32_t count,
                                     uint32_t piece) {
         const AscendC::LocalTensor<float> partial = partial_.Get<float>();
@@ -150,7 +152,7 @@ private:
         AscendC::WholeReduceMax(partial, x, kLanes, repeats, 1, 1, 8,
                                 AscendC::ReduceOrder::ORDER_ONLY_VALUE);
         AscendC::PipeBarrier<PIPE_V>();
-        AscendC::WholeReduceMax(most_.Get<float>()[piece], partial, repeats, 1, 1, 1, 8,
+        AscendC::WholeReduceMax(most_.Get<float>()[2 * piece], partial, repeats, 1, 1, 1, 8,
                                 AscendC::ReduceOrder::ORDER_ONLY_VALUE);
         AscendC::PipeBarrier<PIPE_V>();
     }
@@ -164,7 +166,8 @@ private:
         // Brcb reads eight values of which one counts: none of them may be stale.
         AscendC::Duplicate(steps, 1.0f, kBlockFloats);
         AscendC::PipeBarrier<PIPE_V>();
-        AscendC::WholeReduceMax(steps, most, pieces, 1, 1, 1, 8,
+        const uint64_t even_lanes[2] = {uint64_t{0x5555555555555555} >> (kLanes - 2 * pieces), 0};
+        AscendC::WholeReduceMax(steps, most, even_lanes, 1, 1, 1, 8,
                                 AscendC::ReduceOrder::ORDER_ONLY_VALUE);
         AscendC::PipeBarrier<PIPE_V>();
         AscendC::Brcb(factor, steps, 1, {1, 8});

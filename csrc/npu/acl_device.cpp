@@ -2,6 +2,7 @@
 
 #include <sys/stat.h>
 
+#include <filesystem>
 #include <stdexcept>
 #include <utility>
 #include <vector>
@@ -39,8 +40,8 @@ std::string FileOf(const std::string& soc_name, const std::string& folder) {
 AclDevice::Chip::Chip(const std::string& kernel_folder)
     : soc_name(KnownSoc()), kernels(FileOf(soc_name, kernel_folder)) {}
 
-AclDevice::AclDevice(std::unique_ptr<Host> host, std::string kernel_folder)
-    : host_(std::move(host)), kernel_folder_(std::move(kernel_folder)) {}
+AclDevice::AclDevice(std::unique_ptr<Host> host, const std::string& kernel_folder)
+    : host_(std::move(host)), kernel_folder_(std::filesystem::absolute(kernel_folder)) {}
 
 AclDevice::Chip& AclDevice::Found() {
     std::call_once(looked_up_, [this] { chip_ = std::make_unique<Chip>(kernel_folder_); });

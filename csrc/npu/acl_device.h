@@ -38,11 +38,12 @@ public:
 /// The device that torch_npu uses, through ACL.
 class AclDevice : public Device {
 public:
-    /// `kernel_folder` holds <chip family>.o. The chip is looked up at the first use: asking for it
-    /// starts CANN's runtime, which a process that only imports the package and forks must not.
-    /// Until it is one that is known and has kernels there, SocName and Launch throw
-    /// std::runtime_error, one line.
-    AclDevice(std::unique_ptr<Host> host, std::string kernel_folder);
+    /// `kernel_folder` holds <chip family>.o; where it is relative, to the working directory of
+    /// now: the runtime loads files by absolute paths only (aclrtBinaryLoadFromFile). The chip is
+    /// looked up at the first use: asking for it starts CANN's runtime, which a process that only
+    /// imports the package and forks must not. Until it is one that is known and has kernels there,
+    /// SocName and Launch throw std::runtime_error, one line.
+    AclDevice(std::unique_ptr<Host> host, const std::string& kernel_folder);
 
     int8_t TensorType() const override { return host_->TensorType(); }
     const char* SocName() override { return Found().soc_name.c_str(); }

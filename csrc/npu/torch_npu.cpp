@@ -10,6 +10,7 @@
 #include <torch_npu/csrc/core/npu/NPUStream.h>
 #include <torch_npu/csrc/framework/OpCommand.h>
 
+#include <filesystem>
 #include <functional>
 #include <memory>
 #include <mutex>
@@ -65,12 +66,12 @@ private:
     std::unordered_map<aclrtStream, c10::Stream> sides_;
 };
 
-/// Beside this library.
+/// Beside this library. The loader may know it by a relative path.
 std::string KernelFolder() {
     Dl_info info{};
     dladdr(reinterpret_cast<void*>(&KernelFolder), &info);
-    const std::string path = info.dli_fname == nullptr ? "." : info.dli_fname;
-    return path.substr(0, path.rfind('/')) + "/kernels";
+    const std::filesystem::path path = info.dli_fname == nullptr ? "" : info.dli_fname;
+    return path.parent_path() / "kernels";
 }
 
 }  // namespace

@@ -31,6 +31,12 @@ inline void AddToKey(PlanKey& key, const LinearFormat& format) {
 /// A 16-bit weight.
 inline LinearFormat Plain(WeightLayout layout) { return {layout, 0, false}; }
 
+/// The narrowest pieces, a multiple of 64 elements, in which a row goes through the dynamic
+/// quantiser.
+uint32_t LeastPiece(uint32_t width);
+/// Throws std::invalid_argument where a row is too long for it.
+void RequireQuantisedWidth(const std::string& quantity, uint32_t width);
+
 /// Tokens times a layer from `k` to `n` features, rows dense on both sides.
 GemmProblem TokenProduct(const std::string& name, uint32_t tokens, uint32_t n, uint32_t k,
                          const LinearFormat& format, const arch::Chip& chip);

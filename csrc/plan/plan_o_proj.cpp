@@ -36,6 +36,7 @@ void Check(const OProjProblem& problem) {
     Require(problem.tokens > 0 && problem.tokens <= kMostTokens, "tokens",
             "1 to " + std::to_string(kMostTokens), problem.tokens);
     Require(problem.hidden_size > 0, "hidden size", "at least 1", problem.hidden_size);
+    if (problem.o_proj.dynamic()) RequireQuantisedWidth("value columns", problem.value_columns);
     if (problem.kv_lora_rank == 0) return;
     Require(problem.heads > 0, "heads", "at least 1", problem.heads);
     Require(problem.value_columns % problem.heads == 0, "value columns",
@@ -54,7 +55,10 @@ OProjPlan PlanOProj(const OProjProblem& problem, const arch::Chip& chip, PlanRep
     plan.bias_float = problem.bias_float ? 1 : 0;
     plan.vector_cores = chip.aiv_count;
     plan.step_columns = StepColumns(problem.hidden_size, problem.tokens, chip.aiv_count);
-    plan.widest = quantised ? std::max(plan.step_columns, kMostStepColumns / 2) : plan.step_columns;
+    plan.widest = plan.step_columns;
+    if (quantised) plan.widest = std::max(plan.widest, kMostStepColumns / 2);
+    if (problem.o_proj.dynamic())
+        plan.widest = std::max(plan.widest, LeastPiece(problem.value_columns));
     plan.quant = {problem.o_proj.scale_bytes};
 
     std::vector<GemmPlan> gemms;

@@ -30,6 +30,11 @@ void RequireRank(const std::string& quantity, uint32_t rank, uint32_t most) {
             "a multiple of 64 up to " + std::to_string(most), rank);
 }
 
+/// With a scale for every token.
+bool QuantisesHidden(const PrologProblem& problem) {
+    return problem.qkv_a.dynamic() || (problem.q_lora_rank == 0 && problem.q_b.dynamic());
+}
+
 void Check(const PrologProblem& problem) {
     Require(problem.tokens > 0 && problem.tokens <= kMostTokens, "tokens",
             "1 to " + std::to_string(kMostTokens), problem.tokens);
@@ -41,6 +46,7 @@ void Check(const PrologProblem& problem) {
             "1 to " + std::to_string(kMostCacheRows), block_size);
     if (problem.q_lora_rank > 0) RequireRank("q_lora_rank", problem.q_lora_rank, kMostLoraRank);
     RequireRank("kv_lora_rank", problem.kv_lora_rank, kMostLoraRank);
+    if (QuantisesHidden(problem)) RequireQuantisedWidth("hidden size", problem.hidden_size);
     if (problem.q_b.quantised())
         RequireRank("nope size with an int8 q_b", problem.nope_dim, kMostInt8NopeDim);
     if (problem.indexer.heads > 0) {
@@ -125,16 +131,12 @@ void PlanWorkspace(PrologPlan& plan, const PrologProblem& problem, Workspace& wo
 
 /// Elements of the widest row or step in UB.
 uint32_t Widest(const PrologPlan& plan, const PrologProblem& problem) {
-    uint32_t widest =
+    const uint32_t widest =
         std::max({problem.q_lora_rank, problem.kv_lora_rank + problem.rope_dim,
                   StepElements(plan.heads, problem.q_b.quantised()),
                   StepElements(plan.indexer.heads, problem.indexer.wq_b.quantised())});
-    if (problem.qkv_a.quantised() || (problem.q_lora_rank == 0 && problem.q_b.quantised())) {
-        // Hidden states go through the quantiser in pieces, whose maxima fit one repeat.
-        const uint64_t piece = RoundUp(CeilDiv(problem.hidden_size, kLanes), kLanes);
-        widest = std::max(widest, static_cast<uint32_t>(piece));
-    }
-    return widest;
+    const uint32_t piece = QuantisesHidden(problem) ? LeastPiece(problem.hidden_size) : 0;
+    return std::max(widest, piece);
 }
 
 uint32_t WidestShares(const PrologPlan& plan) {
@@ -158,7 +160,7 @@ uint64_t UbBytes(const PrologPlan& plan, bool quantised) {
     const uint64_t rotated = heads * kRopeDim * (2 * kFloatBytes + kFloatBytes / 2 + kHalfBytes);
     const uint64_t slots = RoundUp(uint64_t{plan.rows_per_core} * plan.slot_bytes, kBlockBytes);
     const uint64_t dequantiser = 3 * widest * kFloatBytes + 8 * 1024 + kBlockBytes;
-    const uint64_t piece = std::min<uint64_t>(widest, kLanes * kLanes);
+    const uint64_t piece = std::min<uint64_t>(widest, kMostQuantisedPiece);
     const uint64_t quantiser = piece * (kHalfBytes + 1) + kBlockBytes + 4 * kLanes * kFloatBytes;
     return rows + norm + tables + rotated + slots + (quantised ? dequantiser + 2 * quantiser : 0);
 }

@@ -9,6 +9,11 @@ namespace plan {
 constexpr uint32_t kStrip = 16;
 /// A fp32 vector instruction handles this many elements per repeat.
 constexpr uint32_t kLanes = 64;
+/// Pieces in which a row goes through the dynamic quantiser, at most: their largest magnitudes fit
+/// one repeat, 8 bytes apart. And elements of one, at most: as many magnitudes fit one repeat.
+constexpr uint32_t kMostQuantisedPieces = kLanes / 2;
+constexpr uint32_t kMostQuantisedPiece = kLanes * kLanes;
+constexpr uint32_t kMostQuantisedWidth = kMostQuantisedPieces * kMostQuantisedPiece;
 /// Block of UB and L1: addresses and lengths of copies are multiples of it. Bytes.
 constexpr uint32_t kBlockBytes = 32;
 /// GM buffers inside a workspace start at multiples of the L2 line. Bytes.

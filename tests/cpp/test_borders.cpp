@@ -106,7 +106,7 @@ void CheckGemm(const GemmPlan& gemm, const GemmBuffers& buffers) {
     CHECK(rows * gemm.l0_k * gemm.element_bytes <= arch::kL0aBytes / 2);
     CHECK(buffers.b_slots * buffers.b_slot_bytes + 2 * buffers.a_slot_bytes <=
           arch::kUsableL1Bytes);
-    CHECK(2 * buffers.l0c_slot_bytes <= arch::kL0cBytes);
+    CHECK(2 * buffers.l0c_slot_bytes <= arch::kL0cBytes && buffers.l0c_slot_bytes % 1024 == 0);
 }
 
 std::string SmallTrace() {

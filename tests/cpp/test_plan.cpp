@@ -1,12 +1,16 @@
 // Plans of the prolog kernels: tiles fit their buffers, windows stay within their regions and
 // budgets.
+#include <algorithm>
 #include <numeric>
+#include <stdexcept>
 #include <string>
 #include <vector>
 
 #include "arch/chip.h"
 #include "check.h"
+#include "plan/plan_o_proj.h"
 #include "plan/plan_prolog.h"
+#include "plan/units.h"
 
 namespace {
 
@@ -75,6 +79,7 @@ TEST(tiles_fit_the_buffers_of_a_core) {
             CHECK(buffers.b_slots * buffers.b_slot_bytes + 2 * buffers.a_slot_bytes <=
                   arch::kUsableL1Bytes);
             CHECK(2 * buffers.l0c_slot_bytes <= arch::kL0cBytes);
+            CHECK_EQ(buffers.l0c_slot_bytes % 1024, 0u);  // where Mmad may write (Mmad)
             for (const GemmPlan& gemm : {plan.qkv_a, plan.q_b, plan.absorb}) {
                 const uint32_t rows = (gemm.tile_m + 15) / 16 * 16;
                 CHECK(gemm.tile_n * gemm.tile_k * 2 <= buffers.b_slot_bytes);
@@ -87,6 +92,71 @@ TEST(tiles_fit_the_buffers_of_a_core) {
             }
         }
     }
+}
+
+// A tile of 65 to 80 or 97 to 112 rows by an odd number of strips that takes both slots of L0C,
+// beside products that take one: half of its sums is no multiple of 1,024 bytes.
+TEST(slots_of_sums_start_where_mmad_may_write) {
+    uint32_t uneven = 0;
+    for (const arch::Chip& chip : arch::Chips()) {
+        for (const uint32_t tokens : {64u, 65u, 80u, 81u, 96u, 97u, 112u, 113u, 128u}) {
+            for (uint32_t columns = 9; columns <= 11; ++columns) {
+                plan::OProjProblem problem;
+                problem.tokens = tokens;
+                problem.heads = 16;
+                problem.kv_lora_rank = 64;
+                problem.value_columns = 1024;
+                problem.hidden_size = chip.aic_count * columns * 16;
+                const OProjPlan plan = plan::PlanOProj(problem, chip);
+                const uint32_t rows = (plan.o_proj.tile_m + 15) / 16 * 16;
+                const uint32_t half = rows * plan.o_proj.tile_n * 4 / 2;
+                if (plan.o_proj.l0c_slots == 2 && half % 1024 != 0) ++uneven;
+                CHECK_EQ(plan.v_up.l0c_slots, 1u);
+                CHECK_EQ(plan.buffers.l0c_slot_bytes % 1024, 0u);
+                CHECK(plan.o_proj.l0c_slots * plan.buffers.l0c_slot_bytes >=
+                      rows * plan.o_proj.tile_n * 4);
+                CHECK(2 * plan.buffers.l0c_slot_bytes <= arch::kL0cBytes);
+            }
+        }
+    }
+    CHECK(uneven > 0);
+}
+
+// Their magnitudes fit one repeat, 8 bytes apart.
+TEST(a_row_goes_through_the_dynamic_quantiser_in_32_pieces_at_most) {
+    const arch::Chip& chip = arch::FindChip("Ascend910_9391");
+    for (const uint32_t columns : {32u, 2048u, 65536u, 65568u, 131072u}) {
+        plan::OProjProblem problem;
+        problem.tokens = 3;
+        problem.value_columns = columns;
+        problem.hidden_size = 64;
+        problem.o_proj = {plan::WeightLayout::kInOut, 4, false};
+        const OProjPlan plan = plan::PlanOProj(problem, chip);
+        CHECK_EQ(plan.widest % 64, 0u);
+        CHECK(plan::CeilDiv(columns, std::min(plan.widest, 4096u)) <= 32);
+        problem.value_columns = 131104;
+        try {
+            plan::PlanOProj(problem, chip);
+            CHECK(false);
+        } catch (const std::invalid_argument& error) {
+            CHECK_EQ(error.what(), std::string("value columns: expected at most 131072 where a "
+                                               "token has a scale, got 131104"));
+        }
+    }
+    plan::PrologProblem problem = DeepSeekV3(1, 16);
+    problem.qkv_a = {plan::WeightLayout::kInOut, 4, false};
+    problem.hidden_size = 131072;
+    CHECK(plan::PlanProlog(problem, chip).widest >= 4096);
+    problem.hidden_size = 131104;
+    try {
+        plan::PlanProlog(problem, chip);
+        CHECK(false);
+    } catch (const std::invalid_argument& error) {
+        CHECK_EQ(error.what(), std::string("hidden size: expected at most 131072 where a token has "
+                                           "a scale, got 131104"));
+    }
+    problem.qkv_a.has_input_scale = true;
+    CHECK(plan::PlanProlog(problem, chip).widest < 4096);
 }
 
 TEST(windows_stay_inside_the_regions_for_every_chip_and_budget) {

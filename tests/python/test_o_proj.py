@@ -127,6 +127,15 @@ def test_the_longest_rows(kv_lora):
     check_values(replace(case, nz=WEIGHTS))
 
 
+@pytest.mark.twin
+@pytest.mark.parametrize("tokens", [65, 112])
+def test_a_tile_that_takes_an_odd_number_of_kilobytes_of_l0c(tokens):
+    """144 columns a core: o_proj takes both slots of sums, and v-up starts in the second one."""
+    case = OProjCase(tokens, hidden=24 * 144, heads=16, kv_lora=64, value=64)
+    with twin.chip("Ascend910_9391"), twin.sanitizing("full"):
+        check_values(case)
+
+
 # --- formats and options ---
 
 

@@ -193,7 +193,7 @@ def test_ties_go_to_the_even_neighbour(dtype):
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=case_id)
 @pytest.mark.parametrize("tokens", [1, 50])
-@pytest.mark.parametrize("size", [64, 2048, 2112, 6208])
+@pytest.mark.parametrize("size", [64, 2048, 2112, 6208, 65472])
 def test_dynamic_quantisation(size, tokens, dtype):
     """Every token by its own largest magnitude, wherever in the row it is, of either sign."""
     generator = torch.Generator().manual_seed(SEED)

@@ -127,6 +127,20 @@ TEST(a_kernel_file_is_loaded_once_for_each_device) {
                     "load " + path + " on device 1", "launch fused on main"}));
 }
 
+// The path that the loader knows the library by may be relative; the runtime wants an absolute one,
+// and the process may have gone elsewhere by the first launch.
+TEST(a_relative_folder_of_kernels_is_loaded_by_its_absolute_path) {
+    Fixture fixture;
+    const std::filesystem::path before = std::filesystem::current_path();
+    std::filesystem::current_path(std::filesystem::temp_directory_path());
+    npu::AclDevice device(std::make_unique<QueuedHost>(fixture.view),
+                          std::filesystem::path(kFolder).filename());
+    std::filesystem::current_path(before);
+    Launch(device, "fused", true, uint64_t{1});
+    fixture.view.Drain();
+    CHECK_EQ(acl_double::Calls().at(0), "load " + kFolder + "/ascend910_93.o on device 0");
+}
+
 TEST(launches_go_to_the_stream_that_is_current_when_they_are_called) {
     Fixture fixture;
     Launch(fixture.device(), "first", true, uint64_t{1});
