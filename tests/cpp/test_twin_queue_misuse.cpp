@@ -1,7 +1,10 @@
 // What goes wrong with queues: for every check a kernel that is wrong and the same one put right.
 // Pages: 资源管理/TQue/*, 资源管理/TQueBind/FreeAllEvent, 资源管理/TPipe/InitBuffer.
 #include <cstdint>
+#include <functional>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "twin_queue_fixture.h"
 
@@ -120,7 +123,7 @@ TEST(use_of_a_stale_tensor_after_its_buffer_was_given_away) {
 }
 
 TEST(use_of_a_tensor_whose_pipe_has_ended) {
-    Misuse("use-after-free", {"Duplicate: ", "its TPipe has ended"},
+    Misuse("use-after-pipe", {"Duplicate: ", "of a TPipe that has ended"},
            [](Tiles&, bool mended, Mark& mark) {
                LocalTensor<float> x;
                InQueue in;
@@ -156,14 +159,43 @@ TEST(alloc_without_an_idle_buffer) {
                }
                for (auto& tensor : tensors) in.FreeTensor(tensor);
            });
-    Misuse("queue-no-buffer", {"none of whose 0 buffers"}, [](Tiles&, bool mended, Mark& mark) {
-        TPipe pipe;
-        InQueue in;
-        if (mended) pipe.InitBuffer(in, 1, kBytes);
-        mark.Next();
-        auto x = in.AllocTensor<float>();
-        in.FreeTensor(x);
-    });
+    Misuse("not-initialised", {"AllocTensor of a VECIN queue"},
+           [](Tiles&, bool mended, Mark& mark) {
+               TPipe pipe;
+               InQueue in;
+               if (mended) pipe.InitBuffer(in, 1, kBytes);
+               mark.Next();
+               auto x = in.AllocTensor<float>();
+               in.FreeTensor(x);
+           });
+}
+
+TEST(every_use_of_a_queue_comes_after_its_initialisation) {
+    const std::vector<std::pair<std::string, std::function<void(InQueue&)>>> uses = {
+        {"AllocTensor", [](InQueue& in) { in.AllocTensor<float>(); }},
+        {"DeQue", [](InQueue& in) { in.DeQue<float>(); }},
+        {"EnQue", [](InQueue& in) { in.EnQue(LocalTensor<float>()); }},
+        {"FreeAllEvent", [](InQueue& in) { in.FreeAllEvent(); }},
+        {"VacantInQue", [](InQueue& in) { in.VacantInQue(); }},
+        {"HasTensorInQue", [](InQueue& in) { in.HasTensorInQue(); }},
+        {"GetTensorCountInQue", [](InQueue& in) { in.GetTensorCountInQue(); }},
+        {"HasIdleBuffer", [](InQueue& in) { in.HasIdleBuffer(); }}};
+    for (const auto& [name, use] : uses) {
+        AivBreaks("not-initialised", {name + " of a VECIN queue before InitBuffer"}, {},
+                  [&use = use] {
+                      TPipe pipe;
+                      InQueue in;
+                      use(in);
+                  });
+        AivBreaks("use-after-pipe", {name + " of a VECIN queue whose TPipe has ended"}, {},
+                  [&use = use] {
+                      TPipe pipe;
+                      InQueue in;
+                      pipe.InitBuffer(in, 1, kBytes);
+                      pipe.Reset();
+                      use(in);
+                  });
+    }
 }
 
 // DeQue: "对空队列执行DeQue是一种异常行为".

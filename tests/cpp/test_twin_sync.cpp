@@ -369,6 +369,30 @@ TEST(a_pipe_frees_its_buffers_at_its_end) {
     });
 }
 
+// Destroy, Init and Reset: what was handed out goes, ids of events as well.
+TEST(a_pipe_that_is_reset_starts_anew) {
+    OnAiv({}, [&] {
+        TPipe pipe;
+        AscendC::TBuf<> buffer;
+        for (int i = 0; i < 3; ++i) {
+            for (int id = 0; id < 6; ++id) pipe.AllocEventID<HardEvent::V_S>();
+            pipe.InitBuffer(buffer, 64 * 1024);
+            CHECK_EQ(buffer.Get<float>().local().offset, 0u);
+            pipe.Reset();
+        }
+        for (int i = 0; i < 3; ++i) {
+            pipe.InitBuffer(buffer, 64 * 1024);
+            CHECK_EQ(buffer.Get<float>().local().offset, 0u);
+            pipe.Destroy();
+            pipe.Init();
+        }
+        CHECK(AscendC::GetTPipePtr() == &pipe);
+        pipe.Destroy();
+        TPipe other;
+        CHECK(AscendC::GetTPipePtr() == &other);
+    });
+}
+
 // "当传入的len不满足32字节对齐时，API内部会自动向上补齐至32字节对齐"; Get() is
 // "pipe分配的所有内存大小".
 TEST(init_buffer_rounds_up_to_32_bytes) {

@@ -92,7 +92,7 @@ TEST(duplicate_limits) {
         TPipe pipe;
         AscendC::Duplicate(Filled<float>(pipe, 120, 0), 1.0F, 64, 2, 1, 8);
     });
-    AivBreaks("wrong-buffer", {"Duplicate", "dst"}, {},
+    AivBreaks("not-initialised", {"Duplicate", "dst"}, {},
               [] { AscendC::Duplicate(LocalTensor<float>(), 1.0F, 8); });
     AicBreaks("wrong-core", {"Duplicate"}, {}, [] {
         TPipe pipe;
@@ -179,7 +179,7 @@ TEST(brcb_limits) {
         const auto x = Filled<float>(pipe, 64, 0);
         AscendC::Brcb(x, x, 1, {1, 8});
     });
-    AivBreaks("wrong-buffer", {"Brcb", "src"}, {}, [] {
+    AivBreaks("not-initialised", {"Brcb", "src"}, {}, [] {
         TPipe pipe;
         AscendC::Brcb(Filled<float>(pipe, 64, 0), LocalTensor<float>(), 1, {1, 8});
     });

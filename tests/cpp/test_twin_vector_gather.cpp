@@ -241,7 +241,7 @@ TEST(gather_operands_are_checked) {
         AscendC::GatherMask(Filled<float>(pipe, 64, 0), Filled<float>(pipe, 64, 0),
                             Filled<uint32_t>(pipe, 16, 0)[2], false, 0, {1, 1, 8, 0}, kept);
     });
-    AivBreaks("wrong-buffer", {"GatherMask", "dst"}, {}, [] {
+    AivBreaks("not-initialised", {"GatherMask", "dst"}, {}, [] {
         TPipe pipe;
         uint64_t kept = 0;
         AscendC::GatherMask(LocalTensor<float>(), Filled<float>(pipe, 64, 0), kEven, false, 0,

@@ -352,21 +352,24 @@ TEST(operands_are_checked) {
         AscendC::Gather(Filled<float>(pipe, 64, 0), Filled<float>(pipe, 64, 0),
                         Filled<uint32_t>(pipe, 64, 0)[2], 0, 8);
     });
-    AivBreaks("wrong-buffer", {"Gather", "dst must be in UB"}, {}, [] {
-        TPipe pipe;
-        AscendC::Gather(LocalTensor<float>(), Filled<float>(pipe, 64, 0),
-                        Filled<uint32_t>(pipe, 64, 0), 0, 8);
-    });
-    AivBreaks("wrong-buffer", {"Gather", "src must be in UB"}, {}, [] {
-        TPipe pipe;
-        AscendC::Gather(Filled<float>(pipe, 64, 0), LocalTensor<float>(),
-                        Filled<uint32_t>(pipe, 64, 0), 0, 8);
-    });
-    AivBreaks("wrong-buffer", {"Gather", "srcOffset must be in UB"}, {}, [] {
-        TPipe pipe;
-        AscendC::Gather(Filled<float>(pipe, 64, 0), Filled<float>(pipe, 64, 0),
-                        LocalTensor<uint32_t>(), 0, 8);
-    });
+    AivBreaks("not-initialised", {"Gather", "dst is a LocalTensor that stands for no memory"}, {},
+              [] {
+                  TPipe pipe;
+                  AscendC::Gather(LocalTensor<float>(), Filled<float>(pipe, 64, 0),
+                                  Filled<uint32_t>(pipe, 64, 0), 0, 8);
+              });
+    AivBreaks("not-initialised", {"Gather", "src is a LocalTensor that stands for no memory"}, {},
+              [] {
+                  TPipe pipe;
+                  AscendC::Gather(Filled<float>(pipe, 64, 0), LocalTensor<float>(),
+                                  Filled<uint32_t>(pipe, 64, 0), 0, 8);
+              });
+    AivBreaks("not-initialised", {"Gather", "srcOffset is a LocalTensor that stands for no memory"},
+              {}, [] {
+                  TPipe pipe;
+                  AscendC::Gather(Filled<float>(pipe, 64, 0), Filled<float>(pipe, 64, 0),
+                                  LocalTensor<uint32_t>(), 0, 8);
+              });
     AicBreaks("wrong-core", {"Gather"}, {}, [] {
         TPipe pipe;
         const auto l1 = Allocate<TPosition::A1, uint32_t>(pipe, 64);

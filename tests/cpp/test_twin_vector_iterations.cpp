@@ -240,7 +240,7 @@ TEST(operands_stay_inside_their_allocations) {
 }
 
 TEST(operands_are_in_ub_and_the_core_is_a_vector_core) {
-    AivBreaks("wrong-buffer", {"Add", "src0", "must be in UB"}, {}, [] {
+    AivBreaks("not-initialised", {"Add", "src0", "stands for no memory"}, {}, [] {
         TPipe pipe;
         const auto ub = Filled<float>(pipe, 8, 0);
         AscendC::Add(ub, LocalTensor<float>(), ub, 8);

@@ -15,8 +15,8 @@ namespace {
 
 std::vector<Pair> AllPairs() {
     std::vector<Pair> all;
-    for (const auto& group :
-         {MemoryPairs, PipePairs, CorePairs, SyncPairs, ReusePairs, QueuePairs, ArgumentPairs}) {
+    for (const auto& group : {MemoryPairs, PipePairs, CorePairs, SyncPairs, ReusePairs, LifePairs,
+                              QueuePairs, ArgumentPairs}) {
         const std::vector<Pair> pairs = group();
         all.insert(all.end(), pairs.begin(), pairs.end());
     }

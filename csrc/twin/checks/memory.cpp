@@ -243,6 +243,32 @@ std::vector<Pair> Places() {
              run.Next();
              Muls(to, ub[run.fixed() ? 8 : 4], 2.0F, 8);
          }},
+        // The quantiser kept the largest magnitudes of the pieces of a row side by side.
+        {"misaligned",
+         "a maximum alone is written between two pairs of floats",
+         {"WholeReduceMax: dst starts at byte ", "must be a multiple of 8"},
+         Aiv(),
+         [](Run& run) {
+             TPipe pipe;
+             const auto from = Ones(pipe);
+             const auto to = Ub(pipe);
+             run.Next();
+             AscendC::WholeReduceMax(to[run.fixed() ? 2 : 1], from, 64, 1, 1, 1, 8,
+                                     AscendC::ReduceOrder::ORDER_ONLY_VALUE);
+         }},
+        // The second slot of sums that half a tile was taken for.
+        {"misaligned",
+         "a product is written between two blocks of 1,024 bytes of L0C",
+         {"Mmad", "of L0C", "must be a multiple of 1024"},
+         Aic(),
+         [](Run& run) {
+             Cube cube;
+             const auto sums = Allocate<kL0c, float>(cube.pipe, 1024);
+             FillL0c(cube, run.In<half>());
+             const auto slot = sums[run.fixed() ? 256 : 128];
+             run.Next();
+             Mmad(slot, cube.l0a, cube.l0b, Shape(16, 16, 16));
+         }},
         {"misaligned",
          "a matrix in L0A starts between two fractals of 512 bytes",
          {"L0A", "512"},

@@ -81,6 +81,7 @@ std::vector<Pair> PipePairs();
 std::vector<Pair> CorePairs();
 std::vector<Pair> SyncPairs();
 std::vector<Pair> ReusePairs();
+std::vector<Pair> LifePairs();
 std::vector<Pair> QueuePairs();
 std::vector<Pair> ArgumentPairs();
 

@@ -38,6 +38,22 @@ std::vector<Pair> Tensors() {
              in.FreeTensor(run.fixed() ? x : other);
              if (!run.fixed()) in.FreeTensor(x);
          }},
+        {"free-without-alloc",
+         "a tensor is given back to a queue that is not its own",
+         {"FreeTensor", "VECOUT queue"},
+         Aiv(),
+         [](Run& run) {
+             TPipe pipe;
+             InQueue in;
+             OutQueue out;
+             pipe.InitBuffer(in, 1, kBytes);
+             pipe.InitBuffer(out, 1, kBytes);
+             auto x = Loaded(run, in);
+             auto y = out.AllocTensor<float>();
+             run.Next();
+             out.FreeTensor(run.fixed() ? y : x);
+             in.FreeTensor(x);
+         }},
         {"double-free",
          "a tensor is freed twice",
          {"FreeTensor of ", "has been freed by FreeTensor of "},
@@ -175,6 +191,34 @@ std::vector<Pair> Traffic() {
              y = out.DeQue<float>();
              in.FreeTensor(x);
              out.FreeTensor(y);
+         }},
+        {"queue-foreign-tensor",
+         "a tensor of a buffer is put into a queue",
+         {"EnQue of ", "VECIN queue"},
+         Aiv(),
+         [](Run& run) {
+             TPipe pipe;
+             InQueue in;
+             pipe.InitBuffer(in, 1, kBytes);
+             auto other = Ub(pipe);
+             auto x = in.AllocTensor<float>();
+             run.Next();
+             in.EnQue(run.fixed() ? x : other);
+             x = in.DeQue<float>();
+             in.FreeTensor(x);
+         }},
+        {"capacity",
+         "the queues of a position have more than 8 buffers",
+         {"VECIN queue", "of at most 8"},
+         Aiv(),
+         [](Run& run) {
+             TPipe pipe;
+             InQueue first;
+             InQueue second;
+             pipe.InitBuffer(first, 8, 32);
+             if (run.fixed()) first.FreeAllEvent();
+             run.Next();
+             pipe.InitBuffer(second, 1, 32);
          }},
         {"queue-order",
          "a tensor is freed that is still in the queue",

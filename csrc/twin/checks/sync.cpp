@@ -2,8 +2,6 @@
 // Pages: 同步控制/核内同步/SetFlag-WaitFlag(ISASI),
 //        同步控制/核间同步/{CrossCoreSetFlag(ISASI), CrossCoreWaitFlag(ISASI)},
 //        资源管理/TPipe, Kernel-Tiling/设置Kernel类型.
-#include <optional>
-
 #include "kernel_parts.h"
 #include "pair.h"
 
@@ -227,26 +225,6 @@ std::vector<Pair> Kernels() {
                  run.Next();
                  KERNEL_TASK_TYPE_DEFAULT(KERNEL_TYPE_MIX_AIC_1_2);
              }
-         }},
-        {"no-pipe",
-         "a kernel asks for its TPipe and has none",
-         {"GetTPipePtr"},
-         Aiv(),
-         [](Run& run) {
-             std::optional<TPipe> pipe;
-             if (run.fixed()) pipe.emplace();
-             run.Next();
-             static_cast<void>(AscendC::GetTPipePtr());
-         }},
-        {"two-pipes",
-         "a core makes a second TPipe while the first one lives",
-         {"TPipe"},
-         Aiv(),
-         [](Run& run) {
-             std::optional<TPipe> first(std::in_place);
-             if (run.fixed()) first.reset();
-             run.Next();
-             const TPipe second;
          }},
     };
 }

@@ -58,6 +58,10 @@ void RequireAiv(const char* instruction, const Site& site) {
 void RequireBuffer(const char* instruction, const char* operand, const Local& local,
                    TraceBuffer buffer, const Site& site) {
     if (local.buffer != buffer) {
+        if (local.buffer == TraceBuffer::kNone) {
+            Fail("not-initialised", site, "%s: %s is a LocalTensor that stands for no memory",
+                 instruction, operand);
+        }
         Fail("wrong-buffer", site, "%s: %s must be in %s, is in %s", instruction, operand,
              BufferName(buffer), BufferName(local.buffer));
     }
@@ -100,8 +104,18 @@ void RequireAligned(const char* instruction, const char* operand, const Local& l
     }
 }
 
+void RequireSamePipe(const char* instruction, const char* operand, const Local& local,
+                     const Site& site) {
+    const uint16_t live = Current().live_pipe;
+    if (local.pipe == live) return;
+    Fail("use-after-pipe", site, "%s: %s (byte %llu of %s) is of a TPipe that has ended%s",
+         instruction, operand, static_cast<unsigned long long>(local.offset),
+         BufferName(local.buffer), live == 0 ? "" : "; another one hands out its bytes now");
+}
+
 void RequireInside(const char* instruction, const char* operand, const Local& local, int64_t first,
                    int64_t last, const Site& site) {
+    RequireSamePipe(instruction, operand, local, site);
     if (local.lease != 0) RequireLive(instruction, operand, local, site);
     const int64_t start = static_cast<int64_t>(local.offset) + first;
     const int64_t end = static_cast<int64_t>(local.offset) + last;
@@ -169,6 +183,9 @@ std::string TensorName(const Global& global) {
 
 int RequireGm(const char* instruction, const Global& global, uint64_t bytes, uint64_t count,
               uint64_t stride, bool write, const Site& site) {
+    if (global.data == nullptr) {
+        Fail("not-initialised", site, "%s: a GlobalTensor without SetGlobalBuffer", instruction);
+    }
     const uint64_t extent = (count - 1) * stride + bytes;
     const Machine& machine = *Current().machine;
     const int tensor = machine.FindTensor(global.data, extent, write);

@@ -73,6 +73,8 @@ struct Core {
     std::array<uint8_t, kCrossFlags> cross_counter{};
     uint32_t buffer_count = 0;
     void* pipe_object = nullptr;  ///< the live TPipe
+    uint16_t pipe_lives = 0;      ///< so far: constructors, and Init and Reset
+    uint16_t live_pipe = 0;       ///< number of the life that goes on, 0 for none
     CoreQueues queues;
     Site last_instruction{"start", 0};
     bool has_worked = false;  ///< since the last CrossCoreWaitFlag
@@ -190,6 +192,9 @@ void RequireField(const char* instruction, const char* parameter, int64_t value,
                   const Site& site);
 void RequireAligned(const char* instruction, const char* operand, const Local& local,
                     uint32_t alignment, const Site& site);
+/// The operand is of the live TPipe.
+void RequireSamePipe(const char* instruction, const char* operand, const Local& local,
+                     const Site& site);
 /// [offset + first, offset + last) lies inside the operand's allocation.
 void RequireInside(const char* instruction, const char* operand, const Local& local, int64_t first,
                    int64_t last, const Site& site);

@@ -83,11 +83,26 @@ int InUse(AscendC::TPosition position) {
         }));
 }
 
+/// A queue that has buffers of the live TPipe.
+Queue& RequireQueue(const char* operation, int number, const QueuePath& path, const Site& site) {
+    Queue* queue = Queues().FindQueue(number);
+    if (queue == nullptr) {
+        Fail("not-initialised", site, "%s of a %s queue before InitBuffer", operation, path.name);
+    }
+    if (queue->pipe != Current().live_pipe) {
+        Fail("use-after-pipe", site, "%s of a %s queue whose TPipe has ended", operation,
+             path.name);
+    }
+    return *queue;
+}
+
 /// Fails where `tensor` is not one that AllocTensor of this queue has handed out and that is still
 /// in use.
 QueueBuffer& RequireTensor(const char* operation, const char* foreign_code, const char* freed_code,
                            int queue, const QueuePath& path, const Local& tensor,
                            const Site& site) {
+    RequireQueue(operation, queue, path, site);
+    if (tensor.buffer != TraceBuffer::kNone) RequireSamePipe(operation, "tensor", tensor, site);
     QueueBuffer* buffer = Queues().Find(tensor);
     if (!IsOf(buffer, queue)) {
         Fail(foreign_code, site,
@@ -129,6 +144,11 @@ Queue* CoreQueues::FindQueue(int number) {
                : &queues[static_cast<size_t>(number)];
 }
 
+bool Queue::HasIdle(const std::vector<QueueBuffer>& all) const {
+    return std::any_of(buffers.begin(), buffers.end(),
+                       [&](size_t index) { return all[index].state == State::kIdle; });
+}
+
 const QueueBuffer* CoreQueues::Unfreed() const {
     const auto found = std::find_if(buffers.begin(), buffers.end(), [](const QueueBuffer& buffer) {
         return buffer.state != State::kIdle;
@@ -138,20 +158,21 @@ const QueueBuffer* CoreQueues::Unfreed() const {
 
 void RequireLive(const char* instruction, const char* operand, const Local& local,
                  const Site& site) {
-    const QueueBuffer* buffer = Queues().Find(local);
-    if (buffer != nullptr && buffer->lease == local.lease && buffer->state != State::kIdle) return;
-    const std::string since =
-        buffer == nullptr
-            ? std::string("its TPipe has ended")
-            : std::string(buffer->state == State::kIdle ? "FreeTensor of "
-                                                        : "another tensor has it since ") +
-                  buffer->site.file + ":" + std::to_string(buffer->site.line);
-    Fail("use-after-free", site, "%s: %s (byte %llu of %s) is a tensor that has been freed (%s)",
-         instruction, operand, static_cast<unsigned long long>(local.offset),
-         BufferName(local.buffer), since.c_str());
+    // There is one: the tensor is of the live TPipe.
+    const QueueBuffer& buffer = *Queues().Find(local);
+    if (buffer.lease == local.lease && buffer.state != State::kIdle) return;
+    Fail("use-after-free", site,
+         "%s: %s (byte %llu of %s) is a tensor that has been freed (%s%s:%d)", instruction, operand,
+         static_cast<unsigned long long>(local.offset), BufferName(local.buffer),
+         buffer.state == State::kIdle ? "FreeTensor of " : "another tensor has it since ",
+         buffer.site.file, buffer.site.line);
 }
 
-int InitQueue(const QueuePath& path, int32_t depth, int64_t count, uint32_t bytes, Site site) {
+int InitQueue(int before, const QueuePath& path, int32_t depth, int64_t count, uint32_t bytes,
+              Site site) {
+    if (const Queue* queue = Queues().FindQueue(before)) {
+        RequireUnallocated(queue->pipe, "a queue", site);
+    }
     if (depth == 0) {
         Fail("unsupported", site,
              "a %s queue of depth 0: AllocTensor and DeQue in place came after CANN 8.1",
@@ -170,6 +191,7 @@ int InitQueue(const QueuePath& path, int32_t depth, int64_t count, uint32_t byte
     const int number = static_cast<int>(all.queues.size());
     Queue queue;
     queue.path = path;
+    queue.pipe = Current().live_pipe;
     queue.depth = depth;
     for (int64_t i = 0; i < count; ++i) {
         QueueBuffer buffer;
@@ -185,11 +207,11 @@ int InitQueue(const QueuePath& path, int32_t depth, int64_t count, uint32_t byte
 
 Local AllocateTensor(int number, const QueuePath& path, Site site) {
     CoreQueues& all = Queues();
-    Queue* found = all.FindQueue(number);
-    if (!HasIdleBuffer(number)) {
+    Queue& queue = RequireQueue("AllocTensor", number, path, site);
+    if (!queue.HasIdle(all.buffers)) {
         Fail("queue-no-buffer", site,
              "AllocTensor of a %s queue, none of whose %zu buffers is idle", path.name,
-             found == nullptr ? size_t{0} : found->buffers.size());
+             queue.buffers.size());
     }
     if (InUse(path.position) >= kTensorsPerPosition) {
         Fail("capacity", site,
@@ -197,7 +219,6 @@ Local AllocateTensor(int number, const QueuePath& path, Site site) {
              "most there can be",
              path.name, kTensorsPerPosition);
     }
-    Queue& queue = *found;
     while (all.buffers[queue.buffers[queue.next]].state != State::kIdle) {
         queue.next = (queue.next + 1) % queue.buffers.size();
     }
@@ -248,9 +269,8 @@ void EnQueue(int number, const QueuePath& path, AscendC::HardEvent ready, const 
 
 Local DeQueue(int number, const QueuePath& path, AscendC::HardEvent ready, Site site) {
     CoreQueues& all = Queues();
-    if (QueuedTensors(number) == 0)
-        Fail("queue-empty", site, "DeQue of an empty %s queue", path.name);
-    Queue& queue = all.queues[static_cast<size_t>(number)];
+    Queue& queue = RequireQueue("DeQue", number, path, site);
+    if (queue.queued.empty()) Fail("queue-empty", site, "DeQue of an empty %s queue", path.name);
     QueueBuffer& buffer = all.buffers[queue.queued.front()];
     if (buffer.ready.event != static_cast<int>(ready)) {
         Fail("queue-order", site,
@@ -267,10 +287,9 @@ Local DeQueue(int number, const QueuePath& path, AscendC::HardEvent ready, Site 
 
 void FreeQueueEvents(int number, const QueuePath& path, Site site) {
     CoreQueues& all = Queues();
-    Queue* queue = all.FindQueue(number);
-    if (queue == nullptr) return;
-    queue->holds_events = false;
-    for (const size_t index : queue->buffers) {
+    Queue& queue = RequireQueue("FreeAllEvent", number, path, site);
+    queue.holds_events = false;
+    for (const size_t index : queue.buffers) {
         QueueBuffer& buffer = all.buffers[index];
         if (buffer.state != State::kIdle) continue;  // its events are in use
         if (buffer.idle.id >= 0)
@@ -279,17 +298,12 @@ void FreeQueueEvents(int number, const QueuePath& path, Site site) {
     }
 }
 
-int32_t QueuedTensors(int number) {
-    const Queue* queue = Queues().FindQueue(number);
-    return queue == nullptr ? 0 : static_cast<int32_t>(queue->queued.size());
+int32_t QueuedTensors(int number, const QueuePath& path, const char* call, Site site) {
+    return static_cast<int32_t>(RequireQueue(call, number, path, site).queued.size());
 }
 
-bool HasIdleBuffer(int number) {
-    CoreQueues& all = Queues();
-    const Queue* queue = all.FindQueue(number);
-    return queue != nullptr &&
-           std::any_of(queue->buffers.begin(), queue->buffers.end(),
-                       [&](size_t index) { return all.buffers[index].state == State::kIdle; });
+bool HasIdleBuffer(int number, const QueuePath& path, Site site) {
+    return RequireQueue("HasIdleBuffer", number, path, site).HasIdle(Queues().buffers);
 }
 
 void RequireTensorsFreed(const CoreQueues& queues) {

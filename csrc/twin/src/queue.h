@@ -33,11 +33,14 @@ struct QueueBuffer {
 
 struct Queue {
     QueuePath path{};
+    uint16_t pipe = 0;  ///< Local::pipe of its buffers
     int32_t depth = 0;
     std::vector<size_t> buffers;
     size_t next = 0;            ///< of `buffers`, to be handed out
     std::deque<size_t> queued;  ///< buffers, oldest first
     bool holds_events = true;   ///< no FreeAllEvent yet
+
+    bool HasIdle(const std::vector<QueueBuffer>& all) const;
 };
 
 /// All queues of a core. A tensor carries a lease, which tells the buffer and, since every

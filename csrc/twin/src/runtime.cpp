@@ -576,6 +576,7 @@ Local AllocateLocal(TraceBuffer buffer, uint64_t bytes, Site site) {
     }
     Local local;
     local.buffer = buffer;
+    local.pipe = core.live_pipe;
     local.offset = local.begin = used;
     local.end = used + static_cast<uint32_t>(bytes);
     local.data = core.memory[static_cast<int>(buffer)] + used;
@@ -584,6 +585,27 @@ Local AllocateLocal(TraceBuffer buffer, uint64_t bytes, Site site) {
     most = std::max(most, used);
     ForgetContents(local);
     return local;
+}
+
+void RequirePipe(const void* pipe, const char* call, Site site) {
+    const void* live = Current().pipe_object;
+    if (live == pipe) return;
+    Fail("no-pipe", site, "TPipe::%s of a TPipe that does not live%s", call,
+         live == nullptr ? "" : ": another one does");
+}
+
+void RequireAllocated(const char* call, const Local& local, Site site) {
+    if (local.buffer == TraceBuffer::kNone) {
+        Fail("not-initialised", site,
+             "%s before InitBuffer: a device writes through a wild pointer", call);
+    }
+    RequireSamePipe(call, "the buffer", local, site);
+}
+
+void RequireUnallocated(uint16_t pipe, const char* what, Site site) {
+    if (pipe == 0 || pipe != Current().live_pipe) return;
+    Fail("initialised-twice", site,
+         "InitBuffer of %s that has its memory already: TPipe::Reset comes first", what);
 }
 
 void ForgetContents(const Local& local) {

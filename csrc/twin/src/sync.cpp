@@ -255,23 +255,48 @@ void SyncAll(bool aiv_only, Site site) {
 namespace AscendC {
 
 // Only one TPipe may live on a core at a time (TPipe构造函数, constraints).
-TPipe::TPipe(twin::Site site) {
+TPipe::TPipe(twin::Site site) { Init(site); }
+
+void TPipe::Init(twin::Site site) {
     twin::Core& core = twin::Current();
+    if (core.pipe_object == this) {
+        twin::Fail("two-pipes", site, "TPipe::Init of a TPipe that lives: Destroy comes first");
+    }
     if (core.pipe_object != nullptr)
         twin::Fail("two-pipes", site, "a second TPipe while the first one lives");
     core.pipe_object = this;
+    core.live_pipe = ++core.pipe_lives;
 }
 
 // The record says that the kernel is over when its pipes are. Order to a later TPipe takes a
 // PipeBarrier: only of Destroy do the pages let one guess that it waits (DestroyWithoutPipeAll).
 TPipe::~TPipe() {
+    if (twin::Current().pipe_object != this) return;
+    End();
+    twin::Record(twin::TraceOp::kBarrier, twin::TracePipe::kAll, twin::Site{"~TPipe", 0},
+                 [](twin::TraceRecord&) {});
+}
+
+void TPipe::Destroy(twin::Site site) {
+    twin::RequirePipe(this, "Destroy", site);
+    End();
+}
+
+// "恢复到TPipe的初始化状态": buffers and event ids are as after the constructor (Reset).
+void TPipe::Reset(twin::Site site) {
+    twin::RequirePipe(this, "Reset", site);
+    End();
+    for (auto& taken : twin::Current().event_taken) taken.reset();
+    Init(site);
+}
+
+void TPipe::End() {
     twin::Core& core = twin::Current();
     twin::EndQueues();
     core.pipe_object = nullptr;
+    core.live_pipe = 0;
     core.allocated.fill(0);
     core.buffer_count = 0;
-    twin::Record(twin::TraceOp::kBarrier, twin::TracePipe::kAll, twin::Site{"~TPipe", 0},
-                 [](twin::TraceRecord&) {});
 }
 
 TPipe* GetTPipePtr(twin::Site site) {

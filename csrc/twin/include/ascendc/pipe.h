@@ -1,4 +1,8 @@
 // TPipe and TBuf (资源管理/TPipe, 资源管理/TBuf); for queues see queue.h.
+//
+// A toolkit's TBuf that InitBuffer has not seen holds whatever was in its memory, and Get writes
+// through it; here it is known as empty, and every use is an error. So is every use of what a TPipe
+// has handed out once that TPipe has ended, by its destructor, Destroy or Reset.
 #pragma once
 
 #include "ascendc/queue.h"
@@ -10,7 +14,8 @@ template <TPosition position = TPosition::VECCALC>
 class TBuf {
 public:
     template <typename T>
-    LocalTensor<T> Get() {
+    LocalTensor<T> Get(twin::Site site = twin::Site::Here()) {
+        twin::RequireAllocated("TBuf::Get", local_, site);
         return LocalTensor<T>(local_);
     }
     template <typename T>
@@ -21,6 +26,7 @@ public:
     template <typename T>
     LocalTensor<T> GetWithOffset(uint32_t size, uint32_t byte_offset,
                                  twin::Site site = twin::Site::Here()) {
+        twin::RequireAllocated("TBuf::GetWithOffset", local_, site);
         return LocalTensor<T>(twin::PartOf(local_, byte_offset, uint64_t{size} * sizeof(T), site));
     }
 
@@ -30,6 +36,7 @@ private:
 };
 
 /// Hands out the core's buffers and event ids. No page says that its destructor orders anything.
+/// InitBuffer with addresses of the kernel's own came after CANN 8.1.
 class TPipe {
 public:
     explicit TPipe(twin::Site site = twin::Site::Here());
@@ -37,9 +44,18 @@ public:
     TPipe(const TPipe&) = delete;
     TPipe& operator=(const TPipe&) = delete;
 
+    /// For a TPipe after Destroy; the constructor calls it.
+    void Init(twin::Site site = twin::Site::Here());
+    /// All that it has handed out ends here, and another TPipe may live.
+    void Destroy(twin::Site site = twin::Site::Here());
+    /// Likewise, and it starts anew: how InitBuffer is called again on a buffer.
+    void Reset(twin::Site site = twin::Site::Here());
+
     /// `bytes` is rounded up to 32, as the documentation of InitBuffer says.
     template <TPosition position>
     bool InitBuffer(TBuf<position>& buffer, uint32_t bytes, twin::Site site = twin::Site::Here()) {
+        twin::RequirePipe(this, "InitBuffer", site);
+        twin::RequireUnallocated(buffer.local_.pipe, "a TBuf", site);
         buffer.local_ = twin::AllocateLocal(internal::BufferOf(position),
                                             (uint64_t{bytes} + 31) / 32 * 32, site);
         return true;
@@ -49,25 +65,33 @@ public:
     template <TPosition source, TPosition destination, int32_t depth, auto mask>
     bool InitBuffer(TQueBind<source, destination, depth, mask>& queue, int64_t num, uint32_t bytes,
                     twin::Site site = twin::Site::Here()) {
-        queue.queue_ = twin::InitQueue(queue.kPath, depth, num, bytes, site);
+        twin::RequirePipe(this, "InitBuffer", site);
+        queue.queue_ = twin::InitQueue(queue.queue_, queue.kPath, depth, num, bytes, site);
         return true;
     }
 
     template <HardEvent event>
     TEventID AllocEventID(twin::Site site = twin::Site::Here()) {
+        twin::RequirePipe(this, "AllocEventID", site);
         return static_cast<TEventID>(twin::AllocateEvent(static_cast<int>(event), site));
     }
     template <HardEvent event>
     void ReleaseEventID(TEventID id, twin::Site site = twin::Site::Here()) {
+        twin::RequirePipe(this, "ReleaseEventID", site);
         twin::ReleaseEvent(static_cast<int>(event), id, site);
     }
     template <HardEvent event>
     TEventID FetchEventID(twin::Site site = twin::Site::Here()) {
+        twin::RequirePipe(this, "FetchEventID", site);
         return static_cast<TEventID>(twin::FetchEvent(static_cast<int>(event), site));
     }
     TEventID FetchEventID(HardEvent event, twin::Site site = twin::Site::Here()) {
+        twin::RequirePipe(this, "FetchEventID", site);
         return static_cast<TEventID>(twin::FetchEvent(static_cast<int>(event), site));
     }
+
+private:
+    void End();
 };
 
 /// The TPipe of the running core.

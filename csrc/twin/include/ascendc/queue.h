@@ -19,7 +19,9 @@ struct QueuePath {
 };
 
 /// A queue is known by a number, -1 without InitBuffer.
-int InitQueue(const QueuePath& path, int32_t depth, int64_t count, uint32_t bytes, Site site);
+/// `before` is the number that the queue had. Returns the new one.
+int InitQueue(int before, const QueuePath& path, int32_t depth, int64_t count, uint32_t bytes,
+              Site site);
 Local AllocateTensor(int queue, const QueuePath& path, Site site);
 void FreeTensor(int queue, const QueuePath& path, const Local& tensor, Site site);
 void EnQueue(int queue, const QueuePath& path, AscendC::HardEvent ready, const Local& tensor,
@@ -27,8 +29,8 @@ void EnQueue(int queue, const QueuePath& path, AscendC::HardEvent ready, const L
 Local DeQueue(int queue, const QueuePath& path, AscendC::HardEvent ready, Site site);
 /// Waits for the events of all idle buffers and gives their ids back.
 void FreeQueueEvents(int queue, const QueuePath& path, Site site);
-int32_t QueuedTensors(int queue);
-bool HasIdleBuffer(int queue);
+int32_t QueuedTensors(int queue, const QueuePath& path, const char* call, Site site);
+bool HasIdleBuffer(int queue, const QueuePath& path, Site site);
 
 }  // namespace twin
 
@@ -140,10 +142,18 @@ public:
         return LocalTensor<T>(twin::DeQueue(queue_, kPath, ReadyOf<from, to>(), site));
     }
 
-    bool VacantInQue() { return twin::QueuedTensors(queue_) < depth; }
-    bool HasTensorInQue() { return twin::QueuedTensors(queue_) > 0; }
-    int32_t GetTensorCountInQue() { return twin::QueuedTensors(queue_); }
-    bool HasIdleBuffer() { return twin::HasIdleBuffer(queue_); }
+    bool VacantInQue(twin::Site site = twin::Site::Here()) {
+        return twin::QueuedTensors(queue_, kPath, "VacantInQue", site) < depth;
+    }
+    bool HasTensorInQue(twin::Site site = twin::Site::Here()) {
+        return twin::QueuedTensors(queue_, kPath, "HasTensorInQue", site) > 0;
+    }
+    int32_t GetTensorCountInQue(twin::Site site = twin::Site::Here()) {
+        return twin::QueuedTensors(queue_, kPath, "GetTensorCountInQue", site);
+    }
+    bool HasIdleBuffer(twin::Site site = twin::Site::Here()) {
+        return twin::HasIdleBuffer(queue_, kPath, site);
+    }
     void FreeAllEvent(twin::Site site = twin::Site::Here()) {
         twin::FreeQueueEvents(queue_, kPath, site);
     }

@@ -60,7 +60,7 @@ public:
 
     GlobalTensor operator[](uint64_t offset) const {
         GlobalTensor view = *this;
-        view.global_.data += offset * sizeof(T);
+        if (global_.data != nullptr) view.global_.data += offset * sizeof(T);
         return view;
     }
 

@@ -26,6 +26,7 @@ enum class DType : uint8_t { kI8, kU8, kI16, kU16, kF16, kBF16, kI32, kU32, kF32
 struct Local {
     uint8_t* data = nullptr;
     TraceBuffer buffer = TraceBuffer::kNone;
+    uint16_t pipe = 0;    ///< which life of a TPipe handed it out, 0 for none
     uint32_t lease = 0;   ///< of a queue's tensor: which AllocTensor it came from
     uint64_t offset = 0;  ///< wide, so that an index far out of bounds does not wrap to a valid one
     uint32_t begin = 0;
@@ -47,6 +48,12 @@ uint32_t BlockIndex();  ///< AIC: block; AIV of a mixed kernel: 2 * block + sub-
 uint32_t SubBlockIndex();
 uint32_t BlockCount();
 
+/// `pipe` is the live TPipe of the running core.
+void RequirePipe(const void* pipe, const char* call, Site site);
+/// The live TPipe has handed `local` out, and it has memory.
+void RequireAllocated(const char* call, const Local& local, Site site);
+/// `what` has nothing of the live TPipe, if it has something of one at all.
+void RequireUnallocated(uint16_t pipe, const char* what, Site site);
 /// Buffer memory of the running core; throws on overflow of the buffer's capacity.
 Local AllocateLocal(TraceBuffer buffer, uint64_t bytes, Site site);
 /// [byte_offset, byte_offset + bytes) of a buffer, as an allocation of its own.
