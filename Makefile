@@ -251,7 +251,7 @@ $(VENV)/.installed: pyproject.toml $(CONSTRAINTS)
 	$(INSTALL) '.[checkpoint]'
 	touch $@
 
-$(VENV)/.installed-docs: $(VENV)/.installed
+$(VENV)/.installed-docs: $(VENV)/.installed-test
 	$(INSTALL) '.[docs]'
 	touch $@
 

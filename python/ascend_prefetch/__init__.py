@@ -3,8 +3,13 @@
 import signal
 import sys
 
-if sys.argv[:1] == ["-m"] and signal.getsignal(signal.SIGINT) == signal.default_int_handler:
-    # `python -m ascend_prefetch` is on its way: Ctrl-C ends the imports without their traceback.
+if (
+    # `python -m ascend_prefetch` is on its way, and no other program that imports the package.
+    sys.argv[:1] == ["-m"]
+    and ("-m", __name__) in zip(sys.orig_argv, sys.orig_argv[1:], strict=False)
+    and signal.getsignal(signal.SIGINT) == signal.default_int_handler
+):
+    # Ctrl-C ends the imports without their traceback.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 import torch  # loads the libraries that _C links against

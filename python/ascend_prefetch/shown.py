@@ -13,6 +13,11 @@ def shown(value: object, most: int = 80) -> str:
     return text if len(text) <= most + 5 else f"{text[:most]}...{text[-1]}"
 
 
+def count_of(count: int, what: str) -> str:
+    """A number of things, whose plural has an s."""
+    return f"{count} {what}" + "s" * (count != 1)
+
+
 def plain(text: object, most: int = 300) -> str:
     """A name as it is, without quotes, where it can be printed and is no longer than `most`."""
     return shown(str(text), most)[1:-1]

@@ -284,6 +284,27 @@ def test_an_interrupted_sweep_leaves_nothing(tmp_path, number, status):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_other_programs_keep_their_ctrl_c(tmp_path):
+    """`python -m` of a package that imports this one first; it used to lose KeyboardInterrupt."""
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "__init__.py").write_text("import ascend_prefetch\n")
+    program = (
+        "import signal\nprint(signal.getsignal(signal.SIGINT) is signal.default_int_handler)\n"
+    )
+    (tmp_path / "other" / "program.py").write_text(program)
+    command = [sys.executable, "-m", "other.program"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert done.stdout == "True\n", done.stderr
+
+
+def test_a_path_without_a_name(capsys, no_work):
+    assert cli.main(["demo", "--out", ""]) == 2
+    assert "suffix" not in capsys.readouterr().err  # the error names the option
+    with pytest.raises(SystemExit):
+        cli.main(["demo", "--mod", "glm-5"])
+    assert "--mod" in capsys.readouterr().err
+
+
 def test_a_reader_that_has_seen_enough():
     """As `| head` is: no traceback."""
     read, write = os.pipe()

@@ -334,8 +334,8 @@ def test_a_profile_of_quantised_products(tmp_path):
     with pytest.raises(ValueError) as error:
         read_points(path, "Ascend910_9391")
     assert str(error.value) == (
-        f"{path}: all 3 products in it are quantised; their kernels, which dequantise as well, "
-        "become no points; 4 rows skipped: 3 of a quantised product (QuantBatchMatmulV3), "
+        f"{path}: nothing but quantised products is in it, 3 rows; their kernels, which dequantise "
+        "as well, become no points; 4 rows skipped: 3 of a quantised product (QuantBatchMatmulV3), "
         "1 of another op"
     )
 

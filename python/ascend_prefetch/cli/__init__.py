@@ -100,7 +100,13 @@ def parser() -> argparse.ArgumentParser:
 
 
 class _Parser(argparse.ArgumentParser):
-    """A parser that says in one line what is wrong, without its usage."""
+    """A parser that says in one line what is wrong, without its usage.
+
+    Options are written out: what an abbreviation means would change with the next option.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options, allow_abbrev=False)
 
     def error(self, message: str) -> NoReturn:
         print(f"{self.prog.removeprefix('python -m ')}: {_one_line(message)}", file=sys.stderr)
@@ -122,7 +128,9 @@ def _check_outputs(verb: Verb, options: argparse.Namespace) -> None:
         path, name = getattr(options, option.name), option.name.replace("_", "-")
         if path is not None:
             outputs.append(Output(name, path, option.suffixes))
-            outputs += [Output(name, path.with_suffix(suffix)) for suffix in option.beside]
+            # A path without a name is refused with its suffix.
+            beside = option.beside if path.name else ()
+            outputs += [Output(name, path.with_suffix(suffix)) for suffix in beside]
     if options.json not in (None, "-"):
         outputs.append(Output("json", Path(options.json)))
     inputs = (getattr(options, name) for name in verb.inputs)

@@ -12,7 +12,7 @@ from ascend_prefetch import npu
 from ascend_prefetch.bench import BENCHES, BenchConfig, passed, run_bench
 from ascend_prefetch.bench.table import bench_table, row_passed, row_verdict
 
-from .common import OutputOption, Verb, progress, whole
+from .common import OutputOption, Verb, progress, times_text, whole
 from .op_options import add_op_arguments, bench_config, require_model
 
 # In place of an op: every one of them.
@@ -141,7 +141,7 @@ def _modelled_rows(result: dict[str, Any]) -> list[tuple[str, str]]:
     rows = [
         (
             "modelled us" if index == 0 else "",
-            f"{name:18}{_times_text(times[name])}  {text}",
+            f"{name:18}{times_text(times[name], 7)}  {text}",
         )
         for index, (name, text) in enumerate(_FORMS.items())
         if times[name] is not None
@@ -187,10 +187,6 @@ def _measured_text(times: dict[str, float] | None) -> str:
     if times is None:
         return "not measured"
     return f"{times['median']:.1f} ({times['p10']:.1f} to {times['p90']:.1f})"
-
-
-def _times_text(times: dict[str, float]) -> str:
-    return f"{times['nominal']:7.1f} ({times['low']:.1f} to {times['high']:.1f})"
 
 
 def _ulp_text(check: dict[str, Any]) -> str:

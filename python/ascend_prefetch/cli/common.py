@@ -6,7 +6,7 @@ import argparse
 import math
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from ascend_prefetch.shown import shown
@@ -90,6 +90,11 @@ def microseconds(text: str) -> float:
     if not 0 <= value <= _MOST_US:
         raise argparse.ArgumentTypeError(f"expected 0 to {_MOST_US:g} us, got {shown(text)}")
     return value
+
+
+def times_text(times: Mapping[str, float], width: int = 0) -> str:
+    """Modelled times, us, at nominal (low to high) constants; the first of them `width` wide."""
+    return f"{times['nominal']:{width}.1f} ({times['low']:.1f} to {times['high']:.1f})"
 
 
 def progress(line: str) -> None:

@@ -11,7 +11,7 @@ from ascend_prefetch.plots import draw_timeline
 from ascend_prefetch.plots.figure import has_matplotlib
 from ascend_prefetch.timing.trace_events import write_trace_events
 
-from .common import OutputOption, Verb
+from .common import OutputOption, Verb, times_text
 from .layer import add_layer_arguments, layer_config, layer_headline
 
 
@@ -91,14 +91,17 @@ def _show(result: dict[str, Any]) -> None:
     print(f"  {'kernel':{width}}{'without prefetch':>24}{'with prefetch':>24}   found in L2")
     for row in result["kernels"]:
         print(
-            f"  {row['kernel']:{width}}{_times(row['fused_no_prefetch_us']):>24}"
-            f"{_times(row['in_kernel_us']):>24}{row['l2_hit'] / 1e6:10.2f} MB"
+            f"  {row['kernel']:{width}}{times_text(row['fused_no_prefetch_us']):>24}"
+            f"{times_text(row['in_kernel_us']):>24}{row['l2_hit'] / 1e6:10.2f} MB"
         )
     modelled = result["modelled_us"]
-    before, after = _times(modelled["fused_no_prefetch"]), _times(modelled["in_kernel"])
+    before, after = times_text(modelled["fused_no_prefetch"]), times_text(modelled["in_kernel"])
     print(f"  {'sequence':{width}}{before:>24}{after:>24}")
     saved = result["saved_us"]
-    print(f"  saved {saved['nominal']:.2f} us ({saved['low']:.2f} to {saved['high']:.2f})")
+    print(
+        f"  saved {saved['nominal']:.2f} us "
+        f"({saved['low']:.2f} at the low constants, {saved['high']:.2f} at the high ones)"
+    )
     print(f"timeline, for ui.perfetto.dev: {result['timeline']}")
     if result["picture"] is not None:
         print(f"picture: {result['picture']}")
@@ -114,10 +117,6 @@ _WEIGHTS = {
 
 def _op(decision: dict[str, Any]) -> str:
     return decision["window"].split(",")[0]
-
-
-def _times(times: dict[str, float]) -> str:
-    return f"{times['nominal']:.1f} ({times['low']:.1f} to {times['high']:.1f})"
 
 
 def _passed(result: dict[str, Any]) -> bool:

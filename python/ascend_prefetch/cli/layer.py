@@ -8,7 +8,7 @@ from typing import Any
 from ascend_prefetch.bench.layer import LayerConfig, model_layer
 from ascend_prefetch.planning import Decision
 
-from .common import Verb, byte_count, positive
+from .common import Verb, byte_count, positive, times_text
 from .op_options import add_model_arguments, require_model
 
 _FORMS = {
@@ -80,7 +80,7 @@ def _show(result: dict[str, Any]) -> None:
             continue
         gain = result["gain_pct"].get(name)
         print(
-            f"  {name:18}{times['nominal']:7.1f} ({times['low']:.1f} to {times['high']:.1f})"
+            f"  {name:18}{times_text(times, 7)}"
             + (f" {gain['nominal']:6.1f} %" if gain else " " * 9)
             + f"  {text}"
         )

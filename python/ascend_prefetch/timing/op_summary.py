@@ -27,7 +27,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from ascend_prefetch import twin
-from ascend_prefetch.shown import plain, shown
+from ascend_prefetch.shown import count_of, plain, shown
 
 from .point import Kernel, Point
 from .tables import columns_twice, microseconds
@@ -173,9 +173,10 @@ class ProfileReader:
         if self._with_shapes == 0 and (products or self._kinds[_NO_TYPE]):
             return _LEVEL0.format(what="op types" if self._kinds[_NO_TYPE] else "shapes")
         if set(products) == {_QUANTISED}:
+            rows = count_of(products[_QUANTISED], "row")
             return (
-                f"all {products[_QUANTISED]} products in it are quantised; their kernels, which "
-                "dequantise as well, become no points"
+                f"nothing but quantised products is in it, {rows}; "
+                "their kernels, which dequantise as well, become no points"
             )
         return "no product in it is one to model" if products else "there is no product in it"
 

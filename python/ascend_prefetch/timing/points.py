@@ -10,7 +10,7 @@ from typing import BinaryIO
 
 from ascend_prefetch import twin
 from ascend_prefetch.files import open_regular
-from ascend_prefetch.shown import shown
+from ascend_prefetch.shown import count_of, shown
 
 from .exports import WANTED, what_format, what_table
 from .op_summary import ProfileReader, is_profile
@@ -81,12 +81,12 @@ def what_was_left_out(skipped: Mapping[str, int], damaged: Mapping[int, str]) ->
     lines = []
     if skipped:
         reasons = ", ".join(f"{count} of {reason}" for reason, count in sorted(skipped.items()))
-        lines.append(f"{_count_of(sum(skipped.values()), 'row')} skipped: {reasons}")
+        lines.append(f"{count_of(sum(skipped.values()), 'row')} skipped: {reasons}")
     if damaged:
         first = [f"line {number}: {why}" for number, why in sorted(damaged.items())]
         more = [f"{len(first) - _MOST_NAMED} more"] if len(first) > _MOST_NAMED else []
         lines.append(
-            f"{_count_of(len(damaged), 'line')} could not be read: "
+            f"{count_of(len(damaged), 'line')} could not be read: "
             + "; ".join(first[:_MOST_NAMED] + more)
         )
     return lines
@@ -116,12 +116,12 @@ def _read(file: BinaryIO, soc: str | None) -> Points:
     try:
         if header.damage:
             raise ValueError(header.damage)
-        profile = ProfileReader(soc) if _is_profile(header.cells) else None
+        is_one = _is_profile(header.cells)
     except ValueError as error:
         raise _BadLine(header.number, error) from error
-    if profile is None:
+    if not is_one:
         return _read_points(header.cells, lines, soc)
-    return _read_profile(profile, header.cells, lines)
+    return _read_profile(ProfileReader(soc), header.cells, lines)
 
 
 # Enough to tell what a file is.
@@ -176,10 +176,6 @@ def _read_points(names: list[str], lines: Iterator[Line], soc: str | None) -> Po
     if not found:
         raise ValueError("there is no point in it" + f" of {soc}" * bool(points))
     return Points(found)
-
-
-def _count_of(count: int, what: str) -> str:
-    return f"{count} {what}" + "s" * (count != 1)
 
 
 def _point(row: Mapping[str, str]) -> Point:
