@@ -34,7 +34,8 @@ def load(directory, dims=SMALL, **options):
 
 def refuses(loader, name, reason):
     message = (
-        f"tensor {PREFIX}.{name}: {reason}; to leave it out all the same, name it in `ignored`"
+        f"tensor {PREFIX}.{name}: {reason}; to leave it out all the same, name it in `ignored`: "
+        f"{name!r}"
     )
     with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
         loader()
@@ -69,7 +70,8 @@ SCALES = "belongs to a quantised weight, and the weight beside it is not one"
 def test_refused(tmp_path, quant, name, reason):
     save(tmp_path, {name: torch.ones(2)}, quant)
     refuses(lambda: load(tmp_path), name, reason)
-    assert load(tmp_path, ignored=[name]).w_uk.shape == (2, 64, 64)
+    for known_as in (name, f"{PREFIX}.{name}"):
+        assert load(tmp_path, ignored=[known_as]).w_uk.shape == (2, 64, 64)
     # Nor is it the indexer's business.
     assert load_indexer_weights(tmp_path, SMALL, 0) is not None
 
@@ -90,7 +92,8 @@ def test_refused(tmp_path, quant, name, reason):
 def test_refused_of_an_indexer(tmp_path, quant, name, reason):
     save(tmp_path, {name: torch.ones(2)}, quant)
     refuses(lambda: load_indexer_weights(tmp_path, SMALL, 0), name, reason)
-    assert load_indexer_weights(tmp_path, SMALL, 0, ignored=[name]) is not None
+    for known_as in (name, f"{PREFIX}.{name}"):
+        assert load_indexer_weights(tmp_path, SMALL, 0, ignored=[known_as]) is not None
     assert load(tmp_path) is not None
 
 
@@ -162,10 +165,48 @@ def test_beside_the_attentions_of_a_layer(tmp_path):
         save(tmp_path, {name: torch.ones(2)}, dims=dims, module="0")
         with pytest.raises(ValueError, match=rf"^tensor {PREFIX}\.{name}: "):
             load(tmp_path, dims)
-        assert load(tmp_path, dims, ignored=[name]) is not None
+        for known_as in (name, f"{PREFIX}.{name}"):
+            assert load(tmp_path, dims, ignored=[known_as]) is not None
     save(tmp_path, {"0.q_a_proj.bias": torch.ones(2)}, dims=dims, module="0")
     with pytest.raises(ValueError, match=rf"^tensor {PREFIX}\.0\.q_a_proj\.bias: {BIAS}"):
         load(tmp_path, dims)
+
+
+@pytest.mark.parametrize("loader", [load, lambda *args, **options: load_indexer_weights(
+    *args, SMALL, 0, **options)])  # fmt: skip
+def test_ignored_names(tmp_path, loader):
+    save(tmp_path, {"q_proj.bias": torch.ones(2), "indexer.wk.bias": torch.ones(2)})
+    both = ("q_proj.bias", f"{PREFIX}.indexer.wk.bias")
+    assert loader(tmp_path, ignored=both) is not None
+    for wrong in ("q_proj.bias", b"q_proj.bias", None, 5, iter(both)):
+        with pytest.raises(ValueError, match="^ignored: expected a list of tensors' names, got "):
+            loader(tmp_path, ignored=wrong)
+    with pytest.raises(ValueError, match="^ignored: expected tensors' names, got 5$"):
+        loader(tmp_path, ignored=[*both, 5])
+    for wrong in ("q_proj.bais", "bias", "", f"{PREFIX}.q_prj.bias", "model.norm.weight"):
+        with pytest.raises(ValueError, match=f"^ignored: .*got {wrong!r}, which no layer has$"):
+            loader(tmp_path, ignored=[*both, wrong])
+    # One list does for all layers, and what another layer has is refused of this one all the same.
+    path = tmp_path / "model.safetensors"
+    others = {"model.layers.7.self_attn.o_proj.bias": torch.ones(2)}
+    save_file(load_file(path) | others, path)
+    for name in ("o_proj.bias", *others):
+        assert loader(tmp_path, ignored=[*both, name]) is not None
+    with pytest.raises(ValueError, match=r"_proj\.bias|wk\.bias"):
+        loader(tmp_path, ignored=list(others))
+
+
+@pytest.mark.parametrize("wrong", [True, 1.0, "1", None])
+def test_layers_and_ranks_are_whole_numbers(tmp_path, wrong):
+    save(tmp_path, {})
+    for name in ("layer", "tp_rank", "tp_size"):
+        message = f"^{name}: expected a whole number, got {wrong!r}$"
+        with pytest.raises(ValueError, match=message):
+            load_mla_weights(
+                tmp_path, SMALL, **({"layer": 0, "tp_rank": 0, "tp_size": 1} | {name: wrong})
+            )
+    with pytest.raises(ValueError, match=f"^layer: expected a whole number, got {wrong!r}$"):
+        load_indexer_weights(tmp_path, SMALL, wrong)
 
 
 def test_names_of_a_damaged_file(tmp_path):

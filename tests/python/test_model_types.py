@@ -20,6 +20,7 @@ from ascend_prefetch.models import (
     ModelType,
     load_mla_weights,
 )
+from ascend_prefetch.shown import shown
 from mla_cases import SEED
 
 TOKENS = 5
@@ -201,6 +202,18 @@ UNKNOWN = "not understood, and it may change what attention computes; where it d
         ("use_bias", True, BIASES),
         ("use_output_gate", True, GATE),
         ("attn_output_gate", True, UNKNOWN),
+        ("gate", True, GATE),
+        ("use_gate", True, GATE),
+        ("gated", True, UNKNOWN),
+        ("gating_type", "per_head", UNKNOWN),
+        ("use_k_norm", True, UNKNOWN),
+        ("use_head_norm", True, UNKNOWN),
+        ("v_norm", "rms", UNKNOWN),
+        ("k_layernorm", True, UNKNOWN),
+        ("o_proj_bias", True, UNKNOWN),
+        ("use_key_bias", True, UNKNOWN),
+        ("value_gate", True, UNKNOWN),
+        ("heads_bias", True, UNKNOWN),
         ("use_qk_norm", True, "the ops have no norm of the heads' queries and keys"),
         ("mla_use_nope", True, "the ops rotate, and this model does not"),
         ("mla_scale_q_lora", True, UNKNOWN),
@@ -241,6 +254,14 @@ def test_harmless_keys():
         "attention_method": "MLA",
         "attn_implementation": "eager",
         "head_dim": 576,
+        "gate_experts": True,
+        "grouped_moe_norm_scale": 2,
+        "lm_head_bias": True,
+        "mlp_gate_bias": True,
+        "moe_gate_bias": True,
+        "norm_top_k": True,
+        "router_gate_type": "sigmoid",
+        "shared_expert_gate": True,
         "hidden_act": "silu",
         "kv_cache_dtype": "int8",
         "moe_router_enable_expert_bias": True,
@@ -261,6 +282,112 @@ def test_harmless_keys():
 def test_head_sizes_that_contradict(key):
     message = f"configuration: key '{key}': expected 16, qk_nope_head_dim and qk_rope_head_dim"
     refuses(message, plain(**{key: 24}))
+
+
+@pytest.mark.parametrize("key", ["qk_head_dim", "q_head_dim"])
+@pytest.mark.parametrize("value", ["16", 16.0, False])
+def test_head_sizes_that_are_no_integers(key, value):
+    message = f"configuration: key '{key}': expected an integer, got {value!r}"
+    refuses(message, plain(**{key: value}))
+
+
+def test_use_mla():
+    dims = ModelDimensions.from_hf_config(plain())
+    for yes in (None, True, 1):
+        assert ModelDimensions.from_hf_config(plain(use_mla=yes)) == dims
+    for no in (False, 0, "true", 2, []):
+        refuses("configuration: key 'use_mla': expected true, as the ops", plain(use_mla=no))
+    vouched = dataclasses.replace(MODEL_TYPES["deepseek_v3"], understood=frozenset({"use_mla"}))
+    assert ModelDimensions.from_hf_config(plain(use_mla=False), vouched) == dims
+
+
+@pytest.mark.parametrize("key", ["mla_scale_q_lora", "mla_scale_kv_lora"])
+@pytest.mark.parametrize("value", ["false", 0.5, 1, []])
+def test_switches_are_booleans(key, value):
+    message = f"configuration: key '{key}': expected a boolean, got {value!r}"
+    refuses(message, plain("longcat_flash", **{key: value}))
+
+
+def test_keys_are_strings():
+    refuses("configuration: key 5: expected a string", {**plain(), 5: True})
+
+
+# Keys of published files beside those of SIZES that transformers' classes do not all write.
+EXPERTS = {
+    "aux_loss_alpha": 0.001, "ep_size": 1, "first_k_dense_replace": 3,
+    "moe_intermediate_size": 2048, "moe_layer_freq": 1, "n_group": 8,
+    "n_routed_experts": 256, "n_shared_experts": 1,
+    "norm_topk_prob": True, "num_experts_per_tok": 8, "num_nextn_predict_layers": 1,
+    "routed_scaling_factor": 2.5, "scoring_func": "sigmoid", "seq_aux": True, "topk_group": 4,
+    "topk_method": "noaux_tc", "pretraining_tp": 1, "attention_bias": False,
+    "attention_dropout": 0.0, "hidden_act": "silu", "use_cache": True, "initializer_range": 0.02,
+    "quantization_config": {"quant_method": "fp8", "weight_block_size": [128, 128]},
+    "auto_map": {"AutoConfig": "configuration_deepseek.DeepseekV3Config"},
+}  # fmt: skip
+LONGCAT = {
+    "attention_method": "MLA", "expert_ffn_hidden_size": 2048, "ffn_hidden_size": 12288,
+    "mla_scale_kv_lora": True, "mla_scale_q_lora": True, "moe_topk": 12, "n_routed_experts": 512,
+    "num_layers": 28, "rope_theta": 1e7, "routed_scaling_factor": 6.0, "router_bias": False,
+    "zero_expert_num": 256, "zero_expert_type": "identity", "attention_bias": False,
+}  # fmt: skip
+YARN = {"type": "yarn", "factor": 40, "mscale": 1.0, "mscale_all_dim": 1.0, "beta_fast": 32}
+
+
+# The key sets of the config.json of deepseek-ai/DeepSeek-V3, -R1 and -V3.2, zai-org/GLM-5,
+# moonshotai/Kimi-K2-Instruct and meituan-longcat/LongCat-Flash-Chat on Hugging Face.
+@pytest.mark.parametrize(
+    ("name", "keys"),
+    [
+        ("deepseek_v3", EXPERTS | {"rope_scaling": YARN, "rope_theta": 10000}),
+        ("deepseek_v32", EXPERTS | SPARSE | {"rope_scaling": YARN, "rope_theta": 10000}),
+        ("kimi_k2", EXPERTS | {"rope_scaling": YARN, "rope_theta": 50000.0}),
+        (
+            "glm_moe_dsa",
+            EXPERTS
+            | SPARSE
+            | {"head_dim": 64, "qk_head_dim": 16, "indexer_rope_interleave": True}
+            | {"rope_interleave": True},
+        ),
+        ("longcat_flash", LONGCAT),
+    ],
+)
+def test_keys_of_published_files(name, keys):
+    expected = ModelDimensions.from_hf_config(
+        plain(name, **(SPARSE if "index_topk" in keys else {}))
+    )
+    assert ModelDimensions.from_hf_config(plain(name, **keys)) == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "key", "value"),
+    [
+        *(("longcat_flash", "q_lora_rank", value) for value in ("1536", 0, False, 1.5, 10**5000)),
+        *(("longcat_flash", "hidden_size", value) for value in ("7168", 10**5000, 2**63, None)),
+        *(("longcat_flash", "kv_lora_rank", value) for value in ("512", 0)),
+        *(("minicpm3", "num_attention_heads", value) for value in (0, "4", -4, True)),
+        ("minicpm3", "hidden_size", 48.0),
+        ("deepseek_v3", "v_head_dim", "128"),
+        ("deepseek_v3", "qk_nope_head_dim", 10**5000),
+    ],
+    ids=shown,
+)
+def test_sizes_are_checked_before_they_are_used(name, key, value):
+    config = plain(name, **{key: value})
+    if name == "minicpm3":
+        del config["v_head_dim"]
+    refuses(f"configuration: key '{key}': expected a positive integer, got ", config)
+
+
+def test_value_heads_that_do_not_divide():
+    config = plain("minicpm3", hidden_size=7168, num_attention_heads=100, v_head_dim=None)
+    refuses("configuration: key 'hidden_size': expected a multiple of the 100 num_att", config)
+    config |= {"num_attention_heads": 112}
+    assert ModelDimensions.from_hf_config(config).v_head_dim == 64
+
+
+@pytest.mark.parametrize("eps", [float("inf"), float("nan"), 10**5000, "1e-6"], ids=shown)
+def test_epsilons_are_finite(eps):
+    refuses("rms_norm_eps: expected a positive float, got ", plain(rms_norm_eps=eps))
 
 
 def test_rope_keys_that_contradict():

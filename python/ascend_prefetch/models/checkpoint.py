@@ -16,12 +16,14 @@ name: see unread_tensors.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Collection
 from typing import Any, NamedTuple
 
 import torch
 
 from ascend_prefetch.linear import Linear, W8A8Linear
+from ascend_prefetch.shown import shown
 
 from .checkpoint_files import ALL, CheckpointFiles
 from .dimensions import ModelDimensions
@@ -73,23 +75,29 @@ def load_mla_weights(
         dtype: floating-point dtype of the result, which is that of the activations; None takes
             that of the layer's 16-bit weights, and keeps what is stored where it has none: the ops
             take 16-bit weights only, the references any. W8A8 layers keep int8 and their scales.
-        ignored: tensors of the attention module, by their names within it, that the caller
-            answers for: they are left out where they would be refused.
+        ignored: tensors of the attention module that the caller answers for, by their names
+            within it ("q_b_proj.bias") or their full names in the checkpoint: they are left out
+            where they would be refused. A name is that of some layer's tensor, not always this
+            one's: one list does for all layers.
 
     Returns:
         Contiguous tensors of their own, independent of the files.
 
     Raises:
         FileNotFoundError: the directory, its checkpoint, or a shard the index names is missing.
-        ValueError: an argument is out of range, a file is corrupt, the index names a shard outside
-            the directory, a tensor is missing or has another shape or dtype than expected, nothing
+        ValueError: an argument is out of range or no whole number, `ignored` is no collection of
+            names or has one that no layer's attention has, a file is corrupt, the index
+            names a shard outside the directory, a tensor is missing or has another shape or dtype
+            than expected, nothing
             reads a tensor (a bias of a projection, a gate), the layer has weights of both 16-bit
             dtypes and `dtype` is None, or a layer is quantised in another way than W8A8.
     """
+    for argument, number in (("tp_size", tp_size), ("tp_rank", tp_rank)):
+        _check_whole(argument, number)
     heads = dims.heads_per_rank(tp_size)
     if not 0 <= tp_rank < tp_size:
         raise ValueError(f"tp_rank: expected 0 <= tp_rank < {tp_size}, got {tp_rank}")
-    reader = _LayerReader(directory, dims, layer, dtype, _MLA_MODULES)
+    reader = _LayerReader(directory, dims, layer, dtype, _MLA_MODULES, ignored)
 
     def of_rank(per_head: int) -> slice:
         return slice(tp_rank * heads * per_head, (tp_rank + 1) * heads * per_head)
@@ -130,7 +138,7 @@ def load_mla_weights(
         kv_a_norm_bias=reader.bias("kv_a_layernorm.bias", kv_lora, dims.kv_lora_scale),
     )
     # load_indexer_weights sees to the rest.
-    reader.refuse_unread(ignored, besides="indexer." if dims.indexer is not None else None)
+    reader.refuse_unread(besides="indexer." if dims.indexer is not None else None)
     return weights
 
 
@@ -161,7 +169,7 @@ def load_indexer_weights(
     shapes = indexer_weight_shapes(dims)
     # The activations are those of the whole module.
     modules = _MLA_MODULES + _INDEXER_MODULES
-    reader = _LayerReader(directory, dims, layer, dtype, modules)
+    reader = _LayerReader(directory, dims, layer, dtype, modules, ignored)
     if not reader.has("indexer."):
         return None
 
@@ -176,7 +184,7 @@ def load_indexer_weights(
         k_norm_bias=reader.float_vector("indexer.k_norm.bias", *shapes["k_norm_bias"]),
         weights_proj=reader.own([reader.matrix(projection("weights_proj"))]),
     )
-    reader.refuse_unread(ignored, within="indexer.")
+    reader.refuse_unread(within="indexer.")
     return weights
 
 
@@ -206,7 +214,9 @@ class _LayerReader:
         layer: int,
         dtype: torch.dtype | None,
         modules: tuple[str, ...],
+        ignored: Collection[str],
     ) -> None:
+        _check_whole("layer", layer)
         if layer < 0:
             raise ValueError(f"layer: expected an index >= 0, got {layer}")
         if dtype is not None and not dtype.is_floating_point:
@@ -223,6 +233,7 @@ class _LayerReader:
             self._strays = [name for name in self._names if not name.startswith(attentions)]
             self._prefix += f".{module}"
             self._names = self._files.names(self._prefix)
+        self._ignored = self._short_names(ignored)
         self._has_indexer = dims.indexer is not None
         self._seen: set[str] = set()
         self._dtype = dtype or self._stored_dtype(modules)
@@ -234,13 +245,38 @@ class _LayerReader:
         """Whether the name of any tensor begins so."""
         return any(name.startswith(prefix) for name in self._names)
 
-    def refuse_unread(
-        self, ignored: Collection[str], within: str = "", besides: str | None = None
-    ) -> None:
+    def _short_names(self, ignored: Collection[str]) -> set[str]:
+        """Names in the module of the tensors in `ignored`, each of which some layer has."""
+        if isinstance(ignored, (str, bytes)) or not isinstance(ignored, Collection):
+            raise ValueError(f"ignored: expected a list of tensors' names, got {shown(ignored)}")
+        here = {f"{self._prefix}.{name}": name for name in self._names}
+        layer = self._prefix.rpartition(".")[0]
+        here |= {f"{layer}.{name}": name for name in self._strays}
+        known, found = set(here.values()), set()
+        elsewhere: set[str] | None = None
+        for name in ignored:
+            if not isinstance(name, str):
+                raise ValueError(f"ignored: expected tensors' names, got {shown(name)}")
+            if name in known or name in here:
+                found.add(here.get(name, name))
+                continue
+            if elsewhere is None:
+                elsewhere = set()
+                for other in self._files.names("model.layers"):
+                    parts = re.fullmatch(r"\d+\.self_attn\.((?:\d+\.)?(.*))", other, re.DOTALL)
+                    if parts is not None:
+                        elsewhere |= {f"model.layers.{other}", parts[1], parts[2]}
+            if name not in elsewhere:
+                raise ValueError(
+                    f"ignored: expected names of tensors of the attention, as q_b_proj.bias is "
+                    f"one, got {shown(name)}, which no layer has"
+                )
+        return found
+
+    def refuse_unread(self, within: str = "", besides: str | None = None) -> None:
         """Raises ValueError where a tensor has not been read, though it may change results.
 
         Args:
-            ignored: names that the caller answers for.
             within: what names begin with that this reading is about.
             besides: what names begin with that it is not about.
         """
@@ -254,7 +290,7 @@ class _LayerReader:
         left = sorted(
             name
             for name in unread + self._strays
-            if name not in ignored and not is_irrelevant(name)
+            if name not in self._ignored and not is_irrelevant(name)
         )
         if not left:
             return
@@ -263,10 +299,12 @@ class _LayerReader:
         others = f" (and {len(left) - 1} more)" if len(left) > 1 else ""
         # A damaged file may name its tensors anything.
         full = f"{module}.{first}"
-        shown = full if full.isprintable() and len(full) < 200 else repr(full)[:200]
+        sane = full.isprintable() and len(full) < 200
+        name_of_it = f": {first!r}" if sane else ""
         raise ValueError(
-            f"tensor {shown}{others}: {why_refused(first, self._has_indexer)}; to leave it out "
-            "all the same, name it in `ignored`"
+            f"tensor {full if sane else repr(full)[:200]}{others}: "
+            f"{why_refused(first, self._has_indexer)}; to leave it out all the same, name it in "
+            f"`ignored`{name_of_it}"
         )
 
     def _stored_dtype(self, modules: tuple[str, ...]) -> torch.dtype | None:
@@ -400,6 +438,11 @@ class _LayerReader:
     def _read(self, name: str, *arguments: Any) -> torch.Tensor:
         self._seen.add(name)
         return self._files.read(f"{self._prefix}.{name}", *arguments)
+
+
+def _check_whole(name: str, value: Any) -> None:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise ValueError(f"{name}: expected a whole number, got {shown(value)}")
 
 
 def _columns(parts: list[torch.Tensor]) -> torch.Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,8 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from ascend_prefetch.files import read_json
+from ascend_prefetch.shown import shown
 
 from .model_types import ModelType, model_type_of
+
+# The largest size of a dimension that torch can hold, an int64.
+_LARGEST_SIZE = 2**63 - 1
 
 
 @dataclass(frozen=True)
@@ -65,7 +70,7 @@ class ModelDimensions:
 
     Raises:
         ValueError: a size is not a positive integer, qk_rope_head_dim is odd, rms_norm_eps or a
-            scale is not positive, or there is an indexer and no query latent.
+            scale is not positive and finite, or there is an indexer and no query latent.
     """
 
     name: str
@@ -97,8 +102,8 @@ class ModelDimensions:
             )
         for field in ("rms_norm_eps", "q_lora_scale", "kv_lora_scale"):
             value = getattr(self, field)
-            if not isinstance(value, float) or not value > 0:
-                raise ValueError(f"{field}: expected a positive float, got {value!r}")
+            if not isinstance(value, float) or not 0 < value < math.inf:
+                raise ValueError(f"{field}: expected a positive float, got {shown(value)}")
         if self.indexer is not None and self.q_lora_rank is None:
             raise ValueError("q_lora_rank: expected a query latent for the indexer, got None")
 
@@ -113,10 +118,11 @@ class ModelDimensions:
         Raises:
             ValueError: `tp` is not a positive divisor of the number of heads.
         """
-        if tp < 1 or self.num_heads % tp:
+        whole = isinstance(tp, int) and not isinstance(tp, bool)
+        if not whole or tp < 1 or self.num_heads % tp:
             raise ValueError(
                 f"tp: expected a positive divisor of the {self.num_heads} heads of {self.name}, "
-                f"got {tp}"
+                f"got {shown(tp)}"
             )
         return self.num_heads // tp
 
@@ -162,9 +168,16 @@ class ModelDimensions:
                 raise ValueError(f"{source}: key {key!r} is missing")
             return config[key]
 
+        def size(key: str) -> int:
+            value = read(key)
+            _check_positive_int(f"{source}: key {key!r}", value)
+            return int(value)
+
         def told(key: str, otherwise: bool) -> bool:
             value = config.get(key)
-            return otherwise if value is None else bool(value)
+            if not isinstance(value, bool | None):
+                raise ValueError(f"{source}: key {key!r}: expected a boolean, got {shown(value)}")
+            return otherwise if value is None else value
 
         indexer = None
         if form.indexer_rope_interleaved is not None:
@@ -177,23 +190,30 @@ class ModelDimensions:
             )
 
         def lora_scale(name: str) -> float:
-            rank = read(f"{name}_rank")
             scaled = form.scales_latents and told(f"mla_scale_{name}", True)
-            return (read("hidden_size") / rank) ** 0.5 if scaled and rank is not None else 1.0
+            if not scaled or read(f"{name}_rank") is None:
+                return 1.0
+            return (size("hidden_size") / size(f"{name}_rank")) ** 0.5
 
-        def v_head_dim() -> Any:
-            if form.v_head_dim_of_hidden and config.get("v_head_dim") is None:
-                return read("hidden_size") // read("num_attention_heads")
-            return read("v_head_dim")
+        def v_head_dim() -> int:
+            if not form.v_head_dim_of_hidden or config.get("v_head_dim") is not None:
+                return size("v_head_dim")
+            hidden, heads = size("hidden_size"), size("num_attention_heads")
+            if hidden % heads:
+                raise ValueError(
+                    f"{source}: key 'hidden_size': expected a multiple of the {heads} "
+                    f"num_attention_heads, as there is no v_head_dim, got {hidden}"
+                )
+            return hidden // heads
 
         return cls(
             name=str(config.get("model_type", "unnamed")),
-            hidden_size=read("hidden_size"),
-            num_heads=read("num_attention_heads"),
-            q_lora_rank=read("q_lora_rank"),
-            kv_lora_rank=read("kv_lora_rank"),
-            qk_nope_head_dim=read("qk_nope_head_dim"),
-            qk_rope_head_dim=read("qk_rope_head_dim"),
+            hidden_size=size("hidden_size"),
+            num_heads=size("num_attention_heads"),
+            q_lora_rank=None if read("q_lora_rank") is None else size("q_lora_rank"),
+            kv_lora_rank=size("kv_lora_rank"),
+            qk_nope_head_dim=size("qk_nope_head_dim"),
+            qk_rope_head_dim=size("qk_rope_head_dim"),
             v_head_dim=v_head_dim(),
             rms_norm_eps=read(form.eps_key),
             rope_interleaved=told("rope_interleave", form.rope_interleaved),
@@ -206,8 +226,9 @@ class ModelDimensions:
 
 
 def _check_positive_int(name: str, value: Any) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise ValueError(f"{name}: expected a positive integer, got {value!r}")
+    whole = isinstance(value, int) and not isinstance(value, bool)
+    if not whole or not 1 <= value <= _LARGEST_SIZE:
+        raise ValueError(f"{name}: expected a positive integer, got {shown(value)}")
 
 
 def _read_json_object(path: Path) -> dict[str, Any]:

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ascend_prefetch.shown import shown
+
 
 @dataclass(frozen=True)
 class ModelType:
@@ -96,16 +98,26 @@ _UNDERSTOOD = frozenset(
         "rope_parameters",
         "rope_scaling",
         "rope_theta",
-        "use_mla",
     }
 )
 # Beside these words a key is about how attention is run.
 _RUNNING_WORDS = {"cache", "flash", "implementation", "dropout"}
 _ATTENTION_WORDS = {"attention", "attn", "kv", "mla", "nope", "q", "qk", "qkv", "query"}
 _ATTENTION_WORDS |= {"rope", "rotary"}
+# Parts of attention, but also of much else: a key is about attention where one of them has a norm,
+# a bias or a gate.
+_PART_WORDS = {"k", "v", "o", "key", "value", "head", "heads"}
+_GATE_WORDS = {"gate", "gates", "gated", "gating"}
+_CHANGE_WORDS = {"bias", "biases", "norm", "norms", "layernorm", "rmsnorm"} | _GATE_WORDS
+# Beside these words a gate, a bias or a norm is that of experts, of a feed-forward network, or of
+# what is after the last layer.
+_ELSEWHERE_WORDS = {"router", "routed", "routing", "expert", "experts", "moe", "shared", "topk"}
+_ELSEWHERE_WORDS |= {"top", "score", "scoring", "mlp", "ffn", "ff", "feed", "glu", "swiglu"}
+_ELSEWHERE_WORDS |= {"lm", "mtp", "classifier", "cls", "vision", "ngram"}
 _BIAS_KEYS = {"add_bias_linear", "attention_bias", "bias", "enable_bias", "key_bias", "qkv_bias"}
 _BIAS_KEYS |= {"query_bias", "use_attention_bias", "use_bias", "use_qkv_bias", "value_bias"}
 _GATE_KEYS = {"gated_attention", "head_gate", "output_gate", "use_head_gate", "use_output_gate"}
+_GATE_KEYS |= {"gate", "use_gate"}
 _REASONS = {
     **dict.fromkeys(_BIAS_KEYS, "the ops' projections have no biases"),
     **dict.fromkeys(_GATE_KEYS, "the ops have no gate of the attention's output"),
@@ -159,6 +171,16 @@ def _unknown(config: Mapping[str, Any], source: str, name: Any, configured: bool
 
 def _check_keys(config: Mapping[str, Any], source: str, model_type: ModelType) -> None:
     for key, value in config.items():
+        if not isinstance(key, str):
+            raise ValueError(f"{source}: key {shown(key)}: expected a string")
+        if key == "use_mla" and key not in model_type.understood:
+            # Written as a boolean or as 0 and 1.
+            if value is not None and not (isinstance(value, int) and value == 1):
+                raise ValueError(
+                    f"{source}: key 'use_mla': expected true, as the ops compute MLA alone, "
+                    f"got {shown(value)}"
+                )
+            continue
         if key in model_type.understood or _is_off(value):
             continue
         if key in _REASONS or _is_of_attention(key, value):
@@ -177,20 +199,24 @@ def _check_keys(config: Mapping[str, Any], source: str, model_type: ModelType) -
     parts = (config.get("qk_nope_head_dim"), config.get("qk_rope_head_dim"))
     for key in ("qk_head_dim", "q_head_dim"):
         told = config.get(key)
+        if told is None:
+            continue
+        if isinstance(told, bool) or not isinstance(told, int):
+            raise ValueError(f"{source}: key {key!r}: expected an integer, got {shown(told)}")
         # What is no integer among the sizes is refused where the sizes are.
-        if isinstance(told, int) and all(isinstance(part, int) for part in parts):
+        if all(isinstance(part, int) for part in parts):
             whole = int(parts[0] or 0) + int(parts[1] or 0)
             if told != whole:
                 raise ValueError(
-                    f"{source}: key {key!r}: expected {whole}, qk_nope_head_dim and "
-                    f"qk_rope_head_dim together, got {told}"
+                    f"{source}: key {key!r}: expected {shown(whole)}, qk_nope_head_dim and "
+                    f"qk_rope_head_dim together, got {shown(told)}"
                 )
 
 
 def _check_rope(config: Mapping[str, Any], source: str, model_type: ModelType) -> None:
     for key in ("rope_interleave", "indexer_rope_interleave"):
         if not isinstance(config.get(key), bool | None):
-            raise ValueError(f"{source}: key {key!r}: expected a boolean, got {config[key]!r}")
+            raise ValueError(f"{source}: key {key!r}: expected a boolean, got {shown(config[key])}")
     told = config.get("rope_interleave")
     fixed = model_type.rope_interleaved
     if told not in (None, fixed) and not model_type.reads_rope_interleave:
@@ -202,8 +228,8 @@ def _check_rope(config: Mapping[str, Any], source: str, model_type: ModelType) -
         for key in ("index_topk", "index_n_heads", "index_head_dim"):
             if not _is_off(config.get(key)):
                 raise ValueError(
-                    f"{source}: key {key!r} is {config[key]!r}: this model type has no indexer; "
-                    "pass model_type='deepseek_v32' where its attention is that model's"
+                    f"{source}: key {key!r} is {shown(config[key])}: this model type has no "
+                    "indexer; pass model_type='deepseek_v32' where its attention is that model's"
                 )
 
 
@@ -216,8 +242,11 @@ def _is_of_attention(key: str, value: Any) -> bool:
     if key in _UNDERSTOOD or key in ("qk_head_dim", "q_head_dim"):
         return False
     words = set(re.split(r"[^a-z0-9]+", key.lower()))
-    if not words & _ATTENTION_WORDS or words & _RUNNING_WORDS:
+    if words & _RUNNING_WORDS:
         return False
+    if not words & _ATTENTION_WORDS:
+        changed_part = words & _PART_WORDS and words & _CHANGE_WORDS
+        return bool(changed_part or words & _GATE_WORDS) and not words & _ELSEWHERE_WORDS
     if {"partial", "rotary"} <= words and value == 1:
         return False
     return not (isinstance(value, str) and value.lower() == "mla")
@@ -226,8 +255,8 @@ def _is_of_attention(key: str, value: Any) -> bool:
 def _refusal(source: str, key: str, value: Any) -> str:
     reason = _REASONS.get(key.split(".")[-1])
     if reason is not None:
-        return f"{source}: key {key!r} is {value!r}: {reason}"
+        return f"{source}: key {key!r} is {shown(value)}: {reason}"
     return (
-        f"{source}: key {key!r} is {value!r}: not understood, and it may change what attention "
-        "computes; where it does not, pass as model_type a ModelType with the key in `understood`"
+        f"{source}: key {key!r} is {shown(value)}: not understood, and it may change what "
+        "attention computes; where it does not, pass as model_type a ModelType with the key in `understood`"
     )
