@@ -258,5 +258,6 @@ def _refusal(source: str, key: str, value: Any) -> str:
         return f"{source}: key {key!r} is {shown(value)}: {reason}"
     return (
         f"{source}: key {key!r} is {shown(value)}: not understood, and it may change what "
-        "attention computes; where it does not, pass as model_type a ModelType with the key in `understood`"
+        "attention computes; where it does not, pass as model_type a ModelType with the key in "
+        "`understood`"
     )
