@@ -5,7 +5,13 @@ import sys
 
 import pytest
 import torch
-from transformers import DynamicCache, Glm4MoeLiteConfig, Glm4MoeLiteModel, StaticCache
+from transformers import (
+    DynamicCache,
+    EncoderDecoderCache,
+    Glm4MoeLiteConfig,
+    Glm4MoeLiteModel,
+    StaticCache,
+)
 from transformers.cache_utils import DynamicIndexedLayer
 
 import small_models as small
@@ -42,8 +48,31 @@ def test_a_subclass_is_another_model():
 
 
 def test_dtype():
-    message = "layer 0: expected bfloat16 or float16 weights, got torch.float32: load the model"
+    message = "layer 0: expected bfloat16 or float16 weights, got o_proj.weight of torch.float32: "
     refused(ValueError, message, small_v3().float())
+
+
+def test_dtypes_of_parts():
+    model = small.small_model("deepseek_v32", 0, num_hidden_layers=1)
+    attention = model.model.layers[0].self_attn
+    names = [name for name, _ in attention.named_parameters() if name != "o_proj.weight"]
+    assert len(names) > 9
+    for name in names:
+        part = attention.get_submodule(name.rpartition(".")[0])
+        converted = "weights_proj" in name or "k_norm" in name
+        before = {each.dtype for each in part.parameters()}
+        part.to(torch.float16)
+        refused(
+            ValueError, f"layer 0: expected {name.rpartition('.')[0]}.* got torch.float16", model
+        )
+        part.to(torch.float32)
+        if converted:
+            unpatch(patch(model))
+        else:
+            refused(ValueError, f"layer 0: expected {name} of torch.bf.* got torch.float32", model)
+        (dtype,) = before
+        part.to(dtype)
+    patch(model)
 
 
 def test_bias():
@@ -60,8 +89,8 @@ def test_attention_implementation():
     ("changes", "match"),
     [
         ({"qk_rope_head_dim": 32}, "layer 0: expected qk_rope_head_dim 64, got 32"),
-        ({"kv_lora_rank": 72}, "layer 0: the ops refuse its sizes: .*a multiple of 64"),
-        ({"v_head_dim": 24}, "layer 0: the ops refuse its sizes: .*a positive multiple of 16"),
+        ({"kv_lora_rank": 72}, "layer 0: the ops refuse it: .*a multiple of 64"),
+        ({"v_head_dim": 24}, "layer 0: the ops refuse it: .*a positive multiple of 16"),
     ],
 )
 def test_sizes(changes, match):
@@ -118,6 +147,11 @@ def test_other_caches():
     patch(model)
     with pytest.raises(TypeError, match="expected a DynamicCache, .* got StaticCache"):
         model(input_ids=IDS, **small.caching(static))
+    both = EncoderDecoderCache(DynamicCache(), DynamicCache())
+    with pytest.raises(TypeError, match="expected a DynamicCache, .* got EncoderDecoderCache$"):
+        paged_layer(both, 0)
+    with pytest.raises(TypeError, match="expected a DynamicCache, .* DynamicCache with offloading"):
+        paged_layer(DynamicCache(config=model.config, offloading=True), 0)
     with pytest.raises(TypeError, match="expected an empty cache .* DynamicLayer with 4 tokens"):
         model(input_ids=IDS, **small.caching(filled))
     ours = DynamicCache(config=model.config)
@@ -150,6 +184,41 @@ def test_masks(mask, match):
     with pytest.raises(TypeError, match=match):
         attention(hidden, (table, table), mask, cache=cache)
     assert cache.get_seq_length() == 4
+
+
+@pytest.mark.parametrize(("batch", "tokens"), [(0, 4), (1, 0), (0, 0)])
+@torch.no_grad()
+def test_no_tokens(batch, tokens):
+    """Refused before the cache is touched."""
+    attention = patch(small_v3()).model.layers[0].self_attn
+    hidden, table = (
+        torch.zeros(batch, tokens, 256).bfloat16(),
+        torch.zeros(1, tokens, 64).bfloat16(),
+    )
+    cache = DynamicCache()
+    with pytest.raises(ValueError, match=f"one token, got a batch of {batch} with {tokens} tokens"):
+        attention(hidden, (table, table), None, cache=cache)
+    assert not cache.layers
+
+
+@torch.no_grad()
+def test_autocast_and_dtype_of_activations():
+    attention = patch(small_v3()).model.layers[0].self_attn
+    hidden, table = torch.randn(1, 4, 256).bfloat16(), torch.zeros(1, 4, 64).bfloat16()
+    cache = DynamicCache()
+    match = "layer 0: expected torch.autocast to torch.bfloat16, .* got one to torch.float16"
+    with torch.autocast("cpu", torch.float16), pytest.raises(TypeError, match=match):
+        attention(hidden, (table, table), None, cache=cache)
+    match = "layer 0: expected hidden_states of torch.bfloat16, .* got torch.float32"
+    with pytest.raises(TypeError, match=match):
+        attention(hidden.float(), (table, table), None, cache=cache)
+    assert not cache.layers
+    expected = attention(hidden, (table, table), None)[0]
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(attention(hidden, (table, table), None, cache=cache)[0], expected)
+    with torch.autocast("cpu", torch.float16, enabled=False):
+        attention(hidden, (table, table), None, cache=cache)
+    assert cache.get_seq_length() == 8
 
 
 @pytest.mark.parametrize("missing", ["transformers", "transformers.models.deepseek_v32"])

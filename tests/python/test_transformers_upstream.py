@@ -91,9 +91,17 @@ def takes_more(self, hidden_states, **kwargs):
     hidden_states, _, _ = self.self_attn(hidden_states, **kwargs)
 
 
+def calls_another(self, hidden_states, **kwargs):
+    hidden_states, _ = self.mixer(hidden_states, **kwargs)
+
+
 @pytest.mark.parametrize(
     ("forward", "match"),
-    [(passes_more, "passes gate, which"), (takes_more, "expected to take 2 results .* takes 3")],
+    [
+        (passes_more, "passes gate, which"),
+        (takes_more, "expected to take 2 results .* takes 3"),
+        (calls_another, "expected its forward to assign what .* returns, found no such call"),
+    ],
 )
 def test_calls_of_the_decoder_layer(model, monkeypatch, forward, match):
     monkeypatch.setattr(deepseek_v3.DeepseekV3DecoderLayer, "forward", forward)

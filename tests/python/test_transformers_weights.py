@@ -96,6 +96,28 @@ def test_parts_and_tensors_that_are_added(model):
     refused(model, "expected q_b_proj to be Linear, got ParametrizedLinear")
 
 
+@pytest.mark.parametrize("name", ["q_a_proj", "kv_b_proj", "indexer.k_norm"])
+@pytest.mark.parametrize("tensor", ["weight", "bias"])
+def test_weights_that_are_no_parameters(model, name, tensor):
+    """A copy of them would not follow what is written to them, nor would their bias be missed."""
+    expected = logits(patch(model))
+    part = model.model.layers[0].self_attn.get_submodule(name)
+    parameter = getattr(part, tensor)
+    value = torch.zeros(part.weight.shape[0]) if parameter is None else parameter.detach().clone()
+    delattr(part, tensor)
+    part.register_buffer(tensor, value)
+    if parameter is None:
+        refused(model, f"got {name}.bias, which the ops do not read")
+    else:
+        refused(model, f"expected {name}.{tensor} to be a parameter, got a buffer")
+    delattr(part, tensor)
+    setattr(part, tensor, value)
+    refused(model, f"expected {name}.{tensor} to be a parameter, got a plain attribute")
+    delattr(part, tensor)
+    part.register_parameter(tensor, parameter)
+    assert torch.equal(logits(model), expected)
+
+
 class Quantised(torch.Tensor):
     """Looks like bfloat16, as weights of quantisation libraries do."""
 

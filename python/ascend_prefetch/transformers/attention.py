@@ -81,10 +81,11 @@ class OpAttention:
 
         Raises:
             RuntimeError: gradients or dropout are wanted, or an op refuses its arguments.
-            TypeError: an argument that is not known, output_attentions, or a cache, mask, attention
-                implementation or part of the module that is not supported.
-            ValueError: a layer without an indexer gets no selection, or a tensor of the module is
-                of a kind that is not supported.
+            TypeError: an argument that is not known, output_attentions, a dtype or an autocast to a
+                dtype other than the weights', or a cache, mask, attention implementation or part of
+                the module that is not supported.
+            ValueError: there are no sequences or tokens, a layer without an indexer gets no
+                selection, or a tensor of the module is of a kind that is not supported.
         """
         module = self.module
         self._refuse(hidden_states, others)
@@ -95,6 +96,7 @@ class OpAttention:
         if self._shares_selections and module.indexer is None and prev_topk_indices is None:
             raise ValueError(f"{self._where}: expected the selection of a layer with an indexer")
         weights, indexer = self.weights.packed()
+        self._check_input(hidden_states, weights.kv_a_norm.dtype)
         batch, tokens, _ = hidden_states.shape
         layer = paged_layer(cache if cache is not None else past_key_values, module.layer_idx)
         # Before the caches are written: a call that is refused leaves them as they were.
@@ -142,6 +144,26 @@ class OpAttention:
             raise RuntimeError(
                 f"{self._where}: expected no dropout of attention, got {module.attention_dropout} "
                 "in training mode: call model.eval()"
+            )
+
+    def _check_input(self, hidden_states: torch.Tensor, dtype: torch.dtype) -> None:
+        """Refuses activations that are none, or that are not or will not stay in a dtype."""
+        batch, tokens, _ = hidden_states.shape
+        if batch == 0 or tokens == 0:
+            raise ValueError(
+                f"{self._where}: expected at least one sequence of at least one token, got a batch "
+                f"of {batch} with {tokens} tokens"
+            )
+        device = hidden_states.device.type
+        if torch.is_autocast_enabled(device) and torch.get_autocast_dtype(device) != dtype:
+            raise TypeError(
+                f"{self._where}: expected torch.autocast to {dtype}, which its weights have, or "
+                f"none, got one to {torch.get_autocast_dtype(device)}"
+            )
+        if hidden_states.dtype != dtype:
+            raise TypeError(
+                f"{self._where}: expected hidden_states of {dtype}, which its weights have, got "
+                f"{hidden_states.dtype}"
             )
 
     def _prolog(

@@ -223,10 +223,11 @@ def paged_layer(cache: Cache | None, layer_idx: int) -> PagedLatentLayer:
     """
     if cache is None:
         return PagedLatentLayer()
-    if type(cache) is not DynamicCache or cache.offloading:
-        kind = type(cache).__name__ + (" with offloading" if cache.offloading else "")
+    if type(cache) is not DynamicCache or cache.offloading:  # which other classes need not have
+        offloading = " with offloading" if type(cache) is DynamicCache else ""
         raise TypeError(
-            f"cache: expected a DynamicCache, which generate makes by default, got {kind}"
+            "cache: expected a DynamicCache, which generate makes by default, got "
+            f"{type(cache).__name__}{offloading}"
         )
     while len(cache.layers) <= layer_idx:
         cache.layers.append(PagedLatentLayer())

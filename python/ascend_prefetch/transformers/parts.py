@@ -40,8 +40,9 @@ def parts_of(norm: type, indexer: type | None) -> dict[str, type]:
 def check_parts(where: str, module: nn.Module, parts: Mapping[str, type]) -> None:
     """Refuses what the ops would leave out: they read weights, and call no part of a module.
 
-    That is an adapter around a projection, a hook, a forward that has been replaced, a bias or any
-    other tensor or part that is not known.
+    That is an adapter around a projection, a hook, a forward that has been replaced, a weight that
+    is no parameter, whose changes nobody would see, a bias or any other tensor or part that is not
+    known.
 
     Args:
         where: the layer.
@@ -58,6 +59,7 @@ def check_parts(where: str, module: nn.Module, parts: Mapping[str, type]) -> Non
         if name not in parts:
             raise TypeError(f"{where}: got {name}, a {type(part).__name__} that is not known")
         _check_part(f"{where}: expected {name}", part, parts[name])
+        _check_parameters(where, name, part)
     for name, tensor in _tensors(module):
         known = name.endswith(".weight") or name == f"{_INDEXER_NORM}.bias"
         if not known:
@@ -88,6 +90,20 @@ def _check_part(expected: str, part: nn.Module, kind: type) -> None:
     hooks = [*part._forward_pre_hooks.values(), *part._forward_hooks.values()]
     if hooks:
         raise TypeError(f"{expected} without forward hooks, got {hooks[0]}: {reason}")
+
+
+def _check_parameters(where: str, name: str, part: nn.Module) -> None:
+    """Refuses tensors of a part that are plain attributes, and a weight that is no parameter."""
+    for attribute, value in vars(part).items():
+        if isinstance(value, torch.Tensor):
+            raise TypeError(
+                f"{where}: expected {name}.{attribute} to be a parameter, got a plain attribute"
+            )
+    names = {_INDEXER: (), _INDEXER_NORM: ("weight", "bias")}.get(name, ("weight",))
+    for tensor in names:
+        if part._parameters.get(tensor) is None:
+            kind = "a buffer" if tensor in part._buffers else "none"
+            raise TypeError(f"{where}: expected {name}.{tensor} to be a parameter, got {kind}")
 
 
 def _tensors(module: nn.Module) -> list[tuple[str, torch.Tensor]]:

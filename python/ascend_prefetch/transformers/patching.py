@@ -18,11 +18,14 @@ from .attention import ATTENTIONS, OpAttention
 from .cache import BLOCK_SIZE, check_cache_classes
 from .parts import check_parts, parts_of
 from .signatures import WRITTEN_FOR, check_signature, configuration_keys, rotations
+from .weights import AttentionModule
 
 logger = logging.getLogger(__name__)
 
 _DTYPES = (torch.bfloat16, torch.float16)
 _DEVICES = ("cpu", "npu", "meta")
+# What transformers may keep in float32 beside 16-bit weights; AttentionWeights converts it.
+_CONVERTED = ("indexer.weights_proj.weight", "indexer.k_norm.weight", "indexer.k_norm.bias")
 _ROPE = 64  # elements per head, the only size that the ops rotate
 
 _HALVES = "apply_rotary_pos_emb"
@@ -153,7 +156,7 @@ def patch(model: PreTrainedModel) -> PreTrainedModel:
         except (RuntimeError, ValueError) as error:
             reason = str(error).partition("\n")[0]
             where = f"layer {attention.module.layer_idx}"
-            raise ValueError(f"{where}: the ops refuse its sizes: {reason}") from error
+            raise ValueError(f"{where}: the ops refuse it: {reason}") from error
     for attention in patched:
         attention.module.forward = attention
     for attention, following in zip(patched, patched[1:], strict=False):
@@ -272,12 +275,8 @@ def _check(where: str, decoder: Any, family: _Family, parts: dict[str, type]) ->
             f"{where}: expected as many num_key_value_heads as num_attention_heads, "
             f"got {module.num_key_value_groups} times fewer"
         )
+    _check_dtypes(where, module)
     weight = module.o_proj.weight
-    if weight.dtype not in _DTYPES:
-        raise ValueError(
-            f"{where}: expected bfloat16 or float16 weights, got {weight.dtype}: load the model "
-            "with dtype=torch.bfloat16"
-        )
     if weight.device.type not in _DEVICES:
         raise ValueError(f"{where}: expected weights on CPU or NPU, got {weight.device}")
     norms = [module.kv_a_layernorm]
@@ -286,6 +285,23 @@ def _check(where: str, decoder: Any, family: _Family, parts: dict[str, type]) ->
     epsilons = {norm.variance_epsilon for norm in norms}
     if len(epsilons) > 1:
         raise ValueError(f"{where}: expected norms with one epsilon, got {sorted(epsilons)}")
+
+
+def _check_dtypes(where: str, module: AttentionModule) -> None:
+    """Refuses weights that are not all of one dtype that the ops take."""
+    dtype = module.o_proj.weight.dtype
+    if dtype not in _DTYPES:
+        raise ValueError(
+            f"{where}: expected bfloat16 or float16 weights, got o_proj.weight of {dtype}: load "
+            "the model with dtype=torch.bfloat16"
+        )
+    for name, weight in module.named_parameters():
+        taken = (dtype, torch.float32) if name in _CONVERTED else (dtype,)
+        if weight.dtype not in taken:
+            raise ValueError(
+                f"{where}: expected {name} of {' or '.join(map(str, taken))}, as o_proj.weight is "
+                f"of {dtype}, got {weight.dtype}"
+            )
 
 
 def _dry_run(attention: OpAttention) -> None:

@@ -84,7 +84,7 @@ def check_signature(attention: type[Any], decoder: type[Any], results: int) -> N
         results: how many values the patched forward returns.
 
     Raises:
-        TypeError: names the parameter, argument or number of results.
+        TypeError: names the parameter, argument or number of results, or there is no call.
     """
     forward = f"{attention.__name__}.forward"
     written = (
@@ -105,7 +105,13 @@ def check_signature(attention: type[Any], decoder: type[Any], results: int) -> N
             f"got {', '.join(names)}, {written}"
         )
     tree = _source(decoder.forward)
-    for call, targets in _calls_of_attention(tree) if tree is not None else ():
+    calls = [] if tree is None else list(_calls_of_attention(tree))
+    if tree is not None and not calls:
+        raise TypeError(
+            f"{decoder.__name__}: expected its forward to assign what self.self_attn(...) returns, "
+            f"found no such call, {written}"
+        )
+    for call, targets in calls:
         passed = [keyword.arg for keyword in call.keywords if keyword.arg is not None]
         for name in passed:
             if not _known(name):
