@@ -183,7 +183,7 @@ def test_ignored_names(tmp_path, loader):
             loader(tmp_path, ignored=wrong)
     with pytest.raises(ValueError, match="^ignored: expected tensors' names, got 5$"):
         loader(tmp_path, ignored=[*both, 5])
-    for wrong in ("q_proj.bais", "bias", "", f"{PREFIX}.q_prj.bias", "model.norm.weight"):
+    for wrong in ("q_proj.biass", "bias", "", f"{PREFIX}.q_prj.bias", "model.norm.weight"):
         with pytest.raises(ValueError, match=f"^ignored: .*got {wrong!r}, which no layer has$"):
             loader(tmp_path, ignored=[*both, wrong])
     # One list does for all layers, and what another layer has is refused of this one all the same.

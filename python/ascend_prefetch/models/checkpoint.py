@@ -89,7 +89,8 @@ def load_mla_weights(
             names or has one that no layer's attention has, a file is corrupt, the index
             names a shard outside the directory, a tensor is missing or has another shape or dtype
             than expected, nothing reads a tensor (a bias of a projection, a gate), the layer has
-            weights of both 16-bit dtypes and `dtype` is None, or a layer is quantised in another way than W8A8.
+            weights of both 16-bit dtypes and `dtype` is None, or a layer is quantised in another
+            way than W8A8.
     """
     for argument, number in (("tp_size", tp_size), ("tp_rank", tp_rank)):
         _check_whole(argument, number)
