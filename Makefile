@@ -72,6 +72,11 @@ bench: extension
 bench-host: build
 	$(BIN)/python tests/python/host_speed.py
 
+# Drawn calls of every op by the thousand, for hours: tests/python/fuzz.py says how.
+.PHONY: fuzz
+fuzz: build
+	$(BIN)/python tests/python/fuzz.py $(FUZZ)
+
 # The page of modelled results and the sweep that it sums up: about a quarter of an hour.
 docs-results: $(VENV)/.installed-test extension
 	$(BIN)/python -m ascend_prefetch sweep --out docs/sweep.csv --plot docs/sweep.png

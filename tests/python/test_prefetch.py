@@ -6,82 +6,13 @@ import pytest
 import torch
 
 from ascend_prefetch import ops, twin
-from mla_cases import SEED, same_bits
-from traces import LOAD, STORE, Trace
+from mla_cases import SEED
+from prefetch_launch import Launch, blocks_of, random_bytes
+from traces import Trace
 
-BLOCK = 32
 CHUNK = 16 * 1024
 MIB = 1 << 20
 DTYPES = [torch.int8, torch.bool, torch.bfloat16, torch.float16, torch.float32, torch.int64]
-
-
-def random_bytes(size):
-    """A tensor of random bytes that starts at a block of memory."""
-    tensor = torch.randint(-128, 128, (size,), dtype=torch.int8)
-    assert tensor.data_ptr() % BLOCK == 0
-    return tensor
-
-
-class Launch:
-    """One call of the op and its trace; no tensor may have changed.
-
-    Attributes:
-        loads: per weight, (core, offset in the weight, bytes) of every load, core by core.
-        cores: vector cores launched.
-    """
-
-    def __init__(self, weights, **options):
-        before = [weight.clone() for weight in weights]
-        with twin.tracing() as traces:
-            result = torch.ops.ascend_prefetch.prefetch(weights, **options)
-        assert result is None
-        for weight, copy in zip(weights, before, strict=True):
-            assert same_bits(weight, copy)
-        (self.bytes,) = traces
-        trace = Trace(self.bytes)
-        assert trace.kernel == "prefetch"
-        assert trace.aic_count == 0
-        assert list(trace.tensors.values()) == [f"weights[{i}]" for i in range(len(weights))]
-        self.cores = trace.core_count
-        self.loads = [[] for _ in weights]
-        self.order = [[] for _ in range(self.cores)]  # of the weights, by core
-        for core in range(self.cores):
-            for op, _, tensor, _, offset, _, size, count in trace.records(core):
-                assert op != STORE
-                if op == LOAD:
-                    assert count == 1
-                    self.loads[tensor].append((core, offset, size))
-                    self.order[core].append(tensor)
-
-    def loaded(self, weight):
-        """(begin, end) of what was loaded of a weight, loads that adjoin each other as one.
-
-        No two of them may share a byte.
-        """
-        merged = []
-        for _, offset, size in sorted(self.loads[weight], key=lambda load: load[1]):
-            if merged and offset <= merged[-1][1]:
-                assert offset == merged[-1][1], "a byte was loaded twice"
-                merged[-1] = (merged[-1][0], offset + size)
-            else:
-                merged.append((offset, offset + size))
-        return merged
-
-    def bytes_per_core(self):
-        totals = [0] * self.cores
-        for loads in self.loads:
-            for core, _, size in loads:
-                totals[core] += size
-        return totals
-
-
-def blocks_of(weight, offset=0, max_bytes=None):
-    """(begin, end) of the blocks of memory that hold the requested bytes, inside the weight."""
-    end = weight.nbytes if max_bytes is None else min(offset + max_bytes, weight.nbytes)
-    address = weight.data_ptr()
-    first = (address + offset) // BLOCK * BLOCK - address
-    last = -(-(address + end) // BLOCK) * BLOCK - address
-    return [(max(first, 0), min(last, weight.nbytes))]
 
 
 # --- which bytes ---
