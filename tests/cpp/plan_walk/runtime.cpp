@@ -123,6 +123,24 @@ uint32_t BlockIndex() { return walk::Running().state().core.block; }
 uint32_t SubBlockIndex() { return walk::Running().state().core.block % arch::kAivPerAic; }
 uint32_t BlockCount() { return walk::Running().state().core.blocks; }
 
+void RequirePipe(const void* pipe, const char* call, Site site) {
+    walk::Machine::State& state = walk::Running().state();
+    state.site = site;
+    if (state.pipe != pipe) walk::Fail("no-pipe", "TPipe::%s of one that is gone", call);
+}
+
+// A core of the walk makes one TPipe: whatever has memory has it from that one.
+void RequireAllocated(const char* call, const Local& local, Site site) {
+    walk::Running().state().site = site;
+    if (local.buffer == TraceBuffer::kNone)
+        walk::Fail("not-initialised", "%s before InitBuffer", call);
+}
+
+void RequireUnallocated(uint16_t pipe, const char* what, Site site) {
+    walk::Running().state().site = site;
+    if (pipe != 0) walk::Fail("initialised-twice", "InitBuffer of %s that has its memory", what);
+}
+
 Local AllocateLocal(TraceBuffer buffer, uint64_t bytes, Site site) {
     walk::Machine::State& state = walk::At(site);
     const uint32_t capacity = walk::Capacity(buffer, state.core.aic);
@@ -139,6 +157,7 @@ Local AllocateLocal(TraceBuffer buffer, uint64_t bytes, Site site) {
         walk::Fail("capacity", "InitBuffer of buffer %u of a kernel", state.buffers);
     Local local;
     local.buffer = buffer;
+    local.pipe = 1;
     local.offset = local.begin = used;
     local.end = used + static_cast<uint32_t>(bytes);
     // Nobody reads there; arithmetic with a null pointer would be undefined.

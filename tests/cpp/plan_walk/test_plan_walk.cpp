@@ -566,6 +566,12 @@ TEST(finds_misused_events_and_buffers) {
             v.pipe.InitBuffer(more, 32);
         }
     });
+    CheckVector("not-initialised: TBuf::Get before InitBuffer", [](Vector&) {
+        TBuf<> none;
+        none.Get<float>();
+    });
+    CheckVector("initialised-twice: InitBuffer of a TBuf",
+                [](Vector& v) { v.pipe.InitBuffer(v.a, 32); });
     CheckVector("wrong-core: InitBuffer", [](Vector& v) {
         TBuf<TPosition::A1> more;
         v.pipe.InitBuffer(more, 32);
