@@ -63,12 +63,26 @@ def read_json(path: Path) -> Any:
         content = file.read(MOST_JSON_BYTES + 1)
     if len(content) > MOST_JSON_BYTES:
         raise ValueError(f"{path}: expected at most {MOST_JSON_BYTES} bytes of JSON, got more")
+    return parse_json(content, path)
+
+
+def parse_json(content: bytes, name: object) -> Any:
+    """What JSON says.
+
+    Args:
+        content: UTF-8.
+        name: of the file or variable that has it, for errors.
+
+    Raises:
+        ValueError: no JSON in UTF-8, a name that an object has twice, or more levels than Python
+            reads.
+    """
     try:
         return json.loads(content.decode("utf-8"), object_pairs_hook=_object)
     except RecursionError:
-        raise ValueError(f"{path}: expected JSON, got too many levels") from None
+        raise ValueError(f"{name}: expected JSON, got too many levels") from None
     except ValueError as error:
-        raise ValueError(f"{path}: expected JSON, got: {error}") from None
+        raise ValueError(f"{name}: expected JSON, got: {error}") from None
 
 
 class Output(NamedTuple):

@@ -140,7 +140,15 @@ def refuses(additional_config, message):
         (
             {"enable": True},
             "ascend_prefetch: unknown key 'enable', expected one of enabled, prolog, o_proj, "
-            "next_layer, prefetch_ratio, captured_kv_len",
+            "next_layer, prefetch_ratio, captured_kv_len, release",
+        ),
+        (
+            {"release": "0.23.0"},
+            "ascend_prefetch.release: expected major and minor such as \"0.23\", got '0.23.0'",
+        ),
+        (
+            {"release": 0.23},
+            'ascend_prefetch.release: expected major and minor such as "0.23", got 0.23',
         ),
         (
             {"captured_kv_len": 0},
@@ -239,7 +247,7 @@ def test_the_table_of_settings_is_complete():
 
 def test_the_example_prints_what_the_page_says():
     text = (Path(__file__).parents[2] / "docs" / "policy.md").read_text()
-    code, output = re.search(r"```python\n(.*?)```\n\n```\n(.*?)```", text, re.DOTALL).groups()
+    code, output = re.search(r"```python\n(.*?)```\n\n```text\n(.*?)```", text, re.DOTALL).groups()
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed):
         exec(code, {})

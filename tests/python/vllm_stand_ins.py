@@ -65,7 +65,8 @@ class Linear(torch.nn.Module):
         self.quant_method = UnquantizedLinearMethod()
         self.custom_op = self.bias = None
         self.input_size = self.input_size_per_partition = inputs
-        self.reduce_results, self.tp_size, self.tp_rank = True, 1, 0
+        self.input_is_parallel = self.reduce_results = True
+        self.tp_size, self.tp_rank = 1, 0
 
     def forward(self, x, **_):
         return torch.nn.functional.linear(x, self.weight), None
@@ -112,7 +113,7 @@ class AscendMLAImpl:
             model_config=SimpleNamespace(
                 hf_config=SimpleNamespace(hidden_size=HIDDEN, intermediate_size=256)
             ),
-            parallel_config=SimpleNamespace(tensor_parallel_size=1),
+            parallel_config=SimpleNamespace(tensor_parallel_size=1, data_parallel_size=1),
             compilation_config=SimpleNamespace(static_forward_context={}),
         )
         self.upstream_calls = 0
@@ -237,6 +238,8 @@ def with_biases(impl, kv_bias):
 
 class StandInSeam:
     """A seam without vLLM; counts what it is told."""
+
+    shares_indexers = True
 
     def __init__(self) -> None:
         self.context = SimpleNamespace()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -50,6 +51,8 @@ class PrefetchConfig:
         captured_kv_len: cached tokens of each request that a captured graph counts on when it
             decides what stays in L2: it is captured with lengths that mean nothing. From 1 to
             MOST_KV_LEN.
+        release: of vLLM Ascend, major and minor such as "0.23", where its version does not tell, as
+            that of a build from source; None to look.
 
     Raises:
         ValueError: an unknown key or a value out of range.
@@ -61,6 +64,7 @@ class PrefetchConfig:
     o_proj: bool = True
     next_layer: bool = True
     captured_kv_len: int = 4096
+    release: str | None = None
 
     def __post_init__(self) -> None:
         for name in _SWITCHES:
@@ -68,6 +72,7 @@ class PrefetchConfig:
             if not isinstance(value, bool):
                 raise ValueError(f"{KEY}.{name}: expected true or false, got {shown(value)}")
         _check_length(f"{KEY}.captured_kv_len", self.captured_kv_len)
+        _check_release(f"{KEY}.release", self.release)
         ratios = _checked_ratios(f"{KEY}.prefetch_ratio", self.prefetch_ratio)
         object.__setattr__(self, "prefetch_ratio", ratios)
 
@@ -129,7 +134,7 @@ class PrefetchConfig:
 
 
 _SWITCHES = ("enabled", "prolog", "o_proj", "next_layer")
-_SETTINGS = (*_SWITCHES, "prefetch_ratio", "captured_kv_len")
+_SETTINGS = (*_SWITCHES, "prefetch_ratio", "captured_kv_len", "release")
 
 
 def _checked_ratios(key: str, ratios: Any) -> dict[str, dict[str, float]]:
@@ -155,6 +160,11 @@ def _check_length(key: str, value: Any) -> None:
         raise ValueError(
             f"{key}: expected a whole number from 1 to {MOST_KV_LEN}, got {shown(value)}"
         )
+
+
+def _check_release(key: str, value: Any) -> None:
+    if value is not None and not (isinstance(value, str) and re.fullmatch(r"\d+\.\d+", value)):
+        raise ValueError(f'{key}: expected major and minor such as "0.23", got {shown(value)}')
 
 
 def _check_mapping(key: str, value: Any) -> None:

@@ -136,6 +136,7 @@ class WeightPrefetchMethod:
         ledger: PrefetchLedger | None = None,
         planner: WindowPlanner | None = None,
         engine: Engine | None = None,
+        notice: Callable[[str], None] = lambda reason: None,
     ) -> None:
         """
         Args:
@@ -149,6 +150,8 @@ class WeightPrefetchMethod:
             ledger: shared with others who prefetch; one of its own without.
             planner: for the twin's chip without.
             engine: the copy engine without.
+            notice: told in one line, at every call, of a layer that lacks the weight that a site is
+                about: the model's attributes have other names than in vLLM Ascend up to 0.23.
 
         Raises:
             ValueError: settings out of range.
@@ -172,6 +175,7 @@ class WeightPrefetchMethod:
         self._caller_joins = caller_joins
         self._switch = switch
         self._engine = engine or Sdma()
+        self._notice = notice
         self._pending = False
         self._layer: int | None = None
         self._joins = {"moe": _Joins(), "mlp": _Joins()}
@@ -266,7 +270,9 @@ class WeightPrefetchMethod:
         rows = hidden_states.shape[0]
         joined = self._joins["moe"].begin(rows)
         number = self._present(context)
-        weight = experts_weight(layer_at(context, number))
+        layer = layer_at(context, number)
+        weight = experts_weight(layer)
+        self._name_missing(layer, weight, "experts.w13_weight")
         if rows >= MOE_LEAST_ROWS and joined and weight is not None:
             self.moe.is_active_this_forward = True
             self._start(windows.SELECT_EXPERTS, weight, hidden_states, number)
@@ -329,7 +335,7 @@ class WeightPrefetchMethod:
         if number is None:
             return
         self._layer = number
-        weight = find(layer_at(context, number), "mlp.gate_up_proj.weight")
+        weight = self._weight_of(layer_at(context, number), "mlp.gate_up_proj.weight")
         # Joined before the activation's own prefetch is, or not at all.
         if self._joins["mlp"].begin(context.num_tokens):
             self._start(windows.MLP_NORM, weight, after, number)
@@ -340,12 +346,21 @@ class WeightPrefetchMethod:
         if number is None:
             # No name was given in this step: layers are counted, one activation each.
             number = context.first_layer
-        weight = find(layer_at(context, number), "mlp.down_proj.weight")
+        weight = self._weight_of(layer_at(context, number), "mlp.down_proj.weight")
         self._start(windows.MLP_ACTIVATION, weight, after, number)
         last = context.layers is not None and number + 1 >= len(context.layers)
         self._layer = None if last else number + 1
 
     # --- all of them ---
+
+    def _weight_of(self, layer: object | None, path: str) -> object | None:
+        weight: object | None = find(layer, path)
+        self._name_missing(layer, weight, path)
+        return weight
+
+    def _name_missing(self, layer: object | None, weight: object | None, path: str) -> None:
+        if layer is not None and weight is None and not torch.compiler.is_compiling():
+            self._notice(f"{type(layer).__name__} has no {path}")
 
     def _enter(self, begins: int | None = None) -> StepContext | None:
         """The context, after what is known of an older step was forgotten.

@@ -8,10 +8,12 @@ vLLM Ascend, logged once per reason. docs/vllm-ascend.md is the guide.
 from __future__ import annotations
 
 import functools
+import importlib.util
+import re
 from importlib.metadata import PackageNotFoundError, version
 
-from ascend_prefetch.vllm.fallback import logger, reasons
-from ascend_prefetch.vllm.seams import Seam, known_versions, seam_for
+from ascend_prefetch.vllm.fallback import logger, reasons, stay_off
+from ascend_prefetch.vllm.seams import RELEASES, Release, known_versions
 from ascend_prefetch.vllm.switch import Switchable, turn
 
 __all__ = ["Switchable", "reasons", "register", "release", "turn"]
@@ -52,17 +54,66 @@ def _register() -> None:
 
 
 @functools.cache
-def _seam() -> Seam | None:
-    """The seam of the installed vLLM Ascend; None, with a line in the log, where it has none."""
+def _seam(setting: str | None = None) -> Release | None:
+    """The release of vLLM Ascend whose seam is taken; None, with a line in the log, for none.
+
+    Args:
+        setting: which one it is, where the user has said so.
+    """
     installed = _installed("vllm-ascend")
-    seam = None if installed is None else seam_for(installed)
-    if seam is None:
+    known = ", ".join(known_versions())
+    if setting is not None:
+        if setting not in RELEASES:
+            stay_off(f"release: expected one of {known}, got {setting!r}")
+            return None
+        logger.info("ascend_prefetch: vllm-ascend %s is taken for %s, as set", installed, setting)
+        return RELEASES[setting]
+    if installed is not None and _is_built_from_source(installed):
+        return _by_modules(installed)
+    release = None if installed is None else RELEASES.get(_minor(installed))
+    if release is None:
         logger.warning(
             "ascend_prefetch stays off: it does not know vllm-ascend %s; install one of %s",
             installed,
-            ", ".join(known_versions()),
+            known,
         )
-    return seam
+    return release
+
+
+def _is_built_from_source(installed: str) -> bool:
+    """Versions such as 0.1.dev100+g0123456: of a commit, whose number says little or nothing."""
+    return ".dev" in installed or "+" in installed
+
+
+def _minor(installed: str) -> str:
+    """Major and minor of a version: "0.23" of "0.23.0.post1"."""
+    return ".".join(re.split(r"[.+]", installed)[:2])
+
+
+def _by_modules(installed: str) -> Release | None:
+    """The release whose names a source build has: those that its version and vLLM's tell first."""
+    beside = _installed("vllm") or ""
+    told = [RELEASES[name] for name in map(_minor, (installed, beside)) if name in RELEASES]
+    if importlib.util.find_spec("vllm_ascend") is None:
+        # Nothing to look at: what a release needs of it is looked for when a layer is built.
+        return told[0] if told else None
+    different = []
+    for release in dict.fromkeys([*told, *reversed(RELEASES.values())]):
+        difference = release.fits()
+        if difference is None:
+            logger.info(
+                "ascend_prefetch: vllm-ascend %s is taken for %s, by its modules; the setting "
+                "release says otherwise",
+                installed,
+                release.name,
+            )
+            return release
+        different.append(f"{release.name}: {difference}")
+    stay_off(
+        f"vllm-ascend {installed} is none of {', '.join(known_versions())} by its modules "
+        f"({different[0]}); the setting release says which it is"
+    )
+    return None
 
 
 def _installed(package: str) -> str | None:

@@ -10,7 +10,7 @@ import torch
 
 from ascend_prefetch.backend import backends
 
-from .fallback import Unsupported
+from .fallback import Unsupported, attribute
 from .linears import LinearArguments, read_linear
 from .watch import Watch
 
@@ -68,6 +68,9 @@ def read_layer(impl: Any, read_indexer: ReadIndexer | None) -> LayerArguments:
     Args:
         impl: AscendMLAImpl or AscendSFAImpl after process_weights_after_loading.
         read_indexer: gives the arguments of the indexer; None for MLA.
+
+    Raises:
+        UpstreamChanged: the layer lacks what all known releases have.
     """
     layer = LayerArguments()
     try:
@@ -129,8 +132,10 @@ def _bias(norm: Any, read: Callable[[object, str], torch.Tensor | None]) -> torc
 def _read_output(impl: Any) -> Output:
     watch = Watch()
     o_proj = read_linear("o_proj", impl.o_proj, watch)
-    if not getattr(impl.o_proj, "input_is_parallel", True):
+    if not attribute(impl.o_proj, "input_is_parallel", "o_proj"):
         raise Unsupported("o_proj splits its input")
+    for name in ("reduce_results", "tp_size"):  # read in every step
+        attribute(impl.o_proj, name, "o_proj")
     w_uv = _need(watch.tensor(impl, "W_UV"), "W_UV")
     output = Output(o_proj.weight, {**o_proj.options, "w_uv": w_uv}, watch)
     heads, latent, _ = w_uv.shape
@@ -171,11 +176,8 @@ def indexer_arguments(
 def _check_prolog(prolog: Prolog, impl: Any, *, sparse: bool) -> None:
     norm: Any = prolog.before[4]
     qkv_a: Any = prolog.before[0]
-    hidden: Any = getattr(
-        impl.fused_qkv_a_proj if impl.q_lora_rank is not None else impl.kv_a_proj_with_mqa,
-        "input_size",
-        None,
-    )
+    first = "fused_qkv_a_proj" if impl.q_lora_rank is not None else "kv_a_proj_with_mqa"
+    hidden: Any = attribute(getattr(impl, first), "input_size", first)
     if impl.qk_rope_head_dim != ROPE:
         raise Unsupported(f"rope of {impl.qk_rope_head_dim} elements")
     new = norm.new_empty

@@ -12,7 +12,7 @@ from ascend_prefetch.policy import PrefetchConfig
 
 from . import neighbours, windows
 from .arguments import LayerArguments, ReadIndexer, read_layer
-from .fallback import no_prefetch, say_once
+from .fallback import UpstreamChanged, no_prefetch, say_once, upstream_changed
 from .seams import Seam
 from .switch import switch
 
@@ -52,6 +52,8 @@ if TYPE_CHECKING:
         _forward_decode: Callable[..., torch.Tensor]
         # Of sparse attention.
         head_dim: int
+        skip_topk: bool
+        use_index_cache: bool
         _get_indexcache_topk_indices: Callable[[int], torch.Tensor]
         _update_indexcache_topk_indices: Callable[[torch.Tensor], None]
         _execute_sparse_flash_attention_process: Callable[..., torch.Tensor]
@@ -69,6 +71,8 @@ if TYPE_CHECKING:
             attn_metadata: Any,
             need_gather_q_kv: bool = False,
             output: Any = None,
+            *more: Any,
+            **unknown: Any,
         ) -> torch.Tensor:
             """Attention from its projections to o_proj, written to output."""
 else:
@@ -104,6 +108,8 @@ class FusedLayer(Upstream):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        if "layer_name" not in kwargs:
+            no_prefetch(UpstreamChanged("attention is built without the argument layer_name"))
         self._place = neighbours.register(kwargs.get("layer_name"), self)
         self._fused: LayerArguments | None = None
         self._keep_latent = False
@@ -122,8 +128,27 @@ class FusedLayer(Upstream):
         attn_metadata: Any,
         need_gather_q_kv: bool = False,
         output: Any = None,
+        *more: Any,
+        **unknown: Any,
     ) -> torch.Tensor:
-        """Upstream's forward; by the ops where they take the step."""
+        """Upstream's forward; by the ops where they take the step.
+
+        Arguments that it had in no release that this was written for go to upstream with all of the
+        step, and are named in the log.
+        """
+        if more or unknown:
+            names = ", ".join([*(f"number {6 + i}" for i, _ in enumerate(more, 1)), *unknown])
+            upstream_changed(f"{self.family}: forward was given the unknown argument {names}")
+            return super().forward(
+                layer_name,
+                hidden_states,
+                kv_cache,
+                attn_metadata,
+                need_gather_q_kv,
+                output,
+                *more,
+                **unknown,
+            )
         fused, caches = None, ()
         if attn_metadata is not None and kv_cache is not None:
             windows.enter(self.seam.forward_context(), self._place)
@@ -172,15 +197,15 @@ class FusedLayer(Upstream):
         return x if self._keep_latent else super()._v_up_proj(x)
 
     def _read_weights(self) -> LayerArguments:
-        refusal = getattr(self.seam, f"{self.family}_refusal")(self)
-        if refusal is not None:
-            fused = LayerArguments(reasons={"prolog": refusal, "o_proj": refusal})
-        else:
-            try:
-                fused = read_layer(self, self._indexer_reader())
-            except Exception as error:  # a layer that is not what this version's was
-                refusal = f"{type(error).__name__}: {error}"
+        try:
+            refusal = getattr(self.seam, f"{self.family}_refusal")(self)
+            if refusal is not None:
                 fused = LayerArguments(reasons={"prolog": refusal, "o_proj": refusal})
+            else:
+                fused = read_layer(self, self._indexer_reader())
+        except Exception as error:  # a layer that is not what this version's was
+            upstream_changed(error)
+            fused = LayerArguments()
         if not self.settings.prolog:
             fused.prolog = None
         if not self.settings.o_proj:

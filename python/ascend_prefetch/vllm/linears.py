@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import torch
 
-from .fallback import Unsupported
+from .fallback import Unsupported, attribute
 from .watch import Watch
 
 _PLAIN = {"UnquantizedLinearMethod", "AscendUnquantizedLinearMethod"}
@@ -44,18 +44,22 @@ def read_linear(name: str, layer: object, watch: Watch, prefix: str = "") -> Lin
     Raises:
         Unsupported: there is no weight (any more), or a quantisation, bias or communication that
             the ops do not know.
+        UpstreamChanged: the layer lacks what those of all known releases have.
     """
     if layer is None:
         raise Unsupported(f"there is no {name}")
-    custom_op = type(getattr(layer, "custom_op", None)).__name__
+    # Layers of vLLM itself, which vLLM Ascend leaves as they are, have no communication of its own.
+    is_ascends = type(layer).__module__.split(".")[0] == "vllm_ascend"
+    has_custom_op = is_ascends or hasattr(layer, "custom_op")
+    custom_op = type(attribute(layer, "custom_op", name) if has_custom_op else None).__name__
     if custom_op not in _PLAIN_CUSTOM_OPS and custom_op != "NoneType":
         raise Unsupported(f"{name} goes through {custom_op}")
-    if getattr(layer, "bias", None) is not None:
+    if attribute(layer, "bias", name) is not None:
         raise Unsupported(f"{name} has a bias")
     weight = watch.tensor(layer, "weight")
     if weight is None or not weight.numel():
         raise Unsupported(f"upstream freed the weight of {name} for its own fused path")
-    method = getattr(layer, "quant_method", None)
+    method = attribute(layer, "quant_method", name)
     scheme = type(getattr(method, "quant_method", method)).__name__
     if scheme in _PLAIN:
         options = {}
@@ -80,10 +84,10 @@ def _static_options(name: str, layer: object, watch: Watch) -> dict[str, torch.T
         "input_offset": offset[:1].float().contiguous(),
     }
     # The bias is that of all of the input features: one rank of a row-parallel layer adds it.
-    row_parallel = getattr(layer, "input_size_per_partition", None) != getattr(
-        layer, "input_size", None
-    )
-    first = not row_parallel or getattr(layer, "tp_rank", 0) == 0
+    # Replicated layers, which have a rank as well, are not told how much of the input is theirs.
+    size = attribute(layer, "input_size", name)
+    row_parallel = getattr(layer, "input_size_per_partition", size) != size
+    first = not row_parallel or attribute(layer, "tp_rank", name) == 0
     from_checkpoint = getattr(layer, "ascend_quant_method", "") != "compressed-tensors"
     bias = watch.tensor(layer, "quant_bias") if first and from_checkpoint else None
     if bias is not None:

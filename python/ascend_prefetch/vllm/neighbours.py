@@ -6,6 +6,8 @@ import re
 import weakref
 from typing import Any, NamedTuple
 
+from .fallback import UpstreamChanged, attribute
+
 _LAYER = re.compile(r"^(.*?)\.?\blayers\.(\d+)\.(.*)$")
 _layers: weakref.WeakValueDictionary[Place, Any] = weakref.WeakValueDictionary()
 
@@ -58,25 +60,33 @@ class FeedForward:
     """
 
     def __init__(self, vllm_config: Any, place: Place, itemsize: int) -> None:
+        """
+        Raises:
+            UpstreamChanged: something of it cannot be read. A guess would let the planner count on
+                bytes in L2 that others push out.
+        """
         self.dense = self.expert = self.experts = self.chosen = 0
         text = vllm_config.model_config.hf_config
         text = getattr(text, "text_config", None) or text
-        hidden = getattr(text, "hidden_size", 0)
+        hidden = _number(text, "hidden_size")
         moe = _experts_of(vllm_config, place)
         if moe is None:
-            width = getattr(text, "intermediate_size", 0)
+            width = _number(text, "intermediate_size")
         else:
-            width = getattr(text, "moe_intermediate_size", 0) * (
-                getattr(text, "n_shared_experts", 0) or 0
-            )
-            weights = [getattr(moe, name, None) for name in ("w13_weight", "w2_weight")]
-            self.experts = max((w.shape[0] for w in weights if w is not None), default=0)
-            self.expert = sum(w.nbytes // max(1, w.shape[0]) for w in weights if w is not None)
-            self.chosen = getattr(text, "num_experts_per_tok", 0) or 0
+            # Models without shared experts say None or 0.
+            shared = attribute(text, "n_shared_experts", "the model's configuration") or 0
+            width = _number(text, "moe_intermediate_size") * int(shared)  # type: ignore[call-overload]
+            weights: list[Any] = [getattr(moe, name, None) for name in ("w13_weight", "w2_weight")]
+            if any(w is None or w.dim() == 0 or not w.shape[0] for w in weights):
+                raise UpstreamChanged(f"{type(moe).__name__} has no w13_weight and w2_weight")
+            self.experts = weights[0].shape[0]
+            self.expert = sum(w.nbytes // w.shape[0] for w in weights)
+            self.chosen = _number(text, "num_experts_per_tok")
         parallel = vllm_config.parallel_config
-        self.dense = 3 * hidden * width * itemsize // max(1, parallel.tensor_parallel_size)
+        ranks = _number(parallel, "tensor_parallel_size")
+        self.dense = 3 * hidden * width * itemsize // max(1, ranks)
         # Experts serve the tokens of all data-parallel ranks.
-        self.chosen *= getattr(parallel, "data_parallel_size", 1)
+        self.chosen *= _number(parallel, "data_parallel_size")
 
     def bytes(self, tokens: int) -> int:
         """What a step of so many tokens reads, at most."""
@@ -84,9 +94,22 @@ class FeedForward:
 
 
 def _experts_of(vllm_config: Any, place: Place) -> Any | None:
-    """The layer's routed experts, which vLLM keeps by name in its static forward context."""
+    """The layer's routed experts, which vLLM keeps by name in its static forward context.
+
+    From vLLM 0.26 on that is a runner, and the weights are in its routed_experts.
+    """
     prefix = ".".join(part for part in (place.model, "layers", str(place.number)) if part) + "."
     for name, layer in vllm_config.compilation_config.static_forward_context.items():
-        if name.startswith(prefix) and hasattr(layer, "w13_weight"):
-            return layer
+        if not name.startswith(prefix):
+            continue
+        if "experts" in name.removeprefix(prefix).split(".") or hasattr(layer, "w13_weight"):
+            return getattr(layer, "routed_experts", layer)
     return None
+
+
+def _number(owner: Any, name: str) -> int:
+    """A whole number of a configuration."""
+    value = attribute(owner, name)
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise UpstreamChanged(f"{type(owner).__name__}.{name} is {value!r}")
+    return value

@@ -38,7 +38,8 @@ class _Linear(torch.nn.Module):
         self.quant_method = UnquantizedLinearMethod()
         self.custom_op = self.bias = None
         self.input_size = inputs
-        self.reduce_results, self.tp_size = True, 1
+        self.input_is_parallel = self.reduce_results = True
+        self.tp_size = 1
 
 
 class _Norm(torch.nn.Module):
@@ -65,8 +66,10 @@ class _Attention:
         self.attention = torch.zeros(HEADS, tokens, 1, KV_LORA, **new)
         self.enable_kv_nz = False
         self.vllm_config = SimpleNamespace(
-            model_config=SimpleNamespace(hf_config=SimpleNamespace()),
-            parallel_config=SimpleNamespace(tensor_parallel_size=1),
+            model_config=SimpleNamespace(
+                hf_config=SimpleNamespace(hidden_size=HIDDEN, intermediate_size=0)
+            ),
+            parallel_config=SimpleNamespace(tensor_parallel_size=1, data_parallel_size=1),
             compilation_config=SimpleNamespace(static_forward_context={}),
         )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import importlib.abc
+import inspect
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from importlib.machinery import ModuleSpec
@@ -12,10 +13,15 @@ from typing import Any
 
 from ascend_prefetch.policy import KEY, PrefetchConfig
 
-from .fallback import logger, say_once
-from .seams import Seam
+from .fallback import logger, say_once, stay_off, upstream_changed
+from .seams import Release, Seam
+from .settings import current, settle
+from .signatures import first_difference
 
 _MARK = "_ascend_prefetch_wrapped"
+
+FindRelease = Callable[[str | None], Release | None]
+"""The release whose seam is taken, by the setting `release`; None, with a line, for none."""
 
 
 class _AfterImport(importlib.abc.MetaPathFinder):
@@ -49,20 +55,22 @@ class _AfterImport(importlib.abc.MetaPathFinder):
         return spec
 
 
-def install(seam: Callable[[], Seam | None]) -> None:
+def install(find: FindRelease) -> None:
     """Hooks the modules that are patched; those that are imported already are patched now.
 
     Args:
-        seam: of the version of vLLM Ascend that is installed; called when it is needed.
+        find: called when a layer is built with the plugin on.
     """
     hooks = {
+        "vllm.config.vllm": _settle_settings,
+        "vllm_ascend.ascend_config": _hide_settings,
         "vllm_ascend.attention.mla_v1": lambda module: _wrap_backend(
-            module.AscendMLABackend, module.AscendMLAImpl, "mla", seam
+            module.AscendMLABackend, module.AscendMLAImpl, "mla", find
         ),
         "vllm_ascend.attention.sfa_v1": lambda module: _wrap_backend(
-            module.AscendSFABackend, module.AscendSFAImpl, "sfa", seam
+            module.AscendSFABackend, module.AscendSFAImpl, "sfa", find
         ),
-        "vllm_ascend.ops.weight_prefetch": _wrap_policy,
+        "vllm_ascend.ops.weight_prefetch": lambda module: _wrap_policy(module, find),
     }
     if not any(isinstance(finder, _AfterImport) for finder in sys.meta_path):
         sys.meta_path.insert(0, _AfterImport(hooks))
@@ -76,54 +84,146 @@ def guarded(step: Callable[..., None], *args: object) -> None:
     try:
         step(*args)
     except Exception as error:
-        logger.warning(
-            "ascend_prefetch stays off: %s: %s; vLLM Ascend runs without it",
-            type(error).__name__,
-            error,
-        )
+        stay_off(f"{type(error).__name__}: {error}")
 
 
-def current_settings() -> PrefetchConfig | None:
-    """The settings of the configuration that layers are being built for.
+# --- settings ---
 
-    None where it is off, and where none are being built: vLLM Ascend asks for its classes with
-    every full graph that it replays as well.
 
-    Raises:
-        ValueError: unknown or contradictory settings.
+def _settle_settings(module: Any) -> None:
+    """Settings are settled before vLLM and the platform look at a configuration."""
+    config = module.VllmConfig
+    original = config.__post_init__
+    if hasattr(original, _MARK):
+        return
+
+    @functools.wraps(original)
+    def __post_init__(self: Any, /, *args: Any, **kwargs: Any) -> None:
+        guarded(settle, self)
+        original(self, *args, **kwargs)
+
+    setattr(__post_init__, _MARK, True)
+    config.__post_init__ = __post_init__
+
+
+def _hide_settings(module: Any) -> None:
+    """AscendConfig is not given our key: from 0.27 on it refuses keys that it does not know.
+
+    Written for AscendConfig(**additional_config) of 0.27.1rc1 to 0.30.0rc2. That of releases up to
+    0.26, AscendConfig(vllm_config), looks up what it knows, and is left alone.
+
+    pydantic gives the class another constructor when it completes it, at the first instance or
+    later: what is hooked for good is __new__, which comes before the constructor and hooks that.
     """
-    from vllm.config import get_current_vllm_config_or_none
+    config = module.AscendConfig
+    if hasattr(config.__new__, _MARK) or _looks_up(config):
+        return
+    new = config.__new__
 
-    additional = getattr(get_current_vllm_config_or_none(), "additional_config", None)
-    if not additional or KEY not in additional:
+    def __new__(cls: Any, /, *args: Any, **kwargs: Any) -> Any:
+        _drop_key(cls)
+        return new(cls) if new is object.__new__ else new(cls, *args, **kwargs)
+
+    setattr(__new__, _MARK, True)
+    config.__new__ = __new__
+
+
+def _drop_key(config: Any) -> None:
+    """The constructor of this class takes our key, and says nothing of it to its own."""
+    original = config.__init__
+    if hasattr(original, _MARK):
+        return
+
+    @functools.wraps(original)
+    def __init__(self: Any, /, *args: Any, **kwargs: Any) -> None:
+        kwargs.pop(KEY, None)
+        original(self, *args, **kwargs)
+
+    setattr(__init__, _MARK, True)
+    config.__init__ = __init__
+
+
+def hides_settings(module: Any) -> str | None:
+    """None where AscendConfig never sees our key; else what was looked for, in one line."""
+    config = getattr(module, "AscendConfig", None)
+    if config is None:
+        return f"looked for {module.__name__}.AscendConfig, found none"
+    if hasattr(config.__new__, _MARK) or _looks_up(config):
         return None
-    settings = PrefetchConfig.from_additional_config(additional)
-    return settings if settings.enabled else None
+    return f"looked for a constructor of {module.__name__}.AscendConfig to hook, found none"
 
 
-def _wrap_backend(backend: Any, plain: type, family: str, seam: Callable[[], Seam | None]) -> None:
+def _looks_up(config: Any) -> bool:
+    """Whether it takes vLLM's configuration rather than every key of additional_config."""
+    return list(inspect.signature(config.__init__).parameters) == ["self", "vllm_config"]
+
+
+# --- layers ---
+
+
+def _wrap_backend(backend: Any, plain: type, family: str, find: FindRelease) -> None:
     original = backend.get_impl_cls
     if hasattr(original, _MARK):
         return
 
     @functools.wraps(original)
-    def get_impl_cls() -> type:
-        chosen: type = original()
-        settings = current_settings()
-        if settings is None:
-            # A replay calls a static method of the class, which the fused one inherits.
+    def get_impl_cls(*args: Any, **kwargs: Any) -> type:
+        chosen: type = original(*args, **kwargs)
+        try:
+            settings = current()
+            if settings is None:
+                # A replay calls a static method of the class, which the fused one inherits.
+                return chosen
+            if args or kwargs:
+                unknown = ", ".join([*map(repr, args), *kwargs])
+                stay_off(f"{backend.__name__}.get_impl_cls: unknown argument {unknown}")
+                return chosen
+            if chosen is not plain:
+                say_once(f"{chosen.__name__}: context parallelism or offloaded caches")
+                return chosen
+            return _class_for(plain, family, settings, find)
+        except Exception as error:  # a model is being built
+            stay_off(f"{type(error).__name__}: {error}")
             return chosen
-        if chosen is not plain:
-            say_once(f"{chosen.__name__}: context parallelism or offloaded caches")
-            return chosen
-        version = seam()
-        return chosen if version is None else fused_class(plain, family, settings, version)
 
     setattr(get_impl_cls, _MARK, True)
     backend.get_impl_cls = staticmethod(get_impl_cls)
 
 
 _classes: dict[tuple[type, str], type] = {}
+
+
+def _class_for(plain: type, family: str, settings: PrefetchConfig, find: FindRelease) -> type:
+    """The fused class; upstream's own where it is not what a known release has."""
+    key = (plain, repr(settings))
+    if key in _classes:
+        return _classes[key]
+    _classes[key] = plain
+    release = find(settings.release)
+    if release is None:
+        return plain
+    broken = first_difference(release.of_family(family))
+    if broken is not None:
+        stay_off(broken)
+        return plain
+    seam = release.load()
+    del _classes[key]
+    _say_installed(plain, family, release)
+    return fused_class(plain, family, settings, seam)
+
+
+def _say_installed(plain: type, family: str, release: Release) -> None:
+    names = [
+        f"{name.name.removeprefix(f'{plain.__name__}.')}{name.signature}"
+        for name in release.of_family(family)
+        if name.signature is not None and name.name.startswith(f"{plain.__name__}.")
+    ]
+    logger.info(
+        "ascend_prefetch: %s runs the fused ops, written for vllm-ascend %s: %s",
+        plain.__name__,
+        release.versions,
+        ", ".join(names),
+    )
 
 
 def fused_class(plain: type, family: str, settings: PrefetchConfig, seam: Seam) -> type:
@@ -137,23 +237,28 @@ def fused_class(plain: type, family: str, settings: PrefetchConfig, seam: Seam) 
             from .sfa import FusedSFA as mixin
         name = f"Fused{plain.__name__}"
         _classes[key] = type(name, (mixin, plain), {"seam": seam, "settings": settings})
-        logger.info("ascend_prefetch: %s runs the fused ops", plain.__name__)
     return _classes[key]
 
 
-def _wrap_policy(module: Any) -> None:
+# --- policy ---
+
+
+def _wrap_policy(module: Any, find: FindRelease) -> None:
     original = module.WeightPrefetchMethod
     if hasattr(original, _MARK):
         return
 
     @functools.wraps(original, updated=())
-    def make(weight_prefetch_config: Any) -> Any:
-        settings = current_settings()
-        if settings is None:
-            return original(weight_prefetch_config)
-        from .policy import upstream_policy
+    def make(*args: Any, **kwargs: Any) -> Any:
+        try:
+            settings = current()
+            if settings is not None and find(settings.release) is not None:
+                from .policy import upstream_policy
 
-        return upstream_policy(settings)
+                return upstream_policy(settings, original, args, kwargs)
+        except Exception as error:  # a model is being built
+            upstream_changed(error)
+        return original(*args, **kwargs)
 
     setattr(make, _MARK, True)
     module.WeightPrefetchMethod = make

@@ -6,19 +6,82 @@ versions have no such calls. What the fused ops prefetch and what the policy doe
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Mapping
+from typing import Any
+
 from ascend_prefetch.policy import PrefetchConfig, StepContext, WeightPrefetchMethod
 from ascend_prefetch.policy.windows import Piece, Site, WindowPlanner
 
 from . import windows
-from .fallback import no_prefetch
+from .fallback import UpstreamChanged, logger, no_prefetch, say_once
+from .signatures import Expected, first_difference, signature_of
 from .switch import switch
 
+_MADE_WITH = "(self, weight_prefetch_config)"
+_NAMES = (
+    Expected("vllm.config", "get_current_vllm_config", "()"),
+    Expected("vllm.forward_context", "get_forward_context", "()"),
+    Expected("vllm_ascend.utils", "is_moe_model", "(vllm_config)"),
+    Expected(
+        "vllm_ascend.ascend_forward_context",
+        "_EXTRA_CTX",
+        fields=("num_tokens", "model_instance"),
+    ),
+)
 
-def upstream_policy(settings: PrefetchConfig) -> WeightPrefetchMethod:
-    """The policy for the model that vLLM is setting up; attention tells it the present layer."""
+
+def policy_difference(upstream: type) -> str | None:
+    """How upstream's class differs from what its call sites find in ours; None where it does not.
+
+    Written for the methods of 0.18.0 to 0.23.0.post1, which are ours.
+    """
+    name = upstream.__name__
+    if signature_of(upstream.__init__) != _MADE_WITH:  # type: ignore[misc]
+        found = signature_of(upstream.__init__)  # type: ignore[misc]
+        return f"looked for {name}{_MADE_WITH}, found {name}{found}"
+    for method, value in vars(upstream).items():
+        if method.startswith("_"):
+            continue
+        ours = vars(WeightPrefetchMethod).get(method)
+        if not callable(value):
+            if method.isupper() and ours != value:
+                return f"looked for {name}.{method} = {ours!r}, found {value!r}"
+        elif ours is None:
+            return f"found {name}.{method}{signature_of(value)}, which is not known"
+        elif signature_of(ours) != signature_of(value):
+            wanted, found = signature_of(ours), signature_of(value)
+            return f"looked for {name}.{method}{wanted}, found {method}{found}"
+    return None
+
+
+def upstream_policy(
+    settings: PrefetchConfig, upstream: type, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+) -> WeightPrefetchMethod:
+    """The policy for the model that vLLM is setting up; attention tells it the present layer.
+
+    Args:
+        settings: the package's.
+        upstream: the class in whose place it comes.
+        args, kwargs: what upstream makes its own with: its settings, which are not looked at.
+
+    Raises:
+        UpstreamChanged: upstream's class is not the one that this was written for.
+    """
+    broken = first_difference(_NAMES) or policy_difference(upstream)
+    if broken is not None:
+        raise UpstreamChanged(broken)
+    try:
+        inspect.signature(upstream.__init__).bind(None, *args, **kwargs)  # type: ignore[misc]
+    except TypeError as error:
+        raise UpstreamChanged(f"{upstream.__name__}: {error}") from None
     from vllm.config import get_current_vllm_config
     from vllm_ascend.utils import is_moe_model
 
+    logger.info(
+        "ascend_prefetch: %s is this package's, written for vllm-ascend 0.18.0 to 0.23.0.post1",
+        upstream.__name__,
+    )
     policy = WeightPrefetchMethod(
         settings,
         is_moe=is_moe_model(get_current_vllm_config()),
@@ -26,6 +89,7 @@ def upstream_policy(settings: PrefetchConfig) -> WeightPrefetchMethod:
         switch=lambda: switch.on,
         ledger=windows.ledger,
         planner=_Planner(),
+        notice=lambda reason: say_once(reason, so="nothing is prefetched"),
     )
     windows.follow(policy)
     return policy
@@ -61,8 +125,19 @@ class _Contexts:
         except AssertionError:
             return None
         if self._last is None or self._last.step is not step:
-            model = getattr(self._extra.model_instance, "model", None)
-            layers = getattr(model, "layers", None)
-            first = getattr(model, "start_layer", 0)
+            layers, first = self._layers(self._extra.model_instance)
             self._last = StepContext(step, self._extra.num_tokens, layers, None, first)
         return self._last
+
+    @staticmethod
+    def _layers(instance: Any) -> tuple[Any, int]:
+        """The decoder layers of vLLM's model, and the first that runs here."""
+        if instance is None:  # runs that are not the model's
+            return None, 0
+        model = getattr(instance, "model", None)
+        layers = getattr(model, "layers", None)
+        if layers is None:
+            name = type(instance).__name__
+            say_once(f"{name} has no model.layers", so="nothing is prefetched by sites")
+        # Models that do not run in a pipeline do not have it.
+        return layers, getattr(model, "start_layer", 0)

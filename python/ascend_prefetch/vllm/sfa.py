@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from .arguments import LayerArguments, ReadIndexer
-from .fallback import say_once
+from .fallback import attribute, say_once
 from .layer import FusedLayer
 
 
@@ -49,7 +49,7 @@ class FusedSFA(FusedLayer):
     step_class = _Step
 
     def _indexer_reader(self) -> ReadIndexer:
-        if getattr(self, "has_indexer", True):
+        if not self.seam.shares_indexers or attribute(self, "has_indexer"):
             return self.seam.read_indexer
         return lambda impl, watch: {"weights": ()}
 
@@ -83,12 +83,13 @@ class FusedSFA(FusedLayer):
             **self._prefetch_output(self._passing(step, caches)),
         )
         seam.sfa_cache_written(layer_name)
-        if getattr(self, "skip_topk", False):
+        shares = seam.shares_indexers
+        if shares and self.skip_topk:
             chosen = self._get_indexcache_topk_indices(step.tokens)
         else:
             weights = index_weights.to(hidden_states.dtype)
             chosen = seam.select(self, index_q, weights, caches, metadata)
-            if getattr(self, "use_index_cache", False):
+            if shares and self.use_index_cache:
                 self._update_indexcache_topk_indices(chosen)
         attention = self._execute_sparse_flash_attention_process(
             q_nope,

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-import importlib
 from typing import Any, Protocol
 
 import torch
 
 from ..watch import Watch
+from .releases import RELEASES, Release
 
-_MODULES = {"0.18": "v0_18", "0.23": "v0_23", "0.26": "v0_26"}
+__all__ = ["RELEASES", "Release", "Seam", "known_versions"]
 
 
 class Seam(Protocol):
-    """What a seam module has."""
+    """What a seam module has.
+
+    Attributes:
+        shares_indexers: whether layers may take another layer's choice of tokens, and say so.
+    """
+
+    shares_indexers: bool
 
     def mla_refusal(self, impl: Any) -> str | None:
         """Why a layer of dense attention goes upstream, or None."""
@@ -67,10 +73,4 @@ class Seam(Protocol):
 
 def known_versions() -> tuple[str, ...]:
     """Versions of vLLM Ascend that have a seam, major and minor."""
-    return tuple(_MODULES)
-
-
-def seam_for(version: str) -> Seam | None:
-    """The seam of a version of vLLM Ascend such as "0.23.0"; None for one that has none."""
-    name = _MODULES.get(".".join(version.split(".")[:2]))
-    return importlib.import_module(f"{__name__}.{name}") if name else None
+    return tuple(RELEASES)

@@ -10,6 +10,7 @@ from vllm_ascend.ascend_forward_context import _EXTRA_CTX
 from vllm_ascend.attention.utils import maybe_save_kv_layer_to_connector
 
 from ..arguments import indexer_arguments
+from ..fallback import attribute
 from ..linears import read_linear
 from ..watch import Watch
 
@@ -28,9 +29,13 @@ def padded_tokens() -> int:
 
 
 def first_true(impl: object, reasons: dict[str, str]) -> str | None:
-    """The reason of the first attribute that is there and true."""
-    for attribute, reason in reasons.items():
-        if getattr(impl, attribute, False):
+    """The reason of the first attribute that is true.
+
+    Raises:
+        UpstreamChanged: one is not there.
+    """
+    for name, reason in reasons.items():
+        if attribute(impl, name):
             return reason
     return None
 
@@ -55,14 +60,11 @@ def read_joint_indexer(impl: Any, watch: Watch) -> dict[str, Any]:
     return indexer_arguments(impl, watch, wk, None)
 
 
-MLA_REASONS = {
-    "fa_quant_layer": "fa_quant caches",
-    "layer_sharding_kwargs": "weights that are sharded by layer",
-}
-SFA_REASONS = {
-    "enable_dsa_cp": "context parallelism of sparse attention",
+FA_QUANT = {"fa_quant_layer": "fa_quant caches"}
+SHARDED = {"layer_sharding_kwargs": "weights that are sharded by layer"}
+PRODUCER = {"is_kv_producer": "a worker that produces caches for others"}
+CONTEXT_PARALLEL = {"enable_dsa_cp": "context parallelism of sparse attention"}
+SPARSE_INT8 = {
     "enable_sparse_sfa_c8": "packed int8 caches of sparse attention",
     "enable_sparse_li_c8": "int8 caches of the indexer",
-    "use_sparse_c8_indexer": "int8 caches of the indexer",
 }
-PRODUCER = {"is_kv_producer": "a worker that produces caches for others"}

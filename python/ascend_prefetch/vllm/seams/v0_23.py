@@ -23,16 +23,20 @@ mla_cache_written = notify_kv_cache_written
 sfa_cache_written = common.nothing
 mla_done = sfa_done = common.save_caches
 before_sfa_cache_write = wait_for_kv_layer_from_connector
+shares_indexers = True
+
+_MLA_REASONS = {**common.FA_QUANT, **common.SHARDED}
+_SFA_REASONS = {**common.CONTEXT_PARALLEL, **common.SPARSE_INT8, **common.PRODUCER}
 
 
 def mla_refusal(impl: object) -> str | None:
     """Why a layer of dense attention goes upstream, or None."""
-    return common.first_true(impl, common.MLA_REASONS)
+    return common.first_true(impl, _MLA_REASONS)
 
 
 def sfa_refusal(impl: object) -> str | None:
     """Why a layer of sparse attention goes upstream, or None."""
-    return common.first_true(impl, {**common.SFA_REASONS, **common.PRODUCER})
+    return common.first_true(impl, _SFA_REASONS)
 
 
 def select(

@@ -10,6 +10,7 @@ from vllm_ascend.attention.utils import (
 )
 from vllm_ascend.memcache_comm_fence import record_attention_compute_start
 
+from ..fallback import attribute
 from . import common, device_operator
 
 forward_context = common.forward_context
@@ -21,24 +22,26 @@ mla_cache_written = notify_kv_cache_written
 mla_done = sfa_done = common.save_caches
 before_sfa_cache_write = wait_for_kv_layer_from_connector
 select = device_operator.select
+shares_indexers = True
 
 _MLA_REASONS = {
-    **common.MLA_REASONS,
+    **common.FA_QUANT,
     "use_output_gate": "gates on the attention's output",
     "enable_mla_fia_split": "split attention (VLLM_ASCEND_MLA_FIA_SPLIT)",
 }
+_SFA_REASONS = {**common.CONTEXT_PARALLEL, **common.SPARSE_INT8}
 
 
 def mla_refusal(impl: Any) -> str | None:
     """Why a layer of dense attention goes upstream, or None."""
-    if not impl.use_mla_rope:
+    if not attribute(impl, "use_mla_rope"):
         return "attention without rope"
     return common.first_true(impl, _MLA_REASONS)
 
 
 def sfa_refusal(impl: object) -> str | None:
     """Why a layer of sparse attention goes upstream, or None."""
-    return common.first_true(impl, common.SFA_REASONS)
+    return common.first_true(impl, _SFA_REASONS)
 
 
 def sparse_caches(impl: Any, kv_cache: tuple) -> tuple:

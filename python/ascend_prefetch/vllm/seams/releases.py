@@ -1,0 +1,171 @@
+"""The releases of vLLM Ascend that have a seam, and which names of theirs it was written for.
+
+Every name that the plugin takes over, calls or imports is here, with its signature in those
+releases; read in their source archives. Nothing here imports upstream.
+"""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ..signatures import Expected, first_difference
+
+if TYPE_CHECKING:
+    from . import Seam
+
+_MLA = "vllm_ascend.attention.mla_v1"
+_SFA = "vllm_ascend.attention.sfa_v1"
+_UTILS = "vllm_ascend.attention.utils"
+_CONTEXT = "vllm_ascend.ascend_forward_context"
+_FENCE = "vllm_ascend.memcache_comm_fence"
+_DEVICE = "vllm_ascend.device.device_op"
+
+_FORWARD = (
+    "(self, layer_name, hidden_states, kv_cache, attn_metadata, need_gather_q_kv=False, "
+    "output=None)"
+)
+_QUERY_AND_LENGTHS = (
+    "(self, ql_nope, q_pe, kv_cache, topk_indices, attn_metadata, actual_seq_lengths_query, "
+    "actual_seq_lengths_key"
+)
+
+_COMMON = (
+    Expected("vllm.distributed", "tensor_model_parallel_all_reduce", "(input_)"),
+    Expected("vllm.forward_context", "get_forward_context", "()"),
+    Expected(_CONTEXT, "_EXTRA_CTX", fields=("capturing", "num_tokens", "model_instance")),
+    Expected(_UTILS, "maybe_save_kv_layer_to_connector", "(layer_name, kv_cache_layer)"),
+    Expected(_UTILS, "wait_for_kv_layer_from_connector", "(layer_name)"),
+)
+_WRITTEN = Expected(_UTILS, "notify_kv_cache_written", "(layer_name='')")
+_START = Expected(_FENCE, "record_attention_compute_start", "()")
+_SELECT = Expected(
+    _DEVICE,
+    "DeviceOperator.indexer_select_post_process",
+    "(sfa_impl, q_li, q_li_scale, q_li_shape_ori, weights, kv_cache, attn_metadata, "
+    "actual_seq_lengths_query, actual_seq_lengths_key, enable_sparse_li_c8, "
+    "use_torch_npu_lightning_indexer)",
+)
+
+_DENSE = (
+    Expected(_MLA, "AscendMLABackend.get_impl_cls", "()"),
+    Expected(_MLA, "AscendMLAImpl.forward", _FORWARD),
+    Expected(
+        _MLA,
+        "AscendMLAImpl._forward_decode",
+        "(self, q_nope, q_pe, k_nope, k_pe, block_size, attn_metadata, dequant_scale_q_nope=None)",
+    ),
+    Expected(_MLA, "AscendMLAImpl._v_up_proj", "(self, x)"),
+    Expected(_MLA, "AscendMLAImpl.process_weights_after_loading", "(self, act_dtype)"),
+    Expected(
+        _MLA,
+        "AscendMLAMetadata",
+        fields=("slot_mapping", "num_decodes", "num_decode_tokens", "num_prefills", "decode"),
+    ),
+    Expected(_MLA, "AscendMLADecodeMetadata", fields=("cos", "sin", "seq_lens_list")),
+)
+_SPARSE = (
+    Expected(_SFA, "AscendSFABackend.get_impl_cls", "()"),
+    Expected(_SFA, "AscendSFAImpl.forward", _FORWARD),
+    Expected(_SFA, "AscendSFAImpl._v_up_proj", "(self, x)"),
+    Expected(_SFA, "AscendSFAImpl.process_weights_after_loading", "(self, act_dtype)"),
+    Expected(
+        _SFA,
+        "AscendSFAMetadata",
+        fields=(
+            *("slot_mapping", "cos", "sin", "num_input_tokens"),
+            *("seq_lens_cpu", "seq_lens", "cum_query_lens", "block_table"),
+        ),
+    ),
+)
+_ATTENTION = Expected(
+    _SFA,
+    "AscendSFAImpl._execute_sparse_flash_attention_process",
+    f"{_QUERY_AND_LENGTHS})",
+)
+_SHARED_INDEXERS = (
+    Expected(_SFA, "AscendSFAImpl._get_indexcache_topk_indices", "(self, num_tokens)"),
+    Expected(_SFA, "AscendSFAImpl._update_indexcache_topk_indices", "(self, topk_indices)"),
+)
+
+
+@dataclass(frozen=True)
+class Release:
+    """Releases of vLLM Ascend that share a seam.
+
+    Attributes:
+        name: major and minor, as of the setting `release`.
+        versions: that it was written for.
+        module: of the seam, beside this one.
+        names: of upstream that any layer takes.
+        dense, sparse: that layers of dense and of sparse attention take beside them.
+    """
+
+    name: str
+    versions: str
+    module: str
+    names: tuple[Expected, ...]
+    dense: tuple[Expected, ...]
+    sparse: tuple[Expected, ...]
+
+    def of_family(self, family: str) -> tuple[Expected, ...]:
+        """All names that layers of a family take: "mla" or "sfa"."""
+        return (*self.names, *(self.dense if family == "mla" else self.sparse))
+
+    def fits(self) -> str | None:
+        """The first name that is not as this release has it, in one line; None where all are."""
+        return first_difference((*self.names, *self.dense, *self.sparse))
+
+    def load(self) -> Seam:
+        """The seam itself; imports vLLM Ascend.
+
+        Raises:
+            ImportError: upstream lacks a name.
+        """
+        seam: Any = importlib.import_module(f"{__package__}.{self.module}")
+        return seam
+
+
+RELEASES = {
+    release.name: release
+    for release in (
+        Release(
+            "0.18",
+            "0.18.0",
+            "v0_18",
+            (*_COMMON, _WRITTEN._replace(signature=None, absent=True)),
+            _DENSE,
+            (
+                *_SPARSE,
+                _ATTENTION,
+            ),
+        ),
+        Release(
+            "0.23",
+            "0.23.0, 0.23.0.post1",
+            "v0_23",
+            (*_COMMON, _WRITTEN, _START, _SELECT),
+            _DENSE,
+            (
+                *_SPARSE,
+                *_SHARED_INDEXERS,
+                _ATTENTION,
+            ),
+        ),
+        Release(
+            "0.26",
+            "0.26.0rc1",
+            "v0_26",
+            (*_COMMON, _WRITTEN, _START, _SELECT),
+            _DENSE,
+            (
+                *_SPARSE,
+                *_SHARED_INDEXERS,
+                Expected(_SFA, "AscendSFAImpl._compose_sfa_kv_cache", "(self, kv_cache)"),
+                _ATTENTION._replace(signature=f"{_QUERY_AND_LENGTHS}, block_table=None)"),
+            ),
+        ),
+    )
+}
+"""By name, the oldest first."""
