@@ -39,7 +39,9 @@ AARCH64 := build-aarch64
 # vLLM Ascend's releases, each with the vLLM that it is made for, beside one environment for all.
 VLLM := .venv-vllm
 VLLM_VERSIONS := 0.18.0 0.23.0 0.26.0rc1
-VLLM_INSTALLED := $(VLLM_VERSIONS:%=$(VLLM)/wheels/%/.installed)
+# The rest of those that the package index has: their configuration alone.
+VLLM_CONFIGURED := $(VLLM_VERSIONS) 0.23.0.post1 0.27.1rc1 0.28.0rc1 0.29.0rc1 0.30.0rc2
+VLLM_INSTALLED := $(VLLM_CONFIGURED:%=$(VLLM)/releases/%/.installed)
 
 # Where sdist and wheel are installed, and what runs there.
 WHEEL := build-wheel
@@ -115,7 +117,7 @@ plan-walk: build
 
 # The plugin in the real vLLM Ascend, which runs on a CPU with a double of torch_npu: see tests/vllm.
 test-vllm: extension $(VLLM_INSTALLED)
-	$(VLLM)/bin/python tests/vllm/run.py $(VLLM_VERSIONS)
+	$(VLLM)/bin/python tests/vllm/run.py $(VLLM_VERSIONS) --configuration $(VLLM_CONFIGURED)
 
 # The same, and the tests of transformers, with the newest versions that the ranges of pyproject.toml and
 # tests/vllm/requirements.txt allow, in place of the constraints. Builds the module with the newest tools,
@@ -270,17 +272,17 @@ $(VENV)/.installed-test: $(VENV)/.installed
 
 # It sees the project's own packages, torch above all, and adds what upstream's modules import.
 $(VLLM)/.installed: $(VENV)/.installed-test tests/vllm/requirements.txt
-	$(BIN)/python -c 'import sys; sys.exit("make PY=...: vllm-ascend has wheels for Python 3.10 to 3.12, not %d.%d" % sys.version_info[:2] if not (3, 10) <= sys.version_info < (3, 13) else 0)'
+	$(BIN)/python -c 'import sys; sys.exit("make PY=...: vllm-ascend is for Python 3.10 to 3.12, not %d.%d" % sys.version_info[:2] if not (3, 10) <= sys.version_info < (3, 13) else 0)'
 	$(BIN)/python -m venv --without-pip $(VLLM)
 	$(BIN)/python -c 'import sysconfig; print("import site; site.addsitedir(%r)" % sysconfig.get_path("purelib"))' \
 		>"$$($(VLLM)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/project.pth"
 	$(PIP) --python $(VLLM)/bin/python install $(CONSTRAIN) --quiet --no-deps -r tests/vllm/requirements.txt
 	touch $@
 
-# Their libraries are for devices and other releases of torch: without them it is 0.3 GB, not 3.
-$(VLLM)/wheels/%/.installed: | $(VLLM)/.installed
+# The Python of their source archives, 0.4 GB; not through pip's cache, which would keep it for complete.
+$(VLLM)/releases/%/.installed: | $(VLLM)/.installed
 	rm -rf $(@D)
-	$(PIP) install --quiet --no-deps --no-compile --only-binary :all: --target $(@D) \
-		vllm-ascend==$* vllm==$(firstword $(subst rc, ,$*))
-	find $(@D) -name '*.so*' -delete
+	PYTHONPATH=$(abspath tests/vllm/python_only) $(PIP) install --quiet --no-deps --no-compile --no-cache-dir --no-binary :all: \
+		--no-build-isolation --use-pep517 --target $(@D) \
+		vllm-ascend==$* vllm==$(firstword $(subst .post, ,$(subst rc, ,$*)))
 	touch $@

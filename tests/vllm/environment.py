@@ -1,6 +1,6 @@
 """One process with one release of vLLM Ascend, set up as its worker sets itself up, on a CPU.
 
-    PYTHONPATH=.venv-vllm/wheels/0.23.0 .venv-vllm/bin/python
+    PYTHONPATH=.venv-vllm/releases/0.23.0 .venv-vllm/bin/python
     >>> import environment; environment.start()
 
 start() installs the double of torch_npu (tests/vllm/double), applies upstream's patches, registers
@@ -42,10 +42,9 @@ def start() -> str:
     Returns:
         The version of vllm-ascend.
     """
-    os.environ.setdefault("VLLM_LOGGING_LEVEL", "WARNING")
+    install_double()
     # Its fused kernel rounds otherwise than the ops that upstream composes without it.
     os.environ["VLLM_ASCEND_ENABLE_MLAPO"] = "0"
-    double.install()
     _pass_dispatch_keys_to_cpu()
 
     from vllm_ascend.utils import adapt_patch, register_ascend_customop
@@ -61,6 +60,14 @@ def start() -> str:
     register()  # the entry point; vLLM calls it while it loads its general plugins
     _start_distributed()
     return version("vllm-ascend")
+
+
+@functools.cache
+def install_double() -> None:
+    """The first part of start(), which configurations alone need. Nothing is looked up outside."""
+    os.environ.setdefault("VLLM_LOGGING_LEVEL", "WARNING")
+    os.environ["HF_HUB_OFFLINE"] = "1"
+    double.install()
 
 
 def _pass_dispatch_keys_to_cpu() -> None:

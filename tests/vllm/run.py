@@ -2,7 +2,9 @@
 
 As many of them side by side as there are cores, each with one thread: dimensions are small.
 
-Usage: run.py VERSION... [-- PYTEST ARGUMENTS]
+Usage: run.py VERSION... [--configuration VERSION...] [-- PYTEST ARGUMENTS]
+
+The configuration, of which upstream has one in a process, is tested in processes of its own.
 """
 
 from __future__ import annotations
@@ -16,14 +18,23 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-WHEELS = Path(sys.prefix) / "wheels"
+RELEASES = Path(sys.prefix) / "releases"
+CONFIGURATION = "test_configuration.py"
 
 
-def run(version: str, arguments: list[str]) -> tuple[bool, list[dict], float]:
-    """Whether the suite passed, the rows of its table, and seconds; prints what pytest said."""
-    report = WHEELS / version / "report.json"
+def run(version: str, configuration: bool, arguments: list[str]) -> tuple[bool, list[dict], float]:
+    """Whether a part of the suite passed, the rows of its table, and seconds.
+
+    Prints what pytest said.
+
+    Args:
+        version: of vllm-ascend.
+        configuration: whether it is the test of the configuration, or all of the others.
+        arguments: for pytest.
+    """
+    report = RELEASES / version / f"report-{configuration}.json"
     report.unlink(missing_ok=True)
-    paths = [str(HERE), str(WHEELS / version), os.environ.get("PYTHONPATH", "")]
+    paths = [str(HERE), str(RELEASES / version), os.environ.get("PYTHONPATH", "")]
     environment = dict(
         os.environ,
         PYTHONPATH=os.pathsep.join(filter(None, paths)),
@@ -35,7 +46,9 @@ def run(version: str, arguments: list[str]) -> tuple[bool, list[dict], float]:
     )
     start = time.monotonic()
     pytest = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
-    command = [*pytest, *arguments, str(HERE)]
+    alone = str(HERE / CONFIGURATION)
+    part = [alone] if configuration else [f"--ignore={alone}", str(HERE)]
+    command = [*pytest, *arguments, *part]
     done = subprocess.run(
         command,
         env=environment,
@@ -62,19 +75,21 @@ def main() -> int:
     arguments = sys.argv[1:]
     split = arguments.index("--") if "--" in arguments else len(arguments)
     versions, pytest_arguments = arguments[:split], arguments[split + 1 :]
+    at = versions.index("--configuration") if "--configuration" in versions else len(versions)
+    parts = [(version, False) for version in versions[:at]]
+    parts += [(version, True) for version in versions[at + 1 :]]
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        runs = pool.map(lambda version: run(version, pytest_arguments), versions)
-        results = dict(zip(versions, runs, strict=True))
-    rows = [row for _, part, _ in results.values() for row in part]
+        runs = pool.map(lambda part: run(*part, pytest_arguments), parts)
+        results = list(zip(parts, runs, strict=True))
+    rows = [row for _, (_, part, _) in results for row in part]
     if rows:
         print(table(rows))
-    for version, (passed, part, seconds) in results.items():
+    for (version, configuration), (passed, part, seconds) in results:
         equal = sum(row["equal"] for row in part)
-        print(
-            f"vllm-ascend {version}: {'passed' if passed else 'FAILED'}, "
-            f"{equal} of {len(part)} comparisons equal, {seconds:.0f} s"
-        )
-    return 0 if all(passed for passed, _, _ in results.values()) else 1
+        what = "configuration" if configuration else f"{equal} of {len(part)} comparisons equal"
+        passes = "passed" if passed else "FAILED"
+        print(f"vllm-ascend {version}: {passes}, {what}, {seconds:.0f} s")
+    return 0 if all(passed for _, (passed, _, _) in results) else 1
 
 
 if __name__ == "__main__":

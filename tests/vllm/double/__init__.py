@@ -11,6 +11,7 @@ What attention and the indexer received is kept: see double.calls.
 from __future__ import annotations
 
 import sys
+import types
 from importlib.metadata import version
 
 import torch
@@ -21,13 +22,18 @@ from double.modules import AbsentError, replace
 __all__ = ["AbsentError", "install"]
 
 # Imported by modules beside the path, never called on it.
-_BESIDE = "acl mooncake torchair xgrammar uvloop llguidance outlines_core cv2".split()
+_BESIDE = (
+    "acl mooncake torchair xgrammar uvloop llguidance outlines_core cv2 compressed_tensors".split()
+)
+# Of xgrammar, made when vLLM's parsers are imported.
+_FORMATS = ("JSONSchemaFormat", "AnyTextFormat")
 
 
 def install() -> None:
     """Puts the doubles into sys.modules and registers the ops of torch.ops._C_ascend."""
     for name in _BESIDE:
         replace(name)
+    replace("xgrammar.structural_tag", **{name: types.SimpleNamespace for name in _FORMATS})
     ops = {**norm_rope.OPS, **linear.OPS, **attention.OPS}
     replace("torch_npu", **device.torch_npu(), **{n: graph.opaque(op) for n, op in ops.items()})
     attention.add_variants(sys.modules["torch_npu"])

@@ -129,11 +129,18 @@ def npu_fused_infer_attention_score(
     query_rope=None,
     key_rope=None,
     sparse_mode=0,
-    **_,
+    atten_mask=None,  # with sparse_mode 3 the causal one
+    antiquant_mode=0,
+    antiquant_scale=None,
+    block_table=None,
+    block_size=0,
+    softmax_lse_flag=True,
 ):
     """Prefill attention: TND, all tensors [tokens, N, D], both lists of lengths cumulative."""
-    if input_layout != "TND" or num_heads != num_key_value_heads:
-        raise NotImplementedError(f"npu_fused_infer_attention_score: {input_layout}")
+    if input_layout != "TND" or num_heads != num_key_value_heads or sparse_mode not in (0, 3):
+        raise NotImplementedError(f"npu_fused_infer_attention_score: {input_layout}, {sparse_mode}")
+    if antiquant_mode or antiquant_scale is not None or block_table is not None or block_size:
+        raise NotImplementedError("npu_fused_infer_attention_score: quantised or paged keys")
     if query_rope is not None:
         query, key = torch.cat([query, query_rope], -1), torch.cat([key, key_rope], -1)
     calls.note("npu_fused_infer_attention_score", query=query, key=key, value=value)
@@ -143,11 +150,31 @@ def npu_fused_infer_attention_score(
 
 
 def npu_ring_mla(
-    *, q_nope, q_rope, k_nope, k_rope, value, seqlen, qk_scale, mask_type, calc_type, output, **_
+    *,
+    q_nope,
+    q_rope,
+    k_nope,
+    k_rope,
+    value,
+    mask,  # the causal one
+    seqlen,
+    head_num,
+    kv_head_num,
+    pre_out,
+    prev_lse,
+    qk_scale,
+    kernel_type,  # how exact the real one is
+    mask_type,
+    input_layout,
+    calc_type,
+    output,
+    softmax_lse,  # of use to a second ring alone
 ):
     """Prefill attention of 0.18: [tokens, N, D]; seqlen: lengths of the requests; writes output."""
     if calc_type != "calc_type_first_ring" or mask_type != "mask_type_triu":
         raise NotImplementedError(f"npu_ring_mla: {calc_type}, {mask_type}")
+    if head_num != kv_head_num or pre_out is not None or input_layout != "type_bsnd":
+        raise NotImplementedError(f"npu_ring_mla: {input_layout}, {head_num}, {kv_head_num}")
     query, key = torch.cat([q_nope, q_rope], -1), torch.cat([k_nope, k_rope], -1)
     calls.note("npu_ring_mla", query=query, key=key, value=value)
     ends = torch.as_tensor(seqlen).flatten().cumsum(0).tolist()
@@ -166,7 +193,6 @@ def _lightning_indexer(
     layout_key="BSND",
     sparse_count=2048,
     sparse_mode=3,
-    **_,
 ):
     """query: [T, N, D], key: [blocks, block, 1, D], weights: [T, N] -> [T, 1, sparse_count] int32.
 
@@ -208,11 +234,19 @@ def _sparse_flash_attention(
     key_rope,
     layout_query,
     layout_kv,
-    **_,
+    sparse_block_size=1,
+    sparse_mode=3,
+    attention_mode=0,  # 2 says that keys are latents, which they are here
+    return_softmax_lse=False,
 ):
     """query: [T, N, L], key: [blocks, block, 1, L], sparse_indices: [T, 1, K] -> [T, N, L]."""
     if (layout_query, layout_kv) != ("TND", "PA_BSND"):
         raise NotImplementedError(f"npu_sparse_flash_attention: {layout_query}, {layout_kv}")
+    if sparse_block_size != 1 or sparse_mode != 3 or attention_mode not in (0, 2):
+        modes = f"{sparse_mode}, {attention_mode}"
+        raise NotImplementedError(f"npu_sparse_flash_attention: modes {modes}")
+    if return_softmax_lse:
+        raise NotImplementedError("npu_sparse_flash_attention: return_softmax_lse")
     calls.note("npu_sparse_flash_attention", query=query, query_rope=query_rope)
     q = torch.cat([query, query_rope], -1)
     cache = torch.cat([key, key_rope], -1)[:, :, 0]

@@ -27,7 +27,7 @@ def npu_quantize(self, scales, zero_points, dtype, axis=1, div_mode=True):
     return scaled.round().clamp(-128, 127).to(torch.int8)
 
 
-def npu_dynamic_quant(x, *, smooth_scales=None, dst_type=torch.int8, **_):
+def npu_dynamic_quant(x, *, smooth_scales=None, dst_type=torch.int8):
     """Per row: factor = 127 / max, int8(rint(x * factor)), and 1 / factor as its scale."""
     calls.note("npu_dynamic_quant")
     if smooth_scales is not None or dst_type is not torch.int8:
