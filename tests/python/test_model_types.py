@@ -333,8 +333,8 @@ LONGCAT = {
 YARN = {"type": "yarn", "factor": 40, "mscale": 1.0, "mscale_all_dim": 1.0, "beta_fast": 32}
 
 
-# The key sets of the config.json of deepseek-ai/DeepSeek-V3, -R1 and -V3.2, zai-org/GLM-5,
-# moonshotai/Kimi-K2-Instruct and meituan-longcat/LongCat-Flash-Chat on Hugging Face.
+# Keys as configurations of DeepSeek-V3, R1 and V3.2, GLM-5, Kimi-K2 and LongCat-Flash have them: no
+# copies of published files.
 @pytest.mark.parametrize(
     ("name", "keys"),
     [
