@@ -41,7 +41,7 @@ void CheckForm(const ArgumentChecks& check, const LinearArguments& linear, at::S
 void CheckLinear(const ArgumentChecks& check, const LinearArguments& linear, const c10::SymInt& out,
                  const c10::SymInt& in, at::ScalarType dtype);
 
-/// Scales are positive and finite, a zero point is one of int8. Reads them: for CPU tensors.
+/// Scales are positive and finite, a zero point is finite. Reads them: for CPU tensors.
 void CheckQuantValues(const ArgumentChecks& check, const LinearArguments& linear);
 void CheckScale(const ArgumentChecks& check, ArgumentName name, const OptionalTensor& scale);
 

@@ -84,7 +84,7 @@ Errors
     out of range (tokens, slots, eps, bytes, sizes that the hardware's fields cannot hold), or
     memory that is shared and may not be. Both name the op and the argument, and nothing is written.
 
-    Of CPU tensors slots, scales (positive and finite) and zero points (-128 to 127) are checked as
+    Of CPU tensors slots, scales (positive and finite) and zero points (finite) are checked as
     well, which a device would have to be waited for.
 """
 

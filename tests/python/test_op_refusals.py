@@ -187,11 +187,11 @@ def offset_arguments(op):
 
 
 @pytest.mark.parametrize(("op", "name"), each_argument(offset_arguments))
-@pytest.mark.parametrize("value", [math.nan, math.inf, -128.5, 127.5, -1e30])
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
 def test_zero_points(op, name, value):
     arguments = good_call(op)
     arguments[name] = torch.tensor([value])
-    message = f"argument '{name}': expected a zero point from -128 to 127, got {value:g}"
+    message = f"argument '{name}': expected a finite zero point, got {value:g}"
     refuses(OPS[op], ValueError, message, arguments)
 
 
