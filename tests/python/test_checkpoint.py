@@ -10,6 +10,7 @@ import torch
 from safetensors import torch as safetensors_torch
 
 from ascend_prefetch.models import ModelDimensions, load_mla_weights
+from ascend_prefetch.shown import shown
 
 DIMS = ModelDimensions(
     name="small",
@@ -279,7 +280,7 @@ def test_index_names_a_shard_outside(tmp_path, absolute):
     save_single(tmp_path, tensors)
     outside = str(tmp_path / SINGLE) if absolute else f"../{SINGLE}"
     write_index(directory, dict.fromkeys(tensors, outside))
-    message = f"expected a shard in the directory, got {outside!r}"
+    message = f"expected a shard in the directory, got {shown(outside)}"
     with pytest.raises(ValueError, match=f"tensor {PREFIX}.*{re.escape(message)}"):
         load(directory)
 

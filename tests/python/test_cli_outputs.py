@@ -38,6 +38,20 @@ WRITERS = {
 FILES = [(verb, option) for verb, (_, options) in WRITERS.items() for option in options]
 
 
+@pytest.fixture(autouse=True)
+def signals():
+    """As a shell's foreground has them: what runs in the background may begin with them ignored."""
+    defaults = {
+        signal.SIGINT: signal.default_int_handler,
+        signal.SIGTERM: signal.SIG_DFL,
+        signal.SIGHUP: signal.SIG_DFL,
+    }
+    before = {number: signal.signal(number, handler) for number, handler in defaults.items()}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
 @pytest.fixture
 def no_work(monkeypatch):
     """Fails where a verb begins before its outputs were checked."""

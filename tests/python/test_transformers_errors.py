@@ -150,8 +150,10 @@ def test_other_caches():
     both = EncoderDecoderCache(DynamicCache(), DynamicCache())
     with pytest.raises(TypeError, match="expected a DynamicCache, .* got EncoderDecoderCache$"):
         paged_layer(both, 0)
+    offloading = DynamicCache(config=model.config)
+    offloading.offloading = True  # the argument of that name makes a stream, which wants a device
     with pytest.raises(TypeError, match="expected a DynamicCache, .* DynamicCache with offloading"):
-        paged_layer(DynamicCache(config=model.config, offloading=True), 0)
+        paged_layer(offloading, 0)
     with pytest.raises(TypeError, match="expected an empty cache .* DynamicLayer with 4 tokens"):
         model(input_ids=IDS, **small.caching(filled))
     ours = DynamicCache(config=model.config)
