@@ -8,9 +8,9 @@ All-reduces, norms between the parts and the host are left out, alike in every f
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
@@ -53,7 +53,7 @@ _LAYER_STRIDE = 1 << 44
 _ELEMENT_BYTES = 2
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class LayerConfig:
     """One layer of a model.
 
@@ -87,6 +87,12 @@ class LayerConfig:
             soc=self.soc,
             launch_us=self.launch_us,
         )
+
+    def reported(self) -> dict[str, Any]:
+        """The keys of a report that say which layer it is about: all but launch_us."""
+        keys = dataclasses.asdict(self)
+        del keys["launch_us"]
+        return keys
 
 
 def check_layer(config: LayerConfig) -> None:
@@ -197,15 +203,7 @@ def model_layer(config: LayerConfig, layer_ops: TwoLayerOps | None = None) -> di
     floor = forms.first.floor_bytes / chip.timeline("low").hbm_rate
     us: dict[str, Times] = {**times, "floor": dict.fromkeys(LEVELS, floor)}
     return {
-        "model": config.model,
-        "tp": config.tp,
-        "batch": config.batch,
-        "kv_len": config.kv_len,
-        "dtype": config.dtype,
-        "weights": config.weights,
-        "quant": config.quant,
-        "soc": config.soc,
-        "moe_bytes": config.moe_bytes,
+        **config.reported(),
         "modelled_us": us,
         "gain_pct": {
             name: {level: 100 * (1 - times[name][level] / times["none"][level]) for level in LEVELS}

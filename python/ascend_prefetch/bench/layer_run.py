@@ -82,15 +82,7 @@ class LayerRun(NamedTuple):
         before, after = modelled["fused_no_prefetch"], modelled["in_kernel"]
         saved: Times = {level: before[level] - after[level] for level in LEVELS}
         return {
-            "model": config.model,
-            "tp": config.tp,
-            "batch": config.batch,
-            "kv_len": config.kv_len,
-            "dtype": config.dtype,
-            "weights": config.weights,
-            "quant": config.quant,
-            "soc": config.soc,
-            "moe_bytes": config.moe_bytes,
+            **config.reported(),
             "check": self.checks,
             "prefetch": dict(self.account()),
             "modelled_us": modelled,
