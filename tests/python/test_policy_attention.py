@@ -16,7 +16,7 @@ from ascend_prefetch.policy import (
     WindowPlanner,
 )
 from ascend_prefetch.policy.method import MLP_MOST_TOKENS, MOE_LEAST_ROWS
-from ascend_prefetch.policy.windows import MOST_MLP_BYTES
+from ascend_prefetch.policy.sites import MOST_MLP_BYTES
 from policy_model import LAUNCH_BYTES, Diary, Holder, Model, dense_layer, linear
 
 QKV, ROW = "AscendQKVParallelLinear", "AscendRowParallelLinear"

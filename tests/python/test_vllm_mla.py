@@ -247,17 +247,17 @@ def test_every_weight_is_prefetched_once_in_a_step(seam):
 
 
 @pytest.mark.parametrize("with_policy", [False, True])
-def test_passes_of_a_draft_model_in_one_context_are_steps(seam, monkeypatch, with_policy):
-    policy = None
-    if with_policy:
-        context = StepContext(seam.context, 3, None, None, 0)
-        config = PrefetchConfig(enabled=True)
-        policy = WeightPrefetchMethod(config, context=lambda: context, ledger=windows.ledger)
-    monkeypatch.setattr(windows, "_policy", policy)
+def test_passes_of_a_draft_model_in_one_context_are_steps(seam, with_policy):
+    context = StepContext(seam.context, 3, None, None, 0)
+    config = PrefetchConfig(enabled=True)
+    policy = WeightPrefetchMethod(config, context=lambda: context, ledger=windows.ledger)
     layers = [fused(seam, f"model.layers.{i}.self_attn.attn") for i in (61, 62)]
     for draft in range(1, 4):
         for impl in layers:
             run(impl, up.decode_metadata(3), 3)
+            if with_policy:
+                policy.maybe_prefetch_moe_weight_preprocess(torch.zeros(3, up.HIDDEN), "gate_up")
+                assert policy._layer == impl._place.number
         assert [c.weight for c in windows.ledger.claims] == ["o_proj", "fused_qkv_a_proj", "o_proj"]
         totals = windows.ledger.totals
         assert (totals.steps, totals.claims, totals.refused) == (draft, 3 * draft, 0)

@@ -13,7 +13,6 @@ import ascend_prefetch.vllm as plugin
 import vllm_sites
 from ascend_prefetch.policy import WeightPrefetchMethod
 from ascend_prefetch.vllm import fallback, switch, windows
-from ascend_prefetch.vllm.neighbours import place_of
 from vllm_sites import backend, configure, lines
 
 site = vllm_sites.site  # a fixture
@@ -135,9 +134,8 @@ def test_upstream_s_policy_is_its_own_while_off(site):
     assert module.WeightPrefetchMethod("theirs").config == "theirs"
 
 
-def test_upstream_s_policy_gives_way_while_on(site, monkeypatch):
+def test_upstream_s_policy_gives_way_while_on(site):
     site(vllm="0.23.0", vllm_ascend="0.23.0")
-    monkeypatch.setattr(windows, "_policy", None)
     plugin.register()
     configure({"ascend_prefetch": {"enabled": True}})
     module = importlib.import_module("vllm_ascend.ops.weight_prefetch")
@@ -149,8 +147,16 @@ def test_upstream_s_policy_gives_way_while_on(site, monkeypatch):
     context = importlib.import_module("vllm.forward_context")
     context.current = SimpleNamespace()
     assert policy._context()[:3] == (context.current, 7, None)
-    windows.enter(context.current, place_of("model.layers.5.self_attn.attn"))
-    assert policy._layer == 5
+    windows.ledger.enter(context.current, 5)  # as attention does
+    assert policy._present(policy._enter()) == 5
+
+
+def test_a_policy_that_the_release_does_not_call_is_left_alone(site):
+    site(vllm="0.23.0", vllm_ascend="0.23.0")
+    plugin.register()
+    configure({"ascend_prefetch": {"enabled": True, "release": "0.26"}})
+    module = importlib.import_module("vllm_ascend.ops.weight_prefetch")
+    assert module.WeightPrefetchMethod("theirs").config == "theirs"
 
 
 def test_a_wrong_value_in_the_environment_is_a_line(monkeypatch, caplog):
@@ -162,8 +168,8 @@ def test_a_wrong_value_in_the_environment_is_a_line(monkeypatch, caplog):
 
 
 def test_a_site_without_a_plan_is_left_alone(monkeypatch):
-    from ascend_prefetch.policy.windows import MLP_NORM
-    from ascend_prefetch.vllm.policy import _Planner
+    from ascend_prefetch.policy.sites import MLP_NORM
+    from ascend_prefetch.vllm.seams.weight_prefetch import _Planner
 
     fallback.forget()
     monkeypatch.setattr("ascend_prefetch.backend.chip", lambda: "Ascend999")

@@ -8,7 +8,7 @@ from ascend_prefetch.policy.context import StepContext, layer_of
 from ascend_prefetch.policy.engines import Engine, Sdma
 from ascend_prefetch.policy.ledger import ByteRange, Claim, PrefetchLedger, Request, Totals
 from ascend_prefetch.policy.method import WeightPrefetchMethod
-from ascend_prefetch.policy.windows import WindowPlanner
+from ascend_prefetch.policy.sites import WindowPlanner
 
 __all__ = [
     "DEFAULT_RATIOS",

@@ -92,7 +92,7 @@ class Request:
         self.about = (layer, name, site, engine, 0)
 
 
-class _Step:
+class _ClaimsOfStep:
     """What was claimed in one step."""
 
     __slots__ = ("asked", "context", "layer", "memories", "prune_at")
@@ -153,9 +153,19 @@ class PrefetchLedger:
 
     def reset(self) -> None:
         """Forgets all claims and totals."""
-        self._step = _Step()
-        self._steps: dict[int, _Step] = {}
+        self._step = _ClaimsOfStep()
+        self._steps: dict[int, _ClaimsOfStep] = {}
         self._counts = [0, 0, 0, 0]
+
+    @property
+    def step(self) -> object:
+        """Stands for the present step; another object in another step."""
+        return self._step
+
+    @property
+    def layer(self) -> int | None:
+        """The layer that began last in the present step; None before the first one."""
+        return self._step.layer
 
     def forget(self) -> None:
         """Forgets all claims; what follows belongs to a new step. Totals go on."""
@@ -164,7 +174,7 @@ class PrefetchLedger:
 
     def begin_step(self) -> None:
         """Claims that follow belong to a new step without a context."""
-        self._step = _Step()
+        self._step = _ClaimsOfStep()
         self._counts[0] += 1
 
     def enter(self, context: object | None, layer: int | None = None) -> bool:
@@ -183,7 +193,7 @@ class PrefetchLedger:
         """
         if context is None:
             return False
-        step: _Step | None = self._step
+        step: _ClaimsOfStep | None = self._step
         if step is None or step.context() is not context:
             step = self._steps.get(id(context))
             if step is not None and step.context() is not context:
@@ -196,7 +206,7 @@ class PrefetchLedger:
         if step is self._step:
             return False
         if step is None:
-            step = _Step(context)
+            step = _ClaimsOfStep(context)
             step.layer = layer
             self._counts[0] += 1
             steps = {key: old for key, old in self._steps.items() if old.context() is not None}

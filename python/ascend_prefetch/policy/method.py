@@ -9,7 +9,7 @@ from typing import Protocol
 import torch
 from torch.utils.weak import WeakTensorKeyDictionary
 
-from ascend_prefetch.policy import windows
+from ascend_prefetch.policy import sites
 from ascend_prefetch.policy.config import PrefetchConfig
 from ascend_prefetch.policy.context import (
     StepContext,
@@ -21,7 +21,7 @@ from ascend_prefetch.policy.context import (
 )
 from ascend_prefetch.policy.engines import Engine, Sdma
 from ascend_prefetch.policy.ledger import PrefetchLedger
-from ascend_prefetch.policy.windows import Site, WindowPlanner
+from ascend_prefetch.policy.sites import Site, WindowPlanner
 
 MOE_LEAST_ROWS = 96
 """Below it a step does not use enough experts for their weights to be worth it, as upstream."""
@@ -177,6 +177,9 @@ class WeightPrefetchMethod:
         self._engine = engine or Sdma()
         self._notice = notice
         self._pending = False
+        # The step that the sites belong to, and the layer that began last in it, by the ledger.
+        self._step: object = self.ledger.step
+        self._began: int | None = None
         self._layer: int | None = None
         self._joins = {"moe": _Joins(), "mlp": _Joins()}
         # Layer of each output projection, None for other weights of its class.
@@ -185,7 +188,10 @@ class WeightPrefetchMethod:
     # --- for the caller of the sites ---
 
     def enter_layer(self, number: int) -> None:
-        """The sites that follow are those of a decoder layer, until the next call."""
+        """The sites that follow are those of a decoder layer, until the next one begins.
+
+        Who shares the ledger may tell it instead, by its enter().
+        """
         self._enter(number)
         self._layer = number
 
@@ -216,7 +222,7 @@ class WeightPrefetchMethod:
             return
         context = self._enter()
         number = layer_of(getattr(linear_layer, "prefix", None))
-        site = windows.BEFORE_QKV_A if linear_layer is None else windows.BEFORE_O_PROJ
+        site = sites.BEFORE_QKV_A if linear_layer is None else sites.BEFORE_O_PROJ
         self._start(site, inputs, dependency, self._present(context, number), max_size)
 
     def maybe_prefetch_attn_weight_preprocess(
@@ -234,9 +240,9 @@ class WeightPrefetchMethod:
         if name is None:
             return
         context = self._enter()
-        site, number = windows.QUANTISE_QKV, self._present(context)
+        site, number = sites.QUANTISE_QKV, self._present(context)
         if name == "o":
-            site, number = windows.QUANTISE_O_PROJ, self._output_layer(weight, context)
+            site, number = sites.QUANTISE_O_PROJ, self._output_layer(weight, context)
             if number is None:
                 return
         self._start(site, weight, start_flag, number)
@@ -275,11 +281,12 @@ class WeightPrefetchMethod:
         self._name_missing(layer, weight, "experts.w13_weight")
         if rows >= MOE_LEAST_ROWS and joined and weight is not None:
             self.moe.is_active_this_forward = True
-            self._start(windows.SELECT_EXPERTS, weight, hidden_states, number)
+            self._start(sites.SELECT_EXPERTS, weight, hidden_states, number)
 
     def maybe_prefetch_moe_weight_postprocess(self, stop_flag: torch.Tensor) -> None:
         """Before experts multiply."""
         if self.moe.enable:
+            self._enter()
             self._joins["moe"].end()
         if self.moe.is_active_this_forward:
             self.join()
@@ -338,7 +345,7 @@ class WeightPrefetchMethod:
         weight = self._weight_of(layer_at(context, number), "mlp.gate_up_proj.weight")
         # Joined before the activation's own prefetch is, or not at all.
         if self._joins["mlp"].begin(context.num_tokens):
-            self._start(windows.MLP_NORM, weight, after, number)
+            self._start(sites.MLP_NORM, weight, after, number)
 
     def _prefetch_down(self, context: StepContext, after: torch.Tensor | None) -> None:
         self._joins["mlp"].end()
@@ -347,7 +354,7 @@ class WeightPrefetchMethod:
             # No name was given in this step: layers are counted, one activation each.
             number = context.first_layer
         weight = self._weight_of(layer_at(context, number), "mlp.down_proj.weight")
-        self._start(windows.MLP_ACTIVATION, weight, after, number)
+        self._start(sites.MLP_ACTIVATION, weight, after, number)
         last = context.layers is not None and number + 1 >= len(context.layers)
         self._layer = None if last else number + 1
 
@@ -370,10 +377,14 @@ class WeightPrefetchMethod:
         """
         context = self._context()
         if not torch.compiler.is_compiling() and context is not None:
-            if self.ledger.enter(context.step, begins):
-                self._layer = None
+            self.ledger.enter(context.step, begins)
+            if self.ledger.step is not self._step:
+                self._step = self.ledger.step
+                self._began = self._layer = None
                 for joins in self._joins.values():
                     joins.abandon()
+            if self.ledger.layer != self._began:
+                self._began = self._layer = self.ledger.layer
         return context
 
     def _present(self, context: StepContext | None, named: int | None = None) -> int | None:
@@ -416,7 +427,7 @@ class WeightPrefetchMethod:
         ratio = self._ratios[site.module][site.ratio]
         if ratio == 0 or not isinstance(weight, torch.Tensor) or not self._switch():
             return
-        weight = windows.dense_bytes(weight)
+        weight = sites.dense_bytes(weight)
         if weight is None:
             return
         nbytes = weight.numel() * weight.element_size()

@@ -151,7 +151,8 @@ class FusedLayer(Upstream):
             )
         fused, caches = None, ()
         if attn_metadata is not None and kv_cache is not None:
-            windows.enter(self.seam.forward_context(), self._place)
+            number = None if self._place is None else self._place.number
+            windows.ledger.enter(self.seam.forward_context(), number)
             fused = self._takes(attn_metadata, need_gather_q_kv, hidden_states)
         if fused is not None:
             caches = self._caches(kv_cache)

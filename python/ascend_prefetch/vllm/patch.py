@@ -252,10 +252,11 @@ def _wrap_policy(module: Any, find: FindRelease) -> None:
     def make(*args: Any, **kwargs: Any) -> Any:
         try:
             settings = current()
-            if settings is not None and find(settings.release) is not None:
-                from .policy import upstream_policy
+            release = None if settings is None else find(settings.release)
+            if settings is not None and release is not None and release.policy:
+                from .seams.weight_prefetch import upstream_policy
 
-                return upstream_policy(settings, original, args, kwargs)
+                return upstream_policy(settings, release.policy, original, args, kwargs)
         except Exception as error:  # a model is being built
             upstream_changed(error)
         return original(*args, **kwargs)

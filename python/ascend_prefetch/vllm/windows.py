@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from ascend_prefetch import _C, backend
-from ascend_prefetch.policy import PrefetchLedger, Request, WeightPrefetchMethod
+from ascend_prefetch.policy import PrefetchLedger, Request
 
 from . import neighbours
 from .arguments import LayerArguments
@@ -22,24 +22,6 @@ from .linears import bytes_of
 
 ledger = PrefetchLedger()
 """Of this process: what plugin and policy prefetch, each byte once in a step and layer."""
-
-_policy: WeightPrefetchMethod | None = None
-
-
-def follow(policy: WeightPrefetchMethod) -> None:
-    """Tells this policy from now on which layer runs."""
-    global _policy
-    _policy = policy
-
-
-def enter(context: object, place: neighbours.Place | None) -> None:
-    """A layer begins, in a step that is new if its context is, or it is not behind the last."""
-    if place is None:
-        ledger.enter(context)
-    elif _policy is None:
-        ledger.enter(context, place.number)
-    else:
-        _policy.enter_layer(place.number)
 
 
 class Region:

@@ -48,6 +48,12 @@ _SELECT = Expected(
     "use_torch_npu_lightning_indexer)",
 )
 
+_POLICY = (
+    Expected("vllm.config", "get_current_vllm_config", "()"),
+    Expected("vllm.forward_context", "get_forward_context", "()"),
+    Expected("vllm_ascend.utils", "is_moe_model", "(vllm_config)"),
+    Expected(_CONTEXT, "_EXTRA_CTX", fields=("num_tokens", "model_instance")),
+)
 _DENSE = (
     Expected(_MLA, "AscendMLABackend.get_impl_cls", "()"),
     Expected(_MLA, "AscendMLAImpl.forward", _FORWARD),
@@ -100,6 +106,8 @@ class Release:
         module: of the seam, beside this one.
         names: of upstream that any layer takes.
         dense, sparse: that layers of dense and of sparse attention take beside them.
+        policy: that the policy takes in the place of upstream's WeightPrefetchMethod; empty for
+            releases that have no such class.
     """
 
     name: str
@@ -108,6 +116,7 @@ class Release:
     names: tuple[Expected, ...]
     dense: tuple[Expected, ...]
     sparse: tuple[Expected, ...]
+    policy: tuple[Expected, ...] = ()
 
     def of_family(self, family: str) -> tuple[Expected, ...]:
         """All names that layers of a family take: "mla" or "sfa"."""
@@ -140,6 +149,7 @@ RELEASES = {
                 *_SPARSE,
                 _ATTENTION,
             ),
+            _POLICY,
         ),
         Release(
             "0.23",
@@ -152,6 +162,7 @@ RELEASES = {
                 *_SHARED_INDEXERS,
                 _ATTENTION,
             ),
+            _POLICY,
         ),
         Release(
             "0.26",

@@ -1,34 +1,25 @@
 """The policy in the place of vLLM Ascend's WeightPrefetchMethod, for the weights of other modules.
 
-Up to 0.23 its model code calls the policy before experts, MLP and static W8A8 layers; later
-versions have no such calls. What the fused ops prefetch and what the policy does share one ledger.
+The model code of 0.18 and 0.23 calls it before experts, MLP and static W8A8 layers; later releases
+have no such class. What the fused ops prefetch and what the policy does share one ledger, which
+also tells the policy the layer that runs.
 """
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ascend_prefetch.policy import PrefetchConfig, StepContext, WeightPrefetchMethod
-from ascend_prefetch.policy.windows import Piece, Site, WindowPlanner
+from ascend_prefetch.policy.sites import Piece, Site, WindowPlanner
 
-from . import windows
-from .fallback import UpstreamChanged, logger, no_prefetch, say_once
-from .signatures import Expected, first_difference, signature_of
-from .switch import switch
+from .. import windows
+from ..fallback import UpstreamChanged, logger, no_prefetch, say_once
+from ..signatures import Expected, first_difference, signature_of
+from ..switch import switch
 
 _MADE_WITH = "(self, weight_prefetch_config)"
-_NAMES = (
-    Expected("vllm.config", "get_current_vllm_config", "()"),
-    Expected("vllm.forward_context", "get_forward_context", "()"),
-    Expected("vllm_ascend.utils", "is_moe_model", "(vllm_config)"),
-    Expected(
-        "vllm_ascend.ascend_forward_context",
-        "_EXTRA_CTX",
-        fields=("num_tokens", "model_instance"),
-    ),
-)
 
 
 def policy_difference(upstream: type) -> str | None:
@@ -56,19 +47,24 @@ def policy_difference(upstream: type) -> str | None:
 
 
 def upstream_policy(
-    settings: PrefetchConfig, upstream: type, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+    settings: PrefetchConfig,
+    names: Iterable[Expected],
+    upstream: type,
+    args: tuple[Any, ...],
+    kwargs: Mapping[str, Any],
 ) -> WeightPrefetchMethod:
-    """The policy for the model that vLLM is setting up; attention tells it the present layer.
+    """The policy for the model that vLLM is setting up.
 
     Args:
         settings: the package's.
+        names: of upstream that it takes, see releases.Release.policy.
         upstream: the class in whose place it comes.
         args, kwargs: what upstream makes its own with: its settings, which are not looked at.
 
     Raises:
         UpstreamChanged: upstream's class is not the one that this was written for.
     """
-    broken = first_difference(_NAMES) or policy_difference(upstream)
+    broken = first_difference(names) or policy_difference(upstream)
     if broken is not None:
         raise UpstreamChanged(broken)
     try:
@@ -82,7 +78,7 @@ def upstream_policy(
         "ascend_prefetch: %s is this package's, written for vllm-ascend 0.18.0 to 0.23.0.post1",
         upstream.__name__,
     )
-    policy = WeightPrefetchMethod(
+    return WeightPrefetchMethod(
         settings,
         is_moe=is_moe_model(get_current_vllm_config()),
         context=_Contexts(),
@@ -91,8 +87,6 @@ def upstream_policy(
         planner=_Planner(),
         notice=lambda reason: say_once(reason, so="nothing is prefetched"),
     )
-    windows.follow(policy)
-    return policy
 
 
 class _Planner(WindowPlanner):
@@ -111,17 +105,17 @@ class _Contexts:
     """What runs now, by vLLM's forward context; looked up once in a forward pass."""
 
     def __init__(self) -> None:
-        from vllm import forward_context
+        from vllm.forward_context import get_forward_context
         from vllm_ascend.ascend_forward_context import _EXTRA_CTX
 
-        self._forward_context = forward_context
+        self._forward_context = get_forward_context
         self._extra = _EXTRA_CTX
         self._last: StepContext | None = None
 
     def __call__(self) -> StepContext | None:
         """None outside of a forward pass."""
         try:
-            step = self._forward_context.get_forward_context()
+            step = self._forward_context()
         except AssertionError:
             return None
         if self._last is None or self._last.step is not step:
