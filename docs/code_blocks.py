@@ -23,7 +23,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 _BLOCK = re.compile(
     r"^(?:<!-- (?P<mark>needs|not run): (?P<value>[^\n]+) -->\n)?"
-    r"```(?P<language>\w*)\n(?P<text>.*?)^```$(?:\n\n```text\n(?P<printed>.*?)^```$)?",
+    r"```(?P<language>\w*|\{[\w-]+\})\n(?P<text>.*?)^```$(?:\n\n```text\n(?P<printed>.*?)^```$)?",
     re.MULTILINE | re.DOTALL,
 )
 _COMMAND = re.compile(r"^(?:\s*)(?:\.venv/bin/)?python -m ascend_prefetch (?P<arguments>[^#\n]+)")

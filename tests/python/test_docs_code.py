@@ -80,6 +80,18 @@ def test_blocks_of_a_page_share_their_names():
     assert code_blocks.run_page("page.md", page) == 2
 
 
+def test_code_behind_a_directive_is_run():
+    page = page_of(
+        "```{eval-rst}", ".. autofunction:: f", "```", "```python", "no_such_name", "```"
+    )
+    assert [block.language for block in code_blocks.blocks("page.md", page)] == [
+        "{eval-rst}",
+        "python",
+    ]
+    with pytest.raises(NameError, match="no_such_name"):
+        code_blocks.run_page("page.md", page)
+
+
 @pytest.mark.parametrize("mark", ["not run: no such thing", "needs: no_such_module"])
 def test_marked_blocks_are_left_out(mark):
     page = page_of(f"<!-- {mark} -->", "```python", "no_such_name", "```")
