@@ -7,7 +7,9 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent))
 
 import code_blocks
+import folding
 import generated
+import op_reference
 
 import ascend_prefetch
 
@@ -17,20 +19,22 @@ version = release = ascend_prefetch.__version__
 
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 exclude_patterns = ["_build"]
-html_theme = "alabaster"
-html_theme_options = {
-    "description": "Prefetches that use what HBM leaves idle",
-    "page_width": "72em",
-}
+html_theme = "furo"
+html_title = f"ascend_prefetch {version}"
+html_static_path = ["_static"]
+html_css_files = ["layout.css"]
 html_copy_source = False
 html_show_copyright = html_show_sphinx = False
 myst_heading_anchors = 3
 # Names of an example's tensors stand for values: they say more than their types.
 autodoc_typehints = "none"
-python_maximum_signature_line_length = 88
+# Longer ones have a line for each argument.
+python_maximum_signature_line_length = 60
 napoleon_use_ivar = True
 
 ROOT = Path(__file__).resolve().parents[1]
+FOLDED = {"results"}
+"""Pages whose long tables are folded."""
 FILES = {
     "csrc/twin/README.md": "twin.md",
     "CONTRIBUTING.md": "contributing.md",
@@ -47,6 +51,13 @@ def _read_source(app, name, source):
         path = ROOT / whole[1]
         text = path.read_text(encoding="utf-8")
     text = re.sub(r"<!-- generated: (\w+) -->", lambda match: generated.SECTIONS[match[1]](), text)
+    text = re.sub(
+        r"<!-- constants: ([\w ]+) -->",
+        lambda match: generated.some_constants(match[1].split()),
+        text,
+    )
+    if name in FOLDED:
+        text = folding.fold_tables(text)
     source[0] = re.sub(
         r"\[([^\]]+)\]\(([^):#\s]+)(#[^)\s]*)?\)", lambda match: _link(match, path), text
     )
@@ -92,5 +103,6 @@ def setup(app):
     """Called by Sphinx."""
     app.connect("builder-inited", _run_code)
     # Before napoleon, whose handler has the default priority, 500.
+    app.connect("autodoc-process-docstring", op_reference.lay_out, priority=300)
     app.connect("autodoc-process-docstring", _list_results, priority=400)
     app.connect("source-read", _read_source)

@@ -8,6 +8,8 @@ import re
 import shlex
 from pathlib import Path
 
+import byte_walk
+import op_reference
 import torch
 
 from ascend_prefetch import _C, cli, planning, twin
@@ -53,6 +55,33 @@ def timing_constants():
     return table(["Constant", "Low", "Nominal", "High", "Unit", "Class", "Source"], rows)
 
 
+def some_constants(names):
+    """Some of them, in the order given; KeyError for a name that none of them has."""
+    all_of_them = _C.timing_constants()
+    rows = []
+    for name in names:
+        row = all_of_them[name]
+        values = [f"{row[level]:g}" for level in ("low", "nominal", "high")]
+        value = values[1] if len(set(values)) == 1 else " / ".join(values)
+        rows.append([f"`{name}`", f"{value} {row['unit']}", row["class"], row["source"]])
+    return table(["Constant", "Value, or low / nominal / high", "Class", "Source"], rows)
+
+
+def byte_way():
+    """When the first byte of o_proj's weight passes where."""
+    header = ["What", "Where", "us, without prefetch", "us, with it"]
+    return table(header, byte_walk.rows())
+
+
+def byte_by_hand():
+    """The lengths of its stages, worked out from the constants and as replayed."""
+    rows = (
+        [stage.stage, stage.sum, f"{stage.us:.3f}", f"{stage.replayed:.3f}"]
+        for stage in byte_walk.by_hand()
+    )
+    return table(["Stage", "By hand", "us", "Replay, us"], rows)
+
+
 def hardware_constants():
     """The constants that other parts use as well."""
     rows = [
@@ -81,15 +110,6 @@ def correlation():
 def planner_example():
     """A layer, with its plan."""
     return run("layer --model deepseek-v3 --tp 16 --batch 16 --kv-len 4096")
-
-
-def server_and_device():
-    """Those of its pages that are there."""
-    pages = (
-        "vllm-ascend", "policy", "transformers", "device", "device-build", "first-hour",
-        "troubleshooting",
-    )  # fmt: skip
-    return "\n".join(page for page in pages if (Path(__file__).parent / f"{page}.md").exists())
 
 
 CALL = """
@@ -128,6 +148,6 @@ SECTIONS = {
     section.__name__: section
     for section in (
         command_line, timing_constants, hardware_constants, chips, correlation, planner_example,
-        explained_op, server_and_device,
+        explained_op, byte_way, byte_by_hand, op_reference.conventions, op_reference.rules,
     )
 }  # fmt: skip

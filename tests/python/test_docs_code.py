@@ -25,7 +25,13 @@ def test_runs_as_it_stands(page):
 
 
 def test_the_pages_that_show_a_call_are_among_them():
-    for page in ("README.md", "docs/quickstart.md", "docs/policy.md", "docs/sanitizer.md"):
+    for page in (
+        "README.md",
+        "docs/ops.md",
+        "docs/quickstart.md",
+        "docs/policy.md",
+        "docs/sanitizer.md",
+    ):
         shown = [block for block in code_blocks.blocks(page) if block.language == "python"]
         assert shown and all(block.not_run is None and block.needs is None for block in shown)
         assert code_blocks.run_page(page) == len(shown)
