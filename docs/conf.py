@@ -26,6 +26,8 @@ html_css_files = ["layout.css"]
 html_copy_source = False
 html_show_copyright = html_show_sphinx = False
 myst_heading_anchors = 3
+# Blocks without a language are diagrams and messages.
+highlight_language = "none"
 # Names of an example's tensors stand for values: they say more than their types.
 autodoc_typehints = "none"
 # Longer ones have a line for each argument.
