@@ -8,6 +8,7 @@
 
 #include "arch/chip.h"
 #include "check.h"
+#include "plan/idle_time.h"
 #include "plan/plan_o_proj.h"
 #include "plan/plan_prolog.h"
 #include "plan/units.h"
@@ -44,6 +45,24 @@ uint64_t PlannedChunks(const PrologPlan& plan) {
     uint64_t chunks = 0;
     for (const WarmWindow& window : Windows(plan)) chunks += window.chunk_count;
     return chunks;
+}
+
+/// Weight tiles of the core that has most of them, cut one by one as the kernels do.
+uint64_t MostTiles(const GemmPlan& gemm, uint32_t cores) {
+    CHECK(gemm.row_shares == 1 && gemm.depth_shares == 1);
+    const uint32_t batch = gemm.n / gemm.strip;
+    const uint32_t strips = gemm.batches * batch;
+    uint64_t most = 0;
+    for (uint32_t core = 0; core < cores; ++core) {
+        uint64_t tiles = 0;
+        const uint32_t end = strips * (core + 1) / cores;
+        for (uint32_t strip = strips * core / cores; strip < end; ++tiles) {
+            strip += std::min({gemm.tile_n / gemm.strip, batch - strip % batch, end - strip});
+        }
+        most = std::max(most, tiles);
+    }
+    const uint32_t row_tiles = (gemm.m + gemm.tile_m - 1) / gemm.tile_m;
+    return most * row_tiles * ((gemm.k + gemm.tile_k - 1) / gemm.tile_k);
 }
 
 /// Windows follow one another through the chunk sequence and end inside it; cores exist.
@@ -212,6 +231,52 @@ TEST(nothing_is_prefetched_while_hbm_works) {
         CHECK_EQ(decision.bytes, uint64_t{0});
         CHECK_EQ(decision.reason, "HBM has no time left for it");
     }
+}
+
+// The last weight tile is loaded when one of the slots before it is free. With more tiles behind
+// q_b than slots that is after q_b's product, so that HBM never idles while the vector cores wait
+// for it; the same of the indexer's query and W_UK.
+TEST(hbm_does_not_idle_before_l1_holds_the_rest) {
+    uint32_t held = 0;
+    uint32_t late = 0;
+    const auto check = [&](const plan::PrologProblem& problem, const arch::Chip& chip) {
+        const PrologPlan plan = plan::PlanProlog(problem, chip);
+        const std::vector<plan::IdleWindow> windows =
+            plan::TimeProlog(plan, arch::PlanningConstants(chip), chip.aic_count).windows;
+        uint64_t tiles = MostTiles(plan.absorb, chip.aic_count);
+        if (tiles > plan.buffers.b_slots) CHECK_EQ(windows[1].idle_us, 0.0);
+        if (problem.indexer.heads > 0) tiles += MostTiles(plan.indexer.wq_b, chip.aic_count);
+        if (tiles > plan.buffers.b_slots) {
+            CHECK_EQ(windows[0].idle_us, 0.0);
+            ++late;
+        } else if (windows[0].idle_us > 0) {
+            ++held;
+        }
+    };
+    plan::PrologProblem small = DeepSeekV3(1, 8);
+    small.hidden_size = 512;
+    small.q_lora_rank = 192;
+    small.kv_lora_rank = 128;
+    small.nope_dim = 64;
+    for (const char* name : {"Ascend910_9391", "Ascend910B4"}) {
+        for (const uint32_t tokens : {1u, 16u, 17u, 64u, 128u, 129u, 500u}) {
+            for (const uint32_t indexer_heads : {0u, 16u, 32u, 64u}) {
+                for (const uint32_t scale_bytes : {0u, 4u}) {
+                    for (plan::PrologProblem problem :
+                         {DeepSeekV3(1, 1), DeepSeekV3(1, 16), DeepSeekV3(1, 64), small}) {
+                        problem.tokens = tokens;
+                        problem.q_b.scale_bytes = scale_bytes;
+                        if (scale_bytes > 0) problem.q_b.layout = plan::WeightLayout::kInOut;
+                        problem.indexer.heads = indexer_heads;
+                        problem.indexer.head_dim = 128;
+                        problem.indexer.wq_b = problem.q_b;
+                        check(problem, arch::FindChip(name));
+                    }
+                }
+            }
+        }
+    }
+    CHECK(held > 0 && late > 0);
 }
 
 // A budget goes behind the last hand-over, up to 0.7 of the 192 MiB of L2.

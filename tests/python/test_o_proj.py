@@ -181,6 +181,18 @@ def test_bias_of_wide_results(hidden, bias):
         check_values(OProjCase(tokens, hidden=hidden, heads=1, kv_lora=16, value=16, bias=bias))
 
 
+@pytest.mark.twin
+@pytest.mark.parametrize("bias", ["activation", "float32"])
+@pytest.mark.parametrize(
+    ("chip", "tokens", "hidden"), [("Ascend910_9391", 48, 20480), ("Ascend910_9372", 50, 8256)]
+)
+def test_cores_that_take_up_other_columns_midway(chip, tokens, hidden, bias):
+    """Five parts of the columns for 48 vector cores, or three for 40: a part ends within what one
+    core does, which needs the bias of the next part then."""
+    with twin.chip(chip):
+        check_values(OProjCase(tokens, hidden=hidden, heads=1, kv_lora=16, value=16, bias=bias))
+
+
 @pytest.mark.parametrize("dtype", DTYPES, ids=case_id)
 def test_a_float32_bias_is_not_rounded(dtype):
     """Values that only float32 tells apart decide which way the result rounds."""

@@ -83,6 +83,18 @@ def test_o_proj_sizes(columns, hidden, nz, quant):
         check_values(replace(case, quant=quant, nz=nz))
 
 
+@pytest.mark.twin
+@pytest.mark.parametrize("quant", BOTH, ids=case_id)
+@pytest.mark.parametrize(
+    ("chip", "tokens", "hidden"), [("Ascend910_9391", 48, 20480), ("Ascend910_9372", 50, 8256)]
+)
+def test_cores_that_take_up_other_columns_midway(chip, tokens, hidden, quant):
+    """As in test_o_proj.py: scales and biases of the next part of the columns."""
+    case = OProjCase(tokens, hidden=hidden, heads=1, value=64, up_project=False, bias="float32")
+    with twin.chip(chip):
+        check_values(replace(case, quant=quant))
+
+
 @pytest.mark.parametrize("quant", BOTH, ids=case_id)
 @pytest.mark.parametrize("bias", ["activation", "float32"])
 @pytest.mark.parametrize("dtype", DTYPES, ids=case_id)

@@ -304,6 +304,19 @@ def test_chips(chip, quant):
         check_prolog(replace(SFA, nz=LAYERS), dict.fromkeys(LAYERS, quant))
 
 
+@pytest.mark.twin
+@pytest.mark.parametrize("quant", BOTH, ids=case_id)
+@pytest.mark.parametrize(
+    ("chip", "heads", "indexer_heads"), [("Ascend910_9391", 40, 80), ("Ascend910_9372", 24, 48)]
+)
+def test_cores_that_take_up_other_heads_midway(chip, heads, indexer_heads, quant):
+    """Five groups of heads for 48 vector cores, or three for 40, all equally wide: a group ends
+    within what one core does, which needs the scales of the next group then."""
+    case = replace(SFA, hidden=64, q_lora=64, heads=heads, indexer_heads=indexer_heads)
+    with twin.chip(chip):
+        check_prolog(case, dict.fromkeys(LAYERS, quant))
+
+
 @pytest.mark.large
 @pytest.mark.parametrize("quant", BOTH, ids=case_id)
 def test_bits_depend_on_nothing_but_the_inputs(quant):
