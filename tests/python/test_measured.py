@@ -280,7 +280,9 @@ def test_points_are_what_correlate_reads(monkeypatch, tmp_path):
 def test_points_do_not_go_into_another_file(tmp_path):
     path = tmp_path / "op_summary.csv"
     path.write_text("OP Type,Task Duration(us)\nMatMul,3\n")
-    with pytest.raises(ValueError, match="op_summary.csv: expected the columns id,kernel,soc,"):
+    with pytest.raises(
+        ValueError, match="op_summary.csv, line 1: expected the columns id,kernel,soc,"
+    ):
         add_points(path, [])
     assert path.read_text().startswith("OP Type")
 

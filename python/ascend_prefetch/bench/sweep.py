@@ -27,13 +27,13 @@ from ascend_prefetch.bench.layer import (
     model_layer,
 )
 from ascend_prefetch.bench.layer_ops import model_dry_op
-from ascend_prefetch.files import open_regular, whole_file
+from ascend_prefetch.files import whole_file
 from ascend_prefetch.interrupts import map_in_processes
 from ascend_prefetch.models import MODELS, get_model
 from ascend_prefetch.models.weights import mla_weight_shapes
 from ascend_prefetch.shown import shown
 from ascend_prefetch.timing import LEVELS, find_timed_chip
-from ascend_prefetch.timing.tables import row_of, table_lines
+from ascend_prefetch.timing.tables import take_table
 
 KEYS = (
     "soc", "model", "tp", "tokens", "kv_len", "moe_bytes", "dtype", "weights", "quant",
@@ -270,20 +270,13 @@ def read_sweep(path: Path) -> list[Row]:
         ValueError: no such file of this version; the line is named.
         OSError: a file that cannot be read.
     """
-    rows = []
-    with open_regular(path) as file:
-        lines = table_lines(file)
-        header = next(lines, None)
-        if header is None or tuple(header.cells) != COLUMNS:
-            raise ValueError(f"{path}, line 1: expected the columns of a sweep of this version")
-        for line in lines:
-            try:
-                if line.damage:
-                    raise ValueError(line.damage)
-                cells = row_of(COLUMNS, line.cells)
-                rows.append({name: _value(name, text) for name, text in cells.items()})
-            except ValueError as error:
-                raise ValueError(f"{path}, line {line.number}: {error}") from error
+    rows: list[Row] = []
+    take_table(
+        path,
+        COLUMNS,
+        "the columns of a sweep of this version",
+        lambda cells: rows.append({name: _value(name, text) for name, text in cells.items()}),
+    )
     if not rows:
         raise ValueError(f"{path}: there is no row in it")
     return rows

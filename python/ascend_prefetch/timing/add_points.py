@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from ascend_prefetch.files import open_regular, whole_file
+from ascend_prefetch.files import whole_file
 
 from .points import COLUMNS
-from .tables import row_of, table_lines
+from .tables import take_table
 
 Row = Mapping[str, str]
 
@@ -41,24 +42,13 @@ def known_points(path: Path) -> dict[str, Row]:
             twice: what cannot be read would be lost when it is written again.
         OSError: it cannot be read.
     """
-    try:
-        file = open_regular(path)
-    except FileNotFoundError:
-        return {}
     known: dict[str, Row] = {}
-    with file:
-        lines = table_lines(file)
-        header = next(lines, None)
-        if header is None or tuple(header.cells) != COLUMNS:
-            raise ValueError(f"{path}: expected the columns {','.join(COLUMNS)}")
-        for line in lines:
-            try:
-                if line.damage:
-                    raise ValueError(line.damage)
-                row = row_of(COLUMNS, line.cells)
-                if row["id"] in known:
-                    raise ValueError(f"id: there is a second {row['id']!r}")
-            except ValueError as error:
-                raise ValueError(f"{path}, line {line.number}: {error}") from error
-            known[row["id"]] = row
+
+    def take(row: Row) -> None:
+        if row["id"] in known:
+            raise ValueError(f"id: there is a second {row['id']!r}")
+        known[row["id"]] = row
+
+    with contextlib.suppress(FileNotFoundError):
+        take_table(path, COLUMNS, "the columns " + ",".join(COLUMNS), take)
     return known

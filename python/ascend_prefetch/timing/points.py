@@ -15,7 +15,16 @@ from ascend_prefetch.shown import count_of, shown
 from .exports import WANTED, what_format, what_table
 from .op_summary import ProfileReader, is_profile
 from .point import METRICS, Copying, Kernel, Point
-from .tables import Line, columns_twice, microseconds, row_of, table_lines, whole_number
+from .tables import (
+    BadLine,
+    Line,
+    columns_twice,
+    microseconds,
+    row_of,
+    table_lines,
+    take_rows,
+    whole_number,
+)
 
 COLUMNS = (
     "id", "kernel", "soc", "aic", "aiv", "dtype", "m", "n", "k", "weight_layout", "total_bytes",
@@ -69,7 +78,7 @@ def read_points(path: Path, soc: str | None = None) -> Points:
     with open_regular(path) as file:
         try:
             found = _read(file, soc)
-        except _BadLine as error:
+        except BadLine as error:
             raise ValueError(f"{path}, line {error.number}: {error}") from error
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from error
@@ -96,14 +105,6 @@ def what_was_left_out(skipped: Mapping[str, int], damaged: Mapping[int, str]) ->
 _MOST_NAMED = 3
 
 
-class _BadLine(ValueError):
-    """What is wrong with a line of a points file, or with the line that names the columns."""
-
-    def __init__(self, number: int, problem: object) -> None:
-        super().__init__(str(problem))
-        self.number = number
-
-
 def _read(file: BinaryIO, soc: str | None) -> Points:
     start = file.read(_PEEKED)
     if other := what_format(start):
@@ -118,7 +119,7 @@ def _read(file: BinaryIO, soc: str | None) -> Points:
             raise ValueError(header.damage)
         is_one = _is_profile(header.cells)
     except ValueError as error:
-        raise _BadLine(header.number, error) from error
+        raise BadLine(header.number, error) from error
     if not is_one:
         return _read_points(header.cells, lines, soc)
     return _read_profile(ProfileReader(soc), header.cells, lines)
@@ -162,16 +163,14 @@ def _read_profile(profile: ProfileReader, names: list[str], lines: Iterator[Line
 
 def _read_points(names: list[str], lines: Iterator[Line], soc: str | None) -> Points:
     points: dict[str, Point] = {}
-    for line in lines:
-        try:
-            if line.damage:
-                raise ValueError(line.damage)
-            point = _point(row_of(names, line.cells))
-            if point.id in points:
-                raise ValueError(f"id: there is a second {point.id!r}")
-        except ValueError as error:
-            raise _BadLine(line.number, error) from error
+
+    def take(row: Mapping[str, str]) -> None:
+        point = _point(row)
+        if point.id in points:
+            raise ValueError(f"id: there is a second {point.id!r}")
         points[point.id] = point
+
+    take_rows(lines, names, take)
     found = [point for point in points.values() if soc is None or point.kernel.soc == soc]
     if not found:
         raise ValueError("there is no point in it" + f" of {soc}" * bool(points))

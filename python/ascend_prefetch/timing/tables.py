@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
+from ascend_prefetch.files import open_regular
 from ascend_prefetch.shown import shown
 
 LEAST_US = 1e-3
@@ -67,6 +69,63 @@ def row_of(names: Sequence[str], cells: Sequence[str]) -> dict[str, str]:
     if len(cells) != len(names):
         raise ValueError(f"expected {len(names)} cells, got {len(cells)}")
     return dict(zip(names, cells, strict=True))
+
+
+class BadLine(ValueError):
+    """What is wrong with a line of a table.
+
+    Attributes:
+        number: of the line, from 1 on.
+    """
+
+    def __init__(self, number: int, problem: object) -> None:
+        super().__init__(str(problem))
+        self.number = number
+
+
+def take_rows(
+    lines: Iterable[Line], columns: Sequence[str], take: Callable[[dict[str, str]], object]
+) -> None:
+    """Hands over every row of a table none of whose lines may be wrong.
+
+    Args:
+        lines: those behind the line of the columns.
+        columns: the names in that.
+        take: called with each row; raises ValueError for one that is none.
+
+    Raises:
+        BadLine: the first line that is damaged, has more or fewer cells, or that `take` refuses.
+    """
+    for line in lines:
+        try:
+            if line.damage:
+                raise ValueError(line.damage)
+            take(row_of(columns, line.cells))
+        except ValueError as error:
+            raise BadLine(line.number, error) from error
+
+
+def take_table(
+    path: Path, columns: Sequence[str], expected: str, take: Callable[[dict[str, str]], object]
+) -> None:
+    """`take_rows` of a file with these columns, in this order, and no others.
+
+    Args:
+        expected: what the columns are, for the error.
+
+    Raises:
+        ValueError: other columns, or as `take_rows`; file and line are named.
+        OSError: the file cannot be read.
+    """
+    with open_regular(path) as file:
+        lines = table_lines(file)
+        try:
+            header = next(lines, Line(1, []))
+            if header.cells != list(columns):
+                raise BadLine(header.number, f"expected {expected}")
+            take_rows(lines, columns, take)
+        except BadLine as error:
+            raise ValueError(f"{path}, line {error.number}: {error}") from error
 
 
 def microseconds(column: str, text: str) -> float:
