@@ -459,6 +459,32 @@ TEST(finds_products_that_the_hardware_does_not_take) {
     fixpipe("out-of-bounds: Fixpipe touches", [](FixpipeParamsV220& p) { p.dstStride = 1 << 20; });
 }
 
+// A value alone too starts at a multiple of two elements; where it ends is a matter of the order.
+TEST(holds_the_destination_of_a_maximum) {
+    const auto said = [](auto element, uint32_t dst, int32_t repeats, ReduceOrder order) {
+        using T = decltype(element);
+        return SaidOf(false, [&] {
+            Vector v;
+            const auto lanes = static_cast<int32_t>(256 / sizeof(T));
+            WholeReduceMax(v.a.Get<T>()[dst], v.b.Get<T>(), lanes, repeats, 1, 1, 8, order);
+        });
+    };
+    const std::string fine;
+    for (const auto order : {ReduceOrder::ORDER_ONLY_VALUE, ReduceOrder::ORDER_ONLY_INDEX,
+                             ReduceOrder::ORDER_VALUE_INDEX}) {
+        CheckSaid(said(float{}, 1, 1, order), "misaligned: WholeReduceMax: dst");
+        CheckSaid(said(half{}, 1, 1, order), "misaligned: WholeReduceMax: dst");
+        CHECK_EQ(said(float{}, 2, 1, order), fine);
+        CHECK_EQ(said(half{}, 2, 1, order), fine);
+    }
+    CHECK_EQ(said(float{}, 1022, 2, ReduceOrder::ORDER_ONLY_VALUE), fine);
+    CheckSaid(said(float{}, 1022, 2, ReduceOrder::ORDER_VALUE_INDEX),
+              "out-of-bounds: WholeReduceMax: dst");
+    CHECK_EQ(said(half{}, 2046, 1, ReduceOrder::ORDER_ONLY_INDEX), fine);
+    CheckSaid(said(half{}, 2046, 2, ReduceOrder::ORDER_ONLY_INDEX),
+              "out-of-bounds: WholeReduceMax: dst");
+}
+
 TEST(finds_vector_instructions_that_the_hardware_does_not_take) {
     const auto f = [](TBuf<TPosition::VECIN>& buffer) { return buffer.Get<float>(); };
     CheckVector("parameter-range: Add: count", [&](Vector& v) { Add(f(v.a), f(v.a), f(v.a), 0); });

@@ -72,17 +72,18 @@ void Unary(const char* instruction, const Local& dst, uint32_t dst_bytes, const 
                    params.srcRepStride);
 }
 
-/// `unit`: bytes that a result takes, and the alignment of dst.
+/// `unit`: bytes that a result takes; `alignment`: of dst.
 void Reduce(const char* instruction, DType type, const Local& dst, const Local& src,
-            const VectorRange& range, const ReduceStrides& strides, uint32_t unit, Site site) {
+            const VectorRange& range, const ReduceStrides& strides, uint32_t unit,
+            uint32_t alignment, Site site) {
     const uint32_t bytes = walk::Bytes(type);
     const Walk walk = MakeWalk(instruction, range, bytes, site);
     walk::RequireRange(instruction, "dstRepStride", strides.dst_repeat, 0, kMostStride);
     walk::RequireRange(instruction, "srcBlkStride", strides.src_block, 0, kMostStride);
     walk::RequireRange(instruction, "srcRepStride", strides.src_repeat, 0, kMostStride);
     RequireOperand(instruction, "src", walk, src, bytes, strides.src_block, strides.src_repeat);
-    walk::RequireLocal(instruction, "dst", dst, TraceBuffer::kUb, unit, 0,
-                       (walk.repeats - 1) * strides.dst_repeat * bytes + bytes);
+    walk::RequireLocal(instruction, "dst", dst, TraceBuffer::kUb, alignment, 0,
+                       (walk.repeats - 1) * strides.dst_repeat * unit + unit);
 }
 
 }  // namespace
@@ -139,14 +140,20 @@ void VectorBrcb(DType type, const Local& dst, const Local& src, int64_t repeats,
 
 void VectorReduceSum(VectorReduction, DType type, const Local& dst, const Local& src,
                      const VectorRange& range, const ReduceStrides& strides, Site site) {
-    Reduce("WholeReduceSum", type, dst, src, range, strides, walk::Bytes(type), site);
+    const uint32_t bytes = walk::Bytes(type);
+    Reduce("WholeReduceSum", type, dst, src, range, strides, bytes, bytes, site);
 }
 
-// Of values alone the page says nothing about dst but its buffer; a value with its index is two
-// elements.
+// Whatever the order, dst starts at a multiple of two elements (WholeReduceMax, dst, a page of CANN
+// 8.0 to 9.1).
 void VectorReduceMax(DType type, const Local& dst, const Local& src, const VectorRange& range,
-                     const ReduceStrides& strides, AscendC::ReduceOrder, Site site) {
-    Reduce("WholeReduceMax", type, dst, src, range, strides, walk::Bytes(type), site);
+                     const ReduceStrides& strides, AscendC::ReduceOrder order, Site site) {
+    using AscendC::ReduceOrder;
+    const uint32_t bytes = walk::Bytes(type);
+    const uint32_t unit = order == ReduceOrder::ORDER_ONLY_VALUE   ? bytes
+                          : order == ReduceOrder::ORDER_ONLY_INDEX ? sizeof(uint32_t)
+                                                                   : 2 * bytes;
+    Reduce("WholeReduceMax", type, dst, src, range, strides, unit, 2 * bytes, site);
 }
 
 uint64_t VectorGatherMask(DType type, const Local& dst, const Local& src, const Local*,
