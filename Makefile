@@ -32,7 +32,7 @@ INTEGRATION := $(patsubst %,tests/python/test_%*.py,transformers vllm policy exa
 LATEST := .venv-latest
 
 # Tests of bad input, which run a second time with the compiler's sanitizers.
-BORDERS := $(patsubst %,tests/python/test_%.py,mla_prolog_errors sfa_prolog_errors o_proj_errors prefetch_errors w8a8_errors checkpoint_borders)
+BORDERS := $(patsubst %,tests/python/test_%.py,mla_prolog_errors sfa_prolog_errors o_proj_errors prefetch_errors w8a8_errors checkpoint_borders op_memory op_refusals)
 ASAN := build-asan
 AARCH64 := build-aarch64
 

@@ -1,6 +1,7 @@
 """The memory behind the tensors of a call: as large as they say, and apart where it has to be."""
 
 import math
+import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -316,6 +317,10 @@ print(sorted(refused))
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="limits its address space")
+@pytest.mark.skipif(
+    "libasan" in os.environ.get("LD_PRELOAD", ""),
+    reason="the address sanitizer ends a process that runs out of memory",
+)
 def test_no_memory_for_the_buffers_of_the_cores():
     """An error in Python, whatever could not be had, and the next call is as good as ever."""
     process = subprocess.run(
