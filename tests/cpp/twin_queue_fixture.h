@@ -12,12 +12,11 @@ namespace fixture {
 
 using AscendC::TQue;
 using AscendC::TQueBind;
+using twin::checks::InQueue;
+using twin::checks::kBytes;
+using twin::checks::OutQueue;
 
-constexpr uint32_t kBytes = kCount * sizeof(float);
 constexpr uint32_t kTiles = 6;
-
-using InQueue = TQue<TPosition::VECIN, 1>;
-using OutQueue = TQue<TPosition::VECOUT, 1>;
 
 /// GM of a vector kernel that goes tile by tile.
 struct Tiles {

@@ -22,7 +22,20 @@ constexpr auto kL0c = TPosition::CO1;
 /// Elements of most tensors in UB here; 256 bytes of float.
 constexpr uint32_t kCount = 64;
 
+constexpr uint32_t kBytes = kCount * sizeof(float);
+
 constexpr half kHalfOne{0x3C00};
+
+using InQueue = AscendC::TQue<TPosition::VECIN, 1>;
+using OutQueue = AscendC::TQue<TPosition::VECOUT, 1>;
+
+/// A queue that has its memory: `buffers` tensors of kCount floats.
+template <typename Queue>
+struct Ready : Queue {
+    explicit Ready(TPipe& pipe, uint8_t buffers = 1) {
+        pipe.InitBuffer(static_cast<Queue&>(*this), buffers, kBytes);
+    }
+};
 
 /// `count` elements of the pipe's memory at `position`, which nothing has written.
 template <TPosition position, typename T>

@@ -12,13 +12,8 @@ using AscendC::DataCopy;
 using AscendC::Duplicate;
 using AscendC::Muls;
 using AscendC::TBuf;
-using AscendC::TQue;
 
 namespace {
-
-constexpr uint32_t kBytes = kCount * sizeof(float);
-
-using InQueue = TQue<TPosition::VECIN, 1>;
 
 std::vector<Pair> Pipes() {
     return {
@@ -159,8 +154,7 @@ std::vector<Pair> Beginnings() {
          Aiv(),
          [](Run& run) {
              TPipe pipe;
-             InQueue in;
-             pipe.InitBuffer(in, 1, kBytes);
+             Ready<InQueue> in(pipe);
              if (run.fixed()) pipe.Reset();
              run.Next();
              pipe.InitBuffer(in, 2, kBytes);
@@ -229,8 +223,7 @@ std::vector<Pair> Ends() {
          Aiv(),
          [](Run& run) {
              TPipe pipe;
-             InQueue in;
-             pipe.InitBuffer(in, 1, kBytes);
+             Ready<InQueue> in(pipe);
              pipe.Reset();
              if (run.fixed()) pipe.InitBuffer(in, 1, kBytes);
              run.Next();
@@ -243,8 +236,7 @@ std::vector<Pair> Ends() {
          Aiv(),
          [](Run& run) {
              TPipe pipe;
-             InQueue in;
-             pipe.InitBuffer(in, 1, kBytes);
+             Ready<InQueue> in(pipe);
              run.Next();
              auto x = in.AllocTensor<float>();
              if (run.fixed()) in.FreeTensor(x);

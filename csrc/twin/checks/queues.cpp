@@ -10,11 +10,6 @@ using AscendC::TQue;
 
 namespace {
 
-constexpr uint32_t kBytes = kCount * sizeof(float);
-
-using InQueue = TQue<TPosition::VECIN, 1>;
-using OutQueue = TQue<TPosition::VECOUT, 1>;
-
 LocalTensor<float> Loaded(Run& run, InQueue& queue) {
     LocalTensor<float> x = queue.AllocTensor<float>();
     DataCopy(x, run.In<float>(), kCount);
@@ -30,8 +25,7 @@ std::vector<Pair> Tensors() {
          Aiv(),
          [](Run& run) {
              TPipe pipe;
-             InQueue in;
-             pipe.InitBuffer(in, 1, kBytes);
+             Ready<InQueue> in(pipe);
              auto other = Ub(pipe);
              auto x = Loaded(run, in);
              run.Next();
@@ -44,10 +38,8 @@ std::vector<Pair> Tensors() {
          Aiv(),
          [](Run& run) {
              TPipe pipe;
-             InQueue in;
-             OutQueue out;
-             pipe.InitBuffer(in, 1, kBytes);
-             pipe.InitBuffer(out, 1, kBytes);
+             Ready<InQueue> in(pipe);
+             Ready<OutQueue> out(pipe);
              auto x = Loaded(run, in);
              auto y = out.AllocTensor<float>();
              run.Next();
@@ -60,8 +52,7 @@ std::vector<Pair> Tensors() {
          Aiv(),
          [](Run& run) {
              TPipe pipe;
-             InQueue in;
-             pipe.InitBuffer(in, 1, kBytes);
+             Ready<InQueue> in(pipe);
              auto x = Loaded(run, in);
              if (!run.fixed()) in.FreeTensor(x);
              run.Next();
@@ -73,8 +64,7 @@ std::vector<Pair> Tensors() {
          Aiv(),
          [](Run& run) {
              TPipe pipe;
-             InQueue in;
-             pipe.InitBuffer(in, 1, kBytes);
+             Ready<InQueue> in(pipe);
              auto x = Loaded(run, in);
              const auto y = Ub(pipe);
              if (!run.fixed()) in.FreeTensor(x);
@@ -89,8 +79,7 @@ std::vector<Pair> Tensors() {
          Aiv(),
          [](Run& run) {
              TPipe pipe;
-             InQueue in;
-             pipe.InitBuffer(in, 1, kBytes);
+             Ready<InQueue> in(pipe);
              auto stale = Loaded(run, in);
              in.FreeTensor(stale);
              auto x = Loaded(run, in);
@@ -105,8 +94,7 @@ std::vector<Pair> Tensors() {
          Aiv(),
          [](Run& run) {
              TPipe pipe;
-             InQueue in;
-             pipe.InitBuffer(in, 1, kBytes);
+             Ready<InQueue> in(pipe);
              run.Next();
              auto x = in.AllocTensor<float>();
              if (run.fixed()) in.FreeTensor(x);
@@ -117,8 +105,7 @@ std::vector<Pair> Tensors() {
 template <typename Queue>
 void TwoInARow(Run& run) {
     TPipe pipe;
-    Queue in;
-    pipe.InitBuffer(in, 2, kBytes);
+    Ready<Queue> in(pipe, 2);
     auto a = in.template AllocTensor<float>();
     auto b = in.template AllocTensor<float>();
     in.EnQue(a);
@@ -138,8 +125,7 @@ std::vector<Pair> Traffic() {
          Aiv(),
          [](Run& run) {
              TPipe pipe;
-             TQue<TPosition::VECIN, 2> in;
-             pipe.InitBuffer(in, run.fixed() ? 3 : 2, kBytes);
+             Ready<TQue<TPosition::VECIN, 2>> in(pipe, run.fixed() ? 3 : 2);
              LocalTensor<float> tensors[3];
              for (auto& tensor : tensors) {
                  run.Next();
@@ -153,8 +139,7 @@ std::vector<Pair> Traffic() {
          Aiv(),
          [](Run& run) {
              TPipe pipe;
-             InQueue in;
-             pipe.InitBuffer(in, 1, kBytes);
+             Ready<InQueue> in(pipe);
              auto x = in.AllocTensor<float>();
              DataCopy(x, run.In<float>(), kCount);
              if (run.fixed()) in.EnQue(x);
@@ -179,10 +164,8 @@ std::vector<Pair> Traffic() {
          Aiv(),
          [](Run& run) {
              TPipe pipe;
-             InQueue in;
-             OutQueue out;
-             pipe.InitBuffer(in, 1, kBytes);
-             pipe.InitBuffer(out, 1, kBytes);
+             Ready<InQueue> in(pipe);
+             Ready<OutQueue> out(pipe);
              auto x = Loaded(run, in);
              auto y = out.AllocTensor<float>();
              Muls(y, x, 2.0F, kCount);
@@ -198,8 +181,7 @@ std::vector<Pair> Traffic() {
          Aiv(),
          [](Run& run) {
              TPipe pipe;
-             InQueue in;
-             pipe.InitBuffer(in, 1, kBytes);
+             Ready<InQueue> in(pipe);
              auto other = Ub(pipe);
              auto x = in.AllocTensor<float>();
              run.Next();
@@ -226,8 +208,7 @@ std::vector<Pair> Traffic() {
          Aiv(),
          [](Run& run) {
              TPipe pipe;
-             InQueue in;
-             pipe.InitBuffer(in, 1, kBytes);
+             Ready<InQueue> in(pipe);
              auto x = in.AllocTensor<float>();
              in.EnQue(x);
              if (run.fixed()) x = in.DeQue<float>();
