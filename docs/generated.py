@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import csv
 import io
 import os
 import re
@@ -112,6 +113,18 @@ def planner_example():
     return run("layer --model deepseek-v3 --tp 16 --batch 16 --kv-len 4096")
 
 
+def constraints():
+    """What the pages of Ascend C ask, and what the twin checks of it."""
+    path = Path(__file__).parents[1] / "csrc" / "twin" / "constraints.csv"
+    with path.open(encoding="utf-8", newline="") as file:
+        rows = [
+            [", ".join(f"`{name}`" for name in row["api"].split()), row["constraint"], row["page"]]
+            + [f"`{row['code']}`", row["test"].replace("_", r"\_")]
+            for row in csv.DictReader(file)
+        ]
+    return table(["Call", "Constraint", "Page", "Check", "Test"], rows)
+
+
 CALL = """
 call = dict(
     hidden_states=tensor(16, 7168),
@@ -149,5 +162,6 @@ SECTIONS = {
     for section in (
         command_line, timing_constants, hardware_constants, chips, correlation, planner_example,
         explained_op, byte_way, byte_by_hand, op_reference.conventions, op_reference.rules,
+        constraints,
     )
 }  # fmt: skip

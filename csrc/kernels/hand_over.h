@@ -10,9 +10,16 @@
 namespace kernels {
 
 constexpr uint16_t kFlagCubeBarrier = 0;   // all AIC
-constexpr uint16_t kFlagCubeToVector = 1;  // an AIC to its AIVs
 constexpr uint16_t kFlagVectorToCube = 2;  // the AIVs of a group to their AIC
 constexpr uint16_t kFlagStreamed = 3;      // an AIC to its AIVs: its last weight is in L1
+// An AIC to its AIVs: a product of all tokens is there. The AICs run ahead, and a flag is not to be
+// set again before its wait (高级编程/硬件实现/架构规格/NPU架构版本2201): an id for each product.
+constexpr uint16_t kFlagQkvA = 1;
+constexpr uint16_t kFlagQueryB = 4;  // and the indexer's products of the hidden states
+constexpr uint16_t kFlagIndexerQuery = 5;
+constexpr uint16_t kFlagQueryNope = 6;
+constexpr uint16_t kFlagValue = 7;
+constexpr uint16_t kFlagOProj = 8;
 
 // AIC: no core goes on before the fixpipe of every AIC has written what it was given. All cores
 // have to be resident at once: on a device the kernel is launched in batch scheduling mode with as
@@ -23,14 +30,15 @@ __aicore__ inline void CubeBarrier(CALL_SITE_PARAMETER) {
     AscendC::CrossCoreWaitFlag(kFlagCubeBarrier AND_CALL_SITE);
 }
 
-// AIC: what all AICs have written so far is ready for the vector cores.
-__aicore__ inline void PublishToVector(CALL_SITE_PARAMETER) {
+// AIC: what all AICs have written so far is ready for the vector cores. `product` is one of the
+// flags above.
+__aicore__ inline void PublishToVector(uint16_t product AND_CALL_SITE_PARAMETER) {
     CubeBarrier(CALL_SITE);
-    AscendC::CrossCoreSetFlag<2, PIPE_FIX>(kFlagCubeToVector AND_CALL_SITE);
+    AscendC::CrossCoreSetFlag<2, PIPE_FIX>(product AND_CALL_SITE);
 }
 
-__aicore__ inline void AwaitCube(CALL_SITE_PARAMETER) {
-    AscendC::CrossCoreWaitFlag(kFlagCubeToVector AND_CALL_SITE);
+__aicore__ inline void AwaitCube(uint16_t product AND_CALL_SITE_PARAMETER) {
+    AscendC::CrossCoreWaitFlag(product AND_CALL_SITE);
 }
 
 // AIV: what this core has stored so far is ready for the cube cores.

@@ -43,7 +43,7 @@ public:
             gemm.template Run<T, T>(plan.v_up, value, workspace + plan.workspace_value, stream);
             value = workspace + plan.workspace_value;
             if (!kQuantised) gemm.template MoveAhead<T>(plan.o_proj, stream);
-            PublishToVector();
+            PublishToVector(kFlagValue);
         }
         if (kQuantised) {
             gemm.template MoveAhead<int8_t>(plan.o_proj, stream);
@@ -56,7 +56,7 @@ public:
         } else {
             gemm.template Run<T, T>(plan.o_proj, value, Gm(addresses.out), stream);
         }
-        if (plan.has_epilogue != 0) PublishToVector();
+        if (plan.has_epilogue != 0) PublishToVector(kFlagOProj);
 
         gemm.Close(pipe);
         stream.Close(pipe);
@@ -71,14 +71,14 @@ public:
         pipe_ = pipe;
         core_ = AscendC::GetBlockIdx();
         Open(plan);
-        if (plan.has_v_up != 0) AwaitCube();
+        if (plan.has_v_up != 0) AwaitCube(kFlagValue);
         if (kQuantised) {
             QuantiseValue(addresses, plan);
             PublishToCube();
         }
         warmer_.WarmWindowChunks(plan.warm, plan.while_o_proj);
         if (plan.has_epilogue != 0) {
-            AwaitCube();  // all sums
+            AwaitCube(kFlagOProj);  // all sums
             Finish(addresses, plan);
         }
     }

@@ -33,7 +33,7 @@ public:
         }
         Linear<float>(plan.qkv_a, plan.qkv_a_quant, hidden, workspace + plan.workspace_hidden,
                       workspace, workspace);
-        PublishToVector();
+        PublishToVector(kFlagQkvA);
         if (indexed) {
             // These two need no hand-over: they fill the time in which q_c is normed.
             gemm_.template Run<T, float>(plan.indexer.wk, hidden,
@@ -49,20 +49,20 @@ public:
                   workspace + plan.workspace_q_b_input, query,
                   workspace + plan.workspace_query_sums);
         if (!indexed) gemm_.template MoveAhead<T>(plan.absorb, stream_);
-        PublishToVector();
+        PublishToVector(kFlagQueryB);
         if (indexed) {
             Linear<T>(plan.indexer.wq_b, plan.indexer.wq_b_quant, Gm(addresses.q_c),
                       workspace + plan.indexer.workspace_q_c, Gm(addresses.indexer.q),
                       workspace + plan.indexer.workspace_sums);
             gemm_.template MoveAhead<T>(plan.absorb, stream_);
-            PublishToVector();
+            PublishToVector(kFlagIndexerQuery);
         }
         if (q_b_int8) AwaitVector();  // the query, dequantised
         const bool q_nope_int8 = kQuantised && plan.quantize_q_nope != 0;
         gemm_.template Run<T, T>(
             plan.absorb, query,
             q_nope_int8 ? workspace + plan.workspace_q_nope : Gm(addresses.q_nope), stream_);
-        if (q_nope_int8) PublishToVector();
+        if (q_nope_int8) PublishToVector(kFlagQueryNope);
 
         gemm_.Close(pipe);
         stream_.Close(pipe);

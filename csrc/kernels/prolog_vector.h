@@ -34,7 +34,7 @@ public:
             PublishToCube();
         }
         if (has_latent) LoadQueryNorm(addresses, plan);
-        AwaitCube();  // qkv_a of all tokens
+        AwaitCube(kFlagQkvA);  // qkv_a of all tokens
         if (has_latent) {
             NormQuery(addresses, plan);
             PublishToCube();
@@ -42,18 +42,18 @@ public:
         WriteCaches(addresses, plan);
         LoadQueryTable(plan);
         warmer_.WarmWindowChunks(plan.warm, plan.while_q_b);
-        AwaitCube();  // q_b of all tokens, and the indexer's products of the hidden states
+        AwaitCube(kFlagQueryB);  // of all tokens, and the indexer's products of hidden states
         RotateQuery(addresses, plan);
         if (q_b_int8) PublishToCube();
         if (indexed) {
             WriteIndexerKeys(addresses, plan);
             warmer_.WarmWindowChunks(plan.warm, plan.while_indexer_q);
-            AwaitCube();  // wq_b
+            AwaitCube(kFlagIndexerQuery);  // wq_b
             RotateIndexerQuery(addresses, plan);
         }
         warmer_.WarmWindowChunks(plan.warm, plan.while_absorb);
         if (kQuantised && plan.quantize_q_nope != 0) {
-            AwaitCube();  // q_nope
+            AwaitCube(kFlagQueryNope);  // q_nope
             QuantiseQueryNope(addresses, plan);
         }
     }

@@ -728,6 +728,31 @@ TEST(nd2nz_at_the_ends_of_its_ranges) {
     });
 }
 
+// "搬运至L1 Buffer的数据不能重叠".
+TEST(nd2nz_column_blocks_do_not_overlap) {
+    std::vector<uint16_t> from = Ramp<uint16_t>(4 * 64, 1);
+    const auto load = [&](uint16_t rows, uint16_t columns, uint16_t c0_stride, uint16_t n_stride) {
+        TPipe pipe;
+        const auto l1 = Allocate<kL1, uint16_t>(pipe, 4096);
+        DataCopy(l1, Gm(from), Nd2Nz(1, rows, columns, 0, 64, c0_stride, n_stride, 0));
+    };
+    const std::vector<twin::GmTensor> tensors = {Input("from", from)};
+    const std::vector<std::array<uint16_t, 3>> meeting = {
+        {4, 3, 1}, {3, 2, 1}, {4, 1, 1}, {4, 6, 3}, {4, 4, 2}};
+    for (const auto& [rows, c0, n] : meeting) {
+        const std::string strides =
+            "dstNzC0Stride is " + std::to_string(c0) + " and dstNzNStride " + std::to_string(n);
+        AicBreaks("overlap", {strides.c_str()}, tensors,
+                  [&, rows = rows, c0 = c0, n = n] { load(rows, 64, c0, n); });
+    }
+    // Side by side, between each other, and a single block or row.
+    OnAic(tensors, [&] { load(4, 64, 4, 1); });
+    OnAic(tensors, [&] { load(4, 64, 1, 4); });
+    OnAic(tensors, [&] { load(3, 64, 3, 2); });
+    OnAic(tensors, [&] { load(4, 16, 1, 1); });
+    OnAic(tensors, [&] { load(1, 64, 1, 1); });
+}
+
 // "当dstNzMatrixStride = 0时，表示目的矩阵中搬入的每个NZ矩阵都会覆盖第一个NZ矩阵".
 TEST(nd2nz_with_matrix_stride_zero_keeps_the_last_matrix) {
     std::vector<uint16_t> from = Ramp<uint16_t>(64, 1);

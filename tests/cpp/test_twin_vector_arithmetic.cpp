@@ -1,4 +1,6 @@
 // Golden vectors of elementwise arithmetic: results, rounding, limits of types.
+#include <cmath>
+
 #include "twin_vector_fixture.h"
 
 using namespace fixture;
@@ -213,6 +215,30 @@ TEST(dry_launch_computes_nothing) {
         const auto sum = Filled<int32_t>(pipe, 8, 2147483647);
         AscendC::Add(sum, sum, sum, 8);
         CHECK_EQ(Read(sum, 0, 1), Of<int32_t>(2147483647));
+    });
+}
+
+// Sqrt, constraints: of a number that is not positive the result is unknown. NaN is data like any
+// other, and elements that take no part are not looked at.
+TEST(roots_are_of_positive_numbers) {
+    for (const float value : {0.0F, -0.0F, -1e-38F, -4.0F}) {
+        AivBreaks("not-positive", {"Sqrt", "an element is"}, {}, [&] {
+            TPipe pipe;
+            AscendC::Sqrt(Filled<float>(pipe, 8, 1), Load<float>(pipe, {1, 2, value, 4}), 3);
+        });
+    }
+    AivBreaks("not-positive", {"Sqrt", "an element is -2"}, {}, [] {
+        TPipe pipe;
+        AscendC::Sqrt(Filled<half>(pipe, 16, 0), Load<half>(pipe, {0x4000, 0xC000}), 2);
+    });
+    OnAiv({}, [] {
+        TPipe pipe;
+        const auto dst = Filled<float>(pipe, 8, -9);
+        AscendC::Sqrt(dst, Load<float>(pipe, {4, std::nanf(""), INFINITY, 0, -1, 0, 0, 0}), 3);
+        CHECK_EQ(Read(dst, 0, 1), Of<float>(2));
+        CHECK(std::isnan(dst.GetValue(1)));
+        CHECK(std::isinf(dst.GetValue(2)));
+        CHECK_EQ(Read(dst, 3, 5), Of<float>(-9, -9, -9, -9, -9));
     });
 }
 

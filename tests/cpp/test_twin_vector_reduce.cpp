@@ -271,8 +271,8 @@ TEST(whole_max_of_floats_values_only) {
 }
 
 // ReduceRepeat, table 3, and ReduceDataBlock, constraints: alignment of the destination. A maximum
-// alone is 4 or 2 bytes there; its older page (WholeReduceMax of CANN 8.5) and 2026's debug builds
-// ask for two elements in any order.
+// alone is 4 or 2 bytes there; its own page (WholeReduceMax of CANN 8.0 to 9.1) and 2026's debug
+// builds ask for two elements in any order.
 TEST(reductions_align_their_destination) {
     AivBreaks("misaligned", {"WholeReduceMax", "dst", "multiple of 8"}, {}, [] {
         TPipe pipe;

@@ -110,6 +110,18 @@ std::vector<Pair> ArgumentPairs() {
              run.Next();
              Cast(to, from, RoundMode::CAST_RINT, kCount);
          }},
+        {"not-positive",
+         "the root of a row of zeros",
+         {"Sqrt", "an element is 0"},
+         Aiv(),
+         [](Run& run) {
+             TPipe pipe;
+             const auto ub = Ub(pipe);
+             Duplicate(ub, run.fixed() ? 1.0F : 0.0F, kCount);
+             All();
+             run.Next();
+             AscendC::Sqrt(ub, ub, kCount);
+         }},
         {"unsupported",
          "a product uses the unit flag, which the twin does not have",
          {"unitFlag"},

@@ -31,7 +31,7 @@ std::optional<Error> Attempt(const Pair& pair, Run& run, std::vector<GmTensor> t
     config.kind = pair.setup.kind;
     config.block_count = pair.setup.blocks;
     config.tensors = std::move(tensors);
-    config.sanitize = SanitizeMode::kFull;
+    config.sanitize = pair.setup.mode;
     try {
         Launch(config, [&] { pair.kernel(run); });
     } catch (const Error& error) {

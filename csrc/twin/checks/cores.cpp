@@ -205,7 +205,7 @@ std::vector<Pair> BetweenEquals() {
              DataCopy(ub, run.Out<float>(), kCount);
          }},
         {"core-race",
-         "of two rounds of a flag the first is waited for, and the second used",
+         "of two rounds the first flag is waited for, and the second round used",
          {"DataCopy on MTE2 reads", "AIV 1"},
          Groups(),
          [](Run& run) {
@@ -215,15 +215,15 @@ std::vector<Pair> BetweenEquals() {
              const auto ub = Ones(pipe);
              for (uint32_t round = 0; round < 2; ++round) {
                  if (GetSubBlockIdx() == 0) DataCopy(run.Out<float>()[round * kCount], ub, kCount);
-                 CrossCoreSetFlag<1, PIPE_MTE3>(0);
+                 CrossCoreSetFlag<1, PIPE_MTE3>(static_cast<uint16_t>(round));
              }
              CrossCoreWaitFlag(0);
-             if (run.fixed()) CrossCoreWaitFlag(0);
+             if (run.fixed()) CrossCoreWaitFlag(1);
              if (GetSubBlockIdx() == 1) {
                  run.Next();
                  DataCopy(ub, run.Out<float>()[kCount], kCount);
              }
-             if (!run.fixed()) CrossCoreWaitFlag(0);
+             if (!run.fixed()) CrossCoreWaitFlag(1);
          }},
     };
 }

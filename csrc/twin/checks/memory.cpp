@@ -316,6 +316,22 @@ std::vector<Pair> Places() {
              Muls(ub[run.fixed() ? 16 : 8], ub, 2.0F, 16);
          }},
         {"overlap",
+         "a load to fractals lays column blocks over each other",
+         {"DataCopy (ND2NZ)", "dstNzC0Stride is 15"},
+         Aic(),
+         [](Run& run) {
+             Cube cube(32);
+             AscendC::Nd2NzParams params;
+             params.ndNum = 1;
+             params.nValue = 16;
+             params.dValue = 32;
+             params.srcDValue = 32;
+             params.dstNzC0Stride = run.fixed() ? 16 : 15;
+             params.dstNzNStride = 1;
+             run.Next();
+             DataCopy(cube.l1, run.In<half>(), params);
+         }},
+        {"overlap",
          "a conversion in place to elements of another size",
          {"Cast", "size"},
          Aiv(),

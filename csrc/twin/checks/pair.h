@@ -61,6 +61,7 @@ struct Setup {
     uint32_t blocks = 1;
     bool fresh_output = false;  ///< nothing has written "out" yet
     bool in_place = false;      ///< "in" and "out" are one memory
+    SanitizeMode mode = SanitizeMode::kFull;
 };
 
 inline Setup Aiv() { return {KernelKind::kAivOnly}; }

@@ -1,7 +1,7 @@
 // Events and cross-core flags that are used again: right in the order that the twin runs, undefined
 // in another one.
 // Pages: 同步控制/核内同步/SetFlag-WaitFlag(ISASI), 同步控制/核间同步/CrossCoreSetFlag(ISASI),
-//        高级编程/硬件实现/硬件约束/NPU架构版本2201.
+//        高级编程/硬件实现/架构规格/NPU架构版本2201.
 #include "kernel_parts.h"
 #include "pair.h"
 
@@ -57,23 +57,40 @@ std::vector<Pair> ReusePairs() {
              CrossCoreSetFlag<2, PIPE_MTE3>(0);
          }},
         // In this run every set is waited for before the next one; nothing makes the AIC wait for
-        // that. "超出15次需要做一次反向同步".
-        {"cross-core-counter",
-         "a flag is set 16 times without a signal back",
-         {"flag 0"},
+        // that.
+        {"cross-core-repeat",
+         "a flag is set again without a signal back",
+         {"flag 0 is set again", "a signal back"},
          Groups(),
          [](Run& run) {
-             for (int i = 0; i < 16; ++i) {
-                 const bool answer = run.fixed() && i == 13;
+             for (int i = 0; i < 2; ++i) {
                  if ASCEND_IS_AIC {
                      run.Next();
                      CrossCoreSetFlag<2, PIPE_MTE2>(0);
-                     if (answer) CrossCoreWaitFlag(1);
+                     if (run.fixed()) CrossCoreWaitFlag(1);
                  } else {
                      CrossCoreWaitFlag(0);
-                     if (answer) CrossCoreSetFlag<2, PIPE_MTE3>(1);
+                     if (run.fixed()) CrossCoreSetFlag<2, PIPE_MTE3>(1);
                  }
              }
+         }},
+        {"cross-core-repeat",
+         "a flag is set again while one of two AIVs may not have waited",
+         {"flag 0 is set again", "AIC 0"},
+         Groups(),
+         [](Run& run) {
+             if ASCEND_IS_AIC {
+                 CrossCoreSetFlag<2, PIPE_MTE2>(0);
+                 CrossCoreWaitFlag(1);
+                 run.Next();
+                 CrossCoreSetFlag<2, PIPE_MTE2>(0);
+                 return;
+             }
+             const bool first = AscendC::GetSubBlockIdx() == 0;
+             if (first || run.fixed()) CrossCoreWaitFlag(0);
+             CrossCoreSetFlag<2, PIPE_MTE3>(1);
+             if (!first && !run.fixed()) CrossCoreWaitFlag(0);
+             CrossCoreWaitFlag(0);
          }},
         {"cross-core-flag",
          "a flag changes its mode while another core may not have waited yet",

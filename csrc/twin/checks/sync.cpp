@@ -140,11 +140,12 @@ std::vector<Pair> Flags() {
                  CrossCoreSetFlag<0, PIPE_MTE3>(0);
              }
          }},
-        // "每一个计数器计数范围为0-15": the AIVs hold still until all sets are there.
+        // "每一个计数器计数范围为0-15": the AIVs hold still until all sets are there. Full mode
+        // stops at the second one.
         {"cross-core-counter",
          "a flag is set 16 times before anyone waits",
          {"flag 0", "15"},
-         Groups(),
+         {KernelKind::kMixAic1Aiv2, 1, false, false, SanitizeMode::kOff},
          [](Run& run) {
              const int sets = run.fixed() ? 15 : 16;
              if ASCEND_IS_AIC {

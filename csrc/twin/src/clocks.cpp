@@ -109,16 +109,10 @@ void Clocks::CrossSet(uint32_t core, TracePipe pipe, int mode, int id, const Sit
     flag.pending.push_back(std::move(set));
 }
 
-// A core's sets do not arrive in the order in which it issues them, and a counter ends at 15
-// (CrossCoreSetFlag(ISASI), constraints; "超出15次需要做一次反向同步", 硬件约束/NPU架构版本2201).
+// A core's sets do not arrive in the order in which it issues them (CrossCoreSetFlag(ISASI),
+// constraints), and two sets of one flag are not to follow each other
+// ("不允许连续设置同一个flagId", 架构规格/NPU架构版本2201), although its counter goes to 15.
 void Clocks::CheckCrossSet(const Flag& flag, const CrossCoreSet& set, int id) const {
-    if (flag.history.size() >= kCrossCounterMax) {
-        Fail("cross-core-counter", set.site,
-             "flag %d is set %zu times before this core hears that the first one, of %s:%d, was "
-             "waited for; the counter ends at %d",
-             id, flag.history.size() + 1, flag.history.front()->site.file,
-             flag.history.front()->site.line, kCrossCounterMax);
-    }
     for (const SetPointer& earlier : flag.history) {
         if (earlier->mode != set.mode) {
             Fail("cross-core-flag", set.site,
@@ -126,16 +120,23 @@ void Clocks::CheckCrossSet(const Flag& flag, const CrossCoreSet& set, int id) co
                  "set with mode %d of %s:%d are over",
                  id, set.mode, earlier->mode, earlier->site.file, earlier->site.line);
         }
-        // Sets of one pipe may change places: whichever comes n-th, the work before n is complete.
         const bool arrived = std::any_of(earlier->met.begin(), earlier->met.end(),
                                          [&](const auto& met) { return KnowsMet(set.clock, met); });
-        if (arrived || earlier->pipe == set.pipe) continue;
+        if (arrived) continue;
+        if (earlier->pipe == set.pipe) FailRepeated(id, set.site, earlier->site);
         Fail("cross-core-order", set.site,
              "flag %d is set behind %s while its set behind %s of %s:%d may still be under way: a "
              "wait can be met by either (another flag id, or a signal back, would tell them apart)",
              id, PipeName(set.pipe), PipeName(earlier->pipe), earlier->site.file,
              earlier->site.line);
     }
+}
+
+void Clocks::FailRepeated(int id, const Site& site, const Site& earlier) {
+    Fail("cross-core-repeat", site,
+         "flag %d is set again, and nothing tells this core that the set of %s:%d was waited for "
+         "(another flag id would do, or a signal back)",
+         id, earlier.file, earlier.line);
 }
 
 void Clocks::CrossSignal(const std::vector<size_t>& members, const std::vector<size_t>& signalled,
@@ -149,12 +150,11 @@ void Clocks::CrossSignal(const std::vector<size_t>& members, const std::vector<s
         signal.back()->signalled = signalled.size();
     }
     const std::pair<int, size_t> group{signal.front()->mode, members.front()};
-    // Another group's signal for the same flag has to be over when this one comes: the signal is
-    // made by its last set, so it is enough that one of them knows.
+    // The last signal for the same flag, of this or of another group, has to be over when this one
+    // comes: the signal is made by its last set, so it is enough that one of them knows.
     for (const size_t core : signalled) {
         Flag& flag = cores_[core].flags[index];
         for (const auto& [other, last] : flag.last) {
-            if (other == group) continue;
             const auto& met = last.front()->met;
             const auto own = std::find_if(met.begin(), met.end(),
                                           [&](const auto& entry) { return entry.first == core; });
@@ -163,6 +163,7 @@ void Clocks::CrossSignal(const std::vector<size_t>& members, const std::vector<s
                     return KnowsMet(set->clock, *own);
                 });
             if (over) continue;
+            if (other == group) FailRepeated(id, site, last.back()->site);
             Fail("cross-core-order", site,
                  "flag %d is signalled to %s while its signal of %s:%d, by other cores, may "
                  "not have been waited for: the wait can be met by either",

@@ -94,6 +94,7 @@ private:
         return clock[WaitSlot(met.first)] >= met.second;
     }
     void CheckCrossSet(const Flag& flag, const CrossCoreSet& set, int id) const;
+    [[noreturn]] static void FailRepeated(int id, const Site& site, const Site& earlier);
 
     const Order* without_;
     std::vector<CoreClocks> cores_;

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <bitset>
 #include <cstring>
+#include <numeric>
 
 #include "core.h"
 
@@ -348,6 +349,13 @@ void CopyPadLocalToGm(const Global& dst, const Local& src, DType type,
              true, site);
 }
 
+// Rows lie n apart and column blocks c0, in units of 32 bytes: two of them meet where a multiple of
+// one distance is one of the other, first at their least common multiple.
+bool Nd2NzOverlaps(uint64_t rows, uint64_t n, uint64_t blocks, uint64_t c0) {
+    const uint64_t meet = std::lcm(n, c0);
+    return meet / n < rows && meet / c0 < blocks;
+}
+
 // Row r, column block b of the ND matrix lands at b * dstNzC0Stride + r * dstNzNStride, in units of
 // 32 bytes; a last column block that is not full is filled with zeros.
 void CopyNd2Nz(const Local& dst, const Global& src, DType type, const AscendC::Nd2NzParams& params,
@@ -383,6 +391,14 @@ void CopyNd2Nz(const Local& dst, const Global& src, DType type, const AscendC::N
         static_cast<int64_t>((params.ndNum - 1) * nz_stride + (column_blocks - 1) * c0_stride +
                              (params.nValue - 1) * n_stride + kBlockBytes);
     RequireInside("DataCopy (ND2NZ)", "dst", dst, 0, extent, site);
+    // "搬运至L1 Buffer的数据不能重叠" (DataCopy（GMToL1随路转换-ND2NZ搬运）, constraints).
+    if (Nd2NzOverlaps(params.nValue, params.dstNzNStride, column_blocks, params.dstNzC0Stride)) {
+        Fail("overlap", site,
+             "DataCopy (ND2NZ): dstNzC0Stride is %u and dstNzNStride %u: %u rows of %llu column "
+             "blocks lie on top of each other",
+             params.dstNzC0Stride.value(), params.dstNzNStride.value(), params.nValue.value(),
+             static_cast<unsigned long long>(column_blocks));
+    }
 
     for (uint64_t matrix = 0; matrix < params.ndNum; ++matrix) {
         const Global from = {src.data + matrix * matrix_stride, src.end};

@@ -2,11 +2,12 @@
 //
 // half computes in float and rounds once to nearest even, which is exact for one operation. The
 // pages leave open what an integer operation returns on this architecture when the result does not
-// fit: that stops. They also leave open what Max and Min make of NaN (here: NaN) and call the
-// square root of a value that is not positive and the reciprocal of zero unknown (here: the IEEE
-// 754 result). The hardware's Reciprocal is less exact than this one.
+// fit, and what the square root of a number is that is not positive: both stop. They also leave
+// open what Max and Min make of NaN (here: NaN) and call the reciprocal of zero unknown (here: the
+// IEEE 754 result). The hardware's Reciprocal is less exact than this one.
 #include <cmath>
 #include <limits>
+#include <type_traits>
 
 #include "convert.h"
 #include "vector_lanes.h"
@@ -104,6 +105,21 @@ void RequireFits(const Task& task, const LaneMask& mask, const Value* values) {
     }
 }
 
+// "如果src中的数值为非正数，可能会产生未知结果" (Sqrt, constraints). NaN is not looked at: it comes
+// from the caller's data and goes back to it.
+void RequirePositive(const Task& task, const LaneMask& mask, const float* values) {
+    for (uint32_t lane = 0; lane < task.walk.lanes; ++lane) {
+        if (!mask.Active(lane) || !(values[lane] <= 0)) continue;
+        Fail("not-positive", task.site,
+             "%s: an element is %g; what the hardware returns then is not documented",
+             task.instruction, static_cast<double>(values[lane]));
+    }
+}
+
+struct SqrtLanes {
+    float operator()(float a, float) const { return std::sqrt(a); }
+};
+
 template <typename Lanes, typename Operation>
 void Run(const Task& task, Operation operation) {
     using Storage = typename Lanes::Storage;
@@ -126,6 +142,8 @@ void Run(const Task& task, Operation operation) {
             Gather(task.walk, *task.src1, repeat, stored);
             Lanes::Load(stored, b);
         }
+        if constexpr (std::is_same_v<Operation, SqrtLanes>)
+            RequirePositive(task, task.walk.At(repeat), a);
         for (uint32_t lane = 0; lane < kLanes; ++lane) a[lane] = operation(a[lane], b[lane]);
         if constexpr (std::is_integral_v<Value>)
             RequireFits<Storage>(task, task.walk.At(repeat), a);
@@ -181,7 +199,7 @@ void Execute(VectorOp op, const Task& task) {
         case VectorOp::kAbs:
             return RunFloat(task, [](float a, float) { return std::fabs(a); });
         case VectorOp::kSqrt:
-            return RunFloat(task, [](float a, float) { return std::sqrt(a); });
+            return RunFloat(task, SqrtLanes{});
         case VectorOp::kReciprocal:
             return RunFloat(task, [](float a, float) { return 1.0f / a; });
     }

@@ -230,9 +230,10 @@ void VectorReduceMax(DType type, const Local& dst, const Local& src, const Vecto
     const Walk walk = MakeWalk(kInstruction, range, DTypeBytes(type), site);
     if (walk.Empty()) return;
     const int64_t bytes = MaximumBytes(order, type);
-    // Whatever the order: the pages of CANN 8.5 (WholeReduceMax, dst) ask for 4 bytes for half and
-    // 8 for float, and so does a debug build of 2026's kernel_operator_vec_reduce_intf_impl.h; its
-    // page (ReduceRepeat, table 3) would take 2 and 4 for a value alone.
+    // Whatever the order: the pages of CANN 8.0 to 9.1 (WholeReduceMax, dst) ask for 4 bytes for
+    // half and 8 for float, and so does a debug build of 2026's
+    // kernel_operator_vec_reduce_intf_impl.h; the page of the call in its place (ReduceRepeat,
+    // table 3) takes 2 and 4 for a value alone.
     const Results results{bytes, bytes, 0, 2 * static_cast<int64_t>(DTypeBytes(type))};
     const Operand from = CheckReduction(kInstruction, walk, type, dst, src, results, strides, site);
     const int64_t step = strides.dst_repeat * bytes;

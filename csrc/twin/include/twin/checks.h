@@ -7,7 +7,8 @@
 
 namespace twin {
 
-/// What became of one pair of kernels. Both run in full mode (SanitizeMode::kFull).
+/// What became of one pair of kernels. Both run in full mode (SanitizeMode::kFull), unless that
+/// finds another mistake before.
 struct CheckResult {
     std::string code;  ///< that the broken kernel ends in
     std::string name;  ///< what is wrong with it

@@ -25,6 +25,7 @@ inline constexpr ErrorCode kErrorCodes[] = {
     {"round-mode", "Cast with a rounding mode that this pair of types does not take"},
     {"integer-overflow", "integer arithmetic beyond its type, whose result is not documented"},
     {"negative-to-unsigned", "Cast of a negative number to an unsigned type"},
+    {"not-positive", "Sqrt of a number that is not positive, whose result is not documented"},
     {"event-id", "an event id out of range, not taken, never released, or none left to take"},
     {"event-set-twice", "SetFlag of an event that is set and has not been waited for"},
     {"unpaired-event", "WaitFlag without a SetFlag before it, or SetFlag never waited for"},
@@ -52,6 +53,8 @@ inline constexpr ErrorCode kErrorCodes[] = {
     {"pipe-race", "two pipes of a core touch the same bytes, one writes, and no event orders them"},
     {"missing-barrier", "a pipe touches bytes that its own earlier instruction may still work on"},
     {"event-reuse", "an event is set again before its pipe can know that the last wait is over"},
+    {"cross-core-repeat",
+     "a cross-core flag is set again before its last wait is known to be over"},
     {"cross-core-order", "a cross-core wait could be met by either of two signals of one flag id"},
     {"core-race", "two cores touch the same GM bytes, one writes, and no flag orders them"},
 };
