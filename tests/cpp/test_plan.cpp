@@ -9,6 +9,7 @@
 #include "arch/chip.h"
 #include "check.h"
 #include "plan/idle_time.h"
+#include "plan/plan_cache.h"
 #include "plan/plan_o_proj.h"
 #include "plan/plan_prolog.h"
 #include "plan/units.h"
@@ -319,9 +320,63 @@ TEST(plans_refuse_what_the_kernel_cannot_do) {
             "q_lora_rank: expected a multiple of 64 up to 4096, got 100");
     refuses([](auto& p) { p.rope_dim = 32; }, "rope dimension: expected 64, got 32");
     refuses([](auto& p) { p.heads = 0; }, "heads: expected at least 1, got 0");
+    refuses([](auto& p) { p.kv_cache.block_size = 0; }, "cache block size: expected 1 to 1024");
+    refuses([](auto& p) { p.kv_cache.block_size = 1025; }, "1 to 1024, got 1025");
+    refuses([](auto& p) { p.kv_lora_rank = 0; }, "a multiple of 64 up to 4096, got 0");
+    refuses([](auto& p) { p.kv_lora_rank = 4160; }, "a multiple of 64 up to 4096, got 4160");
     refuses([](auto& p) { p.prefetch.regions.resize(9); }, "at most 8 regions, got 9");
     CHECK_THROWS_WITH(arch::FindChip("Ascend310"), std::invalid_argument,
                       "unknown chip 'Ascend310'");
+    const auto refuses_o_proj = [&](auto change, const char* text) {
+        plan::OProjProblem problem;
+        problem.tokens = 1;
+        problem.heads = 3;
+        problem.kv_lora_rank = 64;
+        problem.value_columns = 192;
+        problem.hidden_size = 64;
+        plan::PlanOProj(problem, chip);
+        change(problem);
+        CHECK_THROWS_WITH(plan::PlanOProj(problem, chip), std::invalid_argument, text);
+    };
+    refuses_o_proj([](auto& p) { p.tokens = 0; }, "tokens: expected 1 to 8192, got 0");
+    refuses_o_proj([](auto& p) { p.tokens = 8193; }, "tokens: expected 1 to 8192, got 8193");
+    refuses_o_proj([](auto& p) { p.hidden_size = 0; }, "hidden size: expected at least 1, got 0");
+    refuses_o_proj([](auto& p) { p.heads = 0; }, "heads: expected at least 1, got 0");
+    refuses_o_proj([](auto& p) { p.value_columns = 208; },
+                   "value columns: expected a multiple of the 3 heads, got 208");
+}
+
+// The largest sizes that there are.
+TEST(plans_at_the_limits) {
+    const arch::Chip& chip = arch::FindChip("Ascend910_9391");
+    plan::PrologProblem problem = DeepSeekV3(plan::kMostTokens, 1);
+    problem.kv_cache.block_size = plan::kMostCacheRows;
+    problem.q_lora_rank = problem.kv_lora_rank = plan::kMostLoraRank;
+    CHECK_EQ(plan::PlanProlog(problem, chip).tokens, plan::kMostTokens);
+    plan::OProjProblem o_proj;
+    o_proj.tokens = plan::kMostTokens;
+    o_proj.value_columns = o_proj.hidden_size = 64;
+    CHECK_EQ(plan::PlanOProj(o_proj, chip).tokens, plan::kMostTokens);
+}
+
+// One more than it holds, and it starts anew.
+TEST(a_full_cache_of_plans_starts_anew) {
+    plan::PlanCache<uint32_t> cache;
+    uint32_t made = 0;
+    const auto find = [&](uint32_t problem) {
+        plan::PlanKey key;
+        key.Add(problem, uint8_t{7});
+        CHECK_EQ(cache.Find(key, [&] { return ++made, problem; }), problem);
+    };
+    const auto most = static_cast<uint32_t>(plan::PlanCache<uint32_t>::kMostPlans);
+    for (uint32_t problem = 0; problem < most; ++problem) find(problem);
+    for (uint32_t problem = 0; problem < most; ++problem) find(problem);
+    CHECK_EQ(made, most);
+    find(most);
+    find(most);
+    CHECK_EQ(made, most + 1);
+    find(0);
+    CHECK_EQ(made, most + 2);
 }
 
 // Rows of 4096 + 64 elements in every form leave less than a chunk of UB.

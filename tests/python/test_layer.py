@@ -124,6 +124,21 @@ def test_nothing_that_would_be_evicted():
     assert kept[1] > 900_000
 
 
+def test_what_is_in_flight_takes_room():
+    """What is warmed, in whole pieces, and what earlier windows bring stays until the use."""
+    warmed, (_, first, _) = 2 * 16384, pieces(8 * MEGABYTE, 16385, [("a", 4.0, 0)])[0]
+    for room, expected in ((3 * 16384, 3), (3 * 16384 - 1, 2), (16384, 1), (16383, 0)):
+        passing = USABLE - warmed - first - room
+        _, (_, second, reason) = pieces(8 * MEGABYTE, 16385, [("a", 4.0, 0), ("b", 4.0, passing)])
+        assert second == expected * 16384
+        assert reason.startswith("HBM idles" if expected else "140 MB pass through L2")
+
+
+def test_a_window_without_time():
+    ((offset, nbytes, _),) = pieces(MEGABYTE, 0, [("a", 0.0, 0)])
+    assert (offset, nbytes) == (MEGABYTE, 0)
+
+
 def test_contradictions():
     with pytest.raises(ValueError, match="expected at most its 5 bytes to be warmed, got 6"):
         pieces(5, 6, [])

@@ -330,6 +330,18 @@ def test_bits_depend_on_nothing_but_the_inputs(quant):
             run(inputs, prefetch=prefetch, prefetch_bytes=prefetch_bytes).assert_same(result)
 
 
+@pytest.mark.parametrize("quantised", [*LAYERS, "kv_cache", "q_nope"])
+def test_landing_pads_fit_beside_what_is_quantised(quantised):
+    """Any one of them takes quantiser and dequantiser into UB, which rows of 4096 fill."""
+    case = SfaCase(2, hidden=64, q_lora=4096, kv_lora=4096, heads=1, quantize_q_nope=False)
+    options = {"kv_cache": {"kv_cache_scale": 0.05}, "q_nope": {"quantize_q_nope": True}}
+    inputs = SfaInputs(replace(case, **options.get(quantised, {})))
+    quantise_layers(inputs, {quantised: DYNAMIC} if quantised in LAYERS else {}, SEED)
+    result = run(inputs, prefetch_bytes=0)
+    regions = [torch.zeros(8 << 20, dtype=torch.uint8)]
+    run(inputs, prefetch=regions, prefetch_bytes=4 << 20).assert_same(result)
+
+
 @pytest.mark.parametrize("heads", [1, 13, 25])
 @pytest.mark.parametrize("tokens", [1, 129])
 def test_prefetching_waits_for_no_weight_that_waits_for_it(tokens, heads):

@@ -13,7 +13,7 @@ TENSOR = struct.Struct("<2Q2I")
 # op, pipe, tensor, site, GM offset, block stride, block bytes, block count of a record.
 RECORD = struct.Struct("<BBHIQQII32x")
 RECORD_FIELDS = RECORD.size - 32
-LOAD, STORE, SET_FLAG, WAIT_FLAG, CROSS_SET, CROSS_WAIT = 0, 1, 7, 8, 10, 11
+LOAD, STORE, FIXPIPE, SET_FLAG, WAIT_FLAG, CROSS_SET, CROSS_WAIT = 0, 1, 4, 7, 8, 10, 11
 MTE2 = 4
 ALL_PIPES = 7
 

@@ -1,0 +1,219 @@
+"""What the cores load and store, and when, from the traces of the twin: results alone do not show a
+byte that moves twice, or comes after the wait that was meant to hide it."""
+
+from dataclasses import replace
+from itertools import pairwise
+
+import pytest
+import torch
+
+from ascend_prefetch import twin
+from mla_cases import WEIGHTS, MlaCase, MlaInputs, cache_arguments
+from o_proj_cases import OProjCase, OProjInputs
+from sfa_cases import INDEXER_WEIGHTS, SfaCase, SfaInputs
+from traces import CROSS_WAIT, FIXPIPE, LOAD, STORE, Trace
+from w8a8_cases import DYNAMIC, PREFIXES, STATIC, quantise_layers
+
+RING = 4  # weight tiles in L1
+# Shares of 2 or 3 tokens for most vector cores, and of the heads in one step.
+MLA = MlaCase(100, hidden=512, q_lora=192, kv_lora=128, nope=64, heads=3)
+SFA = SfaCase(100, hidden=512, q_lora=192, kv_lora=128, nope=64, heads=3, indexer_heads=32)
+QUANTS = pytest.mark.parametrize(
+    "quant", [None, STATIC, DYNAMIC], ids=["bf16", "static", "dynamic"]
+)
+
+
+def prolog_trace(case, quant=None):
+    inputs = (SfaInputs if isinstance(case, SfaCase) else MlaInputs)(case)
+    layers = [name for name in PREFIXES if name in inputs.nd and inputs.nd[name] is not None]
+    quantise_layers(inputs, dict.fromkeys(layers if quant else [], quant), seed=1)
+    with twin.chip("Ascend910_9391"), twin.tracing() as traces:
+        inputs.op(**inputs.arguments, **cache_arguments(inputs))
+    return Trace(traces[0]), inputs.arguments
+
+
+def o_proj_trace(case):
+    inputs = OProjInputs(case)
+    with twin.chip("Ascend910_9391"), twin.tracing() as traces:
+        torch.ops.ascend_prefetch.o_proj(**inputs.arguments)
+    return Trace(traces[0]), inputs.arguments
+
+
+def loads(trace, core):
+    """(tensor, bytes from its start, bytes) of every load of a core."""
+    return [
+        (trace.tensors.get(tensor), offset, size * count)
+        for op, _, tensor, _, offset, _, size, count in trace.records(core)
+        if op == LOAD
+    ]
+
+
+def cube(trace):
+    return range(trace.aic_count)
+
+
+def vector(trace):
+    return range(trace.aic_count, trace.core_count)
+
+
+@QUANTS
+@pytest.mark.parametrize("tokens", [1, 16, 100, 128])
+@pytest.mark.parametrize("op", ["mla_prolog", "sfa_prolog", "o_proj"])
+def test_weights_are_loaded_once(op, tokens, quant):
+    """By all cube cores together, for as many tokens as make one tile of rows."""
+    if op == "o_proj":
+        names = ["w_uv", "o_proj_weight"]
+        trace, arguments = o_proj_trace(OProjCase(tokens, hidden=4160, quant=quant))
+    else:
+        case = replace(MLA if op == "mla_prolog" else SFA, tokens=tokens)
+        names = [*WEIGHTS, *(INDEXER_WEIGHTS if op == "sfa_prolog" else ())]
+        trace, arguments = prolog_trace(case, quant)
+    loaded = dict.fromkeys(names, 0)
+    for core in cube(trace):
+        for name, _, size in loads(trace, core):
+            if name in loaded:
+                loaded[name] += size
+    assert loaded == {name: arguments[name].nbytes for name in names}
+
+
+def stored(trace, names):
+    """Bytes that all cores together store to each tensor."""
+    total = dict.fromkeys(names, 0)
+    for core in range(trace.core_count):
+        for op, _, tensor, _, _, _, size, count in trace.records(core):
+            if op in (STORE, FIXPIPE) and trace.tensors.get(tensor) in total:
+                total[trace.tensors[tensor]] += size * count
+    return total
+
+
+@QUANTS
+@pytest.mark.parametrize("options", [{}, {"kv_cache_scale": 0.05, "quantize_q_nope": True}])
+@pytest.mark.parametrize("tokens", [1, 47, 49, 100])
+@pytest.mark.parametrize("op", ["mla_prolog", "sfa_prolog"])
+def test_results_are_stored_once(op, tokens, options, quant):
+    """A core that does what is another's as well does no harm to them."""
+    case = replace(MLA if op == "mla_prolog" else SFA, tokens=tokens, **options)
+    outputs = {
+        name: torch.Size(shape).numel() * dtype.itemsize
+        for name, (shape, dtype) in case.outputs().items()
+    }
+    # Each row of a cache, by its slot.
+    caches = {
+        name: tokens * width * dtype.itemsize for name, (width, dtype) in case.cache_rows().items()
+    }
+    expected = {name: size for name, size in (outputs | caches).items() if size}
+    if op == "sfa_prolog" and quant is None:
+        del expected["indexer_q"]  # rotated in place
+    trace, _ = prolog_trace(case, quant)
+    assert stored(trace, expected) == expected
+
+
+@QUANTS
+@pytest.mark.parametrize("bias", ["none", "float32"])
+@pytest.mark.parametrize("tokens", [1, 47, 49, 100])
+def test_results_of_o_proj_are_stored_once(tokens, bias, quant):
+    case = OProjCase(tokens, hidden=4160, bias=bias, quant=quant)
+    trace, _ = o_proj_trace(case)
+    assert stored(trace, ["out"]) == {"out": tokens * case.hidden * 2}
+
+
+@pytest.mark.parametrize("quant", [STATIC, DYNAMIC], ids=["static", "dynamic"])
+@pytest.mark.parametrize("tokens", [1, 47, 49, 100])
+def test_rows_are_quantised_by_one_core(tokens, quant):
+    """Loaded once with a scale of the layer; twice with one of the token, which is found first."""
+    times = 1 if quant.static else 2
+    rows = tokens * 4160 * 2
+    case = OProjCase(tokens, heads=1, value=4160, up_project=False, quant=quant)
+    for trace, name in (
+        (o_proj_trace(case)[0], "attn_output"),
+        (prolog_trace(replace(MLA, tokens=tokens, hidden=4160), quant)[0], "hidden_states"),
+    ):
+        total = sum(
+            size
+            for core in vector(trace)
+            for loaded, _, size in loads(trace, core)
+            if loaded == name
+        )
+        assert total == times * rows
+
+
+@pytest.mark.parametrize("op", ["mla_prolog", "sfa_prolog", "o_proj"])
+def test_every_other_cube_core_begins_with_its_weight(op):
+    """All at once they would read the same rows of A, and leave HBM without work."""
+    if op == "o_proj":
+        trace, _ = o_proj_trace(OProjCase(16, hidden=4160, up_project=False))
+        weight, left = "o_proj_weight", "attn_output"
+    else:
+        trace, _ = prolog_trace(MLA if op == "mla_prolog" else SFA)
+        weight, left = "qkv_a_weight", "hidden_states"
+    for core in cube(trace):
+        first, second, *_ = [name for name, _, _ in loads(trace, core)]
+        assert (first, second) == ((weight, left) if core % 2 else (left, weight))
+
+
+@pytest.mark.parametrize(
+    ("op", "awaited", "weights"),
+    [
+        ("mla_prolog", "q_c", ["q_b_weight", "w_uk"]),
+        ("mla_prolog", "workspace", ["w_uk"]),
+        ("sfa_prolog", "q_c", ["q_b_weight", "indexer_wq_b", "w_uk"]),
+        ("o_proj", "workspace", ["o_proj_weight"]),
+    ],
+)
+def test_the_ring_of_weights_is_full_when_what_is_multiplied_comes(op, awaited, weights):
+    """Cube cores wait for it with as many tiles of the next weights as L1 has slots for."""
+    if op == "o_proj":
+        trace, _ = o_proj_trace(OProjCase(16, hidden=7168, heads=8, value=128))
+    else:
+        case = MLA if op == "mla_prolog" else SFA
+        trace, _ = prolog_trace(replace(case, hidden=1024, q_lora=1536, kv_lora=512, heads=40))
+    full = 0
+    for core in cube(trace):
+        names = [name for name, _, _ in loads(trace, core)]
+        tiles = sum(name in weights for name in names)
+        ahead = sum(name in weights for name in names[: names.index(awaited)])
+        assert ahead == min(RING, tiles)
+        full += tiles > RING
+    assert full or weights == ["w_uk"]
+
+
+@QUANTS
+@pytest.mark.parametrize("op", ["mla_prolog", "sfa_prolog"])
+@pytest.mark.parametrize("tokens", [5, 49, 100])
+def test_tables_of_the_query_are_there_when_it_comes(tokens, op, quant):
+    """Vector cores load cos and sin of their first step before they await q_b, and none twice."""
+    case = replace(MLA if op == "mla_prolog" else SFA, tokens=tokens, skip=0.5)
+    trace, _ = prolog_trace(case, quant)
+    rotated = 0
+    for core in vector(trace):
+        tables = [offset for name, offset, _ in loads(trace, core) if name == "cos"]
+        assert all(one != other for one, other in pairwise(tables))
+        records = [(r[0], trace.tensors.get(r[2])) for r in trace.records(core)]
+        if (STORE, "q_rope") not in records:
+            continue
+        rotated += 1
+        wait = max(
+            place
+            for place, (op, _) in enumerate(records[: records.index((STORE, "q_rope"))])
+            if op == CROSS_WAIT
+        )
+        assert (LOAD, "cos") in records[:wait]
+        assert (LOAD, "cos") not in records[wait : records.index((STORE, "q_rope"))]
+    assert rotated == min(tokens, 48)
+
+
+@QUANTS
+@pytest.mark.parametrize("tokens", [5, 48, 100])
+def test_what_belongs_to_columns_is_loaded_once_for_them(tokens, quant):
+    """Bias and scales of a part of the columns, for all tokens of it that a core has."""
+    case = OProjCase(
+        tokens, hidden=20480, heads=1, kv_lora=16, value=64, bias="float32", quant=quant
+    )
+    trace, _ = o_proj_trace(case)
+    parts = set()
+    for core in vector(trace):
+        for name in ("bias", "dequant_scale") if quant else ("bias",):
+            columns = [offset for loaded, offset, _ in loads(trace, core) if loaded == name]
+            assert len(columns) == len(set(columns))
+            parts.update(columns if name == "bias" else ())
+    assert len(parts) == (9 if tokens == 5 else 5)
