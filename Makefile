@@ -88,8 +88,8 @@ test: lint build
 	$(BIN)/python $(PYTEST)
 	ASCEND_PREFETCH_SANITIZE=full $(BIN)/python $(PYTEST) -m 'not large' $(SANITIZED)
 
-# Mistakes that nobody planned, in kernels and planners: the tests of each op have to find them. Up to
-# eight hours; what was run is kept, and the next call goes on (tests/mutants).
+# Mistakes that nobody planned, in kernels and planners: the tests of each op have to find them. An
+# hour or two; what was run is kept, and the next call goes on (tests/mutants).
 MUTANTS := build-mutants
 .PHONY: mutants
 mutants: $(VENV)/.installed-mutants build

@@ -267,6 +267,26 @@ TEST(the_left_matrix) {
     }
 }
 
+// Beside its weights a product reads what it multiplies: of a per-head product each core what
+// belongs to its heads, in parts of them.
+TEST(the_left_matrix_shares_the_time_of_the_weights) {
+    TimingConstants constants = Only(&TimingConstants::hbm_rate);
+    constants.l2_rate = 24;
+    for (const uint32_t heads : {8u, 128u}) {
+        plan::OProjProblem problem = OProj();
+        problem.tokens = 16;
+        problem.heads = heads;
+        problem.value_columns = heads * 128;
+        const double columns = 16 * std::ceil(heads * 8 / 24.0);
+        const double v_up =
+            2.0 * problem.value_columns * 512 + 0.5 * std::ceil(columns / 128) * 512 * 16 * 2;
+        const double o_proj = 2.0 * problem.value_columns * 7168 +
+                              0.5 * (heads == 8 ? 1 : 3) * problem.value_columns * 16 * 2;
+        const double us = Time(problem, constants).us;
+        CHECK(std::abs(us - (v_up + o_proj)) <= 1e-9 * us);
+    }
+}
+
 // The cube's work on the largest share, and a last tile that goes from L1 to GM.
 TEST(products) {
     plan::OProjProblem problem = OProj();
@@ -301,6 +321,10 @@ TEST(products) {
     indexed.indexer.head_dim = 128;
     // qkv_a, wk, weights_proj, q_b, wq_b, W_UK one after the other.
     CheckTime(indexed, &TimingConstants::fixpipe_cycles, 6);
+    // The first weight, then the left matrix of each product but q_b's, which comes meanwhile.
+    CheckTime(indexed, &TimingConstants::cube_load_cycles, 1 + 5);
+    CheckTime(Prolog(), &TimingConstants::cube_load_cycles, 1 + 3);
+    CheckTime(OProj(), &TimingConstants::cube_load_cycles, 1 + 2);
 }
 
 // A ring that is full waits for the product to begin, and HBM with it.
@@ -319,6 +343,23 @@ TEST(a_full_ring_waits) {
         const double us = Time(problem, constants).us;
         CHECK(std::abs(us - (left + 2 * wait)) <= 1e-9 * us);
     }
+}
+
+// The depth of fused_qkv_a is dealt out to two groups of cores: of 27 tiles the larger share
+// has 14. It waits for hidden states as long as it takes itself, and q_b for its latents; meanwhile
+// four of the tiles of each are loaded, of q_b's six. W_UK comes while its own product waits.
+TEST(a_ring_of_half_the_depth) {
+    plan::PrologProblem problem = Prolog();
+    problem.hidden_size = 27 * 256;
+    const PrologPlan plan = plan::PlanProlog(problem, Chip());
+    CHECK(plan.qkv_a.depth_shares == 2 && plan.qkv_a.tile_k == 256 && plan.qkv_a.tile_n == 176);
+    CHECK(plan.q_b.tile_k == 288 && plan.q_b.tile_n == 64);
+    const double wait = 2.0 * 2112 * problem.hidden_size;
+    TimingConstants constants = Only(&TimingConstants::hbm_rate);
+    constants.cube_load_cycles = wait;  // of the first weight as well
+    const double us = Time(problem, constants).us;
+    const double expected = 4 * wait + wait * 10 / 14 + 2.0 * 1536 * 1536 * 2 / 6;
+    CHECK(std::abs(us - expected) <= 1e-9 * us);
 }
 
 // Loads in a window, which begins with the product, are due behind the vector core's own next one.

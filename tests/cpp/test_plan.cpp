@@ -359,6 +359,33 @@ TEST(plans_at_the_limits) {
     CHECK_EQ(plan::PlanOProj(o_proj, chip).tokens, plan::kMostTokens);
 }
 
+// What rows take in UB: sums of each share of the depth but the first beside the row itself, and
+// quantised rows in pieces of 2,048 elements where results are narrower.
+TEST(rows_of_a_vector_core) {
+    const arch::Chip& chip = arch::FindChip("Ascend910_9391");
+    plan::PrologProblem problem = DeepSeekV3(16, 16);
+    const PrologPlan large = plan::PlanProlog(problem, chip);
+    CHECK_EQ(large.qkv_a.depth_shares, 2u);
+    CHECK_EQ(large.widest, 1536u);
+    CHECK_EQ(large.widest_shares, 1536u);
+    problem.q_lora_rank = 64;
+    const PrologPlan small = plan::PlanProlog(problem, chip);
+    CHECK(small.qkv_a.depth_shares > 1);
+    CHECK_EQ(small.widest_shares, 576u * (small.qkv_a.depth_shares - 1));
+    plan::OProjProblem o_proj;
+    o_proj.tokens = 1;
+    o_proj.value_columns = 4096;
+    o_proj.hidden_size = 64;
+    CHECK_EQ(plan::PlanOProj(o_proj, chip).widest, 64u);
+    o_proj.o_proj = {plan::WeightLayout::kInOut, 4, true};
+    CHECK_EQ(plan::PlanOProj(o_proj, chip).widest, 2048u);
+    // 49 lanes of 64 columns for 48 cores: two each.
+    o_proj.hidden_size = 49 * 64;
+    CHECK_EQ(plan::PlanOProj(o_proj, chip).step_columns, 128u);
+    o_proj.tokens = 10;  // 4 parts
+    CHECK_EQ(plan::PlanOProj(o_proj, chip).step_columns, 832u);
+}
+
 // One more than it holds, and it starts anew.
 TEST(a_full_cache_of_plans_starts_anew) {
     plan::PlanCache<uint32_t> cache;

@@ -2,8 +2,9 @@
 
 Draws changes of single places in csrc/kernels and csrc/plan by a seed, the same share of every kind
 of mistake, builds all of them at once, each behind a number in the environment, and runs the tests
-that judge the file until the first fails. Results are kept in the folder and not run again, so that
-a run may be interrupted; another seed draws others.
+that judge the file until the first fails: those first that found mutants of such files before, then
+the quick ones. Results are kept in the folder and not run again, so that a run may be interrupted;
+another seed draws others. --survivors runs new tests against those that survived.
 
     python tests/mutants --count 200 --seed 1 --hours 8 --folder build-mutants
 
@@ -17,20 +18,24 @@ import json
 import os
 import random
 import shutil
-import subprocess
 import sys
 import time
+from collections import Counter, defaultdict
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from itertools import zip_longest
 from pathlib import Path
 
 import switched
+import trial
 from equivalent import EQUIVALENT
 from judges import CPP, judges
 from sites import Site, sites
 
 ROOT = Path(__file__).resolve().parents[2]
+_UNMUTATED = "unmutated.json"
+_DAY = 24 * 3600.0
 _BUILDS = 8  # until every mutant that is left compiles
 
 
@@ -55,17 +60,17 @@ def built(order: list[Site], count: int, folder: Path) -> dict[int, Site]:
     queue = list(enumerate(order, start=1))
     mutants, queue = dict(queue[:count]), queue[count:]
     known = json.loads(taken.read_text()) if taken.exists() else None
-    if known is not None and set(known) <= {site.key for site in order}:
+    if known is not None and len(known) == count and set(known) <= {site.key for site in order}:
         # This very source was built already.
         by_key = {site.key: (number, site) for number, site in enumerate(order, start=1)}
         mutants, queue = dict(by_key[key] for key in known), []
-    source = folder / "source"
+    source, package = folder / "source", folder / "package"
     for _ in range(_BUILDS):
-        switched.write(ROOT, source, mutants)
+        if switched.write(ROOT, source, mutants):
+            (folder / _UNMUTATED).unlink(missing_ok=True)
         bad = switched.build(source, ("_C", *CPP), Path(sys.executable).parent)
         if not bad:
             taken.write_text(json.dumps([site.key for site in mutants.values()], indent=1))
-            package = folder / "package"
             shutil.rmtree(package, ignore_errors=True)
             shutil.copytree(ROOT / "python", package, ignore=shutil.ignore_patterns("_C*.so"))
             for module in (source / "build" / "csrc" / "python").glob("_*.so"):
@@ -78,34 +83,72 @@ def built(order: list[Site], count: int, folder: Path) -> dict[int, Site]:
     raise SystemExit(f"after {_BUILDS} builds there are still mutants that do not compile")
 
 
-def verdict(number: int, path: str, folder: Path, seconds: float) -> tuple[str, float]:
-    """(the test that failed, or "timeout", or ""; seconds)."""
-    cpp, python = judges(path)
-    environment = dict(
-        os.environ,
-        OMP_NUM_THREADS="1",
-        PYTHONPATH=str(folder / "package"),
-        **{switched.VARIABLE: str(number)},
-    )
-    pytest = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "--tb=no"]
-    commands = [[folder / "source" / "build" / "tests" / "cpp" / name] for name in cpp]
-    commands += [[*pytest, *python]]
-    start = time.monotonic()
-    for command in commands:
-        left = seconds - (time.monotonic() - start)
-        try:
-            done = subprocess.run(
-                command, cwd=ROOT, env=environment, capture_output=True, text=True,
-                timeout=max(left, 1), check=False,
-            )  # fmt: skip
-        except subprocess.TimeoutExpired:
-            return "timeout", time.monotonic() - start
-        if done.returncode != 0:
-            lines = (done.stdout + done.stderr).splitlines()
-            failed = [line for line in lines if "FAILED" in line or "ERROR" in line]
-            named = failed[0].split(" - ")[0] if failed else f"status {done.returncode}"
-            return f"{Path(command[0]).name}: {named}"[:160], time.monotonic() - start
-    return "", time.monotonic() - start
+class Bench:
+    """Where mutants are put before their tests.
+
+    Attributes:
+        folder: of the build.
+        seconds: that each test takes without a mutant.
+    """
+
+    def __init__(self, folder: Path, paths: set[str]) -> None:
+        self.folder = folder
+        self.seconds: dict[str, float] = {}
+        self._cpp = sorted({name for path in paths for name in judges(path)[0]})
+        self._python = sorted({name for path in paths for name in judges(path)[1]})
+        self._runs = trial.Runs(folder / "source", folder / "package", self._python)
+
+    def close(self) -> None:
+        """Ends what runs the tests."""
+        self._runs.close()
+
+    def unmutated(self, jobs: int) -> None:
+        """Runs all tests without a mutant, once for a build.
+
+        Raises:
+            SystemExit: one fails.
+        """
+        kept = self.folder / _UNMUTATED
+        if kept.exists():
+            self.seconds = json.loads(kept.read_text())
+            return
+        with ThreadPoolExecutor(jobs) as pool:
+            outcomes = [
+                *pool.map(lambda name: self._program(0, name), self._cpp),
+                *pool.map(lambda name: self._tests(0, [name]), self._python),
+            ]
+        for outcome in outcomes:
+            if outcome.failed:
+                raise SystemExit(f"fails without a mutant: {outcome.failed}")
+            self.seconds |= outcome.seconds
+        kept.write_text(json.dumps(self.seconds, indent=1))
+        print(f"without a mutant: {sum(self.seconds.values()):.0f} s", flush=True)
+
+    def verdict(self, number: int, path: str, first: list[str], most: float) -> trial.Outcome:
+        """What the tests of a file say of a mutant in it.
+
+        Args:
+            number: of the mutant.
+            path: of the file.
+            first: tests that run first.
+            most: CPU seconds that the tests of Python may take.
+        """
+        cpp, python = judges(path)
+        for name in cpp:
+            outcome = self._program(number, name)
+            if outcome.failed:
+                return outcome
+        return self._tests(number, python, first, most)
+
+    def _program(self, number: int, name: str) -> trial.Outcome:
+        program = self.folder / "source" / "build" / "tests" / "cpp" / name
+        return trial.run_program(program, number, self.seconds.get(name, 0))
+
+    def _tests(
+        self, number: int, files: list[str], first: Sequence[str] = (), most: float = _DAY
+    ) -> trial.Outcome:
+        log = self.folder / f"{number}-{Path(files[0]).stem}.log"
+        return self._runs.run(number, files, self.seconds, first, most, log)
 
 
 def main() -> int:
@@ -115,7 +158,13 @@ def main() -> int:
     parser.add_argument("--hours", type=float, default=8, help="begin no mutant after that")
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="mutants side by side")
     parser.add_argument("--folder", type=Path, default=Path("build-mutants"))
-    parser.add_argument("--timeout", type=float, default=1800, help="seconds for one mutant")
+    parser.add_argument(
+        "--seconds", type=float, default=_DAY,
+        help="of the CPU for the tests of Python of a mutant; a later run decides what they do not",
+    )  # fmt: skip
+    parser.add_argument(
+        "--survivors", action="store_true", help="judge again those that survived an earlier run"
+    )
     options = parser.parse_args()
     folder = (options.folder / f"seed-{options.seed}").resolve()
     folder.mkdir(parents=True, exist_ok=True)
@@ -127,30 +176,42 @@ def main() -> int:
     if results.exists():
         known = {row["key"]: row for row in map(json.loads, results.read_text().splitlines())}
     end = time.monotonic() + 3600 * options.hours
+    found_by: dict[str, Counter[str]] = defaultdict(Counter)
+    for row in known.values():
+        found_by[str(judges(row["path"]))][row["detected_by"]] += 1
+    if options.survivors:
+        known = {key: row for key, row in known.items() if row["detected_by"]}
 
     def judged(entry: tuple[int, Site]) -> dict | None:
         number, site = entry
         if site.key in known:
             return known[site.key]
+        if site.key in EQUIVALENT:
+            return {**asdict(site), "number": number, "detected_by": "", "seconds": 0}
         if time.monotonic() > end:
             return None
-        by, seconds = verdict(number, site.path, folder, options.timeout)
-        row = {**asdict(site), "number": number, "detected_by": by, "seconds": round(seconds)}
+        start = time.monotonic()
+        found = found_by[str(judges(site.path))]
+        first = [test for test, _ in found.most_common()]
+        outcome = bench.verdict(number, site.path, first, options.seconds)
+        seconds, by = round(time.monotonic() - start), outcome.failed
+        if not outcome.decided:
+            print(f"undecided {seconds:5} s  {site.key}", flush=True)
+            return None
+        found[by] += 1
+        row = {**asdict(site), "number": number, "detected_by": by, "seconds": seconds}
         with results.open("a") as file:
             file.write(json.dumps(row) + "\n")
-        print(f"{'detected' if by else 'SURVIVED'} {seconds:5.0f} s  {site.key}  {by}", flush=True)
+        print(f"{'detected' if by else 'SURVIVED'} {seconds:5} s  {site.key}  {by}", flush=True)
         return row
 
-    unmutated = {}
-    for path in sorted({site.path for site in mutants.values() if site.key not in known}):
-        unmutated.setdefault(str(judges(path)), path)
-    for path in unmutated.values():
-        by, seconds = verdict(0, path, folder, options.timeout)
-        print(f"without a mutant: {path}'s tests, {seconds:.0f} s", flush=True)
-        if by:
-            raise SystemExit(f"the tests of {path} fail without a mutant: {by}")
-    with ThreadPoolExecutor(options.jobs) as pool:
-        rows = [row for row in pool.map(judged, mutants.items()) if row is not None]
+    rows = list(known.values())
+    if left := {site.path for site in mutants.values() if site.key not in known}:
+        bench = Bench(folder, left)
+        bench.unmutated(options.jobs)
+        with ThreadPoolExecutor(options.jobs) as pool:
+            rows = [row for row in pool.map(judged, mutants.items()) if row is not None]
+        bench.close()
     survived = [row for row in rows if not row["detected_by"]]
     unknown = [row for row in survived if row["key"] not in EQUIVALENT]
     for row in survived:

@@ -12,8 +12,9 @@ _PROLOGS = (
     "prolog_caches",
     "mla_prolog_without_latent",
     "mla_prolog_prefetch",
+    "kernel_loads",
 )
-_O_PROJ = ("o_proj", "w8a8", "o_proj_prefetch")
+_O_PROJ = ("o_proj", "w8a8", "o_proj_prefetch", "kernel_loads")
 _PLANS = ("planner", "layer", "prolog_limits")
 
 # Pattern of the file, C++ tests, tests of Python. The first pattern that fits counts.
@@ -23,20 +24,33 @@ _JUDGES: Sequence[tuple[str, tuple[str, ...], tuple[str, ...]]] = (
     ("csrc/kernels/mla_prolog.cpp", (), _PROLOGS),
     ("csrc/kernels/sfa_prolog.cpp", (), _PROLOGS),
     ("csrc/kernels/prefetch.cpp", (), ("prefetch",)),
-    ("csrc/kernels/copy_gm_*.cpp", ("test_timing_model",), ("correlate",)),
+    ("csrc/kernels/copy*", ("test_timing_model",), ("correlate",)),
     ("csrc/kernels/matmul.cpp", ("test_gemm",), ("correlate",)),
     ("csrc/kernels/*gemm*", ("test_gemm",), (*_O_PROJ, *_PROLOGS)),
     ("csrc/kernels/*warmer*", (), ("prefetch", *_O_PROJ, *_PROLOGS)),
     ("csrc/kernels/*", (), (*_O_PROJ, *_PROLOGS)),
+    ("csrc/plan/idle_time*", ("test_idle_time", "test_plan"), _PLANS),
     ("csrc/plan/plan_prefetch*", ("test_plan_prefetch",), ("prefetch", "planner")),
     ("csrc/plan/plan_layer*", ("test_plan",), _PLANS),
-    ("csrc/plan/plan_o_proj*", ("test_plan",), (*_O_PROJ, *_PLANS, "kernel_sizes")),
-    ("csrc/plan/plan_prolog*", ("test_plan",), (*_PROLOGS, *_PLANS, "kernel_sizes")),
-    ("csrc/plan/*", ("test_plan", "test_gemm"), (*_PLANS, *_O_PROJ, *_PROLOGS)),
+    ("csrc/plan/plan_o_proj*", ("test_plan",), (*_O_PROJ, *_PLANS)),
+    ("csrc/plan/plan_prolog*", ("test_plan",), (*_PROLOGS, *_PLANS)),
+    (
+        "csrc/plan/plan_gemm*",
+        ("test_plan", "test_plan_gemm", "test_gemm"),
+        (*_PLANS, *_O_PROJ, *_PROLOGS),
+    ),
+    ("csrc/plan/*", ("test_plan",), (*_PLANS, *_O_PROJ, *_PROLOGS)),
 )
 
 
-CPP = ("test_plan", "test_plan_prefetch", "test_gemm", "test_timing_model")
+CPP = (
+    "test_plan",
+    "test_plan_gemm",
+    "test_idle_time",
+    "test_plan_prefetch",
+    "test_gemm",
+    "test_timing_model",
+)
 """The C++ tests that judge anything."""
 
 
@@ -44,5 +58,5 @@ def judges(path: str) -> tuple[list[str], list[str]]:
     """Names of C++ tests, and files of Python tests, of a source file."""
     for pattern, cpp, python in _JUDGES:
         if fnmatch(path, pattern):
-            return list(cpp), [f"tests/python/test_{name}.py" for name in python]
+            return list(cpp), [f"tests/python/test_{name}.py" for name in dict.fromkeys(python)]
     raise ValueError(f"{path}: no tests are named for it")

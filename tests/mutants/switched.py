@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 import subprocess
 from collections import defaultdict
 from collections.abc import Sequence
@@ -25,25 +24,49 @@ inline bool On(int number) {{ return Chosen() == number; }}
 """
 
 
-def write(root: Path, copy: Path, mutants: dict[int, Site]) -> None:
-    """Copies what a build needs, every mutant behind its number, which is not 0."""
-    for name in ("csrc", "cmake", "tests"):
-        shutil.rmtree(copy / name, ignore_errors=True)
-        shutil.copytree(root / name, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copy2(root / "CMakeLists.txt", copy)
-    (copy / "csrc" / _HEADER).write_text(_SWITCH)
+def write(root: Path, copy: Path, mutants: dict[int, Site]) -> bool:
+    """Copies what a build and the tests need, every mutant behind its number, which is not 0.
+
+    Returns:
+        Whether anything is not as it was there already.
+    """
     by_file: dict[str, list[tuple[int, Site]]] = defaultdict(list)
     for number, site in mutants.items():
         by_file[site.path].append((number, site))
-    for path, placed in by_file.items():
-        source = (root / path).read_bytes()
-        text = _rewritten(source, 0, len(source), placed).decode()
-        # After the comment that a file begins with, before the first line that needs it.
-        first = re.search(r"^#(?:include|pragma once)", text, re.M)
-        at = 0 if first is None else first.start()
-        if text.startswith("#pragma once", at):
-            at += len("#pragma once\n")
-        (copy / path).write_text(f'{text[:at]}#include "{_HEADER}"\n{text[at:]}')
+    texts = {f"csrc/{_HEADER}": _SWITCH.encode()}
+    for file in [root / "CMakeLists.txt", root / "pyproject.toml", *_files(root)]:
+        path = str(file.relative_to(root))
+        texts[path] = file.read_bytes()
+        if path in by_file:
+            texts[path] = _with_switches(texts[path], by_file[path])
+    changed = False
+    for old in {str(file.relative_to(copy)) for file in _files(copy)} - set(texts):
+        (copy / old).unlink()
+        changed = True
+    for path, text in texts.items():
+        file = copy / path
+        # What is as it was is not compiled again.
+        if not file.exists() or file.read_bytes() != text:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(text)
+            changed = True
+    return changed
+
+
+def _files(root: Path) -> list[Path]:
+    folders = [root / name for name in ("csrc", "cmake", "tests/cpp", "tests/python", "tests/vllm")]
+    found = [file for folder in folders for file in folder.rglob("*")]
+    return [file for file in found if file.is_file() and "__pycache__" not in file.parts]
+
+
+def _with_switches(source: bytes, placed: Sequence[tuple[int, Site]]) -> bytes:
+    text = _rewritten(source, 0, len(source), placed).decode()
+    # After the comment that a file begins with, before the first line that needs it.
+    first = re.search(r"^#(?:include|pragma once)", text, re.M)
+    at = 0 if first is None else first.start()
+    if text.startswith("#pragma once", at):
+        at += len("#pragma once\n")
+    return f'{text[:at]}#include "{_HEADER}"\n{text[at:]}'.encode()
 
 
 def _rewritten(source: bytes, begin: int, end: int, placed: Sequence[tuple[int, Site]]) -> bytes:

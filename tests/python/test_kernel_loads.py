@@ -74,6 +74,8 @@ def test_weights_are_loaded_once(op, tokens, quant):
             if name in loaded:
                 loaded[name] += size
     assert loaded == {name: arguments[name].nbytes for name in names}
+    # And go on to L0B once.
+    assert sum(trace.bytes_to_l0b(core) for core in cube(trace)) == sum(loaded.values())
 
 
 def stored(trace, names):
@@ -115,6 +117,17 @@ def test_results_of_o_proj_are_stored_once(tokens, bias, quant):
     case = OProjCase(tokens, hidden=4160, bias=bias, quant=quant)
     trace, _ = o_proj_trace(case)
     assert stored(trace, ["out"]) == {"out": tokens * case.hidden * 2}
+
+
+def test_blocks_of_rows_are_multiplied_once():
+    """1024 rows pass by a tile of columns before the next; those behind them are not among them."""
+    case = OProjCase(1200, hidden=64, heads=1, kv_lora=16, value=16)
+    trace, arguments = o_proj_trace(case)
+    assert stored(trace, ["out"]) == {"out": 1200 * 64 * 2}
+    loaded = sum(
+        size for core in cube(trace) for name, _, size in loads(trace, core) if name == "w_uv"
+    )
+    assert loaded == 10 * arguments["w_uv"].nbytes  # for each 128 rows
 
 
 @pytest.mark.parametrize("quant", [STATIC, DYNAMIC], ids=["static", "dynamic"])

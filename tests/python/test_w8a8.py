@@ -333,6 +333,22 @@ def test_biases_at_the_limits_of_int32():
         check_dequantised("out", output, sums.double() * 2.0**-31)
 
 
+@pytest.mark.parametrize("sign", [1, -1])
+def test_sums_beyond_24_bits_are_rounded_to_nearest(sign):
+    """2^30 and half a step of bf16, and a bit more than half a step of fp32, which is 128 there."""
+    steps = torch.tensor([64, 65, 127, 128, 129, 191, 0, -1] * 8)
+    sums = sign * ((1 << 30) + (1 << 22) + steps)
+    output = ops.o_proj(
+        torch.zeros(1, 64, dtype=torch.bfloat16),
+        torch.zeros(64, 64, dtype=torch.int8),
+        dequant_scale=torch.full((64,), 2.0**-30),
+        input_scale=torch.ones(1),
+        quant_bias=sums.to(torch.int32),
+    )
+    up = torch.tensor([False, True, True, True, True, True, False, False] * 8)
+    assert torch.equal(output[0].float(), sign * torch.where(up, 1 + 2.0**-7, 1.0))
+
+
 # --- scales ---
 
 

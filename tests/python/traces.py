@@ -13,7 +13,10 @@ TENSOR = struct.Struct("<2Q2I")
 # op, pipe, tensor, site, GM offset, block stride, block bytes, block count of a record.
 RECORD = struct.Struct("<BBHIQQII32x")
 RECORD_FIELDS = RECORD.size - 32
-LOAD, STORE, FIXPIPE, SET_FLAG, WAIT_FLAG, CROSS_SET, CROSS_WAIT = 0, 1, 4, 7, 8, 10, 11
+# op, buffer, fractals of a record: of moves into L0.
+MOVE = struct.Struct("<B31xB11xI16x")
+L0B = 3
+LOAD, STORE, MOVED, FIXPIPE, SET_FLAG, WAIT_FLAG, CROSS_SET, CROSS_WAIT = 0, 1, 2, 4, 7, 8, 10, 11
 MTE2 = 4
 ALL_PIPES = 7
 
@@ -34,9 +37,17 @@ class Trace:
 
     def records(self, core: int) -> Iterator[tuple[int, ...]]:
         """The fields of RECORD of every record."""
+        return RECORD.iter_unpack(self._records(core))
+
+    def bytes_to_l0b(self, core: int) -> int:
+        """What a core moves from L1 to L0B."""
+        moves = MOVE.iter_unpack(self._records(core))
+        return 512 * sum(fractals for op, to, fractals in moves if (op, to) == (MOVED, L0B))
+
+    def _records(self, core: int) -> bytes:
         first, count = CORE.unpack_from(self._bytes, HEADER.size + core * CORE.size)
         start = self.first_record + first * RECORD.size
-        return RECORD.iter_unpack(self._bytes[start : start + count * RECORD.size])
+        return self._bytes[start : start + count * RECORD.size]
 
     def without_addresses(self) -> tuple[bytes, bytes]:
         """Everything but the tensor table."""
