@@ -1,6 +1,7 @@
 // Plans of the prolog kernels: tiles fit their buffers, windows stay within their regions and
 // budgets.
 #include <algorithm>
+#include <cstring>
 #include <numeric>
 #include <stdexcept>
 #include <string>
@@ -384,6 +385,156 @@ TEST(rows_of_a_vector_core) {
     CHECK_EQ(plan::PlanOProj(o_proj, chip).step_columns, 128u);
     o_proj.tokens = 10;  // 4 parts
     CHECK_EQ(plan::PlanOProj(o_proj, chip).step_columns, 832u);
+}
+
+// Parts of the workspace begin with a line of L2 each, whatever the sizes.
+TEST(parts_of_the_workspace_share_no_line) {
+    const arch::Chip& chip = arch::FindChip("Ascend910_9391");
+    const plan::LinearFormat int8 = {plan::WeightLayout::kInOut, 4, false};
+    for (const uint32_t tokens : {1u, 3u, 49u}) {
+        plan::PrologProblem problem = DeepSeekV3(tokens, 128);
+        problem.q_lora_rank = 64;
+        problem.kv_lora_rank = 192;
+        problem.hidden_size = 96;
+        problem.quantize_q_nope = true;
+        problem.qkv_a = problem.q_b = problem.indexer.wq_b = int8;
+        problem.indexer.heads = 16;
+        problem.indexer.head_dim = 64;
+        const PrologPlan plan = plan::PlanProlog(problem, chip);
+        std::vector<uint64_t> parts = {0,
+                                       plan.workspace_query,
+                                       plan.workspace_query_sums,
+                                       plan.workspace_hidden,
+                                       plan.workspace_q_b_input,
+                                       plan.workspace_hidden_scales,
+                                       plan.workspace_q_b_scales,
+                                       plan.workspace_q_nope,
+                                       plan.indexer.workspace_k,
+                                       plan.indexer.workspace_q_c,
+                                       plan.indexer.workspace_scales,
+                                       plan.indexer.workspace_sums};
+        std::sort(parts.begin(), parts.end());
+        for (size_t i = 0; i + 1 < parts.size(); ++i) CHECK(parts[i] < parts[i + 1]);
+        CHECK(parts.back() < plan.workspace_bytes);
+        for (const uint64_t part : parts) CHECK_EQ(part % 512, uint64_t{0});
+        // Scales of a token are a block of 32 bytes.
+        CHECK(plan.indexer.workspace_scales + 32 * tokens <= plan.workspace_bytes);
+    }
+}
+
+// A plan that was kept is that of the same problem: a field that was left out of the key would give
+// the plan of another one.
+TEST(plans_are_kept_by_all_fields_of_their_problem) {
+    const arch::Chip& chip = arch::FindChip("Ascend910_9391");
+    using Prolog = plan::PrologProblem;
+    using OProj = plan::OProjProblem;
+    const plan::LinearFormat static_int8 = {plan::WeightLayout::kInOut, 4, true};
+    const plan::LinearFormat dynamic_int8 = {plan::WeightLayout::kInOut, 4, false};
+    const plan::LinearFormat packed_int8 = {plan::WeightLayout::kInOut, 8, true};
+    const plan::LinearFormat nz_int8 = {plan::WeightLayout::kInOutNz, 4, true};
+    std::vector<void (*)(Prolog&)> prologs = {
+        [](Prolog&) {},
+        [](Prolog& p) { p.tokens = 4; },
+        [](Prolog& p) { p.hidden_size = 96; },
+        [](Prolog& p) { p.heads = 2; },
+        [](Prolog& p) { p.q_lora_rank = 128; },
+        [](Prolog& p) { p.kv_lora_rank = 192; },
+        [](Prolog& p) { p.nope_dim = 64; },
+        [](Prolog& p) { p.eps = 1e-5f; },
+        [](Prolog& p) { p.rope_interleaved = !p.rope_interleaved; },
+        [](Prolog& p) { p.rope_table_float = !p.rope_table_float; },
+        [](Prolog& p) { p.slots_int64 = !p.slots_int64; },
+        [](Prolog& p) { p.quantize_q_nope = !p.quantize_q_nope; },
+        [](Prolog& p) { p.kv_cache_int8 = !p.kv_cache_int8; },
+        [](Prolog& p) { p.w_uk = plan::WeightLayout::kInOutNz; },
+        [](Prolog& p) { p.kv_cache.block_stride *= 2; },
+        [](Prolog& p) { p.kv_cache.row_stride *= 2; },
+        [](Prolog& p) { p.rope_cache.block_size /= 2; },
+        [](Prolog& p) { p.rope_cache.nz = 1; },
+        [](Prolog& p) { p.indexer.cache.nz = 1; },
+        [](Prolog& p) { p.indexer.heads = 32; },
+        [](Prolog& p) { p.indexer.head_dim = 64; },
+        [](Prolog& p) { p.indexer.eps = 1e-5f; },
+        [](Prolog& p) { p.indexer.rope_interleaved = true; },
+        [](Prolog& p) { p.indexer.norm_float = true; },
+        [](Prolog& p) { p.indexer.fused = true, p.indexer.wk = plan::WeightLayout::kOutInNz; },
+        [](Prolog& p) { p.indexer.wk = plan::WeightLayout::kOutInNz; },
+        [](Prolog& p) { p.indexer.weights_proj = plan::WeightLayout::kOutInNz; },
+    };
+    std::vector<Prolog> problems;
+    Prolog base = DeepSeekV3(3, 128);
+    base.hidden_size = base.q_lora_rank = 64;
+    base.kv_lora_rank = 128;
+    base.indexer.heads = 16;
+    base.indexer.head_dim = 128;
+    base.indexer.cache = {128 * 128, 128, 128, 0};
+    for (const auto& change : prologs) {
+        problems.push_back(base);
+        change(problems.back());
+    }
+    for (plan::LinearFormat Prolog::* layer : {&Prolog::qkv_a, &Prolog::q_b}) {
+        for (const auto& format : {static_int8, dynamic_int8, packed_int8, nz_int8}) {
+            problems.push_back(base);
+            problems.back().*layer = format;
+        }
+    }
+    for (const auto& format : {static_int8, dynamic_int8, packed_int8, nz_int8}) {
+        problems.push_back(base);
+        problems.back().indexer.wq_b = format;
+    }
+    problems.push_back(base);
+    problems.back().prefetch.regions = {{0x1000, 1 << 20}};
+    problems.push_back(problems.back());
+    problems.back().prefetch.bytes = 1 << 17;
+    problems.push_back(problems.back());
+    problems.back().prefetch.regions = {{0x2000, 1 << 20}};
+    std::vector<PrologPlan> made;
+    for (const Prolog& problem : problems) {
+        const PrologPlan kept = plan::CachedPlanProlog(problem, chip);
+        const PrologPlan plan = plan::PlanProlog(problem, chip);
+        CHECK_EQ(std::memcmp(&kept, &plan, sizeof(plan)), 0);
+        for (const PrologPlan& other : made) {
+            CHECK(std::memcmp(&other, &plan, sizeof(plan)) != 0);
+        }
+        made.push_back(plan);
+    }
+    const plan::PrologProblem& first = problems.front();
+    const arch::Chip& smaller = arch::FindChip("Ascend910B4");
+    CHECK_EQ(plan::CachedPlanProlog(first, smaller).vector_cores, smaller.aiv_count);
+
+    std::vector<void (*)(OProj&)> o_projs = {
+        [](OProj&) {},
+        [](OProj& p) { p.tokens = 4; },
+        [](OProj& p) { p.heads = 6; },
+        [](OProj& p) { p.kv_lora_rank = 128; },
+        [](OProj& p) { p.heads_outermost = true; },
+        [](OProj& p) { p.value_columns = 384; },
+        [](OProj& p) { p.hidden_size = 128; },
+        [](OProj& p) { p.has_bias = true; },
+        [](OProj& p) { p.has_bias = p.bias_float = true; },
+        [](OProj& p) { p.w_uv = plan::WeightLayout::kInOutNz; },
+        [](OProj& p) { p.o_proj.layout = plan::WeightLayout::kOutInNz; },
+        [](OProj& p) { p.o_proj = {plan::WeightLayout::kInOut, 4, true}; },
+        [](OProj& p) { p.o_proj = {plan::WeightLayout::kInOut, 4, false}; },
+        [](OProj& p) { p.prefetch.regions = {{0x1000, 1 << 20}}, p.prefetch.bytes = 1 << 17; },
+    };
+    std::vector<OProjPlan> others;
+    for (const auto& change : o_projs) {
+        OProj problem;
+        problem.tokens = 3;
+        problem.heads = 3;
+        problem.kv_lora_rank = 64;
+        problem.value_columns = 192;
+        problem.hidden_size = 64;
+        change(problem);
+        const OProjPlan kept = plan::CachedPlanOProj(problem, chip);
+        const OProjPlan plan = plan::PlanOProj(problem, chip);
+        CHECK_EQ(std::memcmp(&kept, &plan, sizeof(plan)), 0);
+        for (const OProjPlan& other : others) {
+            CHECK(std::memcmp(&other, &plan, sizeof(plan)) != 0);
+        }
+        others.push_back(plan);
+    }
 }
 
 // One more than it holds, and it starts anew.

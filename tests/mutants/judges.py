@@ -24,7 +24,7 @@ _JUDGES: Sequence[tuple[str, tuple[str, ...], tuple[str, ...]]] = (
     ("csrc/kernels/mla_prolog.cpp", (), _PROLOGS),
     ("csrc/kernels/sfa_prolog.cpp", (), _PROLOGS),
     ("csrc/kernels/prefetch.cpp", (), ("prefetch",)),
-    ("csrc/kernels/copy*", ("test_timing_model",), ("correlate",)),
+    ("csrc/kernels/copy*", ("test_timing_model",), ("correlate", "kernel_loads")),
     ("csrc/kernels/matmul.cpp", ("test_gemm",), ("correlate",)),
     ("csrc/kernels/*gemm*", ("test_gemm",), (*_O_PROJ, *_PROLOGS)),
     ("csrc/kernels/*warmer*", (), ("prefetch", *_O_PROJ, *_PROLOGS)),

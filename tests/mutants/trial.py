@@ -186,6 +186,7 @@ class _Server:
         most = int(request["most"])
         resource.setrlimit(resource.RLIMIT_CPU, (most, most + 60))
         signal.alarm(_LONGEST)
+        os.dup2(1, 2)  # what tests print about their mutant
         self._log, self._seconds = Path(request["log"]), request["seconds"]
         first = {test: place for place, test in enumerate(request["first"])}
         items = [item for item in session.items if item.nodeid.split("::")[0] in request["files"]]

@@ -7,11 +7,11 @@ from itertools import pairwise
 import pytest
 import torch
 
-from ascend_prefetch import twin
+from ascend_prefetch import _C, twin
 from mla_cases import WEIGHTS, MlaCase, MlaInputs, cache_arguments
 from o_proj_cases import OProjCase, OProjInputs
 from sfa_cases import INDEXER_WEIGHTS, SfaCase, SfaInputs
-from traces import CROSS_WAIT, FIXPIPE, LOAD, STORE, Trace
+from traces import BARRIER, CROSS_WAIT, FIXPIPE, LOAD, STORE, Trace
 from w8a8_cases import DYNAMIC, PREFIXES, STATIC, quantise_layers
 
 RING = 4  # weight tiles in L1
@@ -150,6 +150,18 @@ def test_rows_are_quantised_by_one_core(tokens, quant):
         assert total == times * rows
 
 
+@pytest.mark.parametrize("tokens", [2, 16])
+def test_a_left_matrix_that_l1_keeps_is_loaded_once(tokens):
+    """By every core, for all its tiles of columns."""
+    case = OProjCase(tokens, hidden=7168, heads=8, value=128, up_project=False)
+    trace, arguments = o_proj_trace(case)
+    for core in cube(trace):
+        done = loads(trace, core)
+        left = sum(size for name, _, size in done if name == "attn_output")
+        assert left == arguments["attn_output"].nbytes
+        assert len([name for name, _, _ in done if name == "o_proj_weight"]) > RING
+
+
 @pytest.mark.parametrize("op", ["mla_prolog", "sfa_prolog", "o_proj"])
 def test_every_other_cube_core_begins_with_its_weight(op):
     """All at once they would read the same rows of A, and leave HBM without work."""
@@ -230,3 +242,16 @@ def test_what_belongs_to_columns_is_loaded_once_for_them(tokens, quant):
             assert len(columns) == len(set(columns))
             parts.update(columns if name == "bias" else ())
     assert len(parts) == (9 if tokens == 5 else 5)
+
+
+@pytest.mark.parametrize(("to_l1", "slots"), [(False, 5), (True, 15)])
+def test_a_landing_pad_is_overwritten_when_it_has_arrived(to_l1, slots):
+    """The kernel that reads a matrix awaits all loads whenever its pad is full."""
+    tile = 32 * 1024
+    trace = Trace(_C.trace_copy("Ascend910_9391", 40, tile, 1, tile, 1, 1, to_l1, 1))
+    done = [op for op, *_ in trace.records(0) if op in (LOAD, BARRIER)]
+    expected = []
+    for tile_index in range(40):
+        expected += [BARRIER, LOAD] if tile_index % slots == 0 and tile_index > 0 else [LOAD]
+    assert done[: len(expected)] == expected
+    assert BARRIER not in done[len(expected) + 1 :]

@@ -7,7 +7,7 @@ from ascend_prefetch import _C, twin
 from ascend_prefetch.bench.common import poisoned_empty
 from ascend_prefetch.sanitize import CASES
 from mla_cases import same_bits
-from traces import Trace
+from traces import FIXPIPE, STORE, Trace
 
 FUSED = [case for case in CASES if not case.name.startswith("prefetch")]
 
@@ -38,6 +38,35 @@ def test_a_kernel_for_each_step():
     assert [trace.kernel for trace in launched("mla_prolog")] == prolog
     assert [trace.kernel for trace in launched("sfa_prolog")] == prolog + indexer
     assert [trace.kernel for trace in launched("o_proj")] == ["w_uv", "o_proj"]
+
+
+@pytest.mark.parametrize("name", ["mla_prolog", "sfa_prolog"])
+def test_a_kernel_does_its_own_step(name):
+    """Rows that another one writes as well would be written again by its own."""
+    writers = {
+        "q_c": ["q_norm"],
+        "kv_cache": ["kv_norm_rope_cache"],
+        "rope_cache": ["kv_norm_rope_cache"],
+        "q_rope": ["q_rope"],
+        "q_nope": ["w_uk"],
+    }
+    if name == "sfa_prolog":
+        writers |= {
+            "indexer_cache": ["indexer_norm_rope_cache"],
+            "indexer_weights": ["indexer_weights_proj"],
+            "indexer_q": ["indexer_wq_b", "indexer_q_rope"],
+        }
+    stored = {tensor: [] for tensor in writers}
+    for trace in launched(name):
+        tensors = {
+            trace.tensors.get(record[2])
+            for core in range(trace.core_count)
+            for record in trace.records(core)
+            if record[0] in (STORE, FIXPIPE)
+        }
+        for tensor in tensors & stored.keys():
+            stored[tensor].append(trace.kernel)
+    assert stored == writers
 
 
 def test_only_inside_the_block():

@@ -16,7 +16,8 @@ RECORD_FIELDS = RECORD.size - 32
 # op, buffer, fractals of a record: of moves into L0.
 MOVE = struct.Struct("<B31xB11xI16x")
 L0B = 3
-LOAD, STORE, MOVED, FIXPIPE, SET_FLAG, WAIT_FLAG, CROSS_SET, CROSS_WAIT = 0, 1, 2, 4, 7, 8, 10, 11
+LOAD, STORE, MOVED, FIXPIPE = 0, 1, 2, 4
+SET_FLAG, WAIT_FLAG, BARRIER, CROSS_SET, CROSS_WAIT = 7, 8, 9, 10, 11
 MTE2 = 4
 ALL_PIPES = 7
 
