@@ -16,7 +16,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import random
 import shutil
 import sys
 import time
@@ -24,6 +23,7 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
+from hashlib import sha256
 from itertools import zip_longest
 from pathlib import Path
 
@@ -40,16 +40,18 @@ _BUILDS = 8  # until every mutant that is left compiles
 
 
 def drawn(seed: int) -> list[Site]:
-    """All changes in the order in which they are taken: the kinds of mistake in turn."""
+    """All changes in the order in which they are taken: the kinds of mistake in turn.
+
+    Each has its place by itself, so that a change elsewhere in the source moves no other.
+    """
     kinds: dict[str, list[Site]] = {}
     for folder in ("csrc/kernels", "csrc/plan"):
         for path in sorted((ROOT / folder).iterdir()):
             if path.suffix in (".h", ".cpp"):
                 for site in sites(ROOT, str(path.relative_to(ROOT))):
                     kinds.setdefault(site.mistake, []).append(site)
-    chance = random.Random(seed)
-    for kind in sorted(kinds):
-        chance.shuffle(kinds[kind])
+    for places in kinds.values():
+        places.sort(key=lambda site: sha256(f"{seed} {site.key}".encode()).digest())
     turns = zip_longest(*(kinds[kind] for kind in sorted(kinds)))
     return [site for turn in turns for site in turn if site is not None]
 

@@ -155,11 +155,11 @@ def _changes(node: Node) -> Iterator[tuple[bool, str, str]]:
         yield from _call(node)
     elif kind in ("identifier", "field_expression") and _is_value(node):
         name = text.rpartition(".")[2].rpartition("->")[2]
-        if name.endswith("eps") or name == "epsilon":
+        if name in ("eps", "epsilon") or name.endswith("_eps"):
             yield False, "0.0f", "no epsilon"
         if name in ("core_", "core", "block"):
             yield False, f"({text} + 1)", "another core's share"
-    elif kind == "qualified_identifier" and "RoundMode::" in text:
+    elif kind == "qualified_identifier" and node.parent.type != kind and "RoundMode::" in text:
         mode = text.rpartition("::")[2]
         if mode in _ROUND_MODES:
             yield False, text.replace(mode, _ROUND_MODES[mode]), "another rounding"
@@ -190,7 +190,7 @@ def _number(text: str) -> Iterator[tuple[bool, str, str]]:
     if re.fullmatch(r"\d+[uUlL]*", text):
         digits = re.match(r"\d+", text)[0]
         yield False, f"{int(digits) + 1}{text[len(digits) :]}", "one more"
-    elif re.fullmatch(r"[\d.]+(e-?\d+)?f?", text):
+    elif re.fullmatch(r"[\d.]+(e-?\d+)?f?", text) and float(text.rstrip("f")) != 0:
         yield False, f"-{text}", "sign"
 
 
