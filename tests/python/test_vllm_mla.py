@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import gc
 import weakref
 
@@ -70,7 +71,7 @@ def test_norms_biases_are_upstream_s(seam, says_loaded):
     impl = up.with_biases(fused(seam), zeros)
     if not says_loaded:
         del impl.q_a_layernorm.bias_loaded, impl.kv_a_layernorm.bias_loaded
-        impl._read_weights()
+        impl.fused_weights.read(impl)
     ours = run(impl, metadata, 6)
     close(ours, run(up.with_biases(up.AscendMLAImpl(), zeros), metadata, 6))
     plain = fused(seam, "model.layers.1.self_attn.attn")
@@ -85,7 +86,8 @@ def test_a_bias_that_upstream_s_cache_lacks_sends_the_prolog_upstream(seam):
     bias, metadata = torch.zeros(up.KV_LORA), up.decode_metadata(6)
     bias[3] = 0.25
     impl = up.with_biases(fused(seam), bias)
-    assert impl._fused.prolog is None and impl._fused.output is not None
+    arguments = impl.fused_weights.arguments
+    assert arguments.prolog is None and arguments.output is not None
     close(run(impl, metadata, 6), run(up.with_biases(up.AscendMLAImpl(), bias), metadata, 6))
     assert impl.upstream_calls == 1
     reason = "prolog: kv_a_layernorm has a bias, which vLLM Ascend leaves out of its rows"
@@ -157,7 +159,7 @@ def test_o_proj_of_its_own_communication_is_upstream_s(seam):
     seam.rows = 4
     impl = fused(seam)
     impl.o_proj.custom_op = up.UnquantizedLinearMethod()
-    impl._read_weights()
+    impl.fused_weights.read(impl)
     ours = run(impl, up.decode_metadata(4), 4)
     plain = up.AscendMLAImpl()
     plain.process_weights_after_loading(torch.bfloat16)
@@ -257,7 +259,7 @@ def test_passes_of_a_draft_model_in_one_context_are_steps(seam, with_policy):
             run(impl, up.decode_metadata(3), 3)
             if with_policy:
                 policy.maybe_prefetch_moe_weight_preprocess(torch.zeros(3, up.HIDDEN), "gate_up")
-                assert policy._layer == impl._place.number
+                assert policy._layer == impl._number
         assert [c.weight for c in windows.ledger.claims] == ["o_proj", "fused_qkv_a_proj", "o_proj"]
         totals = windows.ledger.totals
         assert (totals.steps, totals.claims, totals.refused) == (draft, 3 * draft, 0)
@@ -347,7 +349,7 @@ def test_caches_that_the_ops_do_not_write_go_upstream(seam, monkeypatch):
 def test_a_layer_of_another_make_is_upstream_s(seam, monkeypatch):
     impl = fused(seam)
     del impl.q_a_layernorm
-    impl._read_weights()
+    impl.fused_weights.read(impl)
     missing = "AttributeError: 'FusedAscendMLAImpl' object has no attribute 'q_a_layernorm'"
     assert fallback.reasons() == (missing,)
 
@@ -361,15 +363,17 @@ def test_without_a_plan_the_ops_run_and_prefetch_nothing(seam, monkeypatch):
     calls = calls_of(fused(seam))  # has no window, and learns in its step that ready has none
     assert [keywords.get("prefetch") for keywords in calls.values()] == [None, None]
     assert fallback.reasons() == ("ValueError: unknown chip 'Ascend999'",)
-    assert ready._fused is not None
+    assert ready.fused_weights.arguments is not None
 
 
 def test_every_cache_is_looked_at_when_it_is_new(seam):
     impl, (latent, rope) = fused(seam), up.new_caches()
-    assert impl._takes_caches((latent, rope))
-    assert not impl._takes_caches((latent, rope.to(torch.int8)))
-    assert impl._takes_caches((latent, rope))
-    assert not impl._takes_caches((latent,))
+    refusal = functools.partial(impl.known_caches.refusal, impl)
+    assert refusal((latent, rope)) is None
+    assert refusal((latent, rope.to(torch.int8))) is not None
+    assert refusal((latent, rope)) is None
+    assert refusal((latent,)) is not None
+    assert refusal(()) is not None
 
 
 def test_release_lets_go_of_weights_and_caches(seam):
@@ -401,7 +405,7 @@ def test_release_lets_go_of_weights_and_caches(seam):
 
 def test_known_caches_are_not_kept(seam):
     impl, caches = fused(seam), up.new_caches()
-    assert impl._takes_caches(caches)
+    assert impl.known_caches.refusal(impl, caches) is None
     memory = weakref.ref(caches[1])
     del caches
     assert memory() is None

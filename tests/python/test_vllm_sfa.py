@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 import vllm_stand_ins as up
 from ascend_prefetch.policy import PrefetchConfig
 from ascend_prefetch.vllm import fallback, patch
+from ascend_prefetch.vllm.family import SharedStep
 from vllm_stand_ins import NAME
 
 
@@ -67,9 +69,19 @@ def test_what_passes_is_what_attention_reads(seam):
     caches = up.sparse_caches()
     step = type("Step", (), {"tokens": 3, "cached": 100_000})
     row, key = (up.KV_LORA + up.ROPE) * 2, up.INDEX_DIM * 2
-    assert impl._passing(step, caches) == 3 * 2048 * row + 100_000 * key
+    assert impl.family.passing_bytes(impl, step, caches) == 3 * 2048 * row + 100_000 * key
     step.cached = 120
-    assert impl._passing(step, caches) == 120 * (row + key)
+    assert impl.family.passing_bytes(impl, step, caches) == 120 * (row + key)
+
+
+def test_lengths_are_not_read_under_capture():
+    with FakeTensorMode():
+        lengths = torch.empty(3, dtype=torch.int32)  # whose values nobody can read
+    table, slots = torch.zeros(3, 1, 1, up.ROPE), torch.zeros(3, dtype=torch.int32)
+    read = (3, slots, table, table, lengths)
+    assert SharedStep(read, 100).cached == 300
+    read = (3, slots, table, table, torch.tensor([7, 0, 5]))
+    assert SharedStep(read, None).cached == 12
 
 
 @pytest.mark.parametrize(
@@ -93,5 +105,5 @@ def test_a_quantised_wk_is_upstream_s(seam):
     layer = impl.wk_weights_proj
     layer.quant_method = up.AscendW8A8DynamicLinearMethod()
     layer.weight_scale = torch.ones(layer.weight.shape[0])
-    impl._read_weights()
+    impl.fused_weights.read(impl)
     assert fallback.reasons() == ("prolog: the indexer's wk is quantised",)

@@ -20,6 +20,7 @@ from ascend_prefetch.vllm import patch, seams
 from ascend_prefetch.vllm.arguments import _read_output
 from ascend_prefetch.vllm.fallback import UpstreamChanged
 from ascend_prefetch.vllm.linears import read_linear
+from ascend_prefetch.vllm.mla import DenseAttention
 from ascend_prefetch.vllm.neighbours import FeedForward, place_of
 from ascend_prefetch.vllm.signatures import Expected, difference
 from ascend_prefetch.vllm.watch import Watch
@@ -415,9 +416,10 @@ def test_a_flag_that_is_gone_sends_the_layer_upstream(site, layer, monkeypatch, 
     """Taken for false, int8 caches would be written as bfloat16."""
     site(vllm="0.23.0", vllm_ascend="0.23.0")
     seam = seams.RELEASES["0.23"].load()
-    monkeypatch.setattr(type(layer), "seam", seam)
-    layer._read_weights()
-    assert layer._fused.prolog is None and layer._fused.output is None
+    monkeypatch.setattr(type(layer), "family", DenseAttention(seam))
+    layer.fused_weights.read(layer)
+    arguments = layer.fused_weights.arguments
+    assert arguments.prolog is None and arguments.output is None
     assert errors(caplog) == [
         "ascend_prefetch: vLLM Ascend's own path is taken: FusedAscendMLAImpl has no fa_quant_layer"
     ]

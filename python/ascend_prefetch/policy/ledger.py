@@ -92,15 +92,18 @@ class Request:
         self.about = (layer, name, site, engine, 0)
 
 
-class _ClaimsOfStep:
-    """What was claimed in one step."""
+class ClaimsOfStep:
+    """What was claimed in one step.
+
+    Attributes:
+        layer: most recently entered; None before the first.
+    """
 
     __slots__ = ("asked", "context", "layer", "memories", "prune_at")
 
     def __init__(self, context: object | None = None) -> None:
         # Strong only where weak is impossible; the ledger keeps few steps.
         self.context = _weak(context)
-        # That began last; None before the first.
         self.layer: int | None = None
         # By id of the storage; those of dead ones come again.
         self.memories: dict[int, _Memory] = {}
@@ -153,19 +156,14 @@ class PrefetchLedger:
 
     def reset(self) -> None:
         """Forgets all claims and totals."""
-        self._step = _ClaimsOfStep()
-        self._steps: dict[int, _ClaimsOfStep] = {}
+        self._step = ClaimsOfStep()
+        self._steps: dict[int, ClaimsOfStep] = {}
         self._counts = [0, 0, 0, 0]
 
     @property
-    def step(self) -> object:
-        """Stands for the present step; another object in another step."""
+    def step(self) -> ClaimsOfStep:
+        """The present step, an object of its own, and which layer began last in it."""
         return self._step
-
-    @property
-    def layer(self) -> int | None:
-        """The layer that began last in the present step; None before the first one."""
-        return self._step.layer
 
     def forget(self) -> None:
         """Forgets all claims; what follows belongs to a new step. Totals go on."""
@@ -174,7 +172,7 @@ class PrefetchLedger:
 
     def begin_step(self) -> None:
         """Claims that follow belong to a new step without a context."""
-        self._step = _ClaimsOfStep()
+        self._step = ClaimsOfStep()
         self._counts[0] += 1
 
     def enter(self, context: object | None, layer: int | None = None) -> bool:
@@ -193,7 +191,7 @@ class PrefetchLedger:
         """
         if context is None:
             return False
-        step: _ClaimsOfStep | None = self._step
+        step: ClaimsOfStep | None = self._step
         if step is None or step.context() is not context:
             step = self._steps.get(id(context))
             if step is not None and step.context() is not context:
@@ -206,7 +204,7 @@ class PrefetchLedger:
         if step is self._step:
             return False
         if step is None:
-            step = _ClaimsOfStep(context)
+            step = ClaimsOfStep(context)
             step.layer = layer
             self._counts[0] += 1
             steps = {key: old for key, old in self._steps.items() if old.context() is not None}

@@ -178,7 +178,7 @@ class WeightPrefetchMethod:
         self._notice = notice
         self._pending = False
         # The step that the sites belong to, and the layer that began last in it, by the ledger.
-        self._step: object = self.ledger.step
+        self._step = self.ledger.step
         self._began: int | None = None
         self._layer: int | None = None
         self._joins = {"moe": _Joins(), "mlp": _Joins()}
@@ -188,10 +188,7 @@ class WeightPrefetchMethod:
     # --- for the caller of the sites ---
 
     def enter_layer(self, number: int) -> None:
-        """The sites that follow are those of a decoder layer, until the next one begins.
-
-        Who shares the ledger may tell it instead, by its enter().
-        """
+        """The sites that follow are of a decoder layer, until another begins here or in ledger."""
         self._enter(number)
         self._layer = number
 
@@ -378,13 +375,13 @@ class WeightPrefetchMethod:
         context = self._context()
         if not torch.compiler.is_compiling() and context is not None:
             self.ledger.enter(context.step, begins)
-            if self.ledger.step is not self._step:
-                self._step = self.ledger.step
-                self._began = self._layer = None
+            step = self.ledger.step
+            if step is not self._step:
+                self._step, self._began, self._layer = step, None, None
                 for joins in self._joins.values():
                     joins.abandon()
-            if self.ledger.layer != self._began:
-                self._began = self._layer = self.ledger.layer
+            if step.layer != self._began:
+                self._began = self._layer = step.layer
         return context
 
     def _present(self, context: StepContext | None, named: int | None = None) -> int | None:

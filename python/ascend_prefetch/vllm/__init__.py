@@ -14,7 +14,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 from ascend_prefetch.vllm.fallback import logger, reasons, stay_off
 from ascend_prefetch.vllm.seams import RELEASES, Release, known_versions
-from ascend_prefetch.vllm.switch import Switchable, turn
+from ascend_prefetch.vllm.switch import Switchable, release, turn
 
 __all__ = ["Switchable", "reasons", "register", "release", "turn"]
 
@@ -27,15 +27,6 @@ def register() -> None:
     from ascend_prefetch.vllm import patch
 
     patch.guarded(_register)
-
-
-def release() -> None:
-    """Lets go of all weights and caches, at any time; the next step takes them up again.
-
-    For sleep mode and before weights are replaced; in every process that runs the model, see
-    Switchable.release_ascend_prefetch.
-    """
-    Switchable().release_ascend_prefetch()
 
 
 def _register() -> None:
@@ -70,14 +61,14 @@ def _seam(setting: str | None = None) -> Release | None:
         return RELEASES[setting]
     if installed is not None and _is_built_from_source(installed):
         return _by_modules(installed)
-    release = None if installed is None else RELEASES.get(_minor(installed))
-    if release is None:
+    found = None if installed is None else RELEASES.get(_minor(installed))
+    if found is None:
         logger.warning(
             "ascend_prefetch stays off: it does not know vllm-ascend %s; install one of %s",
             installed,
             known,
         )
-    return release
+    return found
 
 
 def _is_built_from_source(installed: str) -> bool:
@@ -98,17 +89,17 @@ def _by_modules(installed: str) -> Release | None:
         # Nothing to look at: what a release needs of it is looked for when a layer is built.
         return told[0] if told else None
     different = []
-    for release in dict.fromkeys([*told, *reversed(RELEASES.values())]):
-        difference = release.fits()
+    for candidate in dict.fromkeys([*told, *reversed(RELEASES.values())]):
+        difference = candidate.fits()
         if difference is None:
             logger.info(
                 "ascend_prefetch: vllm-ascend %s is taken for %s, by its modules; the setting "
                 "release says otherwise",
                 installed,
-                release.name,
+                candidate.name,
             )
-            return release
-        different.append(f"{release.name}: {difference}")
+            return candidate
+        different.append(f"{candidate.name}: {difference}")
     stay_off(
         f"vllm-ascend {installed} is none of {', '.join(known_versions())} by its modules "
         f"({different[0]}); the setting release says which it is"

@@ -6,122 +6,69 @@ splitting it would read both weights twice.
 
 from __future__ import annotations
 
+from operator import attrgetter
 from typing import Any
 
 import torch
 
-from .arguments import LayerArguments
-from .fallback import say_once
-from .layer import FusedLayer
+from .arguments import Prolog
+from .family import Family, ReadStep, SharedStep, rows_refusal
+from .seams import Seam
 
 
-class _Step:
-    """See layer.Step."""
+class DenseAttention(Family):
+    """See Family."""
 
-    __slots__ = ("cos", "decode", "latent_rows", "sin", "slot_mapping", "slots", "tokens")
+    name = "mla"
+    op = attrgetter("mla_prolog.default")
 
-    def __init__(self, metadata: Any, captured_kv_len: int | None) -> None:
-        decode = metadata.decode
-        self.decode = decode
-        self.slot_mapping = metadata.slot_mapping
-        self.tokens = tokens = metadata.num_decode_tokens
-        self.cos = decode.cos[:tokens].view(tokens, -1)
-        self.sin = decode.sin[:tokens].view(tokens, -1)
-        self.slots = metadata.slot_mapping[:tokens]
-        lengths = decode.seq_lens_list or ()  # on the host already
-        if captured_kv_len is None:
-            self.latent_rows = sum(lengths)
-        else:
-            self.latent_rows = len(lengths) * captured_kv_len
+    def __init__(self, seam: Seam) -> None:
+        self.seam = seam
+        self.layer_refusal = seam.mla_refusal
+        self.caches = lambda layer, kv_cache: kv_cache
+        self.before_cache_write = lambda layer_name: None
+        self.cache_written = seam.mla_cache_written
+        self.done = seam.mla_done
 
-    def holds(self, metadata: Any) -> bool:
-        """See layer.Step."""
-        return (
-            self.slot_mapping is metadata.slot_mapping
-            and self.decode is metadata.decode
-            and self.tokens == metadata.num_decode_tokens
-        )
-
-
-class FusedMLA(FusedLayer):
-    """See FusedLayer."""
-
-    family = "mla"
-    step_class = _Step
-
-    def _run(
-        self,
-        fused: LayerArguments,
-        step: Any,
-        layer_name: str,
-        hidden_states: torch.Tensor,
-        caches: tuple,
-        metadata: Any,
-        output: torch.Tensor,
-    ) -> None:
-        """mla_prolog, upstream's attention and o_proj."""
-        tokens = step.tokens
-        prolog: Any = fused.prolog
-        latent, rope = caches[0], caches[1]
-        q_nope, q_rope, _, _ = self.ops.mla_prolog.default(
-            hidden_states if hidden_states.shape[0] == tokens else hidden_states[:tokens],
-            *prolog.before,
-            step.cos,
-            step.sin,
-            step.slots,
-            *self._layouts(latent, rope),
-            **prolog.options,
-            **self._prefetch_output(step.latent_rows * self._latent_bytes(latent)),
-        )
-        self.seam.mla_cache_written(layer_name)
-        self._keep_latent = fused.output is not None
-        try:
-            attention = self._forward_decode(
-                q_nope, q_rope, latent, rope, latent.shape[1], metadata, None
-            )
-        finally:
-            self._keep_latent = False
-        self._write_output(attention, tokens, fused, output)
-
-    def _takes(
-        self, metadata: Any, gather: bool, hidden_states: torch.Tensor
-    ) -> LayerArguments | None:
+    def step_refusal(self, metadata: Any, gather: bool, hidden_states: torch.Tensor) -> str | None:
+        """Steps with prefill rows, and those that every kind refuses."""
         if metadata.num_prefills or not metadata.num_decodes:
-            say_once("steps with prefill rows")
-            return None
-        return self._ready() if self._fits(metadata.num_decode_tokens, gather) else None
+            return "steps with prefill rows"
+        return rows_refusal(metadata.num_decode_tokens, gather)
 
-    def _layouts(
-        self, latent: torch.Tensor, rope: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Caches as the op tells their layout: upstream keeps FRACTAL_NZ in row-major shapes."""
-        if not self.enable_kv_nz:
+    def read_step(self, metadata: Any) -> ReadStep:
+        """Of the decode rows, whose lengths are on the host already."""
+        decode = metadata.decode
+        tokens, slots = metadata.num_decode_tokens, metadata.slot_mapping
+        return tokens, slots, decode.cos, decode.sin, decode.seq_lens_list
+
+    def passing_bytes(self, layer: Any, step: SharedStep, caches: tuple) -> int:
+        """All rows of both caches."""
+        row = (layer.kv_lora_rank + layer.qk_rope_head_dim) * caches[0].element_size()
+        return step.cached * row
+
+    def written(self, layer: Any, prolog: Prolog, caches: tuple) -> tuple:
+        """Both: upstream keeps FRACTAL_NZ in row-major shapes."""
+        latent, rope = caches[0], caches[1]
+        if not layer.enable_kv_nz:
             return latent, rope
         blocks, size = latent.shape[:2]
         return latent.view(blocks, -1, size, 16), rope.view(blocks, -1, size, 16)
 
-    def _latent_bytes(self, latent: torch.Tensor) -> int:
-        return (self.kv_lora_rank + self.qk_rope_head_dim) * latent.element_size()
+    def attention(
+        self, layer: Any, queries: tuple[torch.Tensor, ...], caches: tuple, metadata: Any
+    ) -> torch.Tensor:
+        """[N, T, 1, kv_lora] with layer.keep_latent, else [T, N * v]."""
+        (q_nope, q_rope, _, _), (latent, rope) = queries, caches[:2]
+        return layer._forward_decode(q_nope, q_rope, latent, rope, latent.shape[1], metadata, None)
 
-    def _write_output(
-        self, attention: torch.Tensor, tokens: int, fused: LayerArguments, output: torch.Tensor
-    ) -> None:
-        """o_proj of the tokens; behind them, in a padded step, zeros."""
-        if fused.output is None:
-            width = self.num_heads * self.v_head_dim
-            padded = attention.new_zeros(self.seam.padded_tokens(), width)
-            padded[:tokens] = attention
-            output[...] = self.o_proj(padded, is_prefill=False)[0]
-            return
-        # [N, T, 1, kv_lora] as attention leaves it.
-        by_head = attention.view(self.num_heads, tokens, self.kv_lora_rank)
-        partial = self._product(by_head.transpose(0, 1), tokens, fused)
-        if output.shape[0] == tokens:
-            output[...] = self._sum_over_ranks(partial)
-            return
-        output[:tokens] = partial
-        output[tokens:] = 0
-        # Padding as well: another rank of the group may run this step upstream's way.
-        total = self._sum_over_ranks(output)
-        if total is not output:
-            output[...] = total
+    def latent(self, layer: Any, attention: torch.Tensor, tokens: int) -> torch.Tensor:
+        """Heads and tokens change places."""
+        return attention.view(layer.num_heads, tokens, layer.kv_lora_rank).transpose(0, 1)
+
+    def upstream_o_proj(self, layer: Any, attention: torch.Tensor, output: torch.Tensor) -> None:
+        """Of as many rows as upstream pads the step to."""
+        width = layer.num_heads * layer.v_head_dim
+        padded = attention.new_zeros(self.seam.padded_tokens(), width)
+        padded[: attention.shape[0]] = attention
+        output[...] = layer.o_proj(padded, is_prefill=False)[0]

@@ -20,7 +20,8 @@ import torch
 
 from ascend_prefetch.policy import PrefetchConfig
 
-from .mla import FusedMLA
+from .layer import FusedLayer
+from .mla import DenseAttention
 
 LAYERS = 61
 HIDDEN, Q_LORA, KV_LORA, NOPE, ROPE, V, HEADS = 128, 64, 64, 64, 64, 64, 2
@@ -80,17 +81,20 @@ class _Attention:
         return self.attention
 
 
-class _Layer(FusedMLA, _Attention):
+_SEAM: Any = SimpleNamespace(
+    mla_refusal=lambda impl: None,
+    capturing=lambda: False,
+    mla_cache_written=lambda layer_name: None,
+    mla_done=lambda layer_name, kv_cache: None,
+)
+
+
+class _Layer(FusedLayer, _Attention):
     settings = PrefetchConfig(enabled=True)
-    seam = SimpleNamespace(
-        mla_refusal=lambda impl: None,
-        capturing=lambda: False,
-        mla_cache_written=lambda layer_name: None,
-        mla_done=lambda layer_name, kv_cache: None,
-    )
+    family = DenseAttention(_SEAM)
 
 
-class _Step:
+class _Inputs:
     """A decode step's tensors; new metadata, and a new context, in every step."""
 
     def __init__(self, tokens: int, device: str) -> None:
@@ -122,17 +126,18 @@ def _layers(tokens: int, device: str) -> list[_Layer]:
     return layers
 
 
-def _through_plugin(layers: list[_Layer], step: _Step) -> None:
+def _through_plugin(layers: list[_Layer], step: _Inputs) -> None:
     context, metadata = SimpleNamespace(), step.metadata()
-    _Layer.seam.forward_context = lambda: context
+    _SEAM.forward_context = lambda: context
     for layer in layers:
         layer.forward("", step.hidden, step.caches, metadata, False, step.output)
 
 
-def _bare(layers: list[Any], step: _Step, ops: Any) -> None:
+def _bare(layers: list[Any], step: _Inputs, ops: Any) -> None:
     table = step.tables.view(step.tokens, ROPE)
     for layer in layers:
-        prolog, output = layer._fused.prolog, layer._fused.output
+        arguments = layer.fused_weights.arguments
+        prolog, output = arguments.prolog, arguments.output
         weight = output.o_proj
         windows = {"prefetch": [weight], "prefetch_passing_bytes": [0]}
         ops.mla_prolog.default(
@@ -166,7 +171,7 @@ def measure(tokens: int = 16, repetitions: int = 200) -> dict[str, float]:
         plugin_us, bare_us and their difference added_us, with stand-ins of the ops;
         torch_ops_us, two calls of the real ops on meta tensors; ratio, added_us to torch_ops_us.
     """
-    layers, step = _layers(tokens, "cpu"), _Step(tokens, "cpu")
+    layers, step = _layers(tokens, "cpu"), _Inputs(tokens, "cpu")
     results = (step.hidden,) * 4
     stand_ins = SimpleNamespace(
         mla_prolog=SimpleNamespace(default=lambda *_, **__: results),
@@ -178,7 +183,7 @@ def measure(tokens: int = 16, repetitions: int = 200) -> dict[str, float]:
         bare = _us_per_layer(lambda: _bare(layers, step, stand_ins), repetitions)
     finally:
         _Layer.ops = real
-    layers, step = _layers(tokens, "meta"), _Step(tokens, "meta")
+    layers, step = _layers(tokens, "meta"), _Inputs(tokens, "meta")
     real_us = _us_per_layer(lambda: _real(layers, step, real), repetitions)
     added = plugin - bare
     return {
@@ -190,12 +195,13 @@ def measure(tokens: int = 16, repetitions: int = 200) -> dict[str, float]:
     }
 
 
-def _real(layers: list[Any], step: _Step, ops: Any) -> None:
+def _real(layers: list[Any], step: _Inputs, ops: Any) -> None:
     """The two ops alone: their dispatch and checks."""
     table = step.tables.view(step.tokens, ROPE)
     latent = torch.empty(step.tokens, HEADS, KV_LORA, dtype=torch.bfloat16, device="meta")
     for layer in layers:
-        prolog, output = layer._fused.prolog, layer._fused.output
+        arguments = layer.fused_weights.arguments
+        prolog, output = arguments.prolog, arguments.output
         weight = output.o_proj
         ops.mla_prolog.default(
             step.hidden, *prolog.before, table, table, step.slots, *step.caches, **prolog.options

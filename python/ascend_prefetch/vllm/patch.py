@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import functools
 import importlib.abc
-import inspect
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any
 
-from ascend_prefetch.policy import KEY, PrefetchConfig
+from ascend_prefetch.policy import PrefetchConfig
 
 from .fallback import logger, say_once, stay_off, upstream_changed
 from .seams import Release, Seam
 from .settings import current, settle
-from .signatures import first_difference
-
-_MARK = "_ascend_prefetch_wrapped"
+from .signatures import MARK, first_difference
+from .strict_config import hide_settings
 
 FindRelease = Callable[[str | None], Release | None]
 """The release whose seam is taken, by the setting `release`; None, with a line, for none."""
@@ -63,7 +61,7 @@ def install(find: FindRelease) -> None:
     """
     hooks = {
         "vllm.config.vllm": _settle_settings,
-        "vllm_ascend.ascend_config": _hide_settings,
+        "vllm_ascend.ascend_config": hide_settings,
         "vllm_ascend.attention.mla_v1": lambda module: _wrap_backend(
             module.AscendMLABackend, module.AscendMLAImpl, "mla", find
         ),
@@ -94,7 +92,7 @@ def _settle_settings(module: Any) -> None:
     """Settings are settled before vLLM and the platform look at a configuration."""
     config = module.VllmConfig
     original = config.__post_init__
-    if hasattr(original, _MARK):
+    if hasattr(original, MARK):
         return
 
     @functools.wraps(original)
@@ -102,60 +100,8 @@ def _settle_settings(module: Any) -> None:
         guarded(settle, self)
         original(self, *args, **kwargs)
 
-    setattr(__post_init__, _MARK, True)
+    setattr(__post_init__, MARK, True)
     config.__post_init__ = __post_init__
-
-
-def _hide_settings(module: Any) -> None:
-    """AscendConfig is not given our key: from 0.27 on it refuses keys that it does not know.
-
-    Written for AscendConfig(**additional_config) of 0.27.1rc1 to 0.30.0rc2. That of releases up to
-    0.26, AscendConfig(vllm_config), looks up what it knows, and is left alone.
-
-    pydantic gives the class another constructor when it completes it, at the first instance or
-    later: what is hooked for good is __new__, which comes before the constructor and hooks that.
-    """
-    config = module.AscendConfig
-    if hasattr(config.__new__, _MARK) or _looks_up(config):
-        return
-    new = config.__new__
-
-    def __new__(cls: Any, /, *args: Any, **kwargs: Any) -> Any:
-        _drop_key(cls)
-        return new(cls) if new is object.__new__ else new(cls, *args, **kwargs)
-
-    setattr(__new__, _MARK, True)
-    config.__new__ = __new__
-
-
-def _drop_key(config: Any) -> None:
-    """The constructor of this class takes our key, and says nothing of it to its own."""
-    original = config.__init__
-    if hasattr(original, _MARK):
-        return
-
-    @functools.wraps(original)
-    def __init__(self: Any, /, *args: Any, **kwargs: Any) -> None:
-        kwargs.pop(KEY, None)
-        original(self, *args, **kwargs)
-
-    setattr(__init__, _MARK, True)
-    config.__init__ = __init__
-
-
-def hides_settings(module: Any) -> str | None:
-    """None where AscendConfig never sees our key; else what was looked for, in one line."""
-    config = getattr(module, "AscendConfig", None)
-    if config is None:
-        return f"looked for {module.__name__}.AscendConfig, found none"
-    if hasattr(config.__new__, _MARK) or _looks_up(config):
-        return None
-    return f"looked for a constructor of {module.__name__}.AscendConfig to hook, found none"
-
-
-def _looks_up(config: Any) -> bool:
-    """Whether it takes vLLM's configuration rather than every key of additional_config."""
-    return list(inspect.signature(config.__init__).parameters) == ["self", "vllm_config"]
 
 
 # --- layers ---
@@ -163,7 +109,7 @@ def _looks_up(config: Any) -> bool:
 
 def _wrap_backend(backend: Any, plain: type, family: str, find: FindRelease) -> None:
     original = backend.get_impl_cls
-    if hasattr(original, _MARK):
+    if hasattr(original, MARK):
         return
 
     @functools.wraps(original)
@@ -186,7 +132,7 @@ def _wrap_backend(backend: Any, plain: type, family: str, find: FindRelease) -> 
             stay_off(f"{type(error).__name__}: {error}")
             return chosen
 
-    setattr(get_impl_cls, _MARK, True)
+    setattr(get_impl_cls, MARK, True)
     backend.get_impl_cls = staticmethod(get_impl_cls)
 
 
@@ -207,9 +153,9 @@ def _class_for(plain: type, family: str, settings: PrefetchConfig, find: FindRel
         stay_off(broken)
         return plain
     seam = release.load()
-    del _classes[key]
     _say_installed(plain, family, release)
-    return fused_class(plain, family, settings, seam)
+    _classes[key] = fused_class(plain, family, settings, seam)
+    return _classes[key]
 
 
 def _say_installed(plain: type, family: str, release: Release) -> None:
@@ -228,16 +174,13 @@ def _say_installed(plain: type, family: str, release: Release) -> None:
 
 def fused_class(plain: type, family: str, settings: PrefetchConfig, seam: Seam) -> type:
     """A subclass of upstream's implementation that runs the fused ops."""
-    key = (plain, repr(settings))
-    if key not in _classes:
-        mixin: type
-        if family == "mla":
-            from .mla import FusedMLA as mixin
-        else:
-            from .sfa import FusedSFA as mixin
-        name = f"Fused{plain.__name__}"
-        _classes[key] = type(name, (mixin, plain), {"seam": seam, "settings": settings})
-    return _classes[key]
+    from .layer import FusedLayer
+    from .mla import DenseAttention
+    from .sfa import SparseAttention
+
+    attention = {"mla": DenseAttention, "sfa": SparseAttention}[family]
+    attributes = {"family": attention(seam), "settings": settings}
+    return type(f"Fused{plain.__name__}", (FusedLayer, plain), attributes)
 
 
 # --- policy ---
@@ -245,7 +188,7 @@ def fused_class(plain: type, family: str, settings: PrefetchConfig, seam: Seam) 
 
 def _wrap_policy(module: Any, find: FindRelease) -> None:
     original = module.WeightPrefetchMethod
-    if hasattr(original, _MARK):
+    if hasattr(original, MARK):
         return
 
     @functools.wraps(original, updated=())
@@ -261,5 +204,5 @@ def _wrap_policy(module: Any, find: FindRelease) -> None:
             upstream_changed(error)
         return original(*args, **kwargs)
 
-    setattr(make, _MARK, True)
+    setattr(make, MARK, True)
     module.WeightPrefetchMethod = make

@@ -2,8 +2,8 @@
 
 vLLM hands its configuration to every process, with additional_config in it, and hashes it. So the
 settings stay there, those of the environment are put there, and only the constructor that refuses
-unknown keys is not shown them (see patch). Whatever is wrong with them is one line, and the server
-starts without this package.
+unknown keys is not shown them (see strict_config). Whatever is wrong with them is one line, and the
+server starts without this package.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from ascend_prefetch.shown import shown
 
 from . import fallback
 from .fallback import logger
+from .strict_config import hides_settings
 
 VARIABLE = "ASCEND_PREFETCH_SETTINGS"
 """Of the environment: what the key would have, as JSON. The key wins."""
@@ -138,8 +139,6 @@ def _keep_from_validation(vllm_config: Any) -> None:
     additional = vllm_config.additional_config
     if not additional or KEY not in additional:
         return
-    from .patch import hides_settings
-
     try:
         broken = hides_settings(importlib.import_module("vllm_ascend.ascend_config"))
     except Exception as error:  # whatever a module of another release does when it is imported

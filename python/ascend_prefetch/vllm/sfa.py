@@ -5,126 +5,87 @@ Sparse attention treats prefill and decode rows alike, so do the ops.
 
 from __future__ import annotations
 
+from operator import attrgetter
 from typing import Any
 
 import torch
 
-from .arguments import LayerArguments, ReadIndexer
-from .fallback import attribute, say_once
-from .layer import FusedLayer
+from .arguments import Prolog, ReadIndexer
+from .fallback import attribute
+from .family import Family, ReadStep, SharedStep, rows_refusal
+from .seams import Seam
+
+_SPARSE_COUNT = 2048  # rows that upstream's indexer chooses per token
 
 
-class _Step:
-    """See layer.Step."""
+class SparseAttention(Family):
+    """See Family."""
 
-    __slots__ = ("cached", "cos", "key_cos", "sin", "slot_mapping", "tokens")
+    name = "sfa"
+    op = attrgetter("sfa_prolog.default")
 
-    def __init__(self, metadata: Any, captured_kv_len: int | None) -> None:
-        self.slot_mapping = metadata.slot_mapping
-        self.key_cos = metadata.cos
-        self.tokens = tokens = metadata.num_input_tokens
-        self.cos = metadata.cos.view(metadata.cos.shape[0], -1)[:tokens]
-        self.sin = metadata.sin.view(metadata.sin.shape[0], -1)[:tokens]
-        lengths = metadata.seq_lens_cpu
-        on_host = isinstance(lengths, torch.Tensor) and lengths.device.type == "cpu"
-        self.cached = 0
-        if on_host and captured_kv_len is None:
-            self.cached = int(lengths.sum())
-        elif on_host:
-            self.cached = lengths.numel() * captured_kv_len
+    def __init__(self, seam: Seam) -> None:
+        self.seam = seam
+        self.layer_refusal = seam.sfa_refusal
+        self.caches = seam.sparse_caches
+        self.before_cache_write = seam.before_sfa_cache_write
+        self.cache_written = seam.sfa_cache_written
+        self.done = seam.sfa_done
 
-    def holds(self, metadata: Any) -> bool:
-        """See layer.Step."""
-        return (
-            self.slot_mapping is metadata.slot_mapping
-            and self.key_cos is metadata.cos
-            and self.tokens == metadata.num_input_tokens
-        )
-
-
-class FusedSFA(FusedLayer):
-    """See FusedLayer."""
-
-    family = "sfa"
-    step_class = _Step
-
-    def _indexer_reader(self) -> ReadIndexer:
-        if not self.seam.shares_indexers or attribute(self, "has_indexer"):
+    def indexer_reader(self, layer: Any) -> ReadIndexer:
+        """The release's; in some, layers may have no indexer."""
+        if not self.seam.shares_indexers or attribute(layer, "has_indexer"):
             return self.seam.read_indexer
         return lambda impl, watch: {"weights": ()}
 
-    def _caches(self, kv_cache: Any) -> tuple:
-        return self.seam.sparse_caches(self, kv_cache)
-
-    def _run(
-        self,
-        fused: LayerArguments,
-        step: Any,
-        layer_name: str,
-        hidden_states: torch.Tensor,
-        caches: tuple,
-        metadata: Any,
-        output: torch.Tensor,
-    ) -> None:
-        """sfa_prolog, upstream's top-k and attention, and o_proj."""
-        seam = self.seam
-        seam.before_sfa_cache_write(layer_name)
-        prolog: Any = fused.prolog
-        written = caches[:3] if prolog.indexer else caches[:2]
-        q_nope, q_rope, _, _, index_q, index_weights = self.ops.sfa_prolog.default(
-            hidden_states,
-            *prolog.before,
-            step.cos,
-            step.sin,
-            step.slot_mapping,
-            *written,
-            *prolog.indexer,
-            **prolog.options,
-            **self._prefetch_output(self._passing(step, caches)),
-        )
-        seam.sfa_cache_written(layer_name)
-        shares = seam.shares_indexers
-        if shares and self.skip_topk:
-            chosen = self._get_indexcache_topk_indices(step.tokens)
-        else:
-            weights = index_weights.to(hidden_states.dtype)
-            chosen = seam.select(self, index_q, weights, caches, metadata)
-            if shares and self.use_index_cache:
-                self._update_indexcache_topk_indices(chosen)
-        attention = self._execute_sparse_flash_attention_process(
-            q_nope,
-            q_rope,
-            caches,
-            chosen,
-            metadata,
-            metadata.cum_query_lens,
-            metadata.seq_lens,
-        )
-        if fused.output is None or attention.shape[0] != step.tokens:
-            result = self.o_proj(self._v_up_proj(attention))[0]
-        else:
-            latent = attention.view(step.tokens, self.num_heads, self.kv_lora_rank)
-            result = self._sum_over_ranks(self._product(latent, step.tokens, fused))
-        output[...] = result
-
-    def _takes(
-        self, metadata: Any, gather: bool, hidden_states: torch.Tensor
-    ) -> LayerArguments | None:
+    def step_refusal(self, metadata: Any, gather: bool, hidden_states: torch.Tensor) -> str | None:
+        """Steps that every kind refuses, and padded ones."""
         tokens = metadata.num_input_tokens
-        if not self._fits(tokens, gather):
+        if (refusal := rows_refusal(tokens, gather)) is not None:
+            return refusal
+        if hidden_states.shape[0] == tokens == metadata.slot_mapping.shape[0]:
             return None
-        if hidden_states.shape[0] != tokens or metadata.slot_mapping.shape[0] != tokens:
-            say_once("steps whose rows and slots differ in number")
-            return None
-        return self._ready()
+        return "steps whose rows and slots differ in number"
 
-    def _passing(self, step: _Step, caches: tuple) -> int:
-        """Bytes that attention reads: chosen rows of the latent cache, all keys of the indexer."""
+    def read_step(self, metadata: Any) -> ReadStep:
+        """Of all rows."""
+        tokens, slots = metadata.num_input_tokens, metadata.slot_mapping
+        return tokens, slots, metadata.cos, metadata.sin, metadata.seq_lens_cpu
+
+    def passing_bytes(self, layer: Any, step: SharedStep, caches: tuple) -> int:
+        """Chosen rows of the latent and rope caches, and all keys of the indexer."""
         itemsize = caches[0].element_size()
-        row = (self.kv_lora_rank + self.qk_rope_head_dim) * itemsize
-        keys = self.head_dim * itemsize if len(caches) > 2 else 0
+        row = (layer.kv_lora_rank + layer.qk_rope_head_dim) * itemsize
+        keys = layer.head_dim * itemsize if len(caches) > 2 else 0
         chosen = min(step.tokens * _SPARSE_COUNT, step.cached or step.tokens * _SPARSE_COUNT)
         return chosen * row + step.cached * keys
 
+    def written(self, layer: Any, prolog: Prolog, caches: tuple) -> tuple:
+        """The indexer's among them if the layer has one."""
+        return caches[:3] if prolog.indexer else caches[:2]
 
-_SPARSE_COUNT = 2048  # rows that upstream's indexer chooses per token
+    def attention(
+        self, layer: Any, queries: tuple[torch.Tensor, ...], caches: tuple, metadata: Any
+    ) -> torch.Tensor:
+        """[T, N, kv_lora], of the rows that the indexer chooses here or chose in another layer."""
+        q_nope, q_rope, _, _, index_q, index_weights = queries
+        shares = self.seam.shares_indexers
+        if shares and layer.skip_topk:
+            chosen = layer._get_indexcache_topk_indices(q_nope.shape[0])
+        else:
+            weights = index_weights.to(q_nope.dtype)
+            chosen = self.seam.select(layer, index_q, weights, caches, metadata)
+            if shares and layer.use_index_cache:
+                layer._update_indexcache_topk_indices(chosen)
+        return layer._execute_sparse_flash_attention_process(
+            q_nope, q_rope, caches, chosen, metadata, metadata.cum_query_lens, metadata.seq_lens
+        )
+
+    def latent(self, layer: Any, attention: torch.Tensor, tokens: int) -> torch.Tensor | None:
+        """As it is."""
+        fits = attention.shape[0] == tokens
+        return attention.view(tokens, layer.num_heads, layer.kv_lora_rank) if fits else None
+
+    def upstream_o_proj(self, layer: Any, attention: torch.Tensor, output: torch.Tensor) -> None:
+        """Behind W_UV, which attention leaves out."""
+        output[...] = layer.o_proj(layer._v_up_proj(attention))[0]

@@ -7,6 +7,9 @@ import inspect
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
+MARK = "_ascend_prefetch_wrapped"
+"""An attribute of what stands in for a function of upstream's, which is wrapped once."""
+
 
 class Expected(NamedTuple):
     """A name of upstream, as it was in the releases that a hook was written for.

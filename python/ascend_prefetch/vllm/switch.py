@@ -14,6 +14,8 @@ which attention is under piecewise graphs and in eager mode, and for graphs capt
 from __future__ import annotations
 
 import os
+import weakref
+from typing import Any
 
 from .fallback import logger
 
@@ -46,6 +48,20 @@ def turn(on: bool) -> bool:
     return before
 
 
+holders: weakref.WeakSet[Any] = weakref.WeakSet()
+"""What holds weights or caches in this process, and lets go of them by its forget()."""
+
+
+def release() -> None:
+    """Lets go of all weights and caches, at any time; the next step takes them up again.
+
+    For sleep mode and before weights are replaced, in every process that runs the model: without it
+    a layer's old weights stay until its next step, which sees that they were replaced.
+    """
+    for holder in list(holders):
+        holder.forget()
+
+
 class Switchable:
     """Methods for vLLM's workers, by its option worker_extension_cls."""
 
@@ -55,6 +71,4 @@ class Switchable:
 
     def release_ascend_prefetch(self) -> None:
         """release() in every worker."""
-        from .layer import release  # not before torch's ops are there
-
         release()

@@ -19,9 +19,11 @@ from . import neighbours
 from .arguments import LayerArguments
 from .fallback import no_prefetch
 from .linears import bytes_of
+from .switch import holders
 
 ledger = PrefetchLedger()
 """Of this process: what plugin and policy prefetch, each byte once in a step and layer."""
+holders.add(ledger)
 
 
 class Region:
@@ -92,7 +94,7 @@ class NextLayer:
         behind = self._layer()
         if behind is None:
             return {}
-        if behind._fused is not self._arguments:
+        if behind.fused_weights.arguments is not self._arguments:
             try:
                 self._follow(behind)
             except Exception as error:  # a forward pass goes on
@@ -103,7 +105,7 @@ class NextLayer:
 
     def _follow(self, behind: Any) -> None:
         """Takes the region anew, and lets go of the old one."""
-        self._arguments = behind._fused
+        self._arguments = behind.fused_weights.arguments
         self._region = None
         if self._arguments is not None and self._arguments.prolog is not None:
             weight = self._arguments.prolog.qkv_a

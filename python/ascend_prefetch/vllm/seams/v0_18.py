@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import torch
@@ -22,23 +23,15 @@ mla_cache_written = sfa_cache_written = mla_done = common.nothing
 sfa_done = common.save_caches
 before_sfa_cache_write = wait_for_kv_layer_from_connector
 shares_indexers = False
-
-_MLA_REASONS = {**common.FA_QUANT, **common.SHARDED, **common.PRODUCER}
-_SFA_REASONS = {
-    **common.CONTEXT_PARALLEL,
-    "use_sparse_c8_indexer": "int8 caches of the indexer",
-    **common.PRODUCER,
-}
-
-
-def mla_refusal(impl: object) -> str | None:
-    """Why a layer of dense attention goes upstream, or None."""
-    return common.first_true(impl, _MLA_REASONS)
-
-
-def sfa_refusal(impl: object) -> str | None:
-    """Why a layer of sparse attention goes upstream, or None."""
-    return common.first_true(impl, _SFA_REASONS)
+mla_refusal = functools.partial(
+    common.first_true, reasons=common.FA_QUANT | common.SHARDED | common.PRODUCER
+)
+sfa_refusal = functools.partial(
+    common.first_true,
+    reasons=common.CONTEXT_PARALLEL
+    | {"use_sparse_c8_indexer": "int8 caches of the indexer"}
+    | common.PRODUCER,
+)
 
 
 def read_indexer(impl: Any, watch: Watch) -> dict[str, Any]:

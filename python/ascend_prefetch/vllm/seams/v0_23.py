@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import torch
@@ -24,19 +25,11 @@ sfa_cache_written = common.nothing
 mla_done = sfa_done = common.save_caches
 before_sfa_cache_write = wait_for_kv_layer_from_connector
 shares_indexers = True
-
-_MLA_REASONS = {**common.FA_QUANT, **common.SHARDED}
-_SFA_REASONS = {**common.CONTEXT_PARALLEL, **common.SPARSE_INT8, **common.PRODUCER}
-
-
-def mla_refusal(impl: object) -> str | None:
-    """Why a layer of dense attention goes upstream, or None."""
-    return common.first_true(impl, _MLA_REASONS)
-
-
-def sfa_refusal(impl: object) -> str | None:
-    """Why a layer of sparse attention goes upstream, or None."""
-    return common.first_true(impl, _SFA_REASONS)
+mla_refusal = functools.partial(common.first_true, reasons=common.FA_QUANT | common.SHARDED)
+sfa_refusal = functools.partial(
+    common.first_true,
+    reasons=common.CONTEXT_PARALLEL | common.SPARSE_INT8 | common.PRODUCER,
+)
 
 
 def select(

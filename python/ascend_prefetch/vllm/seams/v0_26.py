@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 from vllm_ascend.attention.utils import (
@@ -29,7 +30,9 @@ _MLA_REASONS = {
     "use_output_gate": "gates on the attention's output",
     "enable_mla_fia_split": "split attention (VLLM_ASCEND_MLA_FIA_SPLIT)",
 }
-_SFA_REASONS = {**common.CONTEXT_PARALLEL, **common.SPARSE_INT8}
+sfa_refusal = functools.partial(
+    common.first_true, reasons=common.CONTEXT_PARALLEL | common.SPARSE_INT8
+)
 
 
 def mla_refusal(impl: Any) -> str | None:
@@ -37,11 +40,6 @@ def mla_refusal(impl: Any) -> str | None:
     if not attribute(impl, "use_mla_rope"):
         return "attention without rope"
     return common.first_true(impl, _MLA_REASONS)
-
-
-def sfa_refusal(impl: object) -> str | None:
-    """Why a layer of sparse attention goes upstream, or None."""
-    return common.first_true(impl, _SFA_REASONS)
 
 
 def sparse_caches(impl: Any, kv_cache: tuple) -> tuple:

@@ -1,0 +1,89 @@
+"""What a layer's ops take and prefetch, made of its weights and anew when those are replaced."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from . import neighbours, windows
+from .arguments import LayerArguments, read_layer
+from .fallback import no_prefetch, say_once, upstream_changed
+from .switch import holders, switch
+
+
+class LayerWeights:
+    """Of one layer.
+
+    Attributes:
+        arguments: of its ops; None before the first step and after forget().
+    """
+
+    def __init__(self, place: neighbours.Place | None) -> None:
+        self._place = place
+        self.arguments: LayerArguments | None = None
+        self._under_prolog: windows.Region | None = None
+        self._under_o_proj: windows.NextLayer | None = None
+        holders.add(self)
+
+    def ready(self, layer: Any) -> LayerArguments | None:
+        """The arguments while the layer's prolog is fused and switched on."""
+        if not switch.on:
+            return None
+        arguments = self.arguments
+        if arguments is None or not arguments.watch.unchanged():
+            if layer.family.seam.capturing():
+                say_once("weights were replaced while a graph was being captured")
+                return None
+            arguments = self.read(layer)
+        return arguments if arguments.prolog is not None else None
+
+    def read(self, layer: Any) -> LayerArguments:
+        """Reads them anew; says what of the layer stays upstream's, and why."""
+        family, settings = layer.family, layer.settings
+        try:
+            refusal = family.layer_refusal(layer)
+            if refusal is not None:
+                arguments = LayerArguments(reasons={"prolog": refusal, "o_proj": refusal})
+            else:
+                arguments = read_layer(layer, family.indexer_reader(layer))
+        except Exception as error:  # a layer that is not what this version's was
+            upstream_changed(error)
+            arguments = LayerArguments()
+        if not settings.prolog:
+            arguments.prolog = None
+        if not settings.o_proj:
+            arguments.output = None
+        for part, reason in arguments.reasons.items():
+            say_once(f"{part}: {reason}")
+        self.forget()
+        self.arguments = arguments
+        try:
+            self._plan_windows(layer, arguments)
+        except Exception as error:  # an unknown chip
+            no_prefetch(error)
+        return arguments
+
+    def forget(self) -> None:
+        """Drops what was made of the weights; the next step makes it anew."""
+        self.arguments = self._under_prolog = self._under_o_proj = None
+
+    def prefetch_o_proj(self, passing_bytes: int) -> dict[str, object]:
+        """The prefetch arguments of the prolog; those bytes pass before o_proj is used."""
+        return {} if self._under_prolog is None else self._under_prolog.claim(passing_bytes)
+
+    def prefetch_next_layer(self, tokens: int) -> dict[str, object]:
+        """The prefetch arguments of an o_proj of so many tokens."""
+        return {} if self._under_o_proj is None else self._under_o_proj.prefetch(tokens)
+
+    def _plan_windows(self, layer: Any, arguments: LayerArguments) -> None:
+        """What is prefetched under the prolog and under o_proj."""
+        ratios = layer.settings.prefetch_ratio["attn"]
+        if arguments.output is not None and ratios["o"]:
+            self._under_prolog = windows.Region(
+                arguments.output.o_proj,
+                ratios["o"],
+                layer=None if self._place is None else self._place.number,
+                site=f"{layer.family.name}_prolog",
+                name="o_proj",
+            )
+        if layer.settings.next_layer and ratios["qkv"] and self._place is not None:
+            self._under_o_proj = windows.NextLayer(self._place, layer.vllm_config, ratios["qkv"])
