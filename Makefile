@@ -104,7 +104,7 @@ test-asan: $(VENV)/.installed-test
 	ASCEND_PREFETCH_BUILD_DIR=$(ASAN) $(BIN)/python $(PYTEST) tests/python/test_cpp.py tests/python/test_kernel_sizes.py
 	rm -rf $(ASAN)/package
 	cp -r python $(ASAN)/package
-	cp $(ASAN)/csrc/python/_C*.so $(ASAN)/package/ascend_prefetch/
+	cp $(ASAN)/csrc/python/_C*.so $(ASAN)/csrc/lab/_lab*.so $(ASAN)/package/ascend_prefetch/
 	LD_PRELOAD="$$($(CXX) -print-file-name=libasan.so) $$($(CXX) -print-file-name=libstdc++.so)" \
 		ASAN_OPTIONS=detect_leaks=0 PYTHONPATH=$(ASAN)/package $(BIN)/python $(PYTEST) $(BORDERS)
 
@@ -162,10 +162,11 @@ docs: $(VENV)/.installed-docs extension
 docs-timeline: $(VENV)/.installed-test extension
 	$(BIN)/python -m ascend_prefetch timeline mla_prolog --model deepseek-v3 --tp 16 --out docs/timeline.png
 
-# The stubs of the module, which tests compare with it.
+# The stubs of the modules, which tests compare with them.
 .PHONY: stubs
 stubs: $(VENV)/.installed-test extension
 	$(BIN)/python -m pybind11_stubgen ascend_prefetch._C --output-dir python --exit-code
+	$(BIN)/python -m pybind11_stubgen ascend_prefetch._lab --output-dir python --exit-code
 
 # Everything but torch for 64-bit Arm, and its C++ tests under qemu; -O1 compiles in half the time.
 test-aarch64: $(VENV)/.installed
@@ -178,7 +179,7 @@ test-aarch64: $(VENV)/.installed
 .PHONY: test-cpu-debug
 test-cpu-debug: $(VENV)/.installed-test build
 	$(BIN)/cmake --build build --target ascend_prefetch_cpu_debug
-	ASCEND_PREFETCH_CPU_DEBUG=build/csrc/cpu_debug/libascend_prefetch_cpu_debug.so \
+	ASCEND_PREFETCH_CPU_DEBUG=build/csrc/lab/cpu_debug/libascend_prefetch_cpu_debug.so \
 		$(BIN)/python -m pytest -m 'not twin and not large' $(SANITIZED)
 
 # The NPU backend against torch_npu's wheel, which is unpacked and never imported; NPU=2.9.0 and
@@ -207,7 +208,7 @@ lint: $(VENV)/.installed-test
 
 # clang-tidy, of what is in the build tree: all of csrc takes minutes, since ops and python include
 # torch; TIDY names folders.
-TIDY := arch plan model twin kernels ops python npu
+TIDY := arch plan model twin kernels ops python npu lab
 .PHONY: tidy
 tidy: $(VENV)/.installed-test extension
 	$(BIN)/python $(BIN)/run-clang-tidy.py -clang-tidy-binary $(BIN)/clang-tidy -p build -quiet \
@@ -220,12 +221,12 @@ format: $(VENV)/.installed-test
 
 clean:
 	rm -rf build build-npu $(MUTANTS) $(ASAN) $(AARCH64) $(WHEEL) dist python/*.egg-info \
-		python/ascend_prefetch/_C*.so python/ascend_prefetch/kernels
+		python/ascend_prefetch/_C*.so python/ascend_prefetch/_lab*.so python/ascend_prefetch/kernels
 
 distclean: clean
 	rm -rf $(VENV) $(VLLM) $(LATEST) $(LATEST)-vllm $(NPU_DIR)
 
-# The Python module alone, into python/ascend_prefetch.
+# The Python modules alone, into python/ascend_prefetch.
 extension: $(VENV)/.installed
 	$(BIN)/python setup.py --quiet build_ext --inplace
 

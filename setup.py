@@ -1,4 +1,8 @@
-"""Builds ascend_prefetch._C with CMake; everything else about the package is in pyproject.toml."""
+"""Builds ascend_prefetch's modules with CMake; the rest about the package is in pyproject.toml.
+
+ASCEND_PREFETCH_LAB=OFF in the environment leaves the laboratory out: _lab, ascend_prefetch.lab and
+with them the command line. What is left serves NPU tensors.
+"""
 
 import os
 import shlex
@@ -12,9 +16,15 @@ from pathlib import Path
 
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
+from setuptools.command.build_py import build_py
 
 ROOT = Path(__file__).resolve().parent
 BUILD = ROOT / "build"
+LAB = os.environ.get("ASCEND_PREFETCH_LAB", "ON").upper()
+if LAB not in ("ON", "OFF"):
+    raise SystemExit(f"ASCEND_PREFETCH_LAB: expected ON or OFF, got {LAB}")
+# Module and where CMake puts it.
+MODULES = {"_C": "csrc/python"} | ({"_lab": "csrc/lab"} if LAB == "ON" else {})
 
 
 def find_torch():
@@ -67,6 +77,7 @@ def configure(cmake):
     stamp = BUILD / "toolchain.txt"
     known = stamp.exists() and stamp.read_text() == text
     arguments = [f"-DCMAKE_MAKE_PROGRAM={ninja}", f"-DPython_EXECUTABLE={sys.executable}"]
+    arguments.append(f"-DASCEND_PREFETCH_BUILD_LAB={LAB}")
     arguments += shlex.split(os.environ.get("CMAKE_ARGS", ""))
     if not known:
         arguments.append("--fresh")
@@ -97,14 +108,15 @@ def copy_device(folder):
 class CMakeBuild(build_ext):
     """build_ext by CMake."""
 
-    def build_extension(self, ext):
-        """Builds _C in the build tree and puts it where setuptools wants it."""
+    def build_extensions(self):
+        """Builds the modules in the build tree and puts them where setuptools wants them."""
         cmake = find_tool("cmake")
         configure(cmake)
-        run(cmake, "--build", BUILD, "--target", "_C", "_C_npu", "ascend_prefetch_kernels")
-        target = Path(self.get_ext_fullpath(ext.name))
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy2(BUILD / "csrc" / "python" / target.name, target)
+        run(cmake, "--build", BUILD, "--target", *MODULES, "_C_npu", "ascend_prefetch_kernels")
+        for ext in self.extensions:
+            target = Path(self.get_ext_fullpath(ext.name))
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(BUILD / MODULES[ext.name.rpartition(".")[2]] / target.name, target)
         copy_device(target.parent)
 
     def copy_extensions_to_source(self):
@@ -114,9 +126,23 @@ class CMakeBuild(build_ext):
         copy_device(Path(build_py.get_package_dir("ascend_prefetch")))
 
 
+class ProductPackages(build_py):
+    """build_py, without the laboratory where it is left out."""
+
+    def finalize_options(self):
+        """Leaves out what pyproject.toml finds."""
+        super().finalize_options()
+        if LAB == "OFF":
+            lab = "ascend_prefetch.lab"
+            self.packages = [
+                name for name in self.packages if name != lab and not name.startswith(lab + ".")
+            ]
+            self.exclude_package_data.setdefault("ascend_prefetch", []).append("_lab.pyi")
+
+
 setup(
     # Not among the requirements of pyproject.toml: what is there is taken, whatever its version.
     setup_requires=[] if find_torch() else ["torch>=2.9,<3"],
-    ext_modules=[Extension("ascend_prefetch._C", sources=[])],
-    cmdclass={"build_ext": CMakeBuild},
+    ext_modules=[Extension(f"ascend_prefetch.{name}", sources=[]) for name in MODULES],
+    cmdclass={"build_ext": CMakeBuild, "build_py": ProductPackages},
 )

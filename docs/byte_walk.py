@@ -10,12 +10,13 @@ import re
 from pathlib import Path
 from typing import NamedTuple
 
-from ascend_prefetch import _C, twin
-from ascend_prefetch.bench.layer import LayerConfig, attention_readers
-from ascend_prefetch.bench.layer_ops import LayerOps
-from ascend_prefetch.bench.modelled import timeline
-from ascend_prefetch.timing import LEVELS, find_timed_chip
-from ascend_prefetch.timing.timeline import model_timeline
+from ascend_prefetch import _C
+from ascend_prefetch.lab import twin
+from ascend_prefetch.lab.bench.layer import LayerConfig, attention_readers
+from ascend_prefetch.lab.bench.layer_ops import LayerOps
+from ascend_prefetch.lab.bench.modelled import timeline
+from ascend_prefetch.lab.timing import LEVELS, find_timed_chip
+from ascend_prefetch.lab.timing.timeline import model_timeline
 
 ROOT = Path(__file__).resolve().parents[1]
 CONFIG = LayerConfig("deepseek-v3", tp=16, batch=16, kv_len=4096)

@@ -17,7 +17,7 @@ import shlex
 from pathlib import Path
 from typing import NamedTuple
 
-from ascend_prefetch import cli
+from ascend_prefetch.lab import cli
 
 ROOT = Path(__file__).resolve().parents[1]
 

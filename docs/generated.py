@@ -13,7 +13,8 @@ import byte_walk
 import op_reference
 import torch
 
-from ascend_prefetch import _C, cli, planning, twin
+from ascend_prefetch import _C, planning
+from ascend_prefetch.lab import cli, twin
 
 
 def run(line):

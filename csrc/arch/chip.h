@@ -65,6 +65,9 @@ constexpr Constant kUsableL2 = {0.7, Provenance::kDerived, "PL"};
 /// kept in the larger unit.
 constexpr uint32_t kL2LineBytes = 512;
 
+/// The chip that plans are for where nothing says another.
+constexpr const char* kDefaultChip = "Ascend910_9391";
+
 /// All chips.
 const std::vector<Chip>& Chips();
 

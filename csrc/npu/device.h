@@ -1,5 +1,6 @@
 // What the ops need of a device that runs kernels. Implemented with torch_npu in npu/torch_npu.cpp,
 // which is a library of its own: the Python module neither links nor includes anything of CANN.
+// Hosts have a device too, where the laboratory is installed (lab/twin_device.h).
 #pragma once
 
 #include <cstddef>
@@ -32,6 +33,13 @@ public:
     virtual const char* SocName() = 0;
 
     virtual void Launch(const KernelLaunch& launch) = 0;
+
+    /// Whether launches say which tensors they may touch.
+    virtual bool ChecksAccesses() const { return false; }
+    /// Whether the host may read what tensors hold without waiting for anything.
+    virtual bool HostReads() const { return false; }
+    /// Whether kernels compute. Where they do not, tensors need not hold any values but slots.
+    virtual bool Computes() const { return true; }
 
     /// Whether a tensor is stored in FRACTAL_NZ of its last two dimensions although its shape is
     /// that of the matrix.

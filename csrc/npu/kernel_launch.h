@@ -38,6 +38,15 @@ struct KernelArgument {
     size_t bytes;
 };
 
+/// Memory that a launch may touch, holes of strided tensors included.
+struct GmTensor {
+    const char* name;
+    void* data;
+    size_t bytes;
+    bool writable;
+    bool fresh;  ///< its bytes mean nothing before the kernel has written them
+};
+
 /// The arguments are copied by whoever takes a launch.
 struct KernelLaunch {
     const char* kernel;    ///< entry point; static
@@ -45,6 +54,8 @@ struct KernelLaunch {
     bool all_cores_wait;   ///< synchronises all its cores: batch scheduling
     const KernelArgument* arguments;
     size_t argument_count;
+    const GmTensor* tensors = nullptr;  ///< for devices that check accesses; else null
+    size_t tensor_count = 0;
 };
 
 }  // namespace npu

@@ -9,14 +9,16 @@
 #include <string_view>
 
 #include "ops/load_device.h"
-#include "ops/twin_settings.h"
+#include "ops/plan_log.h"
+#include "ops/planning_device.h"
 
 namespace ops {
 
 namespace {
 
-/// Written while the Python module is imported, or by a test.
+// Both are written while the Python module is imported, or by a test.
 std::atomic<npu::Device*> loaded{nullptr};
+std::atomic<npu::Device*> host{nullptr};
 
 /// The chip of a SoC name, which is asked for with every call.
 const arch::Chip& ChipOf(const char* soc_name) {
@@ -39,24 +41,33 @@ void LoadDevice(const std::string& path) {
 
 void UnloadDevice() { loaded = nullptr; }
 
+void SetHostDevice(npu::Device* device) { host = device; }
+
 std::string DeviceChip() {
     npu::Device* device = loaded.load(std::memory_order_acquire);
     return device == nullptr ? "" : ChipOf(device->SocName()).name;
 }
 
+std::string HostChipName() { return HostChip().name; }
+
+const arch::Chip& HostChip() {
+    npu::Device* device = host.load(std::memory_order_acquire);
+    return ChipOf(device == nullptr ? arch::kDefaultChip : device->SocName());
+}
+
 npu::Device* FindDevice(c10::DeviceType type) {
     npu::Device* device = loaded.load(std::memory_order_acquire);
-    return device != nullptr && device->TensorType() == static_cast<int8_t>(type) ? device
-                                                                                  : nullptr;
+    if (type == c10::DeviceType::CPU && OnlyPlans()) return &PlanningDevice();
+    if (device != nullptr && device->TensorType() == static_cast<int8_t>(type)) return device;
+    return type == c10::DeviceType::CPU ? host.load(std::memory_order_acquire) : nullptr;
 }
 
 Target TargetOf(const char* op, c10::Device device) {
     npu::Device* found = FindDevice(device.type());
-    if (found != nullptr) return {found, ChipOf(found->SocName())};
-    TORCH_CHECK(device.is_cpu(), "ascend_prefetch::", op, ": no backend for tensors on ",
+    TORCH_CHECK(found != nullptr, "ascend_prefetch::", op, ": no backend for tensors on ",
                 device.str(),
-                "; `python -m ascend_prefetch info` says which this installation has and why");
-    return {nullptr, TwinChip()};
+                "; ascend_prefetch.backends() says which this installation has and why");
+    return {*found, ChipOf(found->SocName())};
 }
 
 bool IsNz(const at::Tensor& weight, int64_t rank) {

@@ -1,4 +1,4 @@
-// What runs the kernels of a call: a device, or the host twin.
+// What runs the kernels of a call.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -13,12 +13,15 @@ npu::Device* FindDevice(c10::DeviceType type);
 
 /// Where a call runs.
 struct Target {
-    npu::Device* device;  ///< null: the twin
+    npu::Device& device;
     const arch::Chip& chip;
 };
 
 /// What runs a call whose tensors are on `device`. Throws where there is nothing.
 Target TargetOf(const char* op, c10::Device device);
+
+/// The chip of calls without a device: what CPU tensors are planned for.
+const arch::Chip& HostChip();
 
 /// Whether a weight whose matrices have `rank` dimensions is in FRACTAL_NZ: by a dimension more, or
 /// by the storage format of a device.

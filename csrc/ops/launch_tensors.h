@@ -1,25 +1,25 @@
-// The tensors of one kernel launch: their addresses for the kernel, their names and extents for the
-// twin, and the check that their memory is there and apart (ops/memory.h).
+// The tensors of one kernel launch: their addresses for the kernel, their names and extents for a
+// device that checks accesses, and the check that their memory is there and apart (ops/memory.h).
 #pragma once
 
 #include <ATen/core/Tensor.h>
 
+#include <deque>
 #include <optional>
+#include <string>
 #include <vector>
 
 #include "ops/argument_name.h"
 #include "ops/checks.h"
 #include "ops/device.h"
 #include "ops/memory.h"
-#include "twin/launch.h"
 
 namespace ops {
 
 class LaunchTensors {
 public:
-    /// A device is told addresses alone.
     LaunchTensors(const ArgumentChecks& check, const Target& target)
-        : memory_(check), for_twin_(target.device == nullptr) {}
+        : memory_(check), described_(target.device.ChecksAccesses()) {}
 
     /// Address of an argument that the kernel may only read; 0 for an absent one. This and the next
     /// two throw where the tensor's storage is smaller than the tensor.
@@ -46,17 +46,18 @@ public:
     /// kernel has written them.
     uint64_t WriteFresh(const ArgumentName& name, const at::Tensor& tensor);
 
-    /// Tensors as the twin sees them: extents include the holes of strided ones. The next launch
-    /// with them finds what this one wrote, so that nothing is fresh any more.
-    std::vector<twin::GmTensor> Take();
+    /// What a launch says of them; nothing where the device does not ask.
+    const npu::GmTensor* data() const { return tensors_.data(); }
+    size_t size() const { return tensors_.size(); }
 
 private:
     uint64_t AddArgument(const ArgumentName& name, const at::Tensor& tensor, CallMemory::Use use);
-    void TellTwin(const ArgumentName& name, const at::Tensor& tensor, bool writable, bool fresh);
+    void Describe(const ArgumentName& name, const at::Tensor& tensor, bool writable, bool fresh);
 
     CallMemory memory_;
-    bool for_twin_;
-    std::vector<twin::GmTensor> tensors_;
+    bool described_;
+    std::deque<std::string> names_;  ///< where the tensors' names stay in place
+    std::vector<npu::GmTensor> tensors_;
 };
 
 }  // namespace ops

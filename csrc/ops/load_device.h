@@ -1,7 +1,11 @@
-// The device behind the ops, without torch: for the Python module.
+// The devices behind the ops, without torch: for the Python modules.
 #pragma once
 
 #include <string>
+
+namespace npu {
+class Device;
+}
 
 namespace ops {
 
@@ -11,7 +15,12 @@ void LoadDevice(const std::string& path);
 /// SoC name of the device that is loaded; empty without one. Throws std::runtime_error, one line,
 /// where its chip cannot be used. The first call starts the device's runtime.
 std::string DeviceChip();
-/// CPU tensors run on the twin again, others not at all.
+/// The host's device runs CPU tensors again, nothing those of other types.
 void UnloadDevice();
+
+/// CPU tensors are run by this device, unless a loaded one runs them. It is never destroyed.
+void SetHostDevice(npu::Device* device);
+/// SoC name that CPU tensors are planned for.
+std::string HostChipName();
 
 }  // namespace ops

@@ -1,4 +1,4 @@
-// o_proj: argument checks, Meta and the run on a device or the twin.
+// o_proj: argument checks, Meta and the run on a device.
 #include <ATen/ATen.h>
 #include <c10/core/DeviceGuard.h>
 #include <torch/library.h>
@@ -12,17 +12,9 @@
 #include "ops/plan_log.h"
 #include "ops/prefetch_request.h"
 #include "ops/run_kernel.h"
-#include "ops/separate_kernels.h"
-#include "ops/twin_settings.h"
 #include "plan/o_proj_plan.h"
 #include "plan/plan_o_proj.h"
 #include "plan/units.h"
-
-// The device entry points as the host compiles them.
-extern "C" ops::OProjKernel o_proj_bf16;
-extern "C" ops::OProjKernel o_proj_fp16;
-extern "C" ops::OProjKernel o_proj_bf16_w8a8;
-extern "C" ops::OProjKernel o_proj_fp16_w8a8;
 
 namespace ops {
 
@@ -157,13 +149,11 @@ OProjPlan MakePlan(const Arguments& args, const Dimensions& dims, const arch::Ch
     }
 }
 
-Kernel<OProjAddresses, OProjPlan> ChooseKernel(const Arguments& args) {
+/// Name of the entry point in csrc/kernels.
+const char* ChooseKernel(const Arguments& args) {
     const bool bf16 = args.attn_output.scalar_type() == at::kBFloat16;
-    if (args.o_proj.quantised()) {
-        return bf16 ? ASCEND_PREFETCH_KERNEL(o_proj_bf16_w8a8)
-                    : ASCEND_PREFETCH_KERNEL(o_proj_fp16_w8a8);
-    }
-    return bf16 ? ASCEND_PREFETCH_KERNEL(o_proj_bf16) : ASCEND_PREFETCH_KERNEL(o_proj_fp16);
+    if (args.o_proj.quantised()) return bf16 ? "o_proj_bf16_w8a8" : "o_proj_fp16_w8a8";
+    return bf16 ? "o_proj_bf16" : "o_proj_fp16";
 }
 
 at::Tensor Run(const ArgumentChecks& check, const Arguments& args, const Dimensions& dims) {
@@ -178,8 +168,9 @@ at::Tensor Run(const ArgumentChecks& check, const Arguments& args, const Dimensi
     addresses.bias = tensors.Read("bias", args.bias);
     BindPrefetch(tensors, args.prefetch);
     tensors.CheckApart();
-    // A device would have to be waited for; a dry run has tensors without data.
-    if (target.device == nullptr && !IsDry()) CheckQuantValues(check, args.o_proj);
+    if (target.device.HostReads() && target.device.Computes()) {
+        CheckQuantValues(check, args.o_proj);
+    }
     const OProjPlan plan = MakePlan(args, dims, target.chip);
     const at::Tensor result = MakeResult(args, dims);
     const at::Tensor workspace = at::empty({static_cast<int64_t>(plan.workspace_bytes)},
@@ -187,13 +178,7 @@ at::Tensor Run(const ArgumentChecks& check, const Arguments& args, const Dimensi
     addresses.out = tensors.WriteFresh("out", result);
     addresses.workspace = tensors.WriteFresh("workspace", workspace);
 
-    const Kernel<OProjAddresses, OProjPlan> kernel = ChooseKernel(args);
-    if (SeparateKernels()) {
-        const bool bf16 = args.attn_output.scalar_type() == at::kBFloat16;
-        RunOProjSeparately(addresses, plan, kernel, bf16, target, tensors);
-    } else {
-        RunKernel(kernel, target, tensors, addresses, plan);
-    }
+    RunOnAllCores(ChooseKernel(args), target, tensors, addresses, plan);
     return result;
 }
 

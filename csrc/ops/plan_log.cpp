@@ -1,5 +1,6 @@
 #include "ops/plan_log.h"
 
+#include <atomic>
 #include <mutex>
 #include <optional>
 #include <stdexcept>
@@ -19,20 +20,27 @@ Log& TheLog() {
     return log;
 }
 
+/// Apart from the log, since every call asks.
+std::atomic<bool> only_plans_are_wanted{false};
+
 }  // namespace
 
-void StartPlanLog() {
+void StartPlanLog(bool only_plans) {
     Log& log = TheLog();
     const std::lock_guard<std::mutex> lock(log.mutex);
     if (log.plans) throw std::logic_error("plans are being logged already");
     log.plans.emplace();
+    only_plans_are_wanted = only_plans;
 }
 
 std::vector<LoggedPlan> TakePlanLog() {
     Log& log = TheLog();
     const std::lock_guard<std::mutex> lock(log.mutex);
+    only_plans_are_wanted = false;
     return std::exchange(log.plans, std::nullopt).value_or(std::vector<LoggedPlan>());
 }
+
+bool OnlyPlans() { return only_plans_are_wanted.load(std::memory_order_relaxed); }
 
 PlanLogger::PlanLogger(const char* op) : plan_{op, {}} {
     Log& log = TheLog();

@@ -14,9 +14,13 @@ struct LoggedPlan {
 };
 
 /// Between Start and Take every op adds one of these. A second Start before Take throws
-/// std::logic_error.
-void StartPlanLog();
+/// std::logic_error. With `only_plans` calls on CPU tensors stop there: they launch nothing, and
+/// their results mean nothing.
+void StartPlanLog(bool only_plans);
 std::vector<LoggedPlan> TakePlanLog();
+
+/// Whether a log is on that wants plans alone.
+bool OnlyPlans();
 
 /// Hands a planner its report, and keeps it if anybody asked.
 class PlanLogger {

@@ -1,4 +1,4 @@
-// prefetch and prefetch_join: argument checks, Meta and the run on a device or the twin.
+// prefetch and prefetch_join: argument checks, Meta and the run on a device.
 #include <ATen/ATen.h>
 #include <c10/core/DeviceGuard.h>
 #include <torch/library.h>
@@ -12,12 +12,8 @@
 #include "ops/checks.h"
 #include "ops/prefetch_request.h"
 #include "ops/run_kernel.h"
-#include "ops/twin_settings.h"
 #include "plan/plan_prefetch.h"
 #include "plan/prefetch_plan.h"
-
-// The device entry point as the host compiles it.
-extern "C" void prefetch(PrefetchPlan plan);
 
 namespace ops {
 
@@ -129,16 +125,14 @@ c10::Device DeviceOf(const Arguments& args) {
 
 ArgumentChecks Checks(const Arguments& args) { return {kOp, DeviceOf(args)}; }
 
-/// The copy engine beside the cores, which the twin does not have.
 void RunOnSdma(const Target& target, const Arguments& args,
                const std::vector<plan::PrefetchRange>& located) {
-    if (target.device == nullptr) return;
     std::vector<npu::MemoryRange> ranges;
     ranges.reserve(located.size());
     for (const plan::PrefetchRange& range : located) {
         ranges.push_back({range.tensor.address + range.offset, range.bytes});
     }
-    target.device->Prefetch(ranges.data(), args.weights.data(), ranges.size());
+    target.device.Prefetch(ranges.data(), args.weights.data(), ranges.size());
 }
 
 void Run(const Arguments& args) {
@@ -151,8 +145,7 @@ void Run(const Arguments& args) {
     if (args.sdma()) return RunOnSdma(target, args, located);
     const auto cores = static_cast<uint32_t>(args.cores.value_or(target.chip.aiv_count));
     const PrefetchPlan plan = plan::PlanPrefetch(located, cores);
-    RunKernel(Kernel<PrefetchPlan>{kOp, &::prefetch, twin::KernelKind::kAivOnly, cores}, target,
-              tensors, plan);
+    RunKernel(kOp, target, {cores, false}, tensors, plan);
 }
 
 template <Backend kBackend>
@@ -161,13 +154,13 @@ void Prefetch(at::TensorList weights, at::OptionalIntArrayRef max_bytes,
               const std::optional<at::Tensor>& after, c10::string_view engine) {
     const Arguments args = {weights, max_bytes, offsets, cores, after, engine};
     if constexpr (kBackend == Backend::kMeta) {
-        CheckArguments(Checks(args), args, TwinChip());
+        CheckArguments(Checks(args), args, HostChip());
     } else {
         Run(args);
     }
 }
 
-/// Nothing is pending without a device: no other prefetch outlives its call.
+/// Nothing is pending without a device.
 void PrefetchJoin() {
     for (const auto type : {at::kPrivateUse1, at::kCPU}) {
         if (npu::Device* device = FindDevice(type)) device->JoinPrefetches();

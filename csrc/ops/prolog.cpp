@@ -10,22 +10,9 @@
 #include "ops/checks.h"
 #include "ops/plan_log.h"
 #include "ops/run_kernel.h"
-#include "ops/separate_kernels.h"
-#include "ops/twin_settings.h"
 #include "plan/plan_prolog.h"
 #include "plan/prolog_plan.h"
 #include "plan/units.h"
-
-// The device entry points as the host compiles them.
-using PrologKernel = void(PrologAddresses addresses, PrologPlan plan);
-extern "C" PrologKernel mla_prolog_bf16;
-extern "C" PrologKernel mla_prolog_fp16;
-extern "C" PrologKernel mla_prolog_bf16_w8a8;
-extern "C" PrologKernel mla_prolog_fp16_w8a8;
-extern "C" PrologKernel sfa_prolog_bf16;
-extern "C" PrologKernel sfa_prolog_fp16;
-extern "C" PrologKernel sfa_prolog_bf16_w8a8;
-extern "C" PrologKernel sfa_prolog_fp16_w8a8;
 
 namespace ops {
 
@@ -379,30 +366,28 @@ void BindResults(LaunchTensors& tensors, const PrologArguments& args, const Prol
     }
 }
 
-Kernel<PrologAddresses, PrologPlan> ChooseKernel(const PrologArguments& args) {
+/// Name of the entry point in csrc/kernels.
+const char* ChooseKernel(const PrologArguments& args) {
     const bool quantised = args.qkv_a.quantised() || args.q_b.quantised() || args.quantize_q_nope ||
                            args.kv_cache_scale ||
                            (Indexer(args) != nullptr && Indexer(args)->wq_b.quantised());
     const bool bf16 = args.hidden_states.scalar_type() == at::kBFloat16;
     if (args.indexer == nullptr) {
         if (quantised) {
-            return bf16 ? ASCEND_PREFETCH_KERNEL(mla_prolog_bf16_w8a8)
-                        : ASCEND_PREFETCH_KERNEL(mla_prolog_fp16_w8a8);
+            return bf16 ? "mla_prolog_bf16_w8a8" : "mla_prolog_fp16_w8a8";
         }
-        return bf16 ? ASCEND_PREFETCH_KERNEL(mla_prolog_bf16)
-                    : ASCEND_PREFETCH_KERNEL(mla_prolog_fp16);
+        return bf16 ? "mla_prolog_bf16" : "mla_prolog_fp16";
     }
-    if (quantised) {
-        return bf16 ? ASCEND_PREFETCH_KERNEL(sfa_prolog_bf16_w8a8)
-                    : ASCEND_PREFETCH_KERNEL(sfa_prolog_fp16_w8a8);
-    }
-    return bf16 ? ASCEND_PREFETCH_KERNEL(sfa_prolog_bf16) : ASCEND_PREFETCH_KERNEL(sfa_prolog_fp16);
+    if (quantised) return bf16 ? "sfa_prolog_bf16_w8a8" : "sfa_prolog_fp16_w8a8";
+    return bf16 ? "sfa_prolog_bf16" : "sfa_prolog_fp16";
 }
 
-/// What only the bytes of an argument tell.
-void CheckValues(const ArgumentChecks& check, const PrologArguments& args) {
+/// What only the bytes of an argument tell, where they can be read.
+void CheckValues(const ArgumentChecks& check, const PrologArguments& args,
+                 const npu::Device& device) {
+    if (!device.HostReads()) return;
     CheckSlots(check, args.slot_mapping, args.kv_cache);
-    if (IsDry()) return;  // other tensors have no data then
+    if (!device.Computes()) return;
     CheckQuantValues(check, args.qkv_a);
     CheckQuantValues(check, args.q_b);
     CheckScale(check, "kv_cache_scale", args.kv_cache_scale);
@@ -416,20 +401,14 @@ PrologResults Run(const char* op, const ArgumentChecks& check, const PrologArgum
     LaunchTensors tensors(check, target);
     PrologAddresses addresses = BindArguments(tensors, args);
     tensors.CheckApart();
-    // A device would have to be waited for.
-    if (target.device == nullptr) CheckValues(check, args);
+    CheckValues(check, args, target.device);
     const PrologPlan plan = MakePlan(op, args, dims, target.chip);
     const PrologResults results = MakeResults(args, dims);
     const at::Tensor workspace = at::empty({static_cast<int64_t>(plan.workspace_bytes)},
                                            args.hidden_states.options().dtype(at::kByte));
     BindResults(tensors, args, results, addresses);
     addresses.workspace = tensors.WriteFresh("workspace", workspace);
-    if (SeparateKernels()) {
-        const bool bf16 = args.hidden_states.scalar_type() == at::kBFloat16;
-        RunPrologSeparately(addresses, plan, bf16, target, tensors);
-    } else {
-        RunKernel(ChooseKernel(args), target, tensors, addresses, plan);
-    }
+    RunOnAllCores(ChooseKernel(args), target, tensors, addresses, plan);
     return results;
 }
 

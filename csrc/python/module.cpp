@@ -1,24 +1,16 @@
-// The Python module ascend_prefetch._C. Loading it also registers torch.ops.ascend_prefetch.
+// The Python module ascend_prefetch._C, which serves. Loading it also registers
+// torch.ops.ascend_prefetch.
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
-#include <stdexcept>
+#include <map>
 #include <string>
-#include <tuple>
-#include <variant>
-#include <vector>
 
 #include "arch/chip.h"
-#include "model/prefetch_account.h"
-#include "model/simulator.h"
-#include "model/trace_reader.h"
+#include "arch/timing_constants.h"
+#include "npu/device.h"
 #include "ops/load_device.h"
-#include "ops/twin_settings.h"
 #include "python/planning.h"
-#include "python/timing.h"
-#include "twin/checks.h"
-#include "twin/codes.h"
-#include "twin/error.h"
 
 namespace py = pybind11;
 
@@ -52,13 +44,17 @@ py::list Chips() {
     return chips;
 }
 
+const char* ClassName(arch::Provenance provenance) {
+    constexpr const char* kNames[] = {"published", "derived", "assumed"};
+    return kNames[static_cast<int>(provenance)];
+}
+
 py::dict Constants() {
     const auto describe = [](const arch::Constant& constant, const char* unit) {
-        constexpr const char* kClasses[] = {"published", "derived", "assumed"};
         py::dict info;
         info["value"] = constant.value;
         info["unit"] = unit;
-        info["class"] = kClasses[static_cast<int>(constant.provenance)];
+        info["class"] = ClassName(constant.provenance);
         info["source"] = constant.source;
         return info;
     };
@@ -70,134 +66,36 @@ py::dict Constants() {
     return constants;
 }
 
-py::list ErrorCodes() {
-    py::list codes;
-    for (const twin::ErrorCode& code : twin::kErrorCodes) {
-        codes.append(py::make_tuple(code.code, code.summary));
-    }
-    return codes;
-}
-
-/// torch calls the ops without the GIL, and hands on what they throw: this as it is.
-[[noreturn]] void RaiseTwinError(const twin::Error& error) {
-    const py::gil_scoped_acquire gil;
-    const py::module_ twin = py::module_::import("ascend_prefetch.twin");
-    py::list accesses;
-    for (const twin::Access& access : error.accesses) {
-        accesses.append(twin.attr("Access")(access.core, access.pipe, access.instruction,
-                                            access.file, access.line, access.writes, access.where,
-                                            access.first_byte, access.bytes, access.conflict_first,
-                                            access.conflict_bytes));
-    }
-    const py::object type = twin.attr("TwinError");
-    const py::object raised = type(error.what(), error.code, error.kernel, error.core, error.file,
-                                   error.line, error.message, accesses, error.ordered_by);
-    PyErr_SetObject(type.ptr(), raised.ptr());
-    throw py::error_already_set();
-}
-
-using Call = std::pair<std::string, std::string>;
-
-Call ToPair(const twin::CallSite& call) { return {call.kind, call.site}; }
-
-py::tuple TakeCallLog() {
-    const twin::CallLog log = ops::TakeCallLog();
-    py::dict calls;
-    py::list met;
-    for (const auto& [call, after] : log.calls) calls[py::cast(ToPair(call))] = after;
-    for (const auto& [set, wait] : log.met) met.append(py::make_tuple(ToPair(set), ToPair(wait)));
-    py::list weakened;
-    for (const twin::CallSite& call : log.weakened) weakened.append(ToPair(call));
-    return py::make_tuple(calls, weakened, met);
-}
-
-void SetMutation(const std::vector<Call>& calls, bool weaken) {
-    twin::Mutation mutation;
-    for (const Call& call : calls) mutation.calls.insert({call.first, call.second});
-    mutation.kind = weaken ? twin::MutationKind::kWeaken : twin::MutationKind::kLeaveOut;
-    ops::SetMutation(std::move(mutation));
-}
-
-py::list RunChecks() {
-    py::list checks;
-    for (const twin::CheckResult& result : twin::RunChecks()) {
-        py::dict check;
-        check["code"] = result.code;
-        check["name"] = result.name;
-        check["line"] = result.site;
-        check["broken_detected"] = result.broken_detected;
-        check["fixed_clean"] = result.fixed_clean;
-        check["report"] = result.report;
-        check["fixed_report"] = result.fixed_report;
-        checks.append(check);
-    }
-    return checks;
-}
-
-py::list TakeTraces() {
-    py::list traces;
-    for (const std::string& trace : ops::TakeTraces()) traces.append(py::bytes(trace));
-    return traces;
-}
-
-py::list TakeBufferUsage() {
-    py::list launches;
-    for (const ops::LaunchBuffers& launch : ops::TakeBufferUsage()) {
-        py::list buffers;
-        for (const twin::BufferUsage& usage : launch.buffers) {
-            buffers.append(py::make_tuple(usage.buffer, usage.peak, usage.capacity));
+py::dict TimingConstants() {
+    py::dict table;
+    for (const arch::TimingConstantInfo& info : arch::TimingConstantTable()) {
+        py::dict entry;
+        for (int i = 0; i < arch::kLevels; ++i) {
+            entry[arch::LevelName(static_cast<arch::Level>(i))] = info.values[i];
         }
-        launches.append(py::make_tuple(launch.kernel, buffers));
+        entry["unit"] = info.unit;
+        entry["class"] = ClassName(info.provenance);
+        entry["source"] = info.source;
+        table[info.name] = entry;
     }
-    return launches;
+    return table;
 }
 
-using Launch = std::variant<py::bytes, std::tuple<std::string, uint64_t, uint64_t>>;
-
-py::dict AccountPrefetch(const std::vector<Launch>& launches,
-                         const std::vector<std::string>& weights) {
-    std::vector<model::TraceFile> traces;
-    const arch::Chip* chip = nullptr;
-    for (const Launch& launch : launches) {
-        const auto* trace = std::get_if<py::bytes>(&launch);
-        traces.emplace_back();
-        if (trace == nullptr) continue;
-        traces.back() = model::ReadTrace(std::string(*trace));
-        if (chip == nullptr) chip = &arch::FindChip(traces.back().chip);
-    }
-    for (size_t i = 0; i < launches.size(); ++i) {
-        const auto* reader = std::get_if<1>(&launches[i]);
-        if (reader == nullptr) continue;
-        if (chip == nullptr) {
-            throw std::invalid_argument("account_prefetch: expected the trace of a launch");
-        }
-        const auto& [name, address, bytes] = *reader;
-        traces[i] = model::StreamTrace(*chip, name, address, bytes, true);
-    }
-    const model::PrefetchAccount account = model::AccountPrefetch(traces, weights);
-    py::dict result;
-    result["planned"] = account.planned;
-    result["landed"] = account.landed;
-    result["pending"] = account.pending;
-    result["unused"] = account.unused;
-    result["duplicated"] = account.duplicated;
-    return result;
+/// Of a device that another module has made and keeps.
+void SetHostDevice(const py::capsule& device) {
+    ops::SetHostDevice(device.get_pointer<npu::Device>());
 }
 
 }  // namespace
 
 PYBIND11_MODULE(_C, m) {
-    ops::SetTwinErrorHandler(&RaiseTwinError);
     m.def("build_info", &BuildInfo,
           "How this module was compiled: compiler, C++ standard, assertions.");
     m.def("chips", &Chips, "Known chips: name, aic_count, aiv_count, clock_mhz, l2_mib each.");
     m.def("constants", &Constants,
           "Hardware constants: value, unit, class (published, derived, assumed), source.");
-    m.def(
-        "twin_chip", [] { return std::string(ops::TwinChip().name); },
-        "SoC name that CPU launches play.");
-    m.def("set_twin_chip", &ops::SetTwinChip, py::arg("name"),
-          "Make CPU launches play this SoC. ValueError lists the known names.");
+    m.def("timing_constants", &TimingConstants,
+          "Constants of planner and timing model: low, nominal, high, unit, class, source each.");
     m.def("load_device", &ops::LoadDevice, py::arg("path"),
           "Tensors of the type that the device in this library runs go to it. RuntimeError, one "
           "line, where it cannot be used.");
@@ -205,45 +103,9 @@ PYBIND11_MODULE(_C, m) {
           "SoC name of the device that is loaded, empty without one. RuntimeError, one line, where "
           "its chip cannot be used. The first call starts the device's runtime.");
     m.def("unload_device", &ops::UnloadDevice,
-          "CPU tensors run on the twin again, those of other types not at all.");
-    m.def("sanitize_mode", &ops::SanitizeModeName, "What CPU launches are checked for.");
-    m.def("set_sanitize_mode", &ops::SetSanitizeMode, py::arg("mode"),
-          "off, memory (bytes used before they are written) or full (races too).");
-    m.def("error_codes", &ErrorCodes, "Every code of the twin: (code, summary of one line).");
-    m.def("dry", &ops::IsDry, "Whether CPU launches only go through their control flow.");
-    m.def("set_dry", &ops::SetDry, py::arg("dry"), "Results of dry launches mean nothing.");
-    m.def("separate_kernels", &ops::SeparateKernels,
-          "Whether CPU launches run an op as separate kernels.");
-    m.def("set_separate_kernels", &ops::SetSeparateKernels, py::arg("separate"),
-          "Make CPU launches run an op as separate kernels, or as one.");
-    m.def("schedule_seed", &ops::ScheduleSeed, "In which order the cores of CPU launches run.");
-    m.def("set_schedule_seed", &ops::SetScheduleSeed, py::arg("seed"),
-          "0 for the fixed order, anything else for one of its own.");
-    m.def("start_call_log", &ops::StartCallLog,
-          "Note every synchronisation call and rounding that launches reach from here on.");
-    m.def("take_call_log", &TakeCallLog,
-          "(calls, weakened, met): (kind, site) of every call noted -> site of the instruction "
-          "before "
-          "it, those that set_mutation can weaken, and pairs of a set and a wait that it let "
-          "through.");
-    m.def("set_mutation", &SetMutation, py::arg("calls"), py::arg("weaken") = false,
-          "Leave out, or weaken, these calls, each (kind, site), and no others "
-          "(twin/mutation.h).");
-    m.def("run_checks", &RunChecks,
-          "A broken and a corrected kernel for every code of the twin, run (twin/checks.h): code, "
-          "name, line, broken_detected, fixed_clean, report, fixed_report each.");
-    m.def("start_tracing", &ops::StartTracing, "Record a trace of every launch from here on.");
-    m.def("take_traces", &TakeTraces,
-          "Stop recording; the serialised traces (twin/trace_format.h), one per launch.");
-    m.def("start_buffer_usage", &ops::StartBufferUsage,
-          "Note how much launches take of the local buffers from here on.");
-    m.def("take_buffer_usage", &TakeBufferUsage,
-          "(kernel, [(buffer, most bytes allocated on a core, capacity)]) of every launch since.");
-    m.def(
-        "account_prefetch", &AccountPrefetch, py::arg("launches"), py::arg("weights"),
-        "Bytes of the named weight tensors that vector cores prefetched in launches one after the "
-        "other: planned, landed, pending, unused, duplicated (model/prefetch_account.h). A launch "
-        "is a trace, or (name, address, bytes) of what all cube cores read once.");
+          "The host's device runs CPU tensors again, nothing those of other types.");
+    m.def("set_host_device", &SetHostDevice, py::arg("device"),
+          "CPU tensors are run by this device (npu/device.h), unless a loaded one runs them.");
+    m.def("host_chip", &ops::HostChipName, "SoC name that CPU tensors are planned for.");
     BindPlanning(m);
-    BindTiming(m);
 }

@@ -51,7 +51,9 @@ py::list TakePlanLog() {
 }  // namespace
 
 void BindPlanning(py::module_& m) {
-    m.def("start_plan_log", &ops::StartPlanLog, "Ops keep what their planner decides from now on.");
+    m.def("start_plan_log", &ops::StartPlanLog, py::arg("only_plans") = false,
+          "Ops keep what their planner decides from now on. With only_plans calls on CPU tensors "
+          "launch nothing.");
     m.def("take_plan_log", &TakePlanLog,
           "Stops that: (op, expected us, decisions) of every op since, a decision being (weight, "
           "window, idle us, bytes, reason).");

@@ -1,55 +1,8 @@
 from __future__ import annotations
 import collections.abc
 import typing
-__all__: list[str] = ['Timeline', 'account_prefetch', 'build_info', 'chips', 'constants', 'describe_trace', 'device_chip', 'dry', 'error_codes', 'load_device', 'plan_sdma', 'run_checks', 'sanitize_mode', 'schedule_seed', 'separate_kernels', 'set_dry', 'set_mutation', 'set_sanitize_mode', 'set_schedule_seed', 'set_separate_kernels', 'set_twin_chip', 'start_buffer_usage', 'start_call_log', 'start_plan_log', 'start_tracing', 'take_buffer_usage', 'take_call_log', 'take_plan_log', 'take_traces', 'timing_constants', 'trace_copy', 'trace_matmul', 'twin_chip', 'unload_device', 'usable_l2_bytes']
-class Timeline:
-    """
-    Kernels one after the other on a chip; modelled, see model/simulator.h.
-    """
-    def __init__(self, chip: str, level: str, constants: collections.abc.Mapping[str, typing.SupportsFloat | typing.SupportsIndex] = {}) -> None:
-        """
-        `constants` replace those of the table, in its units.
-        """
-    def join_prefetch(self) -> None:
-        """
-        What runs from here on starts when the SDMA engine has done all it was handed.
-        """
-    def prefetch(self, address: typing.SupportsInt | typing.SupportsIndex, bytes: typing.SupportsInt | typing.SupportsIndex, offset: typing.SupportsInt | typing.SupportsIndex = 0, length: typing.SupportsInt | typing.SupportsIndex | None = None, delay: typing.SupportsFloat | typing.SupportsIndex = 0, stream: typing.SupportsInt | typing.SupportsIndex = 0) -> None:
-        """
-        Hands a part of a tensor, by default all of it, to the SDMA engine `delay` us from now. Streams that have work at the same time slow each other down.
-        """
-    def run(self, trace: bytes, intervals: bool = False) -> dict:
-        """
-        Intervals are (core, pipe, op, start, end, tensor, bytes, site, hbm_read, hbm_written, l2_hit, written): when a pipe worked, us, and whole lines of bytes. Rate changes are (time, hbm_read, hbm_written, l2_hit, written): us, bytes per us.
-        """
-    def stream(self, name: str, address: typing.SupportsInt | typing.SupportsIndex, bytes: typing.SupportsInt | typing.SupportsIndex, cube: bool, intervals: bool = False) -> dict:
-        """
-        Reads a tensor once with all cube cores, or all vector cores, as a kernel of its own; the result is that of run.
-        """
-    @property
-    def hbm_rate(self) -> float:
-        """
-        Bytes per us that HBM reads and writes at most.
-        """
-    @property
-    def launch_us(self) -> float:
-        """
-        Launch and start of a kernel, us.
-        """
-    @property
-    def now(self) -> float:
-        """
-        us since the sequence began.
-        """
-    @property
-    def sdma_transfers(self) -> list:
-        """
-        (start, end, bytes, hbm_read, l2_hit) of each piece so far.
-        """
-def account_prefetch(launches: collections.abc.Sequence[bytes | tuple[str, typing.SupportsInt | typing.SupportsIndex, typing.SupportsInt | typing.SupportsIndex]], weights: collections.abc.Sequence[str]) -> dict:
-    """
-    Bytes of the named weight tensors that vector cores prefetched in launches one after the other: planned, landed, pending, unused, duplicated (model/prefetch_account.h). A launch is a trace, or (name, address, bytes) of what all cube cores read once.
-    """
+import typing_extensions
+__all__: list[str] = ['build_info', 'chips', 'constants', 'device_chip', 'host_chip', 'load_device', 'plan_sdma', 'set_host_device', 'start_plan_log', 'take_plan_log', 'timing_constants', 'unload_device', 'usable_l2_bytes']
 def build_info() -> dict:
     """
     How this module was compiled: compiler, C++ standard, assertions.
@@ -62,21 +15,13 @@ def constants() -> dict:
     """
     Hardware constants: value, unit, class (published, derived, assumed), source.
     """
-def describe_trace(trace: bytes) -> dict:
-    """
-    Kernel, chip and tensors, (address, bytes) by name, of a trace.
-    """
 def device_chip() -> str:
     """
     SoC name of the device that is loaded, empty without one. RuntimeError, one line, where its chip cannot be used. The first call starts the device's runtime.
     """
-def dry() -> bool:
+def host_chip() -> str:
     """
-    Whether CPU launches only go through their control flow.
-    """
-def error_codes() -> list:
-    """
-    Every code of the twin: (code, summary of one line).
+    SoC name that CPU tensors are planned for.
     """
 def load_device(path: str) -> None:
     """
@@ -86,97 +31,25 @@ def plan_sdma(chip: str, name: str, bytes: typing.SupportsInt | typing.SupportsI
     """
     What SDMA brings of a weight in each window (name, idle us, bytes that pass through L2 before its use): (offset, bytes, reason); see plan/plan_layer.h.
     """
-def run_checks() -> list:
+def set_host_device(device: typing_extensions.CapsuleType) -> None:
     """
-    A broken and a corrected kernel for every code of the twin, run (twin/checks.h): code, name, line, broken_detected, fixed_clean, report, fixed_report each.
+    CPU tensors are run by this device (npu/device.h), unless a loaded one runs them.
     """
-def sanitize_mode() -> str:
+def start_plan_log(only_plans: bool = False) -> None:
     """
-    What CPU launches are checked for.
-    """
-def schedule_seed() -> int:
-    """
-    In which order the cores of CPU launches run.
-    """
-def separate_kernels() -> bool:
-    """
-    Whether CPU launches run an op as separate kernels.
-    """
-def set_dry(dry: bool) -> None:
-    """
-    Results of dry launches mean nothing.
-    """
-def set_mutation(calls: collections.abc.Sequence[tuple[str, str]], weaken: bool = False) -> None:
-    """
-    Leave out, or weaken, these calls, each (kind, site), and no others (twin/mutation.h).
-    """
-def set_sanitize_mode(mode: str) -> None:
-    """
-    off, memory (bytes used before they are written) or full (races too).
-    """
-def set_schedule_seed(seed: typing.SupportsInt | typing.SupportsIndex) -> None:
-    """
-    0 for the fixed order, anything else for one of its own.
-    """
-def set_separate_kernels(separate: bool) -> None:
-    """
-    Make CPU launches run an op as separate kernels, or as one.
-    """
-def set_twin_chip(name: str) -> None:
-    """
-    Make CPU launches play this SoC. ValueError lists the known names.
-    """
-def start_buffer_usage() -> None:
-    """
-    Note how much launches take of the local buffers from here on.
-    """
-def start_call_log() -> None:
-    """
-    Note every synchronisation call and rounding that launches reach from here on.
-    """
-def start_plan_log() -> None:
-    """
-    Ops keep what their planner decides from now on.
-    """
-def start_tracing() -> None:
-    """
-    Record a trace of every launch from here on.
-    """
-def take_buffer_usage() -> list:
-    """
-    (kernel, [(buffer, most bytes allocated on a core, capacity)]) of every launch since.
-    """
-def take_call_log() -> tuple:
-    """
-    (calls, weakened, met): (kind, site) of every call noted -> site of the instruction before it, those that set_mutation can weaken, and pairs of a set and a wait that it let through.
+    Ops keep what their planner decides from now on. With only_plans calls on CPU tensors launch nothing.
     """
 def take_plan_log() -> list:
     """
     Stops that: (op, expected us, decisions) of every op since, a decision being (weight, window, idle us, bytes, reason).
     """
-def take_traces() -> list:
-    """
-    Stop recording; the serialised traces (twin/trace_format.h), one per launch.
-    """
 def timing_constants() -> dict:
     """
-    Constants of the timing model: low, nominal, high, unit, class, source each.
-    """
-def trace_copy(chip: str, rows: typing.SupportsInt | typing.SupportsIndex, row_bytes: typing.SupportsInt | typing.SupportsIndex, tile_rows: typing.SupportsInt | typing.SupportsIndex, tile_bytes: typing.SupportsInt | typing.SupportsIndex, slices: typing.SupportsInt | typing.SupportsIndex, repeats: typing.SupportsInt | typing.SupportsIndex, to_l1: bool, cores: typing.SupportsInt | typing.SupportsIndex = 0) -> bytes:
-    """
-    Trace of a kernel that reads a matrix; run dry.
-    """
-def trace_matmul(chip: str, m: typing.SupportsInt | typing.SupportsIndex, n: typing.SupportsInt | typing.SupportsIndex, k: typing.SupportsInt | typing.SupportsIndex, nz: bool, bf16: bool, cores: typing.SupportsInt | typing.SupportsIndex = 0) -> bytes:
-    """
-    Trace of C = A x B as a kernel of its own; run dry.
-    """
-def twin_chip() -> str:
-    """
-    SoC name that CPU launches play.
+    Constants of planner and timing model: low, nominal, high, unit, class, source each.
     """
 def unload_device() -> None:
     """
-    CPU tensors run on the twin again, those of other types not at all.
+    The host's device runs CPU tensors again, nothing those of other types.
     """
 def usable_l2_bytes(chip: str) -> int:
     """

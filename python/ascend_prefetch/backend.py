@@ -1,4 +1,6 @@
-"""Where the ops can run: on the host twin for CPU tensors, on a device for NPU tensors.
+"""Where the ops can run: on a device for NPU tensors, on the host twin for CPU tensors.
+
+The twin belongs to the laboratory (ascend_prefetch.lab), which an installation need not have.
 
 The device backend is a library beside this file, which a build with CANN makes. It needs the
 torch_npu that it was built with.
@@ -7,6 +9,7 @@ torch_npu that it was built with.
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import warnings
 from pathlib import Path
 from typing import NamedTuple
@@ -36,7 +39,7 @@ def backends() -> dict[str, Backend]:
     Where there is a device library the first call asks which chip it runs on, which starts CANN's
     runtime.
     """
-    return {"twin": Backend(True, "host, CPU tensors"), "npu": _with_chip(_npu)}
+    return {"twin": _twin, "npu": _with_chip(_npu)}
 
 
 def _with_chip(npu: Backend) -> Backend:
@@ -49,22 +52,32 @@ def _with_chip(npu: Backend) -> Backend:
 
 
 def chip() -> str:
-    """SoC name of the chip that plans are for: the NPU's where there is one, else the twin's."""
-    return _C.device_chip() or _C.twin_chip()
+    """SoC name of the chip that plans are for: the NPU's where there is one, else the host's."""
+    return _C.device_chip() or _C.host_chip()
 
 
+_twin = Backend(False, "not loaded")
 _npu = Backend(False, "not loaded")
 
 
 def load() -> None:
-    """Loads the device backend where there is one; importing ascend_prefetch calls it.
+    """Loads the backends that there are; importing ascend_prefetch calls it.
 
     Raises:
         ImportError: the library and torch_npu, or torch_npu and torch, do not go together.
     """
-    global _npu
+    global _twin, _npu
+    _twin = _load_twin()
     missing = _load(LIBRARY)
     _npu = Backend(missing is None, missing or "NPU tensors")
+
+
+def _load_twin() -> Backend:
+    if importlib.util.find_spec("ascend_prefetch._lab") is None:
+        return Backend(False, "this installation has no laboratory (ascend_prefetch._lab)")
+    lab = importlib.import_module("ascend_prefetch._lab")
+    _C.set_host_device(lab.twin_device())
+    return Backend(True, "host, CPU tensors")
 
 
 def _load(library: Path) -> str | None:

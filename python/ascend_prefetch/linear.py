@@ -16,7 +16,7 @@ class W8A8Linear:
 
     y = (q(x) @ weight + quant_bias) * dequant_scale, times the token's scale if dynamic. Static
     layers quantise x with input_scale and input_offset, dynamic ones every token by itself.
-    ascend_prefetch.reference.quant has the arithmetic.
+    ascend_prefetch.lab.reference.quant has the arithmetic.
 
     Attributes:
         weight: [in, out] int8.

@@ -32,7 +32,7 @@ Linear weights
 
     The activations that are quantised are those of the activation dtype: hidden_states, q_c as it
     is returned, attn_output, or its up-projection rounded to that dtype. int8 products are summed
-    in int32, exactly. ascend_prefetch.reference.quant has the arithmetic, bit by bit.
+    in int32, exactly. ascend_prefetch.lab.reference.quant has the arithmetic, bit by bit.
 
 Caches
     kv_cache, rope_cache and indexer_cache are paged and written in place, one row of D elements per

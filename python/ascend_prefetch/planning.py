@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import NamedTuple
 
-from ascend_prefetch import _C, twin
+from ascend_prefetch import _C
 
 
 class Decision(NamedTuple):
@@ -54,11 +54,15 @@ class Plan(NamedTuple):
         return "\n".join([*lines, *(f"  {decision}" for decision in self.decisions)])
 
 
-@contextmanager
-def logging_plans() -> Iterator[list[Plan]]:
+def logging_plans() -> AbstractContextManager[list[Plan]]:
     """Collects the plan of every op that is called inside the block; filled when it ends."""
+    return _logging(only_plans=False)
+
+
+@contextmanager
+def _logging(only_plans: bool) -> Iterator[list[Plan]]:
     plans: list[Plan] = []
-    _C.start_plan_log()
+    _C.start_plan_log(only_plans)
     try:
         yield plans
     finally:
@@ -75,6 +79,6 @@ def explain(run: Callable[[], object]) -> list[Plan]:
 
     Print one: it is a small table.
     """
-    with twin.dry(), logging_plans() as plans:
+    with _logging(only_plans=True) as plans:
         run()
     return plans

@@ -6,9 +6,9 @@
 #include <string>
 
 #include "check.h"
-#include "cpu_debug/kernel_runner.h"
-#include "plan/copy_plan.h"
-#include "plan/matmul_plan.h"
+#include "lab/cpu_debug/kernel_runner.h"
+#include "lab/kernels/copy_plan.h"
+#include "lab/kernels/matmul_plan.h"
 #include "plan/prolog_plan.h"
 
 // The "kernels" tell what they were given: in memory that plan or addresses point to.

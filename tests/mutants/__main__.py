@@ -1,10 +1,11 @@
 """Mutants of kernels and planners that nobody planned, run against the tests of their op.
 
-Draws changes of single places in csrc/kernels and csrc/plan by a seed, the same share of every kind
-of mistake, builds all of them at once, each behind a number in the environment, and runs the tests
-that judge the file until the first fails: those first that found mutants of such files before, then
-the quick ones. Results are kept in the folder and not run again, so that a run may be interrupted;
-another seed draws others. --survivors runs new tests against those that survived.
+Draws changes of single places in csrc/kernels, csrc/lab/kernels and csrc/plan by a seed, the same
+share of every kind of mistake, builds all of them at once, each behind a number in the environment,
+and runs the tests that judge the file until the first fails: those first that found mutants of such
+files before, then the quick ones. Results are kept in the folder and not run again, so that a run
+may be interrupted; another seed draws others. --survivors runs new tests against those that
+survived.
 
     python tests/mutants --count 200 --seed 1 --hours 8 --folder build-mutants
 
@@ -45,7 +46,7 @@ def drawn(seed: int) -> list[Site]:
     Each has its place by itself, so that a change elsewhere in the source moves no other.
     """
     kinds: dict[str, list[Site]] = {}
-    for folder in ("csrc/kernels", "csrc/plan"):
+    for folder in ("csrc/kernels", "csrc/lab/kernels", "csrc/plan"):
         for path in sorted((ROOT / folder).iterdir()):
             if path.suffix in (".h", ".cpp"):
                 for site in sites(ROOT, str(path.relative_to(ROOT))):
@@ -70,12 +71,13 @@ def built(order: list[Site], count: int, folder: Path) -> dict[int, Site]:
     for _ in range(_BUILDS):
         if switched.write(ROOT, source, mutants):
             (folder / _UNMUTATED).unlink(missing_ok=True)
-        bad = switched.build(source, ("_C", *CPP), Path(sys.executable).parent)
+        bad = switched.build(source, ("_C", "_lab", *CPP), Path(sys.executable).parent)
         if not bad:
             taken.write_text(json.dumps([site.key for site in mutants.values()], indent=1))
             shutil.rmtree(package, ignore_errors=True)
-            shutil.copytree(ROOT / "python", package, ignore=shutil.ignore_patterns("_C*.so"))
-            for module in (source / "build" / "csrc" / "python").glob("_*.so"):
+            built = shutil.ignore_patterns("_C*.so", "_lab*.so")
+            shutil.copytree(ROOT / "python", package, ignore=built)
+            for module in (source / "build" / "csrc").glob("*/_*.so"):
                 shutil.copy2(module, package / "ascend_prefetch")
             return mutants
         print(f"{len(bad)} do not compile", flush=True)

@@ -17,8 +17,9 @@ from pathlib import Path
 import torch
 from device_calls import OPS, DeviceCall, snapshot
 
-from ascend_prefetch import _C, npu
+from ascend_prefetch import _C
 from ascend_prefetch.backend import LIBRARY
+from ascend_prefetch.lab import npu
 from mla_cases import same_bits
 
 ROUNDS = 300

@@ -6,7 +6,7 @@ from types import ModuleType
 
 import pytest
 
-from ascend_prefetch import npu as npus
+from ascend_prefetch.lab import npu as npus
 from devices import usable_npu
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from ascend_prefetch.bench.measured import placed
+from ascend_prefetch.lab.bench.measured import placed
 from mla_cases import MlaCase, MlaInputs, finite_call_of
 from o_proj_cases import OProjCase, OProjInputs
 from sfa_cases import SfaCase, SfaInputs

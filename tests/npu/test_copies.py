@@ -5,7 +5,7 @@ import csv
 import pytest
 from device_calls import OPS, DeviceCall
 
-from ascend_prefetch import npu as npus
+from ascend_prefetch.lab import npu as npus
 
 pytestmark = pytest.mark.npu
 

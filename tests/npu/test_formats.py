@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from ascend_prefetch import npu as npus
-from ascend_prefetch.bench.measured import placed
+from ascend_prefetch.lab import npu as npus
+from ascend_prefetch.lab.bench.measured import placed
 from mla_cases import same_bits
 from o_proj_cases import OProjCase, OProjInputs
 from w8a8_cases import DYNAMIC, STATIC

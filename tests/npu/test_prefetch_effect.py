@@ -5,8 +5,9 @@ import statistics
 import pytest
 import torch
 
-from ascend_prefetch import ops, twin
-from ascend_prefetch.bench.measured import placed
+from ascend_prefetch import ops
+from ascend_prefetch.lab import twin
+from ascend_prefetch.lab.bench.measured import placed
 from o_proj_cases import OProjInputs, model_case
 
 pytestmark = pytest.mark.npu

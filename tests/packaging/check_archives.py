@@ -16,6 +16,7 @@ from pathlib import Path
 # Of the checkout, and of no use without it.
 NOT_IN_SDIST = re.compile(r"\.ci/|\.gitignore$|\.editorconfig$|\.pre-commit-config\.yaml$")
 PACKAGE = "python/ascend_prefetch/"
+MODULE = re.compile(r"ascend_prefetch/_(C|lab)\.[\w-]+\.so")
 # Of a build with a toolkit and torch_npu.
 DEVICE_LIBRARY = "ascend_prefetch/_C_npu.so"
 KERNELS = re.compile(r"ascend_prefetch/kernels/\w+\.o")
@@ -41,14 +42,14 @@ def check_sdist(archive: Path, tracked: set[str]) -> list[str]:
 
 
 def check_wheel(archive: Path, tracked: set[str]) -> list[str]:
-    """The package's files, the module, a whole device backend or none, and a wheel's own."""
+    """The package's files, its modules, a whole device backend or none, and a wheel's own."""
     names = set(zipfile.ZipFile(archive).namelist())
-    modules = {name for name in names if re.fullmatch(r"ascend_prefetch/_C\.[\w-]+\.so", name)}
+    modules = {name for name in names if MODULE.fullmatch(name)}
     added = {name for name in names if re.match(r"ascend_prefetch-[\w.]+\.dist-info/", name)}
     package = {path.removeprefix("python/") for path in tracked if path.startswith(PACKAGE)}
     kernels = {name for name in names if KERNELS.fullmatch(name)}
     device = kernels | names & {DEVICE_LIBRARY}
-    wrong = [] if len(modules) == 1 else [f"{archive.name}: expected one module, got {modules}"]
+    wrong = [] if len(modules) == 2 else [f"{archive.name}: expected two modules, got {modules}"]
     if (DEVICE_LIBRARY in names) != bool(kernels):
         wrong.append(f"{archive.name}: half a device backend, {', '.join(sorted(device))}")
     return wrong + differences(archive.name, package, names - added - modules - device)

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from hypothesis import strategies as st
 
-from ascend_prefetch import twin
+from ascend_prefetch.lab import twin
 from ascend_prefetch.packing import pack_dequant_scale
 from bad_calls import storage_of
 from drawn_calls import CALLS, Call, PrefetchCall, prolog_inputs

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from ascend_prefetch import npu
+from ascend_prefetch.lab import npu
 from on_device import OnDevice
 
 

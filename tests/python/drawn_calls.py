@@ -13,7 +13,7 @@ from itertools import combinations
 import torch
 from hypothesis import strategies as st
 
-from ascend_prefetch import reference, twin
+from ascend_prefetch.lab import reference, twin
 from mla_cases import (
     FEWEST_PAIRS,
     ROPE,

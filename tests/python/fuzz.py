@@ -20,7 +20,7 @@ from pathlib import Path
 
 from hypothesis import HealthCheck, given, seed, settings
 
-from ascend_prefetch import twin
+from ascend_prefetch.lab import twin
 from bad_draws import bad_calls, check_bad_call
 from drawn_calls import CALLS, check_call
 

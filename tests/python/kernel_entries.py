@@ -1,10 +1,10 @@
-"""Kernel entries of csrc/kernels, read as the toolkits read them: by pattern."""
+"""Kernel entries, read as the toolkits read them: by pattern."""
 
 import re
 from pathlib import Path
 
 CSRC = Path(__file__).resolve().parents[2] / "csrc"
-KERNEL_FILES = sorted((CSRC / "kernels").glob("*.cpp"))
+KERNEL_FILES = sorted([*CSRC.glob("kernels/*.cpp"), *CSRC.glob("lab/kernels/*.cpp")])
 
 ENTRY = re.compile(r'extern "C" __global__ __aicore__ (.*?)\s*\{\n(.*?\n)\}', re.DOTALL)
 SIGNATURE = re.compile(r"void (\w+)\(([^()]+)\)", re.DOTALL)

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 import torch
 
-from ascend_prefetch import reference
+from ascend_prefetch.lab import reference
 from ascend_prefetch.models import ModelDimensions, get_model
 from ascend_prefetch.packing import nd_to_nz
 

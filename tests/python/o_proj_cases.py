@@ -11,7 +11,7 @@ from itertools import combinations
 
 import torch
 
-from ascend_prefetch import reference
+from ascend_prefetch.lab import reference
 from ascend_prefetch.linear import W8A8Linear, linear_to_nz, quant_arguments, stored_weight
 from ascend_prefetch.models import MODELS, get_model
 from ascend_prefetch.packing import nd_to_nz

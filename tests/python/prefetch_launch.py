@@ -2,7 +2,7 @@
 
 import torch
 
-from ascend_prefetch import twin
+from ascend_prefetch.lab import twin
 from mla_cases import same_bits
 from traces import LOAD, STORE, Trace
 

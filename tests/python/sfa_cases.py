@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields
 
 import torch
 
-from ascend_prefetch import reference
+from ascend_prefetch.lab import reference
 from ascend_prefetch.models import get_model
 from ascend_prefetch.packing import nd_to_nz
 from mla_cases import SEED, MlaCase, MlaInputs, model_case

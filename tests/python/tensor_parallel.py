@@ -10,7 +10,7 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing
 
-from ascend_prefetch import reference
+from ascend_prefetch.lab import reference
 from ascend_prefetch.linear import stored_weight
 from ascend_prefetch.models import (
     MlaWeights,

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from ascend_prefetch.bench import BENCHES, BenchConfig, run_bench
+from ascend_prefetch.lab.bench import BENCHES, BenchConfig, run_bench
 
 QUANTS = ("none", "w8a8", "w8a8_dynamic")
 # The smallest rank of each kind of model: without a query latent, with one, with an indexer.
@@ -79,7 +79,7 @@ def test_two_ulps_are_noticed():
 @pytest.mark.parametrize("op", ["mla_prolog", "sfa_prolog"])
 def test_rows_without_a_slot_are_watched(op, monkeypatch):
     """A cache with one row too many written fails, whatever the results are."""
-    from ascend_prefetch.bench.inputs import PagedCache
+    from ascend_prefetch.lab.bench.inputs import PagedCache
 
     case = BENCHES[op].make_case(small(op))
     results = case.run()
@@ -89,7 +89,7 @@ def test_rows_without_a_slot_are_watched(op, monkeypatch):
 
 
 def test_untouched_rows():
-    from ascend_prefetch.bench.inputs import PagedCache
+    from ascend_prefetch.lab.bench.inputs import PagedCache
 
     cache = PagedCache(torch.full((2, 128, 1, 4), float("nan")), torch.tensor([200, 3]))
     assert cache.others_untouched()

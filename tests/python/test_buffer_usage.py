@@ -3,9 +3,10 @@
 import pytest
 import torch
 
-from ascend_prefetch import ops, twin
-from ascend_prefetch.sanitize import CASES
-from ascend_prefetch.twin import BufferUsage
+from ascend_prefetch import ops
+from ascend_prefetch.lab import twin
+from ascend_prefetch.lab.sanitize import CASES
+from ascend_prefetch.lab.twin import BufferUsage
 
 
 def test_a_launch_tells_its_peaks_and_capacities():

@@ -33,14 +33,14 @@ def write(path):
 
 
 def build_extension(build, project, **options):
-    """Builds the extension of a project that holds nothing else, from what CMake has made."""
+    """Builds the extensions of a project that holds nothing else, from what CMake has made."""
     (project / "python" / "ascend_prefetch").mkdir(parents=True, exist_ok=True)
-    extension = setuptools.Extension("ascend_prefetch._C", sources=[])
+    extensions = [setuptools.Extension(f"ascend_prefetch.{name}", []) for name in build.MODULES]
     distribution = setuptools.Distribution(
         {
             "package_dir": {"": str(project / "python")},
             "packages": ["ascend_prefetch"],
-            "ext_modules": [extension],
+            "ext_modules": extensions,
         }
     )
     command = build.CMakeBuild(distribution)
@@ -48,15 +48,16 @@ def build_extension(build, project, **options):
     for name, value in options.items():
         setattr(command, name, value)
     command.ensure_finalized()
-    write(build.BUILD / "csrc" / "python" / Path(command.get_ext_fullpath(extension.name)).name)
+    for extension, folder in zip(extensions, build.MODULES.values(), strict=True):
+        write(build.BUILD / folder / Path(command.get_ext_fullpath(extension.name)).name)
     command.run()
 
 
 def device_files(folder):
-    """What lies beside the module."""
+    """What lies beside the modules."""
     files = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
-    modules = {file for file in files if file.startswith("_C.")}
-    assert len(modules) == 1
+    modules = {file for file in files if file.startswith(("_C.", "_lab."))}
+    assert len(modules) == 2
     return files - modules
 
 

@@ -8,8 +8,9 @@ import re
 
 import pytest
 
-from ascend_prefetch import _C, cli
-from ascend_prefetch.timing import (
+from ascend_prefetch import _C
+from ascend_prefetch.lab import cli
+from ascend_prefetch.lab.timing import (
     LEVELS,
     TimedChip,
     calibrate,

@@ -7,7 +7,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from ascend_prefetch import reference
+from ascend_prefetch.lab import reference
 from ascend_prefetch.models import load_indexer_weights, load_mla_weights
 from attention_checkpoint import SMALL, save_attention
 from mla_cases import SEED

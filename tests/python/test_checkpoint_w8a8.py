@@ -11,7 +11,7 @@ from transformers.models.deepseek_v32.modeling_deepseek_v32 import DeepseekV32At
 from transformers.models.longcat_flash.modeling_longcat_flash import LongcatFlashMLA
 
 import transformers_mla as hf
-from ascend_prefetch import reference
+from ascend_prefetch.lab import reference
 from ascend_prefetch.linear import W8A8Linear
 from ascend_prefetch.models import (
     IndexerDimensions,

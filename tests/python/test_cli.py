@@ -9,8 +9,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from ascend_prefetch import cli, twin
-from ascend_prefetch.bench.table import row_verdict
+from ascend_prefetch.lab import cli, twin
+from ascend_prefetch.lab.bench.table import row_verdict
 from ascend_prefetch.models import get_model
 
 BENCH = ["bench", "mla_prolog", "--model", "deepseek-v3", "--tp", "16", "--tokens", "3"]

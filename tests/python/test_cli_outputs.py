@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from ascend_prefetch import cli
-from ascend_prefetch.cli.common import Verb
 from ascend_prefetch.files import Output, check_outputs, whole_file
+from ascend_prefetch.lab import cli
+from ascend_prefetch.lab.cli.common import Verb
 
 # A command of each verb that writes something, without the names of its files; what they end in.
 WRITERS = {

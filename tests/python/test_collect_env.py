@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from ascend_prefetch import __version__, cli
-from ascend_prefetch.cli import collect_env
+from ascend_prefetch import __version__
+from ascend_prefetch.lab import cli
+from ascend_prefetch.lab.cli import collect_env
 from ascend_prefetch.vllm.switch import switch
 
 NPU_SMI = """\

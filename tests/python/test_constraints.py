@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from ascend_prefetch import _C
+from ascend_prefetch import _lab
 
 ROOT = Path(__file__).resolve().parents[2]
 TWIN = ROOT / "csrc" / "twin"
-KERNELS = sorted((ROOT / "csrc" / "kernels").glob("*"))
-CODES = {code for code, _ in _C.error_codes()}
+KERNELS = sorted([*ROOT.glob("csrc/kernels/*"), *ROOT.glob("csrc/lab/kernels/*")])
+CODES = {code for code, _ in _lab.error_codes()}
 UNCHECKED = ("not checked", "does not compile", "no constraint")
 
 

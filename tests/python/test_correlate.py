@@ -8,8 +8,9 @@ import sys
 
 import pytest
 
-from ascend_prefetch import _C, cli
-from ascend_prefetch.timing import (
+from ascend_prefetch import _lab
+from ascend_prefetch.lab import cli
+from ascend_prefetch.lab.timing import (
     PUBLISHED_POINTS,
     Copying,
     Kernel,
@@ -29,8 +30,8 @@ from timing_points import (
 
 def modelled(level="nominal", **constants):
     """The gemm of GEMM, in the model."""
-    trace = _C.trace_matmul("Ascend910B1", 16, 1024, 2048, nz=False, bf16=True, cores=24)
-    return _C.Timeline("Ascend910B1", level, constants).run(trace)
+    trace = _lab.trace_matmul("Ascend910B1", 16, 1024, 2048, nz=False, bf16=True, cores=24)
+    return _lab.Timeline("Ascend910B1", level, constants).run(trace)
 
 
 # --- points files ---

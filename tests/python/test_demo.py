@@ -9,15 +9,15 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from ascend_prefetch import cli, reference
-from ascend_prefetch.bench import BenchConfig
-from ascend_prefetch.bench.cached_requests import cached_requests
-from ascend_prefetch.bench.layer import LayerConfig, model_layer
-from ascend_prefetch.bench.layer_run import PREFETCHED, run_layer
-from ascend_prefetch.cli import demo
+from ascend_prefetch.lab import cli, reference
+from ascend_prefetch.lab.bench import BenchConfig
+from ascend_prefetch.lab.bench.cached_requests import cached_requests
+from ascend_prefetch.lab.bench.layer import LayerConfig, model_layer
+from ascend_prefetch.lab.bench.layer_run import PREFETCHED, run_layer
+from ascend_prefetch.lab.cli import demo
+from ascend_prefetch.lab.timing import LEVELS
+from ascend_prefetch.lab.timing.sequence import CmoPrefetch, Kernel, Reader, account_prefetch
 from ascend_prefetch.models import get_model
-from ascend_prefetch.timing import LEVELS
-from ascend_prefetch.timing.sequence import CmoPrefetch, Kernel, Reader, account_prefetch
 from mla_cases import SEED
 
 ROOT = Path(__file__).resolve().parents[2]

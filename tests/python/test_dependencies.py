@@ -1,4 +1,8 @@
-"""Which folder of csrc/ may include which other: the arrows point one way."""
+"""Which folder may know which other: the arrows point one way, in csrc and in the package.
+
+What serves (arch, plan, kernels, ops, npu, python; all of the package but lab) knows nothing of
+what proves (twin, model, lab).
+"""
 
 import re
 from pathlib import Path
@@ -14,11 +18,10 @@ ALLOWED = {
     "twin": {"arch"},
     "kernels": {"plan"},
     "model": {"arch", "twin/trace_format.h"},
-    "device": {"arch"},
-    "cpu_debug": {"plan", "npu"},
-    "ops": {"arch", "plan", "twin", "kernels", "npu"},
-    "npu": {"arch", "plan", "kernels"},
-    "python": {"arch", "plan", "twin", "model", "ops"},
+    "ops": {"arch", "plan", "npu"},
+    "npu": {"arch"},
+    "python": {"arch", "plan", "npu", "ops"},
+    "lab": {"arch", "plan", "twin", "kernels", "model", "npu"},
 }
 NPU_HEADER = re.compile(r"(torch_npu|acl|aclnn|aclnnop|hccl)/")
 
@@ -54,3 +57,29 @@ def test_a_wrong_arrow_is_found():
     assert list(violations("twin", ["kernels/a.h"])) == ["kernels/a.h: twin may not know kernels"]
     assert list(violations("ops", ["acl/acl.h"])) == ["acl/acl.h: only npu/ may include it"]
     assert list(violations("plan", ["../arch/chip.h"])) == ["../arch/chip.h: relative"]
+
+
+PACKAGE = CSRC.parent / "python" / "ascend_prefetch"
+# The command line, which is the laboratory's, and the import that registers CPU tensors.
+MAY_KNOW_THE_LAB = {"__main__.py", "backend.py"}
+
+
+def lab_imports(text):
+    """The lines that import the laboratory."""
+    return re.findall(
+        r"^\s*(?:from|import) (?=.*ascend_prefetch).*\b_?lab\b.*$", text, re.MULTILINE
+    )
+
+
+def test_what_serves_does_not_know_the_laboratory():
+    found = []
+    for path in sorted(PACKAGE.rglob("*.py")):
+        name = str(path.relative_to(PACKAGE))
+        if not name.startswith("lab/") and name not in MAY_KNOW_THE_LAB:
+            found += [f"{name}: {line}" for line in lab_imports(path.read_text())]
+    assert found == []
+
+
+def test_an_import_of_the_laboratory_is_found():
+    lines = ["from ascend_prefetch.lab import twin", "from ascend_prefetch import _C, _lab"]
+    assert lab_imports("\n".join([*lines, "import laboratory"])) == lines

@@ -178,7 +178,7 @@ def test_unknown_chips_are_refused(tmp_path):
 def test_the_cpu_debug_library_runs_every_kernel(tmp_path):
     toolkit = make_toolkit(tmp_path / "cann", "8.1.RC1")
     status(configure(tmp_path / "build", home=toolkit))
-    table = tmp_path / "build" / "csrc" / "cpu_debug" / "kernel_table.inc"
+    table = tmp_path / "build" / "csrc" / "lab" / "kernel_table.inc"
     modes = {"AIV_ONLY": "AIV_MODE", "AIC_ONLY": "AIC_MODE", "MIX_AIC_1_2": "MIX_MODE"}
     assert sorted(table.read_text().splitlines()) == sorted(
         f"KERNEL({name}, {modes[kernel_types(file)[name].removeprefix('KERNEL_TYPE_')]}, "

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from ascend_prefetch import reference
+from ascend_prefetch.lab import reference
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "docs"))
 

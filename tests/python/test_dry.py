@@ -2,9 +2,10 @@
 
 import pytest
 
-from ascend_prefetch import _C, twin
-from ascend_prefetch.bench.common import poisoned_empty
-from ascend_prefetch.sanitize import CASES
+from ascend_prefetch import _lab
+from ascend_prefetch.lab import twin
+from ascend_prefetch.lab.bench.common import poisoned_empty
+from ascend_prefetch.lab.sanitize import CASES
 from traces import HEADER, Trace
 
 
@@ -32,9 +33,9 @@ def test_a_dry_launch_has_nothing_to_sanitize():
     with twin.dry(), twin.sanitizing("full"):
         with pytest.raises(ValueError, match="a dry launch of 'o_proj_bf16' has no bytes"):
             next(case for case in CASES if case.name == "o_proj").run()
-    assert not _C.dry()
+    assert not _lab.dry()
 
 
 def test_large_products_are_traced_in_seconds():
-    trace = _C.trace_matmul("Ascend910B1", 8192, 8192, 8192, nz=False, bf16=False)
+    trace = _lab.trace_matmul("Ascend910B1", 8192, 8192, 8192, nz=False, bf16=False)
     assert HEADER.unpack_from(trace)[6] > 1_000_000

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from ascend_prefetch import cli
-from ascend_prefetch.bench.common import MODELLED_KEYS
+from ascend_prefetch.lab import cli
+from ascend_prefetch.lab.bench.common import MODELLED_KEYS
 
 DOCS = Path(__file__).parents[2] / "docs"
 PAGE = (DOCS / "first-hour.md").read_text(encoding="utf-8")

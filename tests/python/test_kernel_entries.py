@@ -31,7 +31,7 @@ def structs(text):
 
 def plan_structs():
     found = {}
-    for header in sorted((CSRC / "plan").glob("*.h")):
+    for header in sorted([*CSRC.glob("plan/*.h"), *CSRC.glob("lab/kernels/*_plan.h")]):
         # Namespaces do not count for the pattern; a struct of the planners' own is no plan.
         text = re.sub(
             r"namespace plan \{.*\}  // namespace plan", "", header.read_text(), flags=re.DOTALL

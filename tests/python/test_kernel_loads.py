@@ -7,7 +7,8 @@ from itertools import pairwise
 import pytest
 import torch
 
-from ascend_prefetch import _C, twin
+from ascend_prefetch import _lab
+from ascend_prefetch.lab import twin
 from mla_cases import WEIGHTS, MlaCase, MlaInputs, cache_arguments
 from o_proj_cases import OProjCase, OProjInputs
 from sfa_cases import INDEXER_WEIGHTS, SfaCase, SfaInputs
@@ -248,7 +249,7 @@ def test_what_belongs_to_columns_is_loaded_once_for_them(tokens, quant):
 def test_a_landing_pad_is_overwritten_when_it_has_arrived(to_l1, slots):
     """The kernel that reads a matrix awaits all loads whenever its pad is full."""
     tile = 32 * 1024
-    trace = Trace(_C.trace_copy("Ascend910_9391", 40, tile, 1, tile, 1, 1, to_l1, 1))
+    trace = Trace(_lab.trace_copy("Ascend910_9391", 40, tile, 1, tile, 1, 1, to_l1, 1))
     done = [op for op, *_ in trace.records(0) if op in (LOAD, BARRIER)]
     expected = []
     for tile_index in range(40):

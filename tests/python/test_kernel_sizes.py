@@ -10,7 +10,7 @@ from elf_file import K_TYPE_AIC, K_TYPE_AIV, K_TYPE_MIX_AIC_MAIN, X86_64, Functi
 
 ROOT = Path(__file__).resolve().parents[2]
 BUILD = Path(os.environ.get("ASCEND_PREFETCH_BUILD_DIR", ROOT / "build"))
-TOOL = BUILD / "csrc" / "device" / "ascend_prefetch_kernel_sizes"
+TOOL = BUILD / "csrc" / "lab" / "device" / "ascend_prefetch_kernel_sizes"
 
 BINARY = device_binary(
     [

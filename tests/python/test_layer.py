@@ -5,7 +5,7 @@ import json
 import pytest
 
 from ascend_prefetch import _C
-from ascend_prefetch.bench.layer import (
+from ascend_prefetch.lab.bench.layer import (
     FORMS,
     Layer,
     LayerConfig,
@@ -13,10 +13,10 @@ from ascend_prefetch.bench.layer import (
     attention_readers,
     model_layer,
 )
-from ascend_prefetch.bench.layer_ops import LayerOps
-from ascend_prefetch.cli import main
+from ascend_prefetch.lab.bench.layer_ops import LayerOps
+from ascend_prefetch.lab.cli import main
+from ascend_prefetch.lab.timing import LEVELS
 from ascend_prefetch.models import get_model
-from ascend_prefetch.timing import LEVELS
 
 MEGABYTE = 1_000_000
 

@@ -7,9 +7,9 @@ import math
 import pytest
 import torch
 
-from ascend_prefetch import cli, npu, reference
-from ascend_prefetch.bench import BENCHES, BenchConfig, measured, passed, run_bench, table
-from ascend_prefetch.bench.measured import (
+from ascend_prefetch.lab import cli, npu, reference
+from ascend_prefetch.lab.bench import BENCHES, BenchConfig, measured, passed, run_bench, table
+from ascend_prefetch.lab.bench.measured import (
     GraphTimer,
     check_on_device,
     linear_points,
@@ -18,10 +18,10 @@ from ascend_prefetch.bench.measured import (
     rotation_copies,
     summary,
 )
-from ascend_prefetch.bench.torch_npu_ops import Cmo
+from ascend_prefetch.lab.bench.torch_npu_ops import Cmo
+from ascend_prefetch.lab.timing import COLUMNS, read_points
+from ascend_prefetch.lab.timing.add_points import add_points
 from ascend_prefetch.linear import linear_to_nz
-from ascend_prefetch.timing import COLUMNS, read_points
-from ascend_prefetch.timing.add_points import add_points
 from double import calls
 from torch_npu_stand_in import StandInNpu, StandInTorchNpu
 
@@ -362,7 +362,8 @@ def test_all_ops_are_measured_one_by_one(monkeypatch, capsys):
     monkeypatch.setattr(npu, "require", lambda: torch_npu)
     configs = []
     monkeypatch.setattr(
-        "ascend_prefetch.cli.bench.bench_table", lambda config, **_: configs.append(config) or []
+        "ascend_prefetch.lab.cli.bench.bench_table",
+        lambda config, **_: configs.append(config) or [],
     )
     assert cli.main(["bench", "all", "--json", "-"]) == 0
     (config,) = configs
@@ -376,7 +377,7 @@ def test_all_ops_are_measured_one_by_one(monkeypatch, capsys):
 
 def test_what_people_see_of_a_measurement(monkeypatch, capsys):
     _, result, found = measured_case("o_proj", monkeypatch, lambda graph: 0.048)
-    monkeypatch.setattr("ascend_prefetch.cli.bench.run_bench", lambda *_: result | found)
+    monkeypatch.setattr("ascend_prefetch.lab.cli.bench.run_bench", lambda *_: result | found)
     assert cli.main([*COMMAND, "--device", "cpu"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].endswith("on Ascend910_9391 (twin and NPU)")

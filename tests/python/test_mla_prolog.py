@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ascend_prefetch import twin
+from ascend_prefetch.lab import twin
 from mla_cases import (
     ROPE,
     SEED,

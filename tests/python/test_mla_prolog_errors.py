@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import bad_calls
-from ascend_prefetch import twin
+from ascend_prefetch.lab import twin
 from ascend_prefetch.packing import nd_to_nz
 from mla_cases import ROPE, WEIGHTS, MlaCase, MlaInputs
 

@@ -10,7 +10,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from ascend_prefetch import planning, twin
+from ascend_prefetch import planning
+from ascend_prefetch.lab import twin
 from ascend_prefetch.models import get_model
 from mla_cases import ROPE, SEED, WEIGHTS, MlaCase, MlaInputs, model_case, model_ranks
 from traces import (
@@ -318,7 +319,8 @@ def errors_of_damaged(trace, patches, directory):
     )
     script = f"""
 import json, pathlib
-from ascend_prefetch import planning, twin
+from ascend_prefetch import planning
+from ascend_prefetch.lab import twin
 directory = pathlib.Path({str(directory)!r})
 trace = (directory / "trace").read_bytes()
 for place, content in json.loads((directory / "patches").read_text()):

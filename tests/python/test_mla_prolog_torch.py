@@ -8,8 +8,8 @@ import torch
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 
 import ascend_prefetch.ops
-from ascend_prefetch import _C
-from ascend_prefetch.reference import relative_error
+from ascend_prefetch import _lab
+from ascend_prefetch.lab.reference import relative_error
 from compiled_prolog import check_compiled
 from mla_cases import WEIGHTS, MlaCase, MlaInputs, call_of, finite_call_of, run, same_bits
 
@@ -280,10 +280,10 @@ def test_another_thread_may_change_the_chip():
 
     def change():
         while not stop.is_set():
-            _C.set_twin_chip("Ascend910B3")
-            _C.set_twin_chip("Ascend910_9391")
+            _lab.set_twin_chip("Ascend910B3")
+            _lab.set_twin_chip("Ascend910_9391")
 
-    before = _C.twin_chip()
+    before = _lab.twin_chip()
     thread = threading.Thread(target=change)
     thread.start()
     try:
@@ -292,4 +292,4 @@ def test_another_thread_may_change_the_chip():
     finally:
         stop.set()
         thread.join()
-        _C.set_twin_chip(before)
+        _lab.set_twin_chip(before)

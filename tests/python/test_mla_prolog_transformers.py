@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import transformers_mla as hf
-from ascend_prefetch import reference
+from ascend_prefetch.lab import reference
 from ascend_prefetch.models import get_model, load_mla_weights
 from ascend_prefetch.packing import nd_to_nz
 from mla_cases import poisoned_memory

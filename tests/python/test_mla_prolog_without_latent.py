@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from ascend_prefetch import twin
+from ascend_prefetch.lab import twin
 from mla_cases import (
     WEIGHTS,
     MlaCase,

@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from transformers import CONFIG_MAPPING, AutoConfig
 
 import transformers_mla as hf
-from ascend_prefetch import reference
+from ascend_prefetch.lab import reference
 from ascend_prefetch.models import (
     MODEL_TYPES,
     ModelDimensions,

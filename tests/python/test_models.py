@@ -7,6 +7,12 @@ import pytest
 import torch
 import transformers
 
+from ascend_prefetch.lab.reference import (
+    quantise_dynamic,
+    quantise_static,
+    relative_error,
+    w8a8_linear,
+)
 from ascend_prefetch.models import (
     MODELS,
     IndexerDimensions,
@@ -20,7 +26,6 @@ from ascend_prefetch.models import (
     random_indexer_weights,
     random_mla_weights,
 )
-from ascend_prefetch.reference import quantise_dynamic, quantise_static, relative_error, w8a8_linear
 
 # The configuration class in transformers whose defaults are the model's configuration. Kimi-K2
 # uses DeepSeek-V3's with other numbers, DeepSeek-V2-Lite's defaults are DeepSeek-V2's.

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from ascend_prefetch import cli, sanitize
-from ascend_prefetch.sanitize import CASES, Mutant, MutationTable, mutate, mutation
+from ascend_prefetch.lab import cli, sanitize
+from ascend_prefetch.lab.sanitize import CASES, Mutant, MutationTable, mutate, mutation
 
 KERNELS = Path(__file__).resolve().parents[2] / "csrc" / "kernels"
 # Calls whose line in the kernels counts; what helpers issue counts as their caller's.

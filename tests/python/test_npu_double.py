@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from acl_double import LIBRARY, acl_double
-from ascend_prefetch import _C, backend, ops, packing, twin
+from ascend_prefetch import _C, backend, ops, packing
+from ascend_prefetch.lab import twin
 from mla_cases import MlaCase, MlaInputs
 from o_proj_cases import OProjCase, OProjInputs
 

@@ -5,7 +5,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from ascend_prefetch import ops, reference, twin
+from ascend_prefetch import ops
+from ascend_prefetch.lab import reference, twin
 from mla_cases import BOUNDS, same_bits
 from o_proj_cases import (
     WEIGHT_SUBSETS,

@@ -5,7 +5,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from ascend_prefetch import planning, twin
+from ascend_prefetch import planning
+from ascend_prefetch.lab import twin
 from o_proj_cases import WEIGHTS, OProjCase, model_case, model_ranks
 from w8a8_cases import DYNAMIC, STATIC
 

@@ -6,7 +6,8 @@ import pytest
 import torch
 
 import devices
-from ascend_prefetch import npu, ops
+from ascend_prefetch import ops
+from ascend_prefetch.lab import npu
 from mla_cases import MlaCase, MlaInputs, run, same_bits
 from o_proj_cases import OProjCase, OProjInputs
 from o_proj_cases import run as run_o_proj

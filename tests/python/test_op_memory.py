@@ -11,7 +11,7 @@ import torch
 from hypothesis import example, given, seed, settings
 from hypothesis import strategies as st
 
-from ascend_prefetch import twin
+from ascend_prefetch.lab import twin
 from bad_calls import refuses
 from mla_cases import SEED, MlaCase, MlaInputs, cache_arguments, same_bits
 from op_calls import (
@@ -290,7 +290,7 @@ def test_a_copy_on_write_tensor_is_no_alias():
 OUT_OF_MEMORY = """
 import resource
 import torch
-from ascend_prefetch import twin
+from ascend_prefetch.lab import twin
 from op_calls import OPS, good_call
 
 arguments = good_call("mla_prolog")

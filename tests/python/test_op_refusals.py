@@ -5,7 +5,8 @@ import math
 import pytest
 import torch
 
-from ascend_prefetch import _C, twin
+from ascend_prefetch import _lab
+from ascend_prefetch.lab import twin
 from ascend_prefetch.packing import pack_dequant_scale
 from bad_calls import refuses
 from mla_cases import same_bits
@@ -222,8 +223,8 @@ def test_a_dry_run_reads_no_scales(op):
     ("function", "argument", "error"),
     [
         (lambda text: OPS["prefetch"]([torch.ones(5)], engine=text), "engine", ValueError),
-        (_C.set_twin_chip, "chip", ValueError),
-        (_C.set_sanitize_mode, "off, memory or full", ValueError),
+        (_lab.set_twin_chip, "chip", ValueError),
+        (_lab.set_sanitize_mode, "off, memory or full", ValueError),
     ],
     ids=["engine", "chip", "mode"],
 )

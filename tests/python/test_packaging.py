@@ -13,16 +13,18 @@ import pybind11_stubgen
 import pytest
 
 import ascend_prefetch
-from ascend_prefetch import _C, backend
+from ascend_prefetch import _C, _lab, backend
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "python" / "ascend_prefetch"
 
 
-def test_stubs_are_those_of_the_module(tmp_path):
-    pybind11_stubgen.main(["ascend_prefetch._C", "--output-dir", str(tmp_path), "--exit-code"])
-    generated = (tmp_path / "ascend_prefetch" / "_C.pyi").read_text()
-    assert (PACKAGE / "_C.pyi").read_text() == generated, "run make stubs"
+@pytest.mark.parametrize("module", ["_C", "_lab"])
+def test_stubs_are_those_of_the_module(module, tmp_path):
+    name = f"ascend_prefetch.{module}"
+    pybind11_stubgen.main([name, "--output-dir", str(tmp_path), "--exit-code"])
+    generated = (tmp_path / "ascend_prefetch" / f"{module}.pyi").read_text()
+    assert (PACKAGE / f"{module}.pyi").read_text() == generated, "run make stubs"
 
 
 def documented(function):
@@ -32,7 +34,7 @@ def documented(function):
 
 
 def test_everything_in_the_module_is_documented():
-    members = [*vars(_C).items(), *vars(_C.Timeline).items()]
+    members = [*vars(_C).items(), *vars(_lab).items(), *vars(_lab.Timeline).items()]
     found = [
         name
         for name, member in members
@@ -134,7 +136,8 @@ HALF = "a.whl: half a device backend, "
 )
 def test_a_wheel_has_all_of_a_device_backend_or_nothing(added, wrong, tmp_path):
     check = runpy.run_path(str(ROOT / "tests" / "packaging" / "check_archives.py"))["check_wheel"]
-    names = ["ascend_prefetch/__init__.py", "ascend_prefetch/_C.cpython-311-x86_64-linux-gnu.so"]
+    modules = (f"ascend_prefetch/{name}.cpython-311-x86_64-linux-gnu.so" for name in ("_C", "_lab"))
+    names = ["ascend_prefetch/__init__.py", *modules]
     with zipfile.ZipFile(tmp_path / "a.whl", "w") as archive:
         for name in [*names, *added]:
             archive.writestr(name, "")

@@ -6,12 +6,12 @@ import pytest
 import torch
 
 from ascend_prefetch import ops, planning
-from ascend_prefetch.bench.common import BenchConfig
-from ascend_prefetch.bench.layer_ops import LayerOps
-from ascend_prefetch.bench.upstream import upstream_cmo
+from ascend_prefetch.lab.bench.common import BenchConfig
+from ascend_prefetch.lab.bench.layer_ops import LayerOps
+from ascend_prefetch.lab.bench.upstream import upstream_cmo
+from ascend_prefetch.lab.timing import LEVELS, find_timed_chip
+from ascend_prefetch.lab.timing.sequence import CmoPrefetch, Reader, dry_kernels, replay
 from ascend_prefetch.linear import stored_weight
-from ascend_prefetch.timing import LEVELS, find_timed_chip
-from ascend_prefetch.timing.sequence import CmoPrefetch, Reader, dry_kernels, replay
 
 CHIP = find_timed_chip("Ascend910_9391")
 MEGABYTE = 1_000_000

@@ -6,7 +6,8 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from ascend_prefetch import _C, twin
+from ascend_prefetch import _C
+from ascend_prefetch.lab import twin
 from ascend_prefetch.packing import nd_to_nz
 from ascend_prefetch.policy import (
     Claim,

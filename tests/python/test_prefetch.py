@@ -5,7 +5,8 @@ import random
 import pytest
 import torch
 
-from ascend_prefetch import ops, twin
+from ascend_prefetch import ops
+from ascend_prefetch.lab import twin
 from mla_cases import SEED
 from prefetch_launch import Launch, blocks_of, random_bytes
 from traces import Trace

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from ascend_prefetch import twin
+from ascend_prefetch.lab import twin
 from traces import launches
 
 MEBIBYTE = 1 << 20

@@ -10,7 +10,8 @@ from torch._dynamo.backends.common import aot_autograd
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.fx.experimental.proxy_tensor import make_fx
 
-from ascend_prefetch import ops, twin
+from ascend_prefetch import ops
+from ascend_prefetch.lab import twin
 from mla_cases import MlaCase, MlaInputs, same_bits
 from traces import Trace, launches
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from ascend_prefetch import reference
+from ascend_prefetch.lab import reference
 from mla_cases import (
     ROPE,
     SEED,

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import pytest
 import torch
 
-from ascend_prefetch import reference
+from ascend_prefetch.lab import reference
 from ascend_prefetch.linear import W8A8Linear, quant_arguments, stored_weight
 from mla_cases import BOUNDS, ROPE, SEED, check_output, one_thread, poisoned_memory
 

@@ -7,9 +7,7 @@ import torch
 from transformers.models.deepseek_v3 import modeling_deepseek_v3 as deepseek_v3
 
 import transformers_mla as hf
-from ascend_prefetch.models import ModelDimensions, get_model, load_mla_weights
-from ascend_prefetch.packing import nz_to_nd
-from ascend_prefetch.reference import (
+from ascend_prefetch.lab.reference import (
     attention,
     mla_prolog,
     o_proj,
@@ -21,6 +19,8 @@ from ascend_prefetch.reference import (
     value_up_projection,
     write_paged_cache,
 )
+from ascend_prefetch.models import ModelDimensions, get_model, load_mla_weights
+from ascend_prefetch.packing import nz_to_nd
 
 SMALL = {
     "hidden_size": 80,

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from ascend_prefetch.reference import relative_error, ulp_distance
+from ascend_prefetch.lab.reference import relative_error, ulp_distance
 
 DTYPES = (torch.bfloat16, torch.float16)
 

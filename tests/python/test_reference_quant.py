@@ -8,9 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ascend_prefetch.linear import W8A8Linear
-from ascend_prefetch.packing import pack_dequant_scale
-from ascend_prefetch.reference import (
+from ascend_prefetch.lab.reference import (
     dequantise,
     int8_matmul,
     mla_prolog,
@@ -22,6 +20,8 @@ from ascend_prefetch.reference import (
     sfa_prolog,
     w8a8_linear,
 )
+from ascend_prefetch.linear import W8A8Linear
+from ascend_prefetch.packing import pack_dequant_scale
 
 DTYPES = (torch.bfloat16, torch.float16, torch.float32)
 INT8 = st.integers(-128, 127)

@@ -8,7 +8,7 @@ from transformers import DeepseekV32Config, GlmMoeDsaConfig
 from transformers.models.deepseek_v32.modeling_deepseek_v32 import DeepseekV32Indexer
 from transformers.models.glm_moe_dsa.modeling_glm_moe_dsa import GlmMoeDsaIndexer
 
-from ascend_prefetch.reference import (
+from ascend_prefetch.lab.reference import (
     indexer,
     layer_norm,
     mla_prolog,

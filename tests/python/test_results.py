@@ -4,12 +4,12 @@ import json
 
 import pytest
 
-from ascend_prefetch import cli
-from ascend_prefetch.bench.layer import LayerConfig, model_layer
-from ascend_prefetch.bench.results import Scope, make_results
-from ascend_prefetch.bench.results_page import results_page
-from ascend_prefetch.bench.sweep import Grid, run_sweep, sweep_groups
-from ascend_prefetch.timing import LEVELS, correlate, read_points
+from ascend_prefetch.lab import cli
+from ascend_prefetch.lab.bench.layer import LayerConfig, model_layer
+from ascend_prefetch.lab.bench.results import Scope, make_results
+from ascend_prefetch.lab.bench.results_page import results_page
+from ascend_prefetch.lab.bench.sweep import Grid, run_sweep, sweep_groups
+from ascend_prefetch.lab.timing import LEVELS, correlate, read_points
 from timing_points import COPY, GEMM, write_points
 
 MODEL = "deepseek-v2-lite"

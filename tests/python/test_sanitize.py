@@ -11,10 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from ascend_prefetch import _C, cli, sanitize, twin
+from ascend_prefetch import _lab
+from ascend_prefetch.lab import cli, sanitize, twin
 
 ROOT = Path(__file__).resolve().parents[2]
-CODES = [code for code, _ in _C.error_codes()]
+CODES = [code for code, _ in _lab.error_codes()]
 
 
 @pytest.fixture(scope="module")
@@ -141,7 +142,7 @@ PAIR = {
 )
 def test_one_pair_that_is_wrong_fails(capsys, few_ops, monkeypatch, change, row, line):
     good = [PAIR | {"code": code} for code in CODES]
-    monkeypatch.setattr(_C, "run_checks", lambda: [dict(p) for p in [*good, PAIR | change]])
+    monkeypatch.setattr(_lab, "run_checks", lambda: [dict(p) for p in [*good, PAIR | change]])
     assert cli.main(["sanitize"]) == 1
     printed = capsys.readouterr().out
     assert re.search(rf"^deadlock +2  {row}$", printed, re.MULTILINE)
@@ -149,7 +150,7 @@ def test_one_pair_that_is_wrong_fails(capsys, few_ops, monkeypatch, change, row,
 
 
 def test_a_code_without_a_pair_fails(capsys, few_ops, monkeypatch):
-    monkeypatch.setattr(_C, "run_checks", lambda: [PAIR | {"code": code} for code in CODES[1:]])
+    monkeypatch.setattr(_lab, "run_checks", lambda: [PAIR | {"code": code} for code in CODES[1:]])
     assert cli.main(["sanitize"]) == 1
     first = capsys.readouterr().out.splitlines()[1]
     assert first.split() == [CODES[0], "0", "MISSED", "REPORTED"]
@@ -177,38 +178,39 @@ MODE_ERROR = "expected off, memory or full, got 'fully'"
 
 @pytest.mark.parametrize("mode", ["off", "memory", "full"])
 def test_a_mode_lasts_as_long_as_its_block(mode):
-    before = _C.sanitize_mode()
+    before = _lab.sanitize_mode()
     with twin.sanitizing(mode):
-        assert _C.sanitize_mode() == mode
-    assert _C.sanitize_mode() == before
+        assert _lab.sanitize_mode() == mode
+    assert _lab.sanitize_mode() == before
 
 
 def test_an_unknown_mode_is_refused():
-    before = _C.sanitize_mode()
+    before = _lab.sanitize_mode()
     with pytest.raises(ValueError) as refusal, twin.sanitizing("fully"):
         pass
     assert str(refusal.value) == f"sanitize: {MODE_ERROR}"
-    assert _C.sanitize_mode() == before
+    assert _lab.sanitize_mode() == before
 
 
 # Without a barrier of the vector pipe mla_prolog is not clean, which full mode alone finds.
 RUN = """
 import sys
-from ascend_prefetch import _C, sanitize, twin
+from ascend_prefetch import _lab
+from ascend_prefetch.lab import sanitize, twin
 case = sanitize.CASES[0]
-_C.start_call_log()
+_lab.start_call_log()
 case.run()
-calls = [call for call in _C.take_call_log()[0] if call[0] == "PipeBarrier<V>"]
+calls = [call for call in _lab.take_call_log()[0] if call[0] == "PipeBarrier<V>"]
 def run():
     found = set()
     for call in calls[:5]:
-        _C.set_mutation([call])
+        _lab.set_mutation([call])
         try:
             case.run()
         except twin.TwinError as error:
             found.add(error.code)
-    _C.set_mutation([])
-    print(_C.sanitize_mode(), *found)
+    _lab.set_mutation([])
+    print(_lab.sanitize_mode(), *found)
 run()
 for mode in sys.argv[1:]:
     with twin.sanitizing(mode):
@@ -262,7 +264,7 @@ def test_the_page_lists_the_codes_of_the_table():
     page = (ROOT / "docs" / "sanitizer.md").read_text()
     table = page.split("## Codes")[1].split("\n## ")[0]
     rows = re.findall(r"^\| `([a-z-]+)` \| (.*) \|$", table, re.MULTILINE)
-    assert rows == [tuple(code) for code in _C.error_codes()]
+    assert rows == [tuple(code) for code in _lab.error_codes()]
 
 
 @pytest.mark.parametrize("page", ["README.md", "docs/sanitizer.md", "csrc/twin/README.md"])

@@ -7,8 +7,9 @@ import sys
 import pytest
 import torch
 
-from ascend_prefetch import _C, twin
-from ascend_prefetch.sanitize import CASES
+from ascend_prefetch import _lab
+from ascend_prefetch.lab import twin
+from ascend_prefetch.lab.sanitize import CASES
 
 # All 50 seeds on the smallest case of every op, which takes milliseconds; a few on all others.
 SEEDS = dict.fromkeys((case.name for case in CASES), range(1, 9)) | dict.fromkeys(
@@ -36,27 +37,27 @@ def test_results_are_the_same_in_every_schedule(case):
 
 
 def test_a_schedule_ends_with_its_block():
-    assert _C.schedule_seed() == 0
+    assert _lab.schedule_seed() == 0
     with twin.schedule(7):
         with twin.schedule(2**64 - 1):
-            assert _C.schedule_seed() == 2**64 - 1
-        assert _C.schedule_seed() == 7
+            assert _lab.schedule_seed() == 2**64 - 1
+        assert _lab.schedule_seed() == 7
     with pytest.raises(ZeroDivisionError), twin.schedule(3):
         _ = 1 / 0
-    assert _C.schedule_seed() == 0
+    assert _lab.schedule_seed() == 0
 
 
 @pytest.mark.parametrize("seed", [-1, 2**64, 1.5, "1", None])
 def test_a_schedule_takes_a_number(seed):
     with pytest.raises(TypeError), twin.schedule(seed):
         pass
-    assert _C.schedule_seed() == 0
+    assert _lab.schedule_seed() == 0
 
 
 def in_environment(value: str) -> subprocess.CompletedProcess:
     """The seed that a process with this value of the variable says it has."""
     return subprocess.run(
-        [sys.executable, "-c", "from ascend_prefetch import _C; print(_C.schedule_seed())"],
+        [sys.executable, "-c", "from ascend_prefetch import _lab; print(_lab.schedule_seed())"],
         env=os.environ | {"ASCEND_PREFETCH_SCHEDULE_SEED": value},
         capture_output=True,
         text=True,

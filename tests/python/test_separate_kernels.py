@@ -3,9 +3,10 @@
 import pytest
 import torch
 
-from ascend_prefetch import _C, twin
-from ascend_prefetch.bench.common import poisoned_empty
-from ascend_prefetch.sanitize import CASES
+from ascend_prefetch import _lab
+from ascend_prefetch.lab import twin
+from ascend_prefetch.lab.bench.common import poisoned_empty
+from ascend_prefetch.lab.sanitize import CASES
 from mla_cases import same_bits
 from traces import FIXPIPE, STORE, Trace
 
@@ -71,7 +72,7 @@ def test_a_kernel_does_its_own_step(name):
 
 def test_only_inside_the_block():
     with pytest.raises(ZeroDivisionError), twin.separate_kernels():
-        assert _C.separate_kernels()
+        assert _lab.separate_kernels()
         raise ZeroDivisionError
-    assert not _C.separate_kernels()
+    assert not _lab.separate_kernels()
     assert torch.is_tensor(FUSED[0].run()[0])

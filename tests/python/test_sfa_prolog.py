@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ascend_prefetch import twin
+from ascend_prefetch.lab import twin
 from mla_cases import WEIGHTS, MlaInputs, check_output, check_values, run, same_bits
 from sfa_cases import INDEXER_WEIGHTS, SfaCase, SfaInputs, sfa_model_case
 

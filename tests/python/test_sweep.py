@@ -7,15 +7,15 @@ import os
 
 import pytest
 
-from ascend_prefetch import cli, twin
-from ascend_prefetch.bench import BENCHES, BenchConfig, sweep
-from ascend_prefetch.bench.common import floor_us
-from ascend_prefetch.bench.layer import LayerConfig, TwoLayerOps, model_layer
-from ascend_prefetch.bench.modelled import model_op, op_forms
-from ascend_prefetch.bench.sweep import COLUMNS, KEYS, Grid, read_sweep, run_sweep, sweep_groups
-from ascend_prefetch.bench.sweep_totals import RATIOS, sweep_totals
-from ascend_prefetch.timing import LEVELS, find_timed_chip
-from ascend_prefetch.timing.sequence import dry_kernels
+from ascend_prefetch.lab import cli, twin
+from ascend_prefetch.lab.bench import BENCHES, BenchConfig, sweep
+from ascend_prefetch.lab.bench.common import floor_us
+from ascend_prefetch.lab.bench.layer import LayerConfig, TwoLayerOps, model_layer
+from ascend_prefetch.lab.bench.modelled import model_op, op_forms
+from ascend_prefetch.lab.bench.sweep import COLUMNS, KEYS, Grid, read_sweep, run_sweep, sweep_groups
+from ascend_prefetch.lab.bench.sweep_totals import RATIOS, sweep_totals
+from ascend_prefetch.lab.timing import LEVELS, find_timed_chip
+from ascend_prefetch.lab.timing.sequence import dry_kernels
 
 TINY = Grid(models=("deepseek-v2-lite",), tp=(16,), tokens=(2,), kv_len=(16, 100))
 COMMAND = ["sweep", "--models", "deepseek-v2-lite", "--tp", "16", "--tokens", "2"]

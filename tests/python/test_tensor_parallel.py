@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import tensor_parallel as tp
-from ascend_prefetch import reference
+from ascend_prefetch.lab import reference
 from ascend_prefetch.models import (
     IndexerDimensions,
     ModelDimensions,

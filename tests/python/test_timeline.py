@@ -6,12 +6,13 @@ from collections import Counter, defaultdict
 
 import pytest
 
-from ascend_prefetch import _C, cli, twin
-from ascend_prefetch.bench import BENCHES, BenchConfig
-from ascend_prefetch.timing import find_timed_chip
-from ascend_prefetch.timing.sequence import Kernel
-from ascend_prefetch.timing.timeline import mean_rates, model_timeline
-from ascend_prefetch.timing.trace_events import trace_events
+from ascend_prefetch import _lab
+from ascend_prefetch.lab import cli, twin
+from ascend_prefetch.lab.bench import BENCHES, BenchConfig
+from ascend_prefetch.lab.timing import find_timed_chip
+from ascend_prefetch.lab.timing.sequence import Kernel
+from ascend_prefetch.lab.timing.timeline import mean_rates, model_timeline
+from ascend_prefetch.lab.timing.trace_events import trace_events
 
 CHIP = "Ascend910_9391"
 SMALL = ["--model", "glm-4-moe-lite", "--tp", "20", "--tokens", "3"]
@@ -83,7 +84,7 @@ def test_events_are_well_formed(op, separate, tmp_path):
 
 def test_bytes_of_the_events_are_those_of_the_model():
     traces, prefetched = traced()
-    timeline = model_timeline(_C.Timeline(CHIP, "nominal"), traces, prefetched)
+    timeline = model_timeline(_lab.Timeline(CHIP, "nominal"), traces, prefetched)
     [kernel] = timeline.kernels
     sums = Counter()
     for event in trace_events(timeline):
@@ -105,7 +106,7 @@ def test_bytes_of_the_events_are_those_of_the_model():
 
 def test_rates_add_up_to_the_bytes_and_stay_below_those_of_the_chip():
     traces, prefetched = traced("o_proj", "deepseek-v2-lite", 16)
-    timeline = model_timeline(_C.Timeline(CHIP, "nominal"), traces, prefetched)
+    timeline = model_timeline(_lab.Timeline(CHIP, "nominal"), traces, prefetched)
     [kernel] = timeline.kernels
     assert timeline.hbm_rate == pytest.approx(1.49e6)
     assert max(rates.hbm_read for rates in timeline.rates) <= timeline.hbm_rate * (1 + 1e-12)
@@ -123,7 +124,7 @@ def test_rates_add_up_to_the_bytes_and_stay_below_those_of_the_chip():
 
 def test_sdma_has_a_lane_and_a_counter():
     traces, prefetched = traced()
-    model = _C.Timeline(CHIP, "nominal")
+    model = _lab.Timeline(CHIP, "nominal")
     piece = 1 << 18
     model.prefetch(1 << 44, piece, delay=0)
     model.prefetch(1 << 45, piece, delay=2)
@@ -279,4 +280,4 @@ def test_wants_a_model_and_a_name(tmp_path, capsys):
 
 def test_no_launch_is_no_timeline():
     with pytest.raises(ValueError, match="expected one or more kernels, got none"):
-        model_timeline(_C.Timeline(CHIP, "nominal"), [], ())
+        model_timeline(_lab.Timeline(CHIP, "nominal"), [], ())

@@ -14,7 +14,7 @@ from transformers import DynamicCache
 
 import ascend_prefetch.transformers as patched_models
 import small_models as small
-from ascend_prefetch import reference
+from ascend_prefetch.lab import reference
 from ascend_prefetch.transformers import PagedLatentLayer, patch, unpatch
 
 SEEDS = {"deepseek_v3": 163, "deepseek_v32": 241, "glm_moe_dsa": 190}

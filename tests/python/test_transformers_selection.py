@@ -4,7 +4,7 @@ import pytest
 import torch
 
 import small_models as small
-from ascend_prefetch import reference
+from ascend_prefetch.lab import reference
 from ascend_prefetch.transformers import patch
 from ascend_prefetch.transformers.latent_attention import (
     attend,

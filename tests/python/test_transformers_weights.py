@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 import small_models as small
-from ascend_prefetch import reference
+from ascend_prefetch.lab import reference
 from ascend_prefetch.transformers import patch, unpatch
 
 IDS = torch.tensor([[3, 1, 4, 1, 5, 9, 2, 6]])

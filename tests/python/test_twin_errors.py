@@ -10,15 +10,16 @@ from pathlib import Path
 import pytest
 import torch
 
-from ascend_prefetch import _C, ops, twin
-from ascend_prefetch.sanitize import CASES
-from ascend_prefetch.twin import TwinError
+from ascend_prefetch import _lab, ops
+from ascend_prefetch.lab import twin
+from ascend_prefetch.lab.sanitize import CASES
+from ascend_prefetch.lab.twin import TwinError
 from mla_cases import same_bits
 from o_proj_cases import OProjCase, OProjInputs
 
 ROOT = Path(__file__).resolve().parents[2]
 TWIN = ROOT / "csrc" / "twin"
-CODES = [code for code, _ in _C.error_codes()]
+CODES = [code for code, _ in _lab.error_codes()]
 INPUTS = OProjInputs(OProjCase(tokens=5, hidden=128, heads=3, kv_lora=48, value=64)).arguments
 
 
@@ -41,22 +42,22 @@ def compiled():
 def broken(run, code="pipe-race"):
     """Inside, every `run` in full mode ends in `code`: a synchronisation call of it is left out."""
     with twin.sanitizing("full"):
-        _C.start_call_log()
+        _lab.start_call_log()
         run()
-        for call in _C.take_call_log()[0]:
-            _C.set_mutation([call])
+        for call in _lab.take_call_log()[0]:
+            _lab.set_mutation([call])
             try:
                 run()
             except TwinError as error:
                 if error.code == code:
                     break
         else:
-            _C.set_mutation([])
+            _lab.set_mutation([])
             raise AssertionError(f"no call without which it ends in {code}")
         try:
             yield
         finally:
-            _C.set_mutation([])
+            _lab.set_mutation([])
 
 
 def caught(run):

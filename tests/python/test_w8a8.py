@@ -8,7 +8,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from ascend_prefetch import ops, reference, twin
+from ascend_prefetch import ops
+from ascend_prefetch.lab import reference, twin
 from ascend_prefetch.linear import W8A8Linear
 from ascend_prefetch.packing import nd_to_nz, pack_dequant_scale
 from mla_cases import SEED, same_bits

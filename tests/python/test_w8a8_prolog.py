@@ -11,7 +11,7 @@ from itertools import product
 import pytest
 import torch
 
-from ascend_prefetch import reference, twin
+from ascend_prefetch.lab import reference, twin
 from ascend_prefetch.packing import nd_to_nz, pack_dequant_scale
 from mla_cases import ROPE, SEED, MlaCase, MlaInputs, check_latent, check_output, run
 from sfa_cases import SfaCase, SfaInputs, sfa_model_case

@@ -1,6 +1,6 @@
 """Points files and profiles for tests of the timing model."""
 
-from ascend_prefetch.timing import COLUMNS
+from ascend_prefetch.lab.timing import COLUMNS
 
 GEMM = {
     "id": "a",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable, Iterator
 
-from ascend_prefetch import twin
+from ascend_prefetch.lab import twin
 
 HEADER = struct.Struct("<6IQ")
 CORE = struct.Struct("<2Q")

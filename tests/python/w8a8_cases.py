@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import torch
 
-from ascend_prefetch import reference
+from ascend_prefetch.lab import reference
+from ascend_prefetch.lab.reference import ulp_distance
 from ascend_prefetch.linear import (
     Linear,
     W8A8Linear,
@@ -15,7 +16,6 @@ from ascend_prefetch.linear import (
     stored_weight,
 )
 from ascend_prefetch.packing import pack_dequant_scale
-from ascend_prefetch.reference import ulp_distance
 from mla_cases import MlaInputs, MlaResult
 from sfa_cases import SfaInputs
 

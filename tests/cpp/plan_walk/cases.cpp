@@ -253,7 +253,7 @@ PrefetchCase DrawPrefetch(const arch::Chip& chip, Draws& draws) {
     return drawn;
 }
 
-// As csrc/ops/microbenchmarks.cpp makes them.
+// As csrc/lab/microbenchmarks.cpp makes them.
 CopyCase DrawCopy(const arch::Chip& chip, Draws& draws) {
     CopyCase drawn{};
     drawn.to_l1 = draws.Coin();

@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "arch/chip.h"
-#include "plan/copy_plan.h"
+#include "lab/kernels/copy_plan.h"
 #include "plan/plan_o_proj.h"
 #include "plan/plan_prefetch.h"
 #include "plan/plan_prolog.h"

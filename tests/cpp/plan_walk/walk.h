@@ -4,7 +4,7 @@
 #include <cstdint>
 #include <functional>
 
-#include "plan/matmul_plan.h"
+#include "lab/kernels/matmul_plan.h"
 #include "plan/prefetch_plan.h"
 #include "plan_walk/cases.h"
 

@@ -1,6 +1,6 @@
-// A double of CANN's CPU-debug library for test_cpu_debug.cpp: the calls that csrc/cpu_debug makes,
-// as documented in asc-devkit, docs/zh/api/SIMD-API/基础API/调试接口/CPU孪生调试. A process per
-// core.
+// A double of CANN's CPU-debug library for test_cpu_debug.cpp: the calls that csrc/lab/cpu_debug
+// makes, as documented in asc-devkit, docs/zh/api/SIMD-API/基础API/调试接口/CPU孪生调试. A process
+// per core.
 #pragma once
 
 #include <sys/mman.h>

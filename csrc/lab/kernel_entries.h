@@ -1,0 +1,20 @@
+// The kernels of csrc/kernels and csrc/lab/kernels as the host has compiled them, by name.
+#pragma once
+
+#include "npu/kernel_launch.h"
+#include "twin/launch.h"
+
+namespace lab {
+
+struct KernelEntry {
+    const char* name;
+    twin::KernelKind kind;
+    bool (*fits)(const npu::KernelLaunch& launch);
+    void (*call)(const npu::KernelLaunch& launch);
+};
+
+/// The kernel of a launch. Throws std::logic_error for an unknown name and for arguments of other
+/// sizes than its parameters.
+const KernelEntry& FindKernel(const npu::KernelLaunch& launch);
+
+}  // namespace lab

@@ -1,0 +1,114 @@
+#include "lab/microbenchmarks.h"
+
+#include <functional>
+#include <stdexcept>
+#include <utility>
+#include <vector>
+
+#include "lab/kernels/copy_plan.h"
+#include "lab/kernels/matmul_plan.h"
+#include "plan/plan_gemm.h"
+#include "plan/units.h"
+#include "twin/launch.h"
+
+// The device entry points as the host compiles them.
+extern "C" void matmul_bf16(MatmulAddresses addresses, MatmulPlan plan);
+extern "C" void matmul_fp16(MatmulAddresses addresses, MatmulPlan plan);
+extern "C" void copy_gm_ub(CopyPlan plan);
+extern "C" void copy_gm_l1(CopyPlan plan);
+
+namespace lab {
+
+namespace {
+
+/// Where tensors that nobody touches pretend to lie: apart, and on a line of L2 each.
+class DryTensors {
+public:
+    uint64_t Add(const std::string& name, uint64_t bytes, bool writable) {
+        const uint64_t address = next_;
+        twin::GmTensor tensor;
+        tensor.name = name;
+        tensor.data = reinterpret_cast<void*>(address);
+        tensor.bytes = bytes;
+        tensor.writable = writable;
+        tensor.present = false;
+        tensors_.push_back(tensor);
+        next_ += plan::RoundUp(bytes, plan::kGmAlignment);
+        return address;
+    }
+    std::vector<twin::GmTensor> Take() { return std::move(tensors_); }
+
+private:
+    uint64_t next_ = uint64_t{1} << 40;
+    std::vector<twin::GmTensor> tensors_;
+};
+
+std::string Run(const std::string& name, twin::KernelKind kind, const arch::Chip& chip,
+                uint32_t cores, DryTensors& tensors, const std::function<void()>& body) {
+    twin::Trace trace;
+    twin::LaunchConfig config;
+    config.name = name;
+    config.chip = &chip;
+    config.kind = kind;
+    config.block_count = cores;
+    config.tensors = tensors.Take();
+    config.trace = &trace;
+    config.dry = true;
+    twin::Launch(config, body);
+    return trace.Serialise();
+}
+
+}  // namespace
+
+std::string TraceMatmul(const MatmulCase& shape, const arch::Chip& chip) {
+    plan::GemmProblem problem;
+    problem.name = "matmul";
+    problem.m = shape.m;
+    problem.n = shape.n;
+    problem.k = shape.k;
+    problem.cores = shape.cores == 0 ? chip.aic_count : shape.cores;
+    problem.a_row_stride = shape.k;
+    problem.c_row_stride = shape.n;
+    problem.layout = shape.nz ? plan::WeightLayout::kOutInNz : plan::WeightLayout::kOutIn;
+    MatmulPlan plan{};
+    problem.row_shares = plan::BestRowShares(problem);
+    plan.gemm = plan::PlanGemm(problem);
+    plan.buffers = plan::PlanGemmBuffers({plan.gemm});
+    DryTensors tensors;
+    MatmulAddresses addresses{};
+    addresses.a = tensors.Add("a", uint64_t{shape.m} * shape.k * plan::kHalfBytes, false);
+    addresses.weight = tensors.Add("weight", uint64_t{shape.n} * shape.k * plan::kHalfBytes, false);
+    addresses.c = tensors.Add("c", uint64_t{shape.m} * shape.n * plan::kHalfBytes, true);
+    return Run(shape.bf16 ? "matmul_bf16" : "matmul_fp16", twin::KernelKind::kAicOnly, chip,
+               shape.cores, tensors,
+               [&] { (shape.bf16 ? matmul_bf16 : matmul_fp16)(addresses, plan); });
+}
+
+std::string TraceCopy(const CopyCase& shape, const arch::Chip& chip) {
+    const bool whole = shape.slices > 0 && shape.repeats > 0 && shape.tile_rows > 0 &&
+                       shape.tile_bytes > 0 && shape.tile_bytes % plan::kBlockBytes == 0 &&
+                       shape.row_bytes % (uint64_t{shape.slices} * shape.tile_bytes) == 0;
+    const uint64_t tile = uint64_t{shape.tile_rows} * shape.tile_bytes;
+    const uint32_t room = shape.to_l1 ? arch::kUsableL1Bytes : arch::kUsableUbBytes;
+    if (!whole || shape.rows == 0 || tile > room) {
+        throw std::invalid_argument(
+            "copy: expected tiles of whole 32-byte blocks that divide a slice of a row and fit " +
+            std::to_string(room) + " bytes, got " + std::to_string(shape.tile_rows) + " rows of " +
+            std::to_string(shape.tile_bytes) + " bytes");
+    }
+    DryTensors tensors;
+    CopyPlan plan{};
+    plan.address = tensors.Add("matrix", uint64_t{shape.rows} * shape.row_bytes, false);
+    plan.rows = shape.rows;
+    plan.row_bytes = shape.row_bytes;
+    plan.tile_rows = shape.tile_rows;
+    plan.tile_bytes = shape.tile_bytes;
+    plan.slices = shape.slices;
+    plan.repeats = shape.repeats;
+    plan.slots = static_cast<uint32_t>(room / tile);
+    return Run(shape.to_l1 ? "copy_gm_l1" : "copy_gm_ub",
+               shape.to_l1 ? twin::KernelKind::kAicOnly : twin::KernelKind::kAivOnly, chip,
+               shape.cores, tensors, [&] { (shape.to_l1 ? copy_gm_l1 : copy_gm_ub)(plan); });
+}
+
+}  // namespace lab

@@ -1,0 +1,38 @@
+// Traces of the kernels that a timing model is held against measurements with. They run dry:
+// nothing is read or computed, so their sizes cost no memory.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "arch/chip.h"
+
+namespace lab {
+
+struct MatmulCase {
+    uint32_t m = 0;
+    uint32_t n = 0;
+    uint32_t k = 0;
+    bool nz = false;  ///< the weight is [k/16, n, 16] instead of [n, k]
+    bool bf16 = false;
+    uint32_t cores = 0;  ///< 0: all AICs of the chip
+};
+
+/// A kernel that reads a matrix of `rows` rows, tile by tile.
+struct CopyCase {
+    uint32_t rows = 0;
+    uint32_t row_bytes = 0;
+    uint32_t tile_rows = 0;
+    uint32_t tile_bytes = 0;
+    uint32_t slices = 1;
+    uint32_t repeats = 1;
+    bool to_l1 = false;  ///< ND2NZ on cube cores, else into UB on vector cores
+    uint32_t cores = 0;  ///< 0: all of the chip
+};
+
+/// Serialised traces (twin/trace_format.h). Throw std::invalid_argument for shapes that the kernels
+/// do not take.
+std::string TraceMatmul(const MatmulCase& shape, const arch::Chip& chip);
+std::string TraceCopy(const CopyCase& shape, const arch::Chip& chip);
+
+}  // namespace lab

@@ -1,0 +1,217 @@
+#include "lab/timing.h"
+
+#include <pybind11/stl.h>
+
+#include <algorithm>
+#include <map>
+#include <memory>
+#include <optional>
+#include <stdexcept>
+#include <string>
+
+#include "arch/quoted.h"
+#include "arch/timing_constants.h"
+#include "lab/microbenchmarks.h"
+#include "model/device_memory.h"
+#include "model/simulator.h"
+
+namespace py = pybind11;
+
+namespace {
+
+arch::Level LevelOf(const std::string& name) {
+    for (int i = 0; i < arch::kLevels; ++i) {
+        const auto level = static_cast<arch::Level>(i);
+        if (name == arch::LevelName(level)) return level;
+    }
+    throw std::invalid_argument("level: expected low, nominal or high, got " + arch::Quoted(name));
+}
+
+/// Name of the kernel, and (address, bytes) of every tensor by name.
+py::dict DescribeTrace(const py::bytes& bytes) {
+    const model::TraceFile trace = model::ReadTrace(std::string(bytes));
+    py::dict tensors;
+    for (const auto& tensor : trace.tensors) {
+        tensors[py::str(tensor.name)] = py::make_tuple(tensor.address, tensor.bytes);
+    }
+    py::dict description;
+    description["kernel"] = trace.kernel;
+    description["chip"] = trace.chip;
+    description["tensors"] = tensors;
+    return description;
+}
+
+/// A simulator that knows its chip.
+class Timeline {
+public:
+    Timeline(const std::string& chip, const std::string& level,
+             const std::map<std::string, double>& constants)
+        : chip_(arch::FindChip(chip)),
+          constants_(arch::FindTimingConstants(chip_, LevelOf(level), constants)),
+          simulator_(constants_) {}
+
+    py::dict Run(const py::bytes& trace, bool intervals) {
+        model::TraceFile file = model::ReadTrace(std::string(trace));
+        memory_.Place(file);
+        return Describe(file, intervals);
+    }
+    py::dict Stream(const std::string& name, uint64_t address, uint64_t bytes, bool cube,
+                    bool intervals) {
+        return Describe(model::StreamTrace(chip_, name, memory_.Place(address, bytes), bytes, cube),
+                        intervals);
+    }
+    py::list SdmaTransfers() const {
+        py::list list;
+        for (const model::FinishedTransfer& transfer : simulator_.sdma_transfers()) {
+            list.append(py::make_tuple(transfer.start, transfer.end, transfer.bytes,
+                                       transfer.counts.hbm_read, transfer.counts.l2_hit));
+        }
+        return list;
+    }
+    void Prefetch(uint64_t address, uint64_t bytes, uint64_t offset, std::optional<uint64_t> length,
+                  double delay, uint32_t stream) {
+        const uint64_t size = length.value_or(bytes - std::min(offset, bytes));
+        if (offset > bytes || size > bytes - offset) {
+            throw std::invalid_argument("prefetch: expected a part of " + std::to_string(bytes) +
+                                        " bytes, got " + std::to_string(size) + " from " +
+                                        std::to_string(offset) + " on");
+        }
+        simulator_.Prefetch(memory_.Place(address, bytes) + offset, size, delay, stream);
+    }
+    model::Simulator& simulator() { return simulator_; }
+    const arch::TimingConstants& constants() const { return constants_; }
+
+private:
+    static py::dict Bytes(const model::MemoryCounts& counts) {
+        py::dict bytes;
+        bytes["hbm_read"] = counts.hbm_read;
+        bytes["hbm_written"] = counts.hbm_written;
+        bytes["l2_hit"] = counts.l2_hit;
+        bytes["written"] = counts.written;
+        return bytes;
+    }
+
+    static py::dict Busy(const std::array<double, model::kPipes>& busy) {
+        constexpr const char* kNames[] = {"scalar", "vector", "cube",   "mte1",
+                                          "mte2",   "mte3",   "fixpipe"};
+        py::dict pipes;
+        for (size_t i = 0; i < model::kPipes; ++i) pipes[kNames[i]] = busy[i];
+        return pipes;
+    }
+
+    py::dict Describe(const model::TraceFile& trace, bool intervals) {
+        const model::KernelTimes times = simulator_.Run(trace, intervals);
+        py::dict result;
+        result["kernel"] = times.kernel;
+        result["aic_count"] = trace.aic_count;
+        result["launched"] = times.launched;
+        result["start"] = times.start;
+        result["end"] = times.end;
+        result["us"] = times.end - times.launched;
+        result["bytes"] = Bytes(times.bytes);
+        result["cube_busy"] = Busy(times.cube_busy);
+        result["vector_busy"] = Busy(times.vector_busy);
+        if (intervals) {
+            py::list list;
+            for (const model::PipeInterval& interval : times.intervals) {
+                const auto& record = trace.cores[interval.core][interval.record];
+                list.append(py::make_tuple(
+                    interval.core, static_cast<int>(record.pipe), static_cast<int>(record.op),
+                    interval.start, interval.end,
+                    record.tensor == twin::kNoTensor ? std::string()
+                                                     : trace.tensors[record.tensor].name,
+                    uint64_t{record.block_bytes} * record.block_count, trace.sites[record.site],
+                    interval.counts.hbm_read, interval.counts.hbm_written, interval.counts.l2_hit,
+                    interval.counts.written));
+            }
+            result["intervals"] = list;
+            py::list changes;
+            for (const model::RateChange& change : times.rate_changes) {
+                changes.append(py::make_tuple(change.time, change.hbm_read, change.hbm_written,
+                                              change.l2_hit, change.written));
+            }
+            result["rate_changes"] = changes;
+        }
+        return result;
+    }
+
+    const arch::Chip& chip_;
+    const arch::TimingConstants constants_;
+    model::Simulator simulator_;
+    model::DeviceMemory memory_;
+};
+
+}  // namespace
+
+void BindTiming(py::module_& m) {
+    m.def("describe_trace", &DescribeTrace, py::arg("trace"),
+          "Kernel, chip and tensors, (address, bytes) by name, of a trace.");
+    m.def(
+        "trace_matmul",
+        [](const std::string& chip, uint32_t rows, uint32_t columns, uint32_t depth, bool nz,
+           bool bf16, uint32_t cores) {
+            lab::MatmulCase shape;
+            shape.m = rows;
+            shape.n = columns;
+            shape.k = depth;
+            shape.nz = nz;
+            shape.bf16 = bf16;
+            shape.cores = cores;
+            return py::bytes(lab::TraceMatmul(shape, arch::FindChip(chip)));
+        },
+        py::arg("chip"), py::arg("m"), py::arg("n"), py::arg("k"), py::arg("nz"), py::arg("bf16"),
+        py::arg("cores") = 0, "Trace of C = A x B as a kernel of its own; run dry.");
+    m.def(
+        "trace_copy",
+        [](const std::string& chip, uint32_t rows, uint32_t row_bytes, uint32_t tile_rows,
+           uint32_t tile_bytes, uint32_t slices, uint32_t repeats, bool to_l1, uint32_t cores) {
+            lab::CopyCase shape;
+            shape.rows = rows;
+            shape.row_bytes = row_bytes;
+            shape.tile_rows = tile_rows;
+            shape.tile_bytes = tile_bytes;
+            shape.slices = slices;
+            shape.repeats = repeats;
+            shape.to_l1 = to_l1;
+            shape.cores = cores;
+            return py::bytes(lab::TraceCopy(shape, arch::FindChip(chip)));
+        },
+        py::arg("chip"), py::arg("rows"), py::arg("row_bytes"), py::arg("tile_rows"),
+        py::arg("tile_bytes"), py::arg("slices"), py::arg("repeats"), py::arg("to_l1"),
+        py::arg("cores") = 0, "Trace of a kernel that reads a matrix; run dry.");
+    py::class_<Timeline>(m, "Timeline",
+                         "Kernels one after the other on a chip; modelled, see model/simulator.h.")
+        .def(py::init<const std::string&, const std::string&,
+                      const std::map<std::string, double>&>(),
+             py::arg("chip"), py::arg("level"),
+             py::arg("constants") = std::map<std::string, double>{},
+             "`constants` replace those of the table, in its units.")
+        .def("run", &Timeline::Run, py::arg("trace"), py::arg("intervals") = false,
+             "Intervals are (core, pipe, op, start, end, tensor, bytes, site, hbm_read, "
+             "hbm_written, l2_hit, written): when a pipe worked, us, and whole lines of bytes. "
+             "Rate changes are (time, hbm_read, hbm_written, l2_hit, written): us, bytes per us.")
+        .def("stream", &Timeline::Stream, py::arg("name"), py::arg("address"), py::arg("bytes"),
+             py::arg("cube"), py::arg("intervals") = false,
+             "Reads a tensor once with all cube cores, or all vector cores, as a kernel of its "
+             "own; the result is that of run.")
+        .def("prefetch", &Timeline::Prefetch, py::arg("address"), py::arg("bytes"),
+             py::arg("offset") = 0, py::arg("length") = std::nullopt, py::arg("delay") = 0,
+             py::arg("stream") = 0,
+             "Hands a part of a tensor, by default all of it, to the SDMA engine `delay` us from "
+             "now. Streams that have work at the same time slow each other down.")
+        .def(
+            "join_prefetch", [](Timeline& self) { self.simulator().JoinPrefetch(); },
+            "What runs from here on starts when the SDMA engine has done all it was handed.")
+        .def_property_readonly(
+            "hbm_rate", [](Timeline& self) { return self.constants().hbm_rate; },
+            "Bytes per us that HBM reads and writes at most.")
+        .def_property_readonly(
+            "launch_us", [](Timeline& self) { return self.constants().launch_us; },
+            "Launch and start of a kernel, us.")
+        .def_property_readonly(
+            "sdma_transfers", [](Timeline& self) { return self.SdmaTransfers(); },
+            "(start, end, bytes, hbm_read, l2_hit) of each piece so far.")
+        .def_property_readonly(
+            "now", [](Timeline& self) { return self.simulator().now(); },
+            "us since the sequence began.");
+}

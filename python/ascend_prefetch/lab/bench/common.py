@@ -1,0 +1,277 @@
+"""What every op's benchmark shares: configuration, checks, timing, the result and its schema."""
+
+from __future__ import annotations
+
+import functools
+import math
+import statistics
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+
+from ascend_prefetch import _C
+from ascend_prefetch.lab import reference, twin
+from ascend_prefetch.lab.bench.modelled import Modelled, model_op, model_warming, op_forms
+from ascend_prefetch.lab.timing import LEVELS, TimedChip, find_timed_chip
+from ascend_prefetch.lab.timing.sequence import dry_kernels
+from ascend_prefetch.linear import Linear, stored_weight
+from ascend_prefetch.models import QUANTS, ModelDimensions, get_model
+from ascend_prefetch.ops import MOST_TOKENS
+from ascend_prefetch.shown import shown
+
+DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
+
+# Norm-wise relative error per output against float64 on the same 16-bit inputs.
+TOLERANCES = {"bf16": 4e-3, "fp16": 1e-3}
+
+# Units in the last place of the output dtype, for values that a W8A8 layer's exact sums were
+# dequantised to and that were rounded once.
+ULP_TOLERANCES = {"bf16": 1.0, "fp16": 2.0}
+
+LAYOUTS = ("nd", "nz")
+
+MODELLED_KEYS = ("floor", "fused", "fused_no_prefetch", "separate", "separate_cmo")
+
+BenchResult = dict[str, Any]
+Check = dict[str, Any]
+
+SeparateForm = Callable[[Any, Callable[[Any], Any]], Callable[..., Any]]
+"""Takes torch_npu and what puts tensors onto a device; returns what runs the separate ops there.
+That takes `cmo`, which prefetches beside them, or None (bench/torch_npu_ops.py)."""
+
+
+@dataclass(frozen=True)
+class BenchConfig:
+    """One benchmark run.
+
+    Attributes:
+        model: a name in ascend_prefetch.models.MODELS.
+        tp: tensor-parallel degree; rank 0 is run.
+        tokens: tokens in the batch.
+        dtype: "bf16" or "fp16".
+        weights: "nd" or "nz".
+        quant: "none", "w8a8" (static activation scales) or "w8a8_dynamic".
+        soc: SoC name, or a chip file (ascend_prefetch.lab.timing.find_timed_chip).
+        launch_us: launch and start cost of a kernel in modelled times, us; None for the table's.
+        checkpoint: directory of a Hugging Face checkpoint; random weights without one.
+        layer: layer of the checkpoint.
+        repeats: timed runs; the median counts.
+        device: "cpu", the twin alone, or "npu": measured on a device as well.
+        seed: seed of weights and inputs.
+    """
+
+    model: str
+    tp: int = 1
+    tokens: int = 16
+    dtype: str = "bf16"
+    weights: str = "nd"
+    quant: str = "none"
+    soc: str = "Ascend910_9391"
+    launch_us: float | None = None
+    checkpoint: Path | None = None
+    layer: int = 0
+    repeats: int = 5
+    device: str = "cpu"
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class BenchCase:
+    """One op with its inputs, ready to run.
+
+    Attributes:
+        op: the op.
+        arguments: of a call.
+        check: judges the results of a call, given what became of the bytes it prefetched, and the
+            op as that call ran it; by default the case's own.
+        separate: prepares the same work by torch_npu's own ops, see bench/torch_npu_ops.py; None
+            where there is no such thing.
+        torch: prepares the same mathematics in torch float32 eager and returns what runs it.
+        prefetched: the tensors that vector cores may prefetch, by the names the launch gives them.
+        floor_bytes: bytes that HBM has to deliver: each weight and input once. Results stay in L2.
+        products: the weights that the cube multiplies by: each element once for every token.
+    """
+
+    op: Callable[..., Any]
+    arguments: Mapping[str, Any]
+    check: Callable[..., Check]
+    separate: SeparateForm | None
+    torch: Callable[[], Callable[[], object]]
+    prefetched: Sequence[str]
+    floor_bytes: int
+    products: Sequence[Linear]
+
+    def run(self, **options: Any) -> Any:
+        """Calls the op; `options` replace arguments."""
+        return self.op(**{**self.arguments, **options})
+
+
+class Compared(NamedTuple):
+    """A result and its float64 value; whether it was rounded once, so that ulps mean something."""
+
+    actual: torch.Tensor
+    expected: torch.Tensor
+    rounded_once: bool = False
+
+
+def run_case(op: str, config: BenchConfig, case: BenchCase) -> BenchResult:
+    """Runs, checks and times a case on the twin; keys as in the command-line contract.
+
+    `twin.torch_wall_s` is measured in this process. `peak_rss_mb` is the process with inputs,
+    reference and torch's copies.
+    """
+    chip = find_timed_chip(config.soc)
+    with twin.chip(chip.soc):
+        with poisoned_empty(), twin.tracing() as traces:
+            results = case.run()
+        account = twin.account_prefetch(traces[0], case.prefetched)
+        check = case.check(results, account)
+        del results
+        wall_s = median_seconds(case.run, config.repeats)
+        modelled = _model(case, chip, config)
+    with torch.inference_mode():
+        torch_wall_s = median_seconds(case.torch(), config.repeats)
+    return {
+        "op": op,
+        "model": config.model,
+        "tp": config.tp,
+        "tokens": config.tokens,
+        "dtype": config.dtype,
+        "weights": config.weights,
+        "quant": config.quant,
+        "soc": config.soc,
+        "check": check,
+        "twin": {
+            "wall_s": wall_s,
+            "torch_wall_s": torch_wall_s,
+            "ratio": wall_s / torch_wall_s,
+            "peak_rss_mb": peak_rss_mb(),
+        },
+        "modelled_us": {
+            "floor": floor_us(case.floor_bytes, case.products, config.tokens, chip),
+            **modelled.us,
+        },
+        "bytes": {
+            "floor": case.floor_bytes,
+            "hbm_read": modelled.hbm_read,
+            "l2_hit": modelled.l2_hit,
+        },
+        "prefetch": dict(account),
+    }
+
+
+def checked_dimensions(config: BenchConfig) -> ModelDimensions:
+    """The dimensions of the model that a configuration names.
+
+    Raises:
+        ValueError: an unknown model, chip, quantisation or layout, or a tp or number of tokens that
+            does not fit.
+    """
+    find_timed_chip(config.soc)
+    check_tokens("tokens", config.tokens)
+    dims = get_model(config.model)
+    dims.heads_per_rank(config.tp)
+    for name, known in (("quant", QUANTS), ("weights", LAYOUTS), ("dtype", tuple(DTYPES))):
+        value = getattr(config, name)
+        if value not in known:
+            raise ValueError(f"{name}: expected one of {', '.join(known)}, got {value!r}")
+    return dims
+
+
+def check_tokens(name: str, tokens: int) -> None:
+    """Raises ValueError unless an op takes so many; before inputs are made of that size."""
+    if not 1 <= tokens <= MOST_TOKENS:
+        raise ValueError(f"{name}: expected 1 to {MOST_TOKENS}, got {shown(tokens)}")
+
+
+def judge(compared: Sequence[Compared], config: BenchConfig, sound: bool = True) -> Check:
+    """Holds results against their float64 values.
+
+    Args:
+        compared: the results. With quantisation those rounded once are measured in ulps as well.
+        config: knows dtype and quantisation.
+        sound: False if something was changed that must not be.
+
+    Returns:
+        max_rel_err, tolerance and ok; with quantisation max_ulp and ulp_tolerance, unless no
+        result was rounded once. Errors are infinite if not sound.
+    """
+    tolerance = TOLERANCES[config.dtype]
+    error = max(reference.relative_error(result.actual, result.expected) for result in compared)
+    check: Check = {"max_rel_err": error if sound else math.inf, "tolerance": tolerance}
+    ok = check["max_rel_err"] <= tolerance
+    once = [result for result in compared if result.rounded_once and result.actual.numel()]
+    if once and config.quant != "none":
+        check["max_ulp"] = max(
+            reference.ulp_distance(result.actual, result.expected).max().item() for result in once
+        )
+        check["ulp_tolerance"] = ULP_TOLERANCES[config.dtype]
+        ok = ok and check["max_ulp"] <= check["ulp_tolerance"]
+    return {**check, "ok": ok}
+
+
+def median_seconds(run: Callable[[], object], repeats: int) -> float:
+    """Median wall time of `repeats` calls after one call that is not counted."""
+    run()
+    times = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        run()
+        times.append(time.perf_counter() - start)
+    return statistics.median(times)
+
+
+def peak_rss_mb() -> float:
+    """Peak resident set of this process so far, in MB (10^6 bytes)."""
+    # Not getrusage: its maximum includes the process that this one was forked from.
+    status = Path("/proc/self/status").read_text(encoding="ascii", errors="replace")
+    kilobytes = next(line for line in status.splitlines() if line.startswith("VmHWM:")).split()[1]
+    return int(kilobytes) * 1024 / 1e6
+
+
+@contextmanager
+def poisoned_empty() -> Iterator[None]:
+    """torch.empty returns NaN (and 255 for integers) inside the block."""
+    before = torch.are_deterministic_algorithms_enabled()
+    deterministic: Any = torch.utils.deterministic
+    filled = deterministic.fill_uninitialized_memory
+    torch.use_deterministic_algorithms(True)
+    deterministic.fill_uninitialized_memory = True
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before)
+        deterministic.fill_uninitialized_memory = filled
+
+
+def floor_us(
+    floor_bytes: int, products: Sequence[Linear], tokens: int, chip: TimedChip
+) -> dict[str, float] | None:
+    """Modelled lower bound: the bytes that must move at the best HBM read rate of the chip, or the
+    products at the cubes' peak rate, whichever takes longer.
+
+    Holds no launch and no latency. None for chips without a published HBM rate.
+    """
+    if not chip.modelled:
+        return None
+    memory_us = floor_bytes / chip.timeline("low").hbm_rate
+    # int8 products take half a slot.
+    slots = sum(stored_weight(layer).nbytes / 2 for layer in products)
+    info = twin.find_chip(chip.soc)
+    rate = info["aic_count"] * _C.constants()["cube_macs"]["value"] * info["clock_mhz"]
+    us = max(memory_us, tokens * slots / rate)
+    return dict.fromkeys(LEVELS, us)
+
+
+def _model(case: BenchCase, chip: TimedChip, config: BenchConfig) -> Modelled:
+    if not chip.modelled:
+        return Modelled(dict.fromkeys(MODELLED_KEYS[1:]), None, None)
+    if not case.products:
+        return model_warming(case.run, case.prefetched, chip, config.launch_us)
+    forms = op_forms(functools.partial(dry_kernels, case.run))
+    return model_op(forms, chip, config.launch_us)

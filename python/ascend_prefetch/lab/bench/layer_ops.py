@@ -1,0 +1,143 @@
+"""The ops of a layer over tensors without data, and the kernels that they launch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+
+from ascend_prefetch import ops, planning
+from ascend_prefetch.lab.bench import prolog
+from ascend_prefetch.lab.bench.common import DTYPES, BenchConfig, checked_dimensions, floor_us
+from ascend_prefetch.lab.bench.inputs import total_bytes
+from ascend_prefetch.lab.bench.modelled import Times, model_op, op_forms
+from ascend_prefetch.lab.bench.o_proj import o_proj_arguments
+from ascend_prefetch.lab.bench.placeholders import (
+    placeholder_indexer_weights,
+    placeholder_mla_weights,
+)
+from ascend_prefetch.lab.bench.sfa_prolog import indexer_bytes, indexer_products, sfa_arguments
+from ascend_prefetch.lab.timing import TimedChip
+from ascend_prefetch.lab.timing.sequence import Kernel, dry_kernels
+from ascend_prefetch.linear import Linear, stored_weight
+
+
+class DryOp:
+    """A call of an op over tensors without data. Each form of it runs dry once.
+
+    Attributes:
+        name: of the op.
+        floor_bytes: bytes that HBM has to deliver, each weight and input once.
+        products: the weights that the cube multiplies by.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        run: Callable[..., object],
+        floor_bytes: int,
+        products: Sequence[Linear],
+    ) -> None:
+        self.name = name
+        self.floor_bytes = floor_bytes
+        self.products = tuple(products)
+        self._run = run
+        self._runs: dict[tuple[bool, str], tuple[list[Kernel], planning.Plan]] = {}
+
+    def kernels(self, separate: bool = False, **options: Any) -> list[Kernel]:
+        """What a call launches; the twin must play the chip.
+
+        Args:
+            separate: as separate kernels.
+            options: replace prefetch options of the call: numbers, or lists of them.
+        """
+        return self._dry_run(separate, options)[0]
+
+    def plan(self, **options: Any) -> planning.Plan:
+        """What the planner decides for a call; the twin must play the chip."""
+        return self._dry_run(False, options)[1]
+
+    def _dry_run(
+        self, separate: bool, options: dict[str, Any]
+    ) -> tuple[list[Kernel], planning.Plan]:
+        key = (separate, repr(sorted(options.items())))
+        if key not in self._runs:
+            with planning.logging_plans() as plans:
+                kernels = dry_kernels(self._run, separate, **options)
+            (plan,) = plans
+            self._runs[key] = kernels, plan
+        return self._runs[key]
+
+
+class LayerOps:
+    """The prolog and o_proj of one layer.
+
+    Attributes:
+        config: what they were made for.
+        dims: of the model.
+        weights: rank 0's, without data.
+        next_qkv_a: the next layer's, as it is stored.
+        prolog: mla_prolog or sfa_prolog; the layer's o_proj weight is what it may prefetch.
+        o_proj: it may prefetch the next layer's qkv_a.
+    """
+
+    def __init__(self, config: BenchConfig, next_qkv_a: torch.Tensor | None = None) -> None:
+        """Raises ValueError for a configuration that makes no sense.
+
+        Args:
+            config: of the ops.
+            next_qkv_a: as the next layer stores it; one of its own without.
+        """
+        self.config = config
+        self.dims = checked_dimensions(config)
+        self.weights = placeholder_mla_weights(config, self.dims)
+        if next_qkv_a is None:
+            qkv_a = stored_weight(self.weights.qkv_a)
+            next_qkv_a = torch.empty_like(qkv_a)
+        self.next_qkv_a = next_qkv_a
+        self.prolog = self._make_prolog()
+        self.o_proj = self._make_o_proj()
+
+    def _make_prolog(self) -> DryOp:
+        inputs = prolog.prolog_inputs(self.config, self.dims)
+        floor_bytes = prolog.floor_bytes(self.weights, inputs)
+        products = prolog.products(self.weights)
+        if self.dims.indexer is None:
+            arguments = prolog.op_arguments(self.weights, inputs, self.dims)
+            return DryOp(
+                "mla_prolog",
+                lambda **options: ops.mla_prolog(**{**arguments, **options}),
+                floor_bytes,
+                products,
+            )
+        indexer = placeholder_indexer_weights(self.config, self.dims)
+        cache = prolog.paged_cache(self.config, inputs.slot_mapping, self.dims.indexer.head_dim)
+        arguments = sfa_arguments(self.weights, indexer, inputs, cache, self.dims)
+        return DryOp(
+            "sfa_prolog",
+            lambda **options: ops.sfa_prolog(**{**arguments, **options}),
+            floor_bytes + indexer_bytes(indexer),
+            (*products, *indexer_products(indexer)),
+        )
+
+    def _make_o_proj(self) -> DryOp:
+        heads = self.dims.heads_per_rank(self.config.tp)
+        shape = (self.config.tokens, heads, self.dims.kv_lora_rank)
+        attn_output = torch.empty(shape, dtype=DTYPES[self.config.dtype])
+        arguments = {**o_proj_arguments(self.weights), "prefetch": [self.next_qkv_a]}
+        products = (self.weights.w_uv, self.weights.o_proj)
+        return DryOp(
+            "o_proj",
+            lambda **options: ops.o_proj(attn_output, **{**arguments, **options}),
+            total_bytes([attn_output, *products]),
+            products,
+        )
+
+
+def model_dry_op(
+    op: DryOp, tokens: int, chip: TimedChip, launch_us: float | None = None
+) -> dict[str, Times | None]:
+    """`modelled_us` of the command-line contract; the twin must play the chip."""
+    floor = floor_us(op.floor_bytes, op.products, tokens, chip)
+    return {"floor": floor, **model_op(op_forms(op.kernels), chip, launch_us).us}

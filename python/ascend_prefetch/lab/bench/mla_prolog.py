@@ -1,0 +1,62 @@
+"""Benchmark of mla_prolog: the fused kernel on the twin against float64 and torch eager."""
+
+from __future__ import annotations
+
+from ascend_prefetch import ops
+from ascend_prefetch.lab import reference
+from ascend_prefetch.lab.bench import prolog, torch_npu_ops
+from ascend_prefetch.lab.bench.common import (
+    BenchCase,
+    BenchConfig,
+    Check,
+    checked_dimensions,
+    judge,
+)
+from ascend_prefetch.lab.bench.inputs import LayerWeights, layer_weights
+
+
+def check_mla_prolog(config: BenchConfig) -> None:
+    """Raises ValueError unless the configuration makes sense for mla_prolog."""
+    checked_dimensions(config)
+
+
+def mla_prolog_case(
+    config: BenchConfig,
+    given: LayerWeights | None = None,
+    inputs: prolog.PrologInputs | None = None,
+) -> BenchCase:
+    """One call of mla_prolog; its q_b, w_uk and the o_proj weight may be prefetched.
+
+    Args:
+        config: what to run.
+        given: the layer's weights; of its own without, as are `inputs`.
+        inputs: activations and caches.
+
+    Raises:
+        ValueError: a configuration that makes no sense, or a checkpoint that does not fit.
+    """
+    dims = checked_dimensions(config)
+    weights, packed = given or layer_weights(config, dims)
+    inputs = inputs or prolog.prolog_inputs(config, dims)
+    arguments = prolog.op_arguments(packed, inputs, dims)
+
+    def check(outputs: prolog.Tensors, *_: object) -> Check:
+        expected = reference.mla_prolog(
+            **prolog.reference_arguments(weights, inputs, dims),
+            q_c=prolog.given_latent(outputs, config),
+        )
+        compared = prolog.compare_mla(outputs, inputs, expected)
+        return judge(compared, config, inputs.caches_sound())
+
+    return BenchCase(
+        op=ops.mla_prolog,
+        arguments=arguments,
+        check=check,
+        separate=lambda torch_npu, place: torch_npu_ops.MlaProlog(
+            torch_npu, place(weights), place(inputs), dims, config.weights == "nz"
+        ),
+        torch=lambda: prolog.eager_mla(weights, inputs, dims),
+        prefetched=("q_b_weight", "w_uk", "prefetch[0]"),
+        floor_bytes=prolog.floor_bytes(weights, inputs),
+        products=prolog.products(weights),
+    )

@@ -1,0 +1,124 @@
+"""What a benchmarked op would take on a device: modelled from traces, never measured."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from ascend_prefetch.lab.bench.upstream import upstream_cmo
+from ascend_prefetch.lab.timing import LEVELS, TimedChip
+from ascend_prefetch.lab.timing.sequence import (
+    Kernel,
+    KernelTimes,
+    Step,
+    dry_kernels,
+    find_tensor,
+    replay,
+)
+
+Times = dict[str, float]
+"""us at low, nominal and high."""
+
+
+class Modelled(NamedTuple):
+    """Modelled times of one op with cold weights.
+
+    Attributes:
+        us: by the keys of the command-line contract, less the floor; None where there is no such
+            thing, and for chips that nobody published an HBM rate of.
+        hbm_read: bytes that the fused kernel reads from HBM, or None.
+        l2_hit: bytes that it finds in L2, or None.
+    """
+
+    us: dict[str, Times | None]
+    hbm_read: int | None
+    l2_hit: int | None
+
+
+OpForms = Mapping[str, Sequence[Step]]
+"""What is launched, by the keys of the command-line contract."""
+
+
+def op_forms(kernels: Callable[..., list[Kernel]]) -> OpForms:
+    """The forms of a fused op that are compared.
+
+    Args:
+        kernels: what a call launches, dry; takes `separate` and prefetch options.
+    """
+    separate = kernels(separate=True)
+    return {
+        "fused": kernels(),
+        "fused_no_prefetch": kernels(prefetch_bytes=0),
+        "separate": separate,
+        "separate_cmo": upstream_cmo(separate),
+    }
+
+
+def model_op(forms: OpForms, chip: TimedChip, launch_us: float | None = None) -> Modelled:
+    """Models the forms of an op.
+
+    Args:
+        forms: of op_forms.
+        chip: of the model.
+        launch_us: replaces the model's launch and start cost at all levels.
+    """
+    replays = {name: replays_of(steps, chip, launch_us) for name, steps in forms.items()}
+    return _modelled(replays)
+
+
+def model_warming(
+    run: Callable[..., object],
+    names: Sequence[str],
+    chip: TimedChip,
+    launch_us: float | None = None,
+) -> Modelled:
+    """Models a call of the prefetch op; in place of separate kernels SDMA brings the same bytes.
+
+    Args:
+        run: calls the op.
+        names: the tensors that it warms.
+        chip: of the model; the twin must play it.
+        launch_us: as for model_op.
+    """
+    kernels = dry_kernels(run)
+    (kernel,) = kernels
+    cmo = {}
+    for level in LEVELS:
+        sdma = timeline(chip, level, launch_us)
+        for name in names:
+            sdma.prefetch(*find_tensor(kernels, name))
+        sdma.join_prefetch()
+        cmo[level] = sdma.now
+    modelled = _modelled({"fused": replays_of([kernel], chip, launch_us)})
+    us = {**modelled.us, "fused_no_prefetch": None, "separate": None, "separate_cmo": cmo}
+    return modelled._replace(us=us)
+
+
+Replays = dict[str, list[KernelTimes]]
+"""The kernels of a sequence, by level."""
+
+
+def times_of(steps: Sequence[Step], chip: TimedChip, launch_us: float | None) -> Times:
+    """When the last kernel of a sequence ends, by level; L2 is cold before the first one."""
+    return _ends(replays_of(steps, chip, launch_us))
+
+
+def replays_of(steps: Sequence[Step], chip: TimedChip, launch_us: float | None) -> Replays:
+    """The kernels of a sequence, by level; L2 is cold before the first one."""
+    return {level: replay(timeline(chip, level, launch_us), steps) for level in LEVELS}
+
+
+def _ends(replays: Replays) -> Times:
+    return {level: kernels[-1]["end"] for level, kernels in replays.items()}
+
+
+def _modelled(forms: Mapping[str, Replays]) -> Modelled:
+    """The times of the forms, and the bytes of the fused kernel at nominal."""
+    counted = forms["fused"]["nominal"][0]["bytes"]
+    us: dict[str, Times | None] = {name: _ends(replays) for name, replays in forms.items()}
+    return Modelled(us, counted["hbm_read"], counted["l2_hit"])
+
+
+def timeline(chip: TimedChip, level: str, launch_us: float | None) -> Any:
+    """A timeline whose launches cost what was asked for, or what the table says."""
+    return chip.timeline(level, **({} if launch_us is None else {"launch_us": launch_us}))

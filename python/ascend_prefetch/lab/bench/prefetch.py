@@ -1,0 +1,82 @@
+"""Benchmark of prefetch: the weights that a layer leaves to windows outside the fused ops."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+
+from ascend_prefetch import _C, ops
+from ascend_prefetch.lab.bench import torch_npu_ops
+from ascend_prefetch.lab.bench.common import BenchCase, BenchConfig, Check, checked_dimensions
+from ascend_prefetch.lab.bench.inputs import mla_weights, pack_mla_weights
+from ascend_prefetch.lab.timing import find_timed_chip
+from ascend_prefetch.lab.twin import PrefetchBytes
+from ascend_prefetch.linear import stored_weight
+
+
+def check_prefetch(config: BenchConfig) -> None:
+    """Raises ValueError unless the configuration makes sense for prefetch."""
+    checked_dimensions(config)
+
+
+def prefetch_case(config: BenchConfig) -> BenchCase:
+    """One call that warms the o_proj and qkv_a weights as they are stored, as far as L2 holds them.
+
+    There is nothing to compute: torch reads the same bytes once, summing them as float32. `tokens`
+    changes nothing.
+
+    Raises:
+        ValueError: a configuration that makes no sense, or a checkpoint that does not fit.
+    """
+    dims = checked_dimensions(config)
+    weights = mla_weights(config, dims)
+    packed = pack_mla_weights(weights) if config.weights == "nz" else weights
+    regions = [stored_weight(packed.o_proj), stored_weight(packed.qkv_a)]
+    before = [region.clone() for region in regions]
+    sizes = _sizes_in_l2(regions, find_timed_chip(config.soc).soc)
+    regions = regions[: len(sizes)]
+
+    def check(_: object, account: PrefetchBytes, *__: object) -> Check:
+        """No bit may change, and every byte is to be loaded once."""
+        same = all(
+            torch.equal(region.view(torch.uint8), copy.view(torch.uint8))
+            for region, copy in zip(regions, before, strict=False)
+        )
+        loaded_once = account["planned"] == sum(sizes) and not account["duplicated"]
+        return {
+            "max_rel_err": 0.0 if same else float("inf"),
+            "tolerance": 0.0,
+            "ok": same and loaded_once,
+        }
+
+    def torch_eager() -> Callable[[], object]:
+        words = [
+            region.flatten().view(torch.uint8)[:size].view(torch.float32)
+            for region, size in zip(regions, sizes, strict=True)
+        ]
+        return lambda: [word.sum() for word in words]
+
+    return BenchCase(
+        op=ops.prefetch,
+        arguments={"weights": regions, "max_bytes": sizes},
+        check=check,
+        separate=lambda _, place: torch_npu_ops.Prefetch(place(regions), sizes),
+        torch=torch_eager,
+        prefetched=tuple(f"weights[{index}]" for index in range(len(regions))),
+        floor_bytes=sum(sizes),
+        products=(),
+    )
+
+
+def _sizes_in_l2(regions: list[torch.Tensor], soc: str) -> list[int]:
+    """Bytes of each region, in order and in whole blocks, until the usable share of L2 is full."""
+    left = _C.usable_l2_bytes(soc)
+    sizes = []
+    for region in regions:
+        size = min(region.nbytes, left) // 32 * 32
+        if size == 0:
+            break
+        sizes.append(size)
+        left -= size
+    return sizes

@@ -1,0 +1,178 @@
+"""What the benchmarks of mla_prolog and sfa_prolog share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+
+from ascend_prefetch.lab import reference
+from ascend_prefetch.lab.bench.common import DTYPES, BenchConfig, Compared
+from ascend_prefetch.lab.bench.inputs import BLOCK_SIZE, PagedCache, float_layer, total_bytes
+from ascend_prefetch.lab.reference import MlaPrologOutput
+from ascend_prefetch.linear import Linear, stored_weight
+from ascend_prefetch.models import MlaWeights, ModelDimensions
+
+Tensors = tuple[torch.Tensor, ...]
+
+
+@dataclass(frozen=True)
+class PrologInputs:
+    """Activations, rope tables, slots and caches of one call."""
+
+    hidden_states: torch.Tensor
+    cos: torch.Tensor
+    sin: torch.Tensor
+    slot_mapping: torch.Tensor
+    kv_cache: PagedCache
+    rope_cache: PagedCache
+
+    def caches_sound(self) -> bool:
+        """Whether no row outside slot_mapping changed."""
+        return self.kv_cache.others_untouched() and self.rope_cache.others_untouched()
+
+
+def prolog_inputs(config: BenchConfig, dims: ModelDimensions) -> PrologInputs:
+    """Random inputs, the same for the same configuration."""
+    generator = torch.Generator().manual_seed(config.seed + 1)
+    rows = _blocks(config) * BLOCK_SIZE
+    positions = torch.randint(0, 32768, (config.tokens,), generator=generator)
+    cos, sin = reference.rope_tables(positions, dims.qk_rope_head_dim)
+    hidden = torch.randn(config.tokens, dims.hidden_size, generator=generator)
+    slots = torch.randperm(rows, generator=generator)[: config.tokens]
+    return PrologInputs(
+        hidden_states=hidden.to(DTYPES[config.dtype]),
+        cos=cos,
+        sin=sin,
+        slot_mapping=slots,
+        kv_cache=paged_cache(config, slots, dims.kv_lora_rank),
+        rope_cache=paged_cache(config, slots, dims.qk_rope_head_dim),
+    )
+
+
+def paged_cache(config: BenchConfig, slots: torch.Tensor, width: int) -> PagedCache:
+    """A new cache with rows of `width` elements."""
+    shape = (_blocks(config), BLOCK_SIZE, 1, width)
+    return PagedCache(torch.full(shape, float("nan"), dtype=DTYPES[config.dtype]), slots)
+
+
+def _blocks(config: BenchConfig) -> int:
+    return config.tokens // BLOCK_SIZE + 2
+
+
+def op_arguments(
+    weights: MlaWeights, inputs: PrologInputs, dims: ModelDimensions
+) -> dict[str, Any]:
+    """Arguments that mla_prolog and sfa_prolog take alike; o_proj is what they prefetch."""
+    return {
+        **weights.prolog_arguments(),
+        "hidden_states": inputs.hidden_states,
+        "cos": inputs.cos,
+        "sin": inputs.sin,
+        "slot_mapping": inputs.slot_mapping,
+        "kv_cache": inputs.kv_cache.tensor,
+        "rope_cache": inputs.rope_cache.tensor,
+        "eps": dims.rms_norm_eps,
+        "rope_interleaved": dims.rope_interleaved,
+        "prefetch": [stored_weight(weights.o_proj)],
+    }
+
+
+def reference_arguments(
+    weights: MlaWeights, inputs: PrologInputs, dims: ModelDimensions
+) -> dict[str, Any]:
+    """Arguments that the references of both take alike."""
+    return {
+        **weights.prolog_layers(),
+        "hidden_states": inputs.hidden_states,
+        "cos": inputs.cos,
+        "sin": inputs.sin,
+        "eps": dims.rms_norm_eps,
+        "rope_interleaved": dims.rope_interleaved,
+    }
+
+
+def given_latent(outputs: Tensors, config: BenchConfig) -> torch.Tensor | None:
+    """The op's own q_c where a W8A8 layer quantises it, for the reference to do the same."""
+    return None if config.quant == "none" else outputs[2]
+
+
+def compare_mla(
+    outputs: Tensors, inputs: PrologInputs, expected: MlaPrologOutput
+) -> list[Compared]:
+    """Outputs and cache rows of the part that both ops have.
+
+    The latents come straight from the first layer; the queries are rounded before rope and w_uk.
+    """
+    q_nope, q_rope, q_c = outputs[:3]
+    return [
+        Compared(q_nope, expected.q_nope),
+        Compared(q_rope, expected.q_rope),
+        Compared(q_c, expected.q_c, rounded_once=True),
+        Compared(inputs.kv_cache.written(), expected.kv_c, rounded_once=True),
+        Compared(inputs.rope_cache.written(), expected.k_rope),
+    ]
+
+
+def eager_mla(
+    weights: MlaWeights, inputs: PrologInputs, dims: ModelDimensions
+) -> Callable[[], torch.Tensor]:
+    """mla_prolog in torch float32; a call returns q_c."""
+    qkv_a, q_b = float_layer(weights.qkv_a), float_layer(weights.q_b)
+    w_uk, kv_norm = weights.w_uk.float(), weights.kv_a_norm.float()
+    q_norm = None if weights.q_a_norm is None else weights.q_a_norm.float()
+    q_bias = None if weights.q_a_norm_bias is None else weights.q_a_norm_bias.float()
+    kv_bias = None if weights.kv_a_norm_bias is None else weights.kv_a_norm_bias.float()
+    hidden = inputs.hidden_states.float()
+    kv_rows, rope_rows = eager_rows(inputs.kv_cache), eager_rows(inputs.rope_cache)
+    heads, nope, kv_lora = w_uk.shape
+    rope_dim = dims.qk_rope_head_dim
+    q_lora = dims.q_lora_rank or 0
+
+    def norm(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
+        x = F.rms_norm(x, (x.shape[-1],), weight, dims.rms_norm_eps)
+        return x if bias is None else x + bias
+
+    def run() -> torch.Tensor:
+        q_c, kv_c, k_pe = F.linear(hidden, qkv_a).split([q_lora, kv_lora, rope_dim], dim=-1)
+        if q_norm is not None:
+            q_c = norm(q_c, q_norm, q_bias)
+        query = F.linear(hidden if q_norm is None else q_c, q_b)
+        q_nope, q_pe = query.view(-1, heads, nope + rope_dim).split([nope, rope_dim], dim=-1)
+        torch.bmm(q_nope.transpose(0, 1), w_uk).transpose(0, 1).contiguous()
+        rotate(q_pe, inputs.cos.unsqueeze(1), inputs.sin.unsqueeze(1), dims.rope_interleaved)
+        kv_rows[inputs.slot_mapping] = norm(kv_c, kv_norm, kv_bias)
+        rope_rows[inputs.slot_mapping] = rotate(k_pe, inputs.cos, inputs.sin, dims.rope_interleaved)
+        return q_c
+
+    return run
+
+
+def eager_rows(cache: PagedCache) -> torch.Tensor:
+    """[slots, width] float32, a cache for torch to write."""
+    return torch.zeros(cache.tensor.flatten(0, 2).shape)
+
+
+def rotate(
+    x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor, interleaved: bool
+) -> torch.Tensor:
+    """Rope in torch float32; the result is half-split."""
+    half = x.shape[-1] // 2
+    if interleaved:
+        x = torch.cat([x[..., 0::2], x[..., 1::2]], dim=-1)
+    return x * cos + torch.cat([-x[..., half:], x[..., :half]], dim=-1) * sin
+
+
+def products(weights: MlaWeights) -> tuple[Linear, ...]:
+    """The weights that both ops multiply by."""
+    return (weights.qkv_a, weights.q_b, weights.w_uk)
+
+
+def floor_bytes(weights: MlaWeights, inputs: PrologInputs) -> int:
+    """Bytes of the weights and inputs of the part that both ops have."""
+    read = list(weights.prolog_layers().values())
+    read += [inputs.hidden_states, inputs.cos, inputs.sin, inputs.slot_mapping]
+    return total_bytes(read)

@@ -1,0 +1,297 @@
+"""Ops and layers modelled over a grid of models, ranks, batches, caches and chips, a row each.
+
+Nothing is computed on data: every time comes from dry traces, so that hundreds of configurations
+take minutes.
+"""
+
+from __future__ import annotations
+
+import csv
+import itertools
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ascend_prefetch.files import whole_file
+from ascend_prefetch.lab import twin
+from ascend_prefetch.lab.bench.common import MODELLED_KEYS, BenchConfig, checked_dimensions
+from ascend_prefetch.lab.bench.layer import (
+    FORMS,
+    LayerConfig,
+    TwoLayerOps,
+    attention_readers,
+    check_layer,
+    model_layer,
+)
+from ascend_prefetch.lab.bench.layer_ops import model_dry_op
+from ascend_prefetch.lab.interrupts import map_in_processes
+from ascend_prefetch.lab.timing import LEVELS, find_timed_chip
+from ascend_prefetch.lab.timing.tables import take_table
+from ascend_prefetch.models import MODELS, get_model
+from ascend_prefetch.models.weights import mla_weight_shapes
+from ascend_prefetch.shown import shown
+
+KEYS = (
+    "soc", "model", "tp", "tokens", "kv_len", "moe_bytes", "dtype", "weights", "quant",
+)  # fmt: skip
+"""Columns that say what a row is."""
+
+ENGINES = ("MTE2", "SDMA")
+
+MOST_CACHED_TOKENS = 1 << 19
+"""Of all sequences. In bf16 and 61 layers of 1,152 bytes a token they take 37 GB of a die's 64."""
+
+_TIMES = (
+    *(f"prolog_{form}" for form in MODELLED_KEYS),
+    *(f"o_proj_{form}" for form in MODELLED_KEYS),
+    *(f"layer_{form}" for form in ("floor", *FORMS)),
+)
+
+COLUMNS = (
+    *KEYS,
+    *(f"{name}_us_{level}" for name in _TIMES for level in LEVELS),
+    *(f"layer_{form}_gain_pct_{level}" for form in FORMS[1:] for level in LEVELS),
+    *(f"planned_{engine}_bytes" for engine in ENGINES),
+)
+"""Of the CSV: KEYS, modelled us, gain over `none` in percent, bytes that the planner gave to each
+engine in a layer. A form that does not exist leaves its cells empty."""
+
+Row = dict[str, Any]
+"""A value of each column; None where the cell is empty."""
+
+
+@dataclass(frozen=True)
+class Grid:
+    """All combinations of these; names and units as in LayerConfig."""
+
+    models: Sequence[str] = tuple(MODELS)
+    tp: Sequence[int] = (1, 4, 8, 16, 32)
+    tokens: Sequence[int] = (1, 8, 16, 32, 64, 128)
+    kv_len: Sequence[int] = (4096,)
+    moe_bytes: Sequence[int] = (0,)
+    soc: Sequence[str] = ("Ascend910_9391",)
+    weights: Sequence[str] = ("nd",)
+    quant: Sequence[str] = ("none",)
+    dtype: str = "bf16"
+    launch_us: float | None = None
+
+
+_OTHER_SOCS = tuple(info["name"] for info in twin.chips() if info["name"] != "Ascend910_9391")
+
+DEFAULT_GRIDS = (
+    Grid(kv_len=(1024, 4096, 32768)),
+    Grid(tokens=(1, 16, 128), moe_bytes=(428_000_000,)),
+    Grid(
+        models=("deepseek-v3", "deepseek-v3.2"),
+        tp=(16,),
+        tokens=(1, 16, 128),
+        moe_bytes=(0, 428_000_000),
+        soc=_OTHER_SOCS,
+    ),
+)
+"""Every model on the chip that the targets are stated for, with caches of all lengths or with the
+expert weights of a layer, and a few models on every other chip that the model knows."""
+
+
+@dataclass(frozen=True)
+class Group:
+    """Rows that share ops, and therefore traces.
+
+    Attributes:
+        config: of the ops.
+        layers: (kv_len, moe_bytes) of each row.
+    """
+
+    config: BenchConfig
+    layers: list[tuple[int, int]] = field(default_factory=list)
+
+    def layer_configs(self) -> Iterator[LayerConfig]:
+        """What each row models."""
+        config = self.config
+        for kv_len, moe_bytes in self.layers:
+            yield LayerConfig(
+                model=config.model,
+                tp=config.tp,
+                batch=config.tokens,
+                kv_len=kv_len,
+                dtype=config.dtype,
+                weights=config.weights,
+                quant=config.quant,
+                soc=config.soc,
+                launch_us=config.launch_us,
+                moe_bytes=moe_bytes,
+            )
+
+    def cost(self) -> int:
+        """What the time for it is about proportional to: bytes that others stream."""
+        dims = get_model(self.config.model)
+        shapes = mla_weight_shapes(dims, self.config.tp).values()
+        weights = sum(2 * math.prod(shape) for shape in shapes)
+        own = _COST_OF_A_ROW + _COST_OF_A_WEIGHT * weights
+        return sum(
+            own + layer.moe_bytes + sum(one.nbytes for one in attention_readers(layer, dims, 0))
+            for layer in self.layer_configs()
+        )
+
+
+# Launches and hand-overs of a layer, and a byte that its kernels read in small tiles.
+_COST_OF_A_ROW = 100_000_000
+_COST_OF_A_WEIGHT = 5
+
+
+def sweep_groups(grids: Sequence[Grid] = DEFAULT_GRIDS) -> list[Group]:
+    """The rows of some grids, each once.
+
+    Left out are tensor parallelism that does not divide a model's heads, chips without a published
+    HBM rate, and more than MOST_CACHED_TOKENS.
+
+    Raises:
+        ValueError: a name that is not known, or nothing left.
+    """
+    groups: dict[BenchConfig, dict[tuple[int, int], None]] = {}
+    for grid in grids:
+        socs = [soc for soc in grid.soc if find_timed_chip(soc).modelled]
+        ranks = [
+            (model, tp)
+            for model, tp in itertools.product(grid.models, grid.tp)
+            if get_model(model).num_heads % tp == 0
+        ]
+        for soc, (model, tp), tokens, weights, quant in itertools.product(
+            socs, ranks, grid.tokens, grid.weights, grid.quant
+        ):
+            config = BenchConfig(
+                model=model,
+                tp=tp,
+                tokens=tokens,
+                dtype=grid.dtype,
+                weights=weights,
+                quant=quant,
+                soc=soc,
+                launch_us=grid.launch_us,
+            )
+            checked_dimensions(config)
+            layers = [
+                layer
+                for layer in itertools.product(grid.kv_len, grid.moe_bytes)
+                if tokens * layer[0] <= MOST_CACHED_TOKENS
+            ]
+            for layer in layers:
+                check_layer(LayerConfig(model, kv_len=layer[0], moe_bytes=layer[1], batch=tokens))
+            if layers:
+                groups.setdefault(config, {}).update(dict.fromkeys(layers))
+    if not groups:
+        raise ValueError("no combination of what was asked for makes sense")
+    return [Group(config, list(layers)) for config, layers in groups.items()]
+
+
+def model_group(group: Group) -> list[Row]:
+    """The rows of a group."""
+    config = group.config
+    chip = find_timed_chip(config.soc)
+    shared = TwoLayerOps(config)
+    with twin.chip(chip.soc):
+        op_us = {
+            name: model_dry_op(op, config.tokens, chip, config.launch_us)
+            for name, op in (("prolog", shared.first.prolog), ("o_proj", shared.first.o_proj))
+        }
+    return [_row(layer, op_us, model_layer(layer, shared)) for layer in group.layer_configs()]
+
+
+def _row(layer: LayerConfig, op_us: dict[str, Any], result: dict[str, Any]) -> Row:
+    row: Row = {"tokens": layer.batch}
+    row |= {name: result[name] for name in KEYS if name != "tokens"}
+    for name, us in {**op_us, "layer": result["modelled_us"]}.items():
+        row |= {
+            f"{name}_{form}_us_{level}": round(times[level], 4)
+            for form, times in us.items()
+            for level in LEVELS
+        }
+    row |= {
+        f"layer_{form}_gain_pct_{level}": round(gain[level], 4)
+        for form, gain in result["gain_pct"].items()
+        for level in LEVELS
+    }
+    for engine in ENGINES:
+        decisions = [one["bytes"] for one in result["plan"] if one["engine"] == engine]
+        row[f"planned_{engine}_bytes"] = sum(decisions)
+    return {column: row.get(column) for column in COLUMNS}
+
+
+def run_sweep(
+    groups: Sequence[Group],
+    out: Path,
+    processes: int = 1,
+    progress: Callable[[str], None] = lambda line: None,
+) -> list[Row]:
+    """Models all rows into a CSV with COLUMNS, which is there as a whole or not at all.
+
+    Args:
+        groups: what to model.
+        out: the file; rows are written beside it as they come, in the order of `groups`.
+        processes: that share the work.
+        progress: called with a line after each group.
+
+    Raises:
+        ValueError, RuntimeError: what an op refuses.
+        OSError: a file that cannot be written.
+    """
+    rows: list[Row] = []
+    whole, done = sum(group.cost() for group in groups), 0
+    count = sum(len(group.layers) for group in groups)
+    start = time.monotonic()
+    with ExitStack() as stack:
+        part = stack.enter_context(whole_file(out))
+        file = stack.enter_context(part.open("w", encoding="utf-8", newline=""))
+        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+        writer.writeheader()
+        results = stack.enter_context(map_in_processes(model_group, groups, processes))
+        for group, found in zip(groups, results, strict=True):
+            rows += found
+            writer.writerows(found)
+            file.flush()
+            done += group.cost()
+            left = (time.monotonic() - start) * (whole / done - 1)
+            config = group.config
+            progress(
+                f"[{len(rows)}/{count}] {config.soc} {config.model} TP{config.tp} "
+                f"T={config.tokens} {config.quant} {config.weights}: about {left:.0f} s left"
+            )
+    return rows
+
+
+def read_sweep(path: Path) -> list[Row]:
+    """The rows that run_sweep wrote.
+
+    Raises:
+        ValueError: no such file of this version; the line is named.
+        OSError: a file that cannot be read.
+    """
+    rows: list[Row] = []
+    take_table(
+        path,
+        COLUMNS,
+        "the columns of a sweep of this version",
+        lambda cells: rows.append({name: _value(name, text) for name, text in cells.items()}),
+    )
+    if not rows:
+        raise ValueError(f"{path}: there is no row in it")
+    return rows
+
+
+def _value(name: str, text: str) -> Any:
+    if name in ("soc", "model", "dtype", "weights", "quant"):
+        return text
+    whole = name in KEYS or name.endswith("_bytes")
+    if not text and not whole:
+        return None
+    try:
+        value = int(text) if whole else float(text)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise ValueError(f"{name}: expected a number, got {shown(text)}")
+    return value

@@ -1,0 +1,104 @@
+"""The whole table: every op, model, quantisation and weight layout, a process each."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from ascend_prefetch.lab.bench import BENCHES, passed
+from ascend_prefetch.lab.bench.common import LAYOUTS, BenchConfig
+from ascend_prefetch.models import MODELS, QUANTS
+
+Row = dict[str, Any]
+
+
+def bench_table(
+    config: BenchConfig,
+    models: Sequence[str] = tuple(MODELS),
+    quants: Sequence[str] = QUANTS,
+    layouts: Sequence[str] = LAYOUTS,
+    progress: Callable[[str], None] = lambda line: None,
+) -> list[Row]:
+    """Benchmarks every combination, each in a fresh process: peak RSS is that of one row.
+
+    Args:
+        config: tensor-parallel degree, tokens, dtype and chip of all rows.
+        models: names in MODELS.
+        quants: of QUANTS.
+        layouts: of LAYOUTS.
+        progress: called with a line after each row.
+
+    Returns:
+        Results of run_bench. Where a combination makes no sense a row holds op, model, quant,
+        weights and `refused`, the reason; where a run failed, `error` instead.
+    """
+    combinations = list(itertools.product(BENCHES, models, quants, layouts))
+    rows = []
+    for number, (op, model, quant, layout) in enumerate(combinations, 1):
+        start = time.monotonic()
+        row = _row(op, dataclasses.replace(config, model=model, quant=quant, weights=layout))
+        rows.append(row)
+        progress(
+            f"[{number}/{len(combinations)}] {op} {model} {quant} {layout}: {row_verdict(row)}, "
+            f"{time.monotonic() - start:.1f} s"
+        )
+    return rows
+
+
+def row_passed(row: Row) -> bool:
+    """Whether a row's check succeeded; so does a refusal."""
+    return "refused" in row or ("error" not in row and passed(row))
+
+
+def row_verdict(row: Row) -> str:
+    """A word or a reason."""
+    if "refused" in row:
+        return f"refused: {row['refused']}"
+    if "error" in row:
+        return f"ERROR: {row['error']}"
+    return "ok" if passed(row) else "FAILED"
+
+
+def _row(op: str, config: BenchConfig) -> Row:
+    key = {
+        "op": op,
+        "model": config.model,
+        "quant": config.quant,
+        "weights": config.weights,
+    }
+    try:
+        BENCHES[op].check_config(config)
+    except ValueError as refusal:
+        return {**key, "refused": str(refusal)}
+    run = subprocess.run(
+        [sys.executable, "-m", "ascend_prefetch", "bench", *_arguments(op, config), "--json", "-"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if run.returncode not in (0, 1) or not run.stdout:
+        lines = run.stderr.strip().splitlines() or ["no message"]
+        return {**key, "error": f"exit status {run.returncode}: {lines[-1]}"}
+    return json.loads(run.stdout)
+
+
+def _arguments(op: str, config: BenchConfig) -> list[str]:
+    options = {
+        "--model": config.model,
+        "--tp": config.tp,
+        "--tokens": config.tokens,
+        "--dtype": config.dtype,
+        "--weights": config.weights,
+        "--quant": config.quant,
+        "--soc": config.soc,
+        "--device": config.device,
+    }
+    if config.launch_us is not None:
+        options["--launch-us"] = config.launch_us
+    return [op, *(str(text) for option in options.items() for text in option)]

@@ -1,0 +1,77 @@
+"""Which op, of which model, at what size: the arguments of every verb that runs or models ops."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterable
+from pathlib import Path
+
+from ascend_prefetch.lab.bench import BenchConfig
+from ascend_prefetch.lab.bench.common import DTYPES, LAYOUTS
+from ascend_prefetch.models import MODELS, QUANTS
+
+from .common import microseconds, positive
+
+
+def add_op_arguments(parser: argparse.ArgumentParser, ops: Iterable[str]) -> None:
+    """Adds the op and its options; what is left out of model, weights and quant is None."""
+    parser.add_argument("op", choices=list(ops))
+    parser.add_argument("--tokens", type=positive, default=16, help="tokens in the batch")
+    add_model_arguments(parser)
+
+
+def add_model_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the options that layers and ops have alike."""
+    parser.add_argument(
+        "--model",
+        choices=sorted(MODELS),
+        metavar="MODEL",
+        help="one of: " + ", ".join(sorted(MODELS)),
+    )
+    parser.add_argument("--tp", type=positive, default=1, help="tensor-parallel degree (ranks)")
+    parser.add_argument("--dtype", choices=sorted(DTYPES), default="bf16")
+    parser.add_argument(
+        "--weights",
+        choices=LAYOUTS,
+        help="weight layout: row-major (default) or FRACTAL_NZ",
+    )
+    parser.add_argument(
+        "--quant",
+        choices=QUANTS,
+        help="none (default), or W8A8 with static or dynamic activation scales",
+    )
+    parser.add_argument(
+        "--soc",
+        default="Ascend910_9391",
+        help="SoC name, or a chip file (.json) that calibrate wrote",
+    )
+    parser.add_argument(
+        "--launch-us",
+        type=microseconds,
+        help="launch and start cost of a kernel in modelled times, us; without it 1.3, 4.2 and "
+        "5.5 at low, nominal and high. The floor holds none",
+    )
+
+
+def bench_config(
+    options: argparse.Namespace, checkpoint: Path | None = None, layer: int = 0
+) -> BenchConfig:
+    """The configuration that the options of `add_op_arguments` ask for; no model is ""."""
+    return BenchConfig(
+        model=options.model or "",
+        tp=options.tp,
+        tokens=options.tokens,
+        dtype=options.dtype,
+        weights=options.weights or "nd",
+        quant=options.quant or "none",
+        soc=options.soc,
+        launch_us=options.launch_us,
+        checkpoint=checkpoint,
+        layer=layer,
+    )
+
+
+def require_model(model: str | None) -> None:
+    """Raises ValueError where no model was given."""
+    if not model:
+        raise ValueError("model: expected one by --model, got none")

@@ -1,0 +1,78 @@
+"""results: the generated page of results."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shlex
+from pathlib import Path
+from typing import Any
+
+from ascend_prefetch.files import whole_file
+from ascend_prefetch.lab.bench.results import Scope, make_results
+from ascend_prefetch.lab.bench.results_page import results_page
+
+from .common import OutputOption, Verb, progress
+
+_PROGRAM = "python -m ascend_prefetch"
+
+
+def _add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--out", type=Path, required=True, metavar="FILE.md", help="the page")
+    parser.add_argument(
+        "--sweep",
+        type=Path,
+        metavar="FILE.csv",
+        help="a table that sweep wrote, to sum up; with a picture of the same name but .png where "
+        "there is one",
+    )
+
+
+def _run(options: argparse.Namespace) -> dict[str, Any]:
+    results = make_results(Scope(), options.sweep, progress)
+    page = results_page(results, _commands(options), _picture(options))
+    with whole_file(options.out) as part:
+        part.write_text(page, encoding="utf-8")
+    return {**results, "out": str(options.out)}
+
+
+def _commands(options: argparse.Namespace) -> list[str]:
+    command = [*_PROGRAM.split(), "results", "--out", str(options.out)]
+    if options.sweep is None:
+        return [shlex.join(command)]
+    sweep = [*_PROGRAM.split(), "sweep", "--out", str(options.sweep)]
+    picture = options.sweep.with_suffix(".png")
+    if picture.is_file():
+        sweep += ["--plot", str(picture)]
+    return [shlex.join(sweep), shlex.join([*command, "--sweep", str(options.sweep)])]
+
+
+def _picture(options: argparse.Namespace) -> str | None:
+    """As the page links to it."""
+    if options.sweep is None or not options.sweep.with_suffix(".png").is_file():
+        return None
+    link = os.path.relpath(options.sweep.with_suffix(".png"), options.out.parent)
+    return Path(link).as_posix()
+
+
+def _show(result: dict[str, Any]) -> None:
+    rows = f" and a sweep of {result['sweep']['rows']} rows" if result["sweep"] else ""
+    print(
+        f"{len(result['correlation']['points'])} points, {len(result['ops'])} ops, "
+        f"{len(result['layers'])} layers{rows}, all modelled"
+    )
+    print(f"wrote {result['out']}")
+
+
+VERB = Verb(
+    "results",
+    "write the page of results",
+    _run,
+    _show,
+    _add_arguments,
+    description="Models what the results page shows - the published points, single ops and layers "
+    "- and sums up a sweep, into one page of Markdown that says how to make it again. Takes about "
+    "two minutes. Everything in it is modelled, nothing was measured.",
+    outputs=(OutputOption("out", (".md",)),),
+    inputs=("sweep",),
+)

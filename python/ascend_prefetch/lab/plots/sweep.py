@@ -1,0 +1,85 @@
+"""What prefetching gains over a sweep."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .figure import new_figure, save_figure
+
+if TYPE_CHECKING:
+    from ascend_prefetch.lab.bench.sweep import Row
+
+# Over what `planned` gains, and what that is called.
+_BASES = (("layer_none", "separate kernels"), ("layer_fused_no_prefetch", "fused, no prefetch"))
+
+
+def draw_sweep(rows: Sequence[Row], path: Path) -> None:
+    """Gains of `planned` at nominal against tokens: a column for each tensor-parallel degree, a
+    line for each model (the median over caches, experts and formats), and the range of all rows.
+
+    Drawn is the chip with the most rows.
+
+    Raises:
+        ValueError: matplotlib is not installed.
+        OSError: the picture cannot be written.
+    """
+    socs = [row["soc"] for row in rows]
+    soc = max(dict.fromkeys(socs), key=socs.count)
+    rows = [row for row in rows if row["soc"] == soc]
+    degrees = sorted({row["tp"] for row in rows})
+    models = list(dict.fromkeys(row["model"] for row in rows))
+    figure = new_figure(2 + 2.4 * len(degrees), 6)
+    grid = figure.subplots(2, len(degrees), sharex=True, sharey="row", squeeze=False)
+    for (base, name), line_of_axes in zip(_BASES, grid, strict=True):
+        line_of_axes[0].set_ylabel(f"gain over {name}, %")
+        for degree, axes in zip(degrees, line_of_axes, strict=True):
+            _draw_panel(axes, [row for row in rows if row["tp"] == degree], models, base)
+    for degree, top, bottom in zip(degrees, *grid, strict=True):
+        top.set_title(f"TP{degree}", fontsize=10)
+        bottom.set_xlabel("tokens")
+    figure.suptitle(
+        f"Planned prefetching in a layer on {soc}: modelled at nominal, not measured", fontsize=11
+    )
+    handles = {
+        label: handle
+        for axes in grid.flat
+        for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)
+    }
+    figure.legend(handles.values(), handles.keys(), loc="outside right center", fontsize=8)
+    save_figure(figure, path)
+
+
+def _draw_panel(axes: Any, rows: Sequence[Row], models: Sequence[str], base: str) -> None:
+    tokens = sorted({row["tokens"] for row in rows})
+    gains = {
+        count: [_gain(row, base) for row in rows if row["tokens"] == count] for count in tokens
+    }
+    axes.axhline(0, color="black", linewidth=0.8)
+    axes.fill_between(
+        tokens,
+        [min(gains[count]) for count in tokens],
+        [max(gains[count]) for count in tokens],
+        color="grey",
+        alpha=0.2,
+        linewidth=0,
+        label="all rows",
+    )
+    for number, model in enumerate(models):
+        own = [row for row in rows if row["model"] == model]
+        counts = sorted({row["tokens"] for row in own})
+        medians = [
+            statistics.median(_gain(row, base) for row in own if row["tokens"] == count)
+            for count in counts
+        ]
+        if counts:
+            axes.plot(counts, medians, "o-", markersize=3, color=f"C{number}", label=model)
+    axes.set_xscale("log", base=2)
+    axes.set_xticks(tokens, [str(count) for count in tokens])
+    axes.grid(alpha=0.3)
+
+
+def _gain(row: Row, base: str) -> float:
+    return 100 * (1 - row["layer_planned_us_nominal"] / row[f"{base}_us_nominal"])

@@ -1,0 +1,287 @@
+"""Matrix products of a profile: op_summary_*.csv of msprof, or torch_npu's kernel_details.csv.
+
+Columns as in https://www.hiascend.com/document/detail/en/canncommercial/850/devaids/profiling/
+atlasprofiling_16_0067.html, and in the exporters' own lists of headers (Ascend/msprof,
+Ascend/pytorch torch_npu/profiler/analysis/prof_common_func/_csv_headers.py).
+
+What becomes a point: a MatMul, MatMulV2 or MatMulV3 of bf16 or fp16 that ran on AI_CORE. The rows
+of one shape, type, layout and number of cores are one point, their median: a profile has a product
+once per layer and step. Which way round the operands are stored is found from the shapes and makes
+no difference to the model, since as many bytes are read: the weight is taken as [n, k]. A bias is
+neglected. What does not become a point is counted by reason:
+  - quantised products (QuantBatchMatmul), whose kernel also dequantises; batched and grouped ones,
+    those fused with a collective; fp32
+  - MIX_AIC: vector cores rewrite inputs whose rows are not aligned (the note on MatMul on the page
+    above), another kernel than the model's
+  - shapes that the model's kernel does not take: n or k no multiple of 16, for example
+
+A profile taken at Level0 (torch_npu) or with --task-time=l0 (msprof) has neither op types nor
+shapes: the columns are missing, or hold N/A.
+"""
+
+from __future__ import annotations
+
+import re
+import statistics
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+from ascend_prefetch.lab import twin
+from ascend_prefetch.shown import count_of, plain, shown
+
+from .point import Kernel, Point
+from .tables import columns_twice, microseconds
+
+# What a column was called in one version or another; kernel_details.csv has the later ones.
+_NAMES = {
+    "type": ("OP Type", "Type"),
+    "core": ("Task Type", "Accelerator Core"),
+    "duration": ("Task Duration(us)", "Task Duration", "Duration(us)"),
+    "blocks": ("Block Dim", "Block Num"),
+    "shapes": ("Input Shapes",),
+    "types": ("Input Data Types",),
+    "formats": ("Input Formats",),
+    "outputs": ("Output Shapes",),
+}
+_NEEDED = ("type", "duration", "shapes", "types")
+_LEVEL0_HAS = ("type", "duration", "core")
+_BF16 = {"DT_BF16": True, "BF16": True, "DT_FLOAT16": False, "FLOAT16": False}
+_NOTHING = ("", "N/A")
+_FRACTAL = 16  # 16-bit elements
+
+# In an op's type, from the most particular: what a product is besides one.
+_OTHER_PRODUCTS = (
+    ("allreduce", "a product fused with a collective"),
+    ("allgather", "a product fused with a collective"),
+    ("reducescatter", "a product fused with a collective"),
+    ("alltoall", "a product fused with a collective"),
+    ("grouped", "a grouped product"),
+    ("quant", "a quantised product"),
+    ("batch", "a batched product"),
+    ("matmul", "another product"),
+)
+_QUANTISED = "a quantised product"
+_INTEGER_TYPES = ("INT8", "DT_INT8", "INT4", "DT_INT4")
+
+_LEVEL0 = (
+    "a profile without {what}: it was taken at Level0, which records none. Take it again with "
+    "profiler_level=torch_npu.profiler.ProfilerLevel.Level1 in the profiler's _ExperimentalConfig, "
+    "or with msprof --task-time=l1"
+)
+
+
+class _Skip(Exception):
+    """A row that is no point; says why, and which rows it is counted among."""
+
+    def __init__(self, reason: str, op_type: str = "") -> None:
+        super().__init__(f"{reason} ({plain(op_type, 80)})" if op_type else reason)
+        self.reason = reason
+
+
+def is_profile(columns: Sequence[str]) -> bool:
+    """Whether a file with these columns is a profile.
+
+    Raises:
+        ValueError: a profile taken at Level0, or with a column that is there twice.
+    """
+    missing = [_NAMES[column][0] for column in _NEEDED if not _has(columns, column)]
+    if missing and all(_has(columns, column) for column in _LEVEL0_HAS):
+        raise ValueError(_LEVEL0.format(what=" and ".join(missing)))
+    if missing:
+        return False
+    for names in _NAMES.values():
+        there = [name for name in names if name in columns]
+        if len(there) > 1:
+            raise ValueError(f"expected one of the columns {' and '.join(there)}, got both")
+        if columns_twice(columns, there):
+            raise ValueError(f"the column {there[0]} is there twice")
+    return True
+
+
+def _has(columns: Sequence[str], column: str) -> bool:
+    return any(name in columns for name in _NAMES[column])
+
+
+class ProfileReader:
+    """Collects rows.
+
+    Attributes:
+        skipped: how many rows are no points, by reason.
+    """
+
+    def __init__(self, soc: str | None) -> None:
+        """`soc` as in read_points.
+
+        Raises:
+            ValueError: there is none.
+        """
+        if soc is None:
+            raise ValueError("a profile does not say its chip: name it by --soc")
+        self._soc = soc
+        self._most_cores = twin.find_chip(soc)["aic_count"]
+        self._durations: dict[tuple[str, Kernel], list[float]] = {}
+        self._kinds: Counter[str] = Counter()
+        self._with_shapes = 0
+        self.skipped: Counter[str] = Counter()
+
+    def add(self, row: Mapping[str, str]) -> None:
+        """Takes in a row.
+
+        Raises:
+            ValueError: a malformed row.
+        """
+        fields = {
+            column: next((row[name] for name in names if name in row), "")
+            for column, names in _NAMES.items()
+        }
+        self._with_shapes += bool(_listed(fields["shapes"]))
+        try:
+            kernel = self._kernel(fields)
+            duration = _duration(fields["duration"])
+        except _Skip as skip:
+            self.skipped[str(skip)] += 1
+            self._kinds[skip.reason] += 1
+            return
+        self._durations.setdefault((fields["type"], kernel), []).append(duration)
+
+    def points(self) -> list[Point]:
+        """A point for each kernel, in the order of the file."""
+        points = []
+        for (op_type, kernel), durations in self._durations.items():
+            try:
+                kernel.trace()
+            except ValueError:
+                self.skipped[_NO_SHAPE] += len(durations)
+                self._kinds[_NO_SHAPE] += len(durations)
+                continue
+            cores = f" on {kernel.cores} cores" if kernel.cores != self._most_cores else ""
+            points.append(
+                Point(
+                    id=f"{op_type} {kernel.m}x{kernel.n}x{kernel.k} "
+                    f"{'bf16' if kernel.bf16 else 'fp16'} {'NZ' if kernel.nz else 'ND'}{cores}",
+                    kernel=kernel,
+                    metric="task",
+                    measured_us=statistics.median(durations),
+                    launch_included=True,
+                )
+            )
+        return points
+
+    def why_none(self) -> str:
+        """What is wrong with the file, where nothing in it became a point; after `points`."""
+        products = {kind: count for kind, count in self._kinds.items() if "product" in kind}
+        if self._with_shapes == 0 and (products or self._kinds[_NO_TYPE]):
+            return _LEVEL0.format(what="op types" if self._kinds[_NO_TYPE] else "shapes")
+        if set(products) == {_QUANTISED}:
+            rows = count_of(products[_QUANTISED], "row")
+            return (
+                f"nothing but quantised products is in it, {rows}; "
+                "their kernels, which dequantise as well, become no points"
+            )
+        return "no product in it is one to model" if products else "there is no product in it"
+
+    def _kernel(self, fields: Mapping[str, str]) -> Kernel:
+        _check_op(fields["type"])
+        if fields["core"] not in ("AI_CORE", *_NOTHING):
+            raise _Skip("a product on other cores", fields["core"])
+        shapes = _shapes(fields["shapes"])
+        if not shapes:
+            raise _Skip("a product without shapes")
+        types = _listed(fields["types"])
+        if types and types[0] in _INTEGER_TYPES:
+            raise _Skip(_QUANTISED, fields["type"])
+        if len(types) < 2 or types[0] not in _BF16 or types[0] != types[1]:
+            raise _Skip("a product of another type than bf16 or fp16")
+        formats = _listed(fields["formats"]) + ["", ""]
+        outputs = _shapes(fields["outputs"])
+        m, n, k = _product(shapes, outputs[0] if outputs else None, formats)
+        return Kernel(
+            name="gemm",
+            soc=self._soc,
+            cores=self._cores(fields["blocks"]),
+            m=m,
+            n=n,
+            k=k,
+            bf16=_BF16[types[0]],
+            nz=_is_nz(shapes[1], formats[1]),
+        )
+
+    def _cores(self, blocks: str) -> int:
+        """More blocks than cores take turns."""
+        if blocks in _NOTHING:
+            return self._most_cores
+        if not re.fullmatch(r"[0-9]{1,9}", blocks):
+            raise ValueError(f"Block Dim: expected a number, got {shown(blocks)}")
+        return min(int(blocks), self._most_cores) or self._most_cores
+
+
+_NO_TYPE = "a row without an op type"
+_NO_SHAPE = "a product of a shape that the model's kernel does not take"
+
+
+def _check_op(op_type: str) -> None:
+    """Raises _Skip unless an op is a product of two matrices and nothing else."""
+    if re.fullmatch(r"(?i)MatMul(V[0-9]{1,3})?", op_type):
+        return
+    if op_type in _NOTHING:
+        raise _Skip(_NO_TYPE)
+    for word, reason in _OTHER_PRODUCTS:
+        if word in op_type.lower() and "matmul" in op_type.lower():
+            raise _Skip(reason, op_type)
+    raise _Skip("another op")
+
+
+def _duration(text: str) -> float:
+    if text in _NOTHING or re.fullmatch(r"0+(\.0*)?", text):
+        raise _Skip("a product without a duration")
+    return microseconds("Task Duration", text)
+
+
+def _listed(text: str) -> list[str]:
+    """What is listed as "a;b": the exporters put quotes of their own around some of it."""
+    text = text.strip('"')
+    return [] if text in _NOTHING else [item.strip() for item in text.split(";")]
+
+
+def _shapes(text: str) -> list[list[int]]:
+    """Of "16,5120;17408,5120"; a scalar has none. Leading sizes of 1 are left out."""
+    shapes = []
+    for item in _listed(text):
+        if not re.fullmatch(r"([0-9]{1,9}(,[0-9]{1,9})*)?", item):
+            raise ValueError(
+                f"Shapes: expected numbers such as 16,5120;17408,5120, got {shown(text)}"
+            )
+        shape = [int(size) for size in item.split(",") if size]
+        while len(shape) > 2 and shape[0] == 1:
+            del shape[0]
+        shapes.append(shape)
+    return shapes
+
+
+def _is_nz(weight: Sequence[int], layout: str) -> bool:
+    return len(weight) == 4 or layout.endswith("FRACTAL_NZ")
+
+
+def _product(
+    shapes: Sequence[Sequence[int]], output: Sequence[int] | None, formats: Sequence[str]
+) -> tuple[int, int, int]:
+    """m, n and k, either way round that the operands are stored in."""
+    if len(shapes) < 2 or len(shapes[0]) != 2 or _is_nz(shapes[0], formats[0]):
+        raise _Skip("a product without a plain left matrix")
+    m, k = shapes[0]
+    if output is not None and len(output) == 2 and output[0] != m and output[0] == k:
+        m, k = k, m
+    weight = list(shapes[1])
+    depth = k
+    if len(weight) == 4:
+        # [columns / 16, rows / 16, 16, 16] of a matrix that is padded to fractals.
+        weight = [weight[1] * weight[2], weight[0] * weight[3]]
+        depth = -(-k // _FRACTAL) * _FRACTAL
+    if len(weight) != 2 or depth not in weight:
+        raise _Skip("a product whose shapes do not match")
+    n = weight[0] if weight[1] == depth else weight[1]
+    if output is not None and len(output) == 2:
+        if not (output[0] == m and n - _FRACTAL < output[1] <= n):
+            raise _Skip("a product whose shapes do not match")
+        n = output[1]
+    return m, n, k

@@ -1,0 +1,236 @@
+"""Files of measured points."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import BinaryIO
+
+from ascend_prefetch.files import open_regular
+from ascend_prefetch.lab import twin
+from ascend_prefetch.shown import count_of, shown
+
+from .exports import WANTED, what_format, what_table
+from .op_summary import ProfileReader, is_profile
+from .point import METRICS, Copying, Kernel, Point
+from .tables import (
+    BadLine,
+    Line,
+    columns_twice,
+    microseconds,
+    row_of,
+    table_lines,
+    take_rows,
+    whole_number,
+)
+
+COLUMNS = (
+    "id", "kernel", "soc", "aic", "aiv", "dtype", "m", "n", "k", "weight_layout", "total_bytes",
+    "tile", "l2_state", "metric", "value_us", "launch_included", "source",
+)  # fmt: skip
+"""Columns of a points file; total_bytes, l2_state and source are not used."""
+
+KERNELS = ("copy_gm_ub", "copy_gm_l1", "gemm")
+
+PUBLISHED_POINTS = Path(__file__).with_name("measured.csv")
+"""Measurements that others published, each with its source."""
+
+# Of a matrix; what the model takes has 32 bits.
+_MOST_ROWS = 2**24
+
+# Tables are as wide as their longest id.
+_LONGEST_ID = 200
+
+
+@dataclass(frozen=True)
+class Points:
+    """What a file holds.
+
+    Attributes:
+        points: in the order of the file.
+        skipped: rows of a profile that did not become points, by reason.
+        damaged: lines of a profile that could not be read, and why, by their number.
+    """
+
+    points: list[Point]
+    skipped: Mapping[str, int] = field(default_factory=dict)
+    damaged: Mapping[int, str] = field(default_factory=dict)
+
+
+def read_points(path: Path, soc: str | None = None) -> Points:
+    """Reads a points file, or a profile (see op_summary.py).
+
+    A damaged line of a profile, as a full disk or a killed exporter leaves it, costs that line.
+    Points are written by hand or by `bench`: a line that is wrong can be put right, and is refused.
+
+    Args:
+        path: CSV with COLUMNS, or a profile.
+        soc: the chip: of a points file the rows of this one are taken, else all of them; a profile
+            does not say where it was taken and needs it.
+
+    Raises:
+        ValueError: another file, which is named where it is one of the profilers'; a malformed
+            points file, whose line is named; nothing in it for the chip, and why.
+        OSError: a file that cannot be read.
+    """
+    with open_regular(path) as file:
+        try:
+            found = _read(file, soc)
+        except BadLine as error:
+            raise ValueError(f"{path}, line {error.number}: {error}") from error
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from error
+    return found
+
+
+def what_was_left_out(skipped: Mapping[str, int], damaged: Mapping[int, str]) -> list[str]:
+    """Lines that say what of a profile is in no point: reasons with their counts, line numbers."""
+    lines = []
+    if skipped:
+        reasons = ", ".join(f"{count} of {reason}" for reason, count in sorted(skipped.items()))
+        lines.append(f"{count_of(sum(skipped.values()), 'row')} skipped: {reasons}")
+    if damaged:
+        first = [f"line {number}: {why}" for number, why in sorted(damaged.items())]
+        more = [f"{len(first) - _MOST_NAMED} more"] if len(first) > _MOST_NAMED else []
+        lines.append(
+            f"{count_of(len(damaged), 'line')} could not be read: "
+            + "; ".join(first[:_MOST_NAMED] + more)
+        )
+    return lines
+
+
+# Damaged lines that are named; all of them are counted.
+_MOST_NAMED = 3
+
+
+def _read(file: BinaryIO, soc: str | None) -> Points:
+    start = file.read(_PEEKED)
+    if other := what_format(start):
+        raise ValueError(f"expected a table as CSV, {WANTED} or a points file, but it is {other}")
+    file.seek(0)
+    lines = table_lines(file)
+    header = next(lines, None)
+    if header is None:
+        raise ValueError("it is empty")
+    try:
+        if header.damage:
+            raise ValueError(header.damage)
+        is_one = _is_profile(header.cells)
+    except ValueError as error:
+        raise BadLine(header.number, error) from error
+    if not is_one:
+        return _read_points(header.cells, lines, soc)
+    return _read_profile(ProfileReader(soc), header.cells, lines)
+
+
+# Enough to tell what a file is.
+_PEEKED = 64
+
+
+def _is_profile(names: list[str]) -> bool:
+    """Or a points file, else raises ValueError."""
+    if is_profile(names):
+        return True
+    if twice := columns_twice(names, COLUMNS):
+        raise ValueError(f"the column {twice[0]} is there twice")
+    missing = [name for name in COLUMNS if name not in names]
+    if len(missing) > len(COLUMNS) / 2:
+        other = what_table(names) or "a file with the columns " + shown(", ".join(names))
+        raise ValueError(f"expected {WANTED}, or a points file, got {other}")
+    if missing:
+        raise ValueError("there is no column " + ", ".join(missing))
+    return False
+
+
+def _read_profile(profile: ProfileReader, names: list[str], lines: Iterator[Line]) -> Points:
+    damaged: dict[int, str] = {}
+    for line in lines:
+        try:
+            if line.damage:
+                raise ValueError(line.damage)
+            profile.add(row_of(names, line.cells))
+        except ValueError as error:
+            damaged[line.number] = str(error)
+    points = profile.points()
+    if not points:
+        left_out = what_was_left_out(profile.skipped, damaged)
+        why = [profile.why_none()] if profile.skipped else []
+        raise ValueError("; ".join([*why, *left_out]) or "there is no row in it")
+    return Points(points, profile.skipped, damaged)
+
+
+def _read_points(names: list[str], lines: Iterator[Line], soc: str | None) -> Points:
+    points: dict[str, Point] = {}
+
+    def take(row: Mapping[str, str]) -> None:
+        point = _point(row)
+        if point.id in points:
+            raise ValueError(f"id: there is a second {point.id!r}")
+        points[point.id] = point
+
+    take_rows(lines, names, take)
+    found = [point for point in points.values() if soc is None or point.kernel.soc == soc]
+    if not found:
+        raise ValueError("there is no point in it" + f" of {soc}" * bool(points))
+    return Points(found)
+
+
+def _point(row: Mapping[str, str]) -> Point:
+    name = _one_of(row, "kernel", KERNELS)
+    chip = twin.find_chip(row["soc"])
+    gemm = name == "gemm"
+    if not row["id"]:
+        raise ValueError("id: expected a name, got none")
+    if not (row["id"].isprintable() and len(row["id"]) <= _LONGEST_ID):
+        raise ValueError(
+            f"id: expected at most {_LONGEST_ID} characters that can be printed, "
+            f"got {shown(row['id'])}"
+        )
+    cores = "aiv" if name == "copy_gm_ub" else "aic"
+    kernel = Kernel(
+        name=name,
+        soc=row["soc"],
+        cores=whole_number(cores, row[cores], chip["aiv_count" if cores == "aiv" else "aic_count"]),
+        m=whole_number("m", row["m"], _MOST_ROWS),
+        n=whole_number("n", row["n"], _MOST_ROWS),
+        k=whole_number("k", row["k"], _MOST_ROWS) if gemm else 0,
+        bf16=_one_of(row, "dtype", ("fp16", "bf16")) == "bf16",
+        nz=gemm and _one_of(row, "weight_layout", ("ND", "NZ")) == "NZ",
+        copying=None if gemm else _copying(row["tile"]),
+    )
+    return Point(
+        id=row["id"],
+        kernel=kernel,
+        metric=_one_of(row, "metric", METRICS),
+        measured_us=microseconds("value_us", row["value_us"]),
+        launch_included=_one_of(row, "launch_included", ("yes", "no")) == "yes",
+    )
+
+
+def _copying(tile: str) -> Copying:
+    """Of a copy of 16-bit elements, in the words of the file."""
+    if match := re.fullmatch(r"([0-9]{1,5})KB rows of ([0-9]{1,5})(KB|B)", tile):
+        row = int(match[2]) * (1024 if match[3] == "KB" else 1)
+        if row and int(match[1]) and int(match[1]) * 1024 % row == 0:
+            return Copying(int(match[1]) * 1024 // row, row)
+    if match := re.fullmatch(r"([1-9][0-9]{0,5})B per instruction", tile):
+        return Copying(1, int(match[1]))
+    if match := re.fullmatch(r"[0-9.]+MB slices read ([1-9][0-9]{0,3}) times", tile):
+        # As many slices as readings: the whole is 4 times a slice where each is read 4 times.
+        return Copying(64, 2048, slices=int(match[1]), repeats=int(match[1]))
+    if match := re.fullmatch(r"whole tensor read ([1-9][0-9]{0,3}) times", tile):
+        return Copying(64, 2048, repeats=int(match[1]))
+    raise ValueError(
+        "tile: expected 'xKB rows of yKB', 'xKB rows of yB', 'xB per instruction', "
+        f"'xMB slices read y times' or 'whole tensor read y times', got {shown(tile)}"
+    )
+
+
+def _one_of(row: Mapping[str, str], column: str, allowed: Sequence[str]) -> str:
+    if row[column] not in allowed:
+        raise ValueError(
+            f"{column}: expected one of {', '.join(allowed)}, got {shown(row[column])}"
+        )
+    return row[column]

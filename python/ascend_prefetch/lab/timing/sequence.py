@@ -1,0 +1,134 @@
+"""Kernels, reads by others and SDMA prefetches on one stream, replayed one after the other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+from ascend_prefetch import _lab
+from ascend_prefetch.lab import twin
+
+KernelTimes = dict[str, Any]
+"""What `_lab.Timeline.run` returns: times in us, bytes."""
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """A kernel, by its trace."""
+
+    trace: bytes
+
+    @property
+    def name(self) -> str:
+        """Its name in the trace."""
+        return _lab.describe_trace(self.trace)["kernel"]
+
+
+@dataclass(frozen=True)
+class Reader:
+    """A kernel that stands for somebody else's: all cube cores read a region once.
+
+    Attributes:
+        name: what it stands for.
+        address: GM address.
+        nbytes: bytes of the region.
+    """
+
+    name: str
+    address: int
+    nbytes: int
+
+
+@dataclass(frozen=True)
+class CmoPrefetch:
+    """A part of a tensor that is handed to the SDMA engine when the step before it has ended.
+
+    Attributes:
+        address: GM address of the tensor.
+        nbytes: bytes of the tensor.
+        offset: where the part begins, bytes.
+        length: bytes of the part; None for all from there on.
+        stream: two streams that have work at the same time slow each other down.
+    """
+
+    address: int
+    nbytes: int
+    offset: int = 0
+    length: int | None = None
+    stream: int = 0
+
+
+Step = Kernel | Reader | CmoPrefetch
+
+
+def dry_kernels(run: Callable[..., object], separate: bool = False, **options: Any) -> list[Kernel]:
+    """The kernels that a call launches, from a dry run of the twin.
+
+    Args:
+        run: the call, of ops on CPU tensors.
+        separate: ops run as separate kernels.
+        options: of the call.
+    """
+    with twin.dry(), twin.tracing() as traces:
+        if separate:
+            with twin.separate_kernels():
+                run(**options)
+        else:
+            run(**options)
+    return [Kernel(trace) for trace in traces]
+
+
+def find_tensor(kernels: Iterable[Kernel], name: str) -> tuple[int, int]:
+    """Address and bytes of a tensor that one of the kernels has.
+
+    Raises:
+        KeyError: none of them has it.
+    """
+    for kernel in kernels:
+        tensors = _lab.describe_trace(kernel.trace)["tensors"]
+        if name in tensors:
+            return tensors[name]
+    raise KeyError(name)
+
+
+def account_prefetch(steps: Sequence[Step], weights: Sequence[str]) -> twin.PrefetchBytes:
+    """twin.account_prefetch of a sequence, with what its readers evict from L2.
+
+    Raises:
+        ValueError: as there; or a prefetch by the SDMA engine, which no trace orders before a read.
+    """
+    launches: list[bytes | tuple[str, int, int]] = []
+    for step in steps:
+        if isinstance(step, CmoPrefetch):
+            raise ValueError("account_prefetch: expected kernels and readers, got a CmoPrefetch")
+        if isinstance(step, Reader):
+            launches.append((step.name, step.address, step.nbytes))
+        else:
+            launches.append(step.trace)
+    return cast(twin.PrefetchBytes, _lab.account_prefetch(launches, list(weights)))
+
+
+def replay(timeline: Any, steps: Sequence[Step], intervals: bool = False) -> list[KernelTimes]:
+    """Goes on with a timeline (`TimedChip.timeline`); returns the times of kernels and readers.
+
+    Args:
+        timeline: of the chip.
+        steps: what follows.
+        intervals: keeps what every pipe did, and the rates of HBM and L2 (`_lab.Timeline.run`).
+    """
+    times = []
+    for step in steps:
+        if isinstance(step, Kernel):
+            times.append(timeline.run(step.trace, intervals))
+        elif isinstance(step, Reader):
+            times.append(timeline.stream(step.name, step.address, step.nbytes, True, intervals))
+        else:
+            timeline.prefetch(
+                step.address,
+                step.nbytes,
+                offset=step.offset,
+                length=step.length,
+                stream=step.stream,
+            )
+    return times
