@@ -196,3 +196,16 @@ def test_directories_that_cannot_be(directory):
 def test_whole_checkpoints_load(tmp_path, dtype):
     save_single(tmp_path, checkpoint_tensors(dtype=dtype))
     assert load(tmp_path) is not None
+
+
+def test_a_name_of_two_lines_is_one_line_of_the_error(tmp_path):
+    """What safetensors says of a header repeats what stands there."""
+    save_single(tmp_path, checkpoint_tensors())
+    path = tmp_path / SINGLE
+    content = path.read_bytes()
+    (header_bytes,) = struct.unpack_from("<Q", content)
+    header = json.loads(content[8 : 8 + header_bytes])
+    header[sorted(header)[-1]]["dtype"] = "a\nb"
+    text = json.dumps(header).encode()
+    path.write_bytes(struct.pack("<Q", len(text)) + text + content[8 + header_bytes :])
+    assert load(tmp_path) is None

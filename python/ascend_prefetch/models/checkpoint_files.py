@@ -187,7 +187,7 @@ def _open(path: Path) -> safe_open:
     try:
         return safe_open(path, framework="pt")
     except SafetensorError as error:
-        raise ValueError(f"{path}: corrupt safetensors file: {error}") from None
+        raise ValueError(f"{path}: corrupt safetensors file: {plain(error)}") from None
 
 
 def _read_weight_map(index: Path) -> dict[str, str]:
