@@ -221,7 +221,8 @@ format: $(VENV)/.installed-test
 
 clean:
 	rm -rf build build-npu $(MUTANTS) $(ASAN) $(AARCH64) $(WHEEL) dist python/*.egg-info \
-		python/ascend_prefetch/_C*.so python/ascend_prefetch/_lab*.so python/ascend_prefetch/kernels
+		python/ascend_prefetch/_C*.so python/ascend_prefetch/_lab*.so python/ascend_prefetch/kernels \
+		python/ascend_prefetch/lab/kernels
 
 distclean: clean
 	rm -rf $(VENV) $(VLLM) $(LATEST) $(LATEST)-vllm $(NPU_DIR)

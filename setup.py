@@ -93,14 +93,19 @@ def copy_device(folder):
     Library (csrc/npu/CMakeLists.txt) and kernels (csrc/npu/kernel_launch.h) are of no use alone:
     a toolkit without torch_npu makes kernels only.
     """
-    library, kernels = folder / "_C_npu.so", folder / "kernels"
+    library = folder / "_C_npu.so"
     library.unlink(missing_ok=True)
-    shutil.rmtree(kernels, ignore_errors=True)
+    binaries = {"kernels": folder / "kernels", "lab_kernels": folder / "lab" / "kernels"}
+    for kernels in binaries.values():
+        shutil.rmtree(kernels, ignore_errors=True)
     built = BUILD / "csrc" / "npu" / library.name
-    files = list((BUILD / "kernels").glob("*.o"))
-    if built.exists() and files:
-        shutil.copy2(built, library)
-        kernels.mkdir()
+    if not built.exists() or not list((BUILD / "kernels").glob("*.o")):
+        return
+    shutil.copy2(built, library)
+    for name, kernels in binaries.items():
+        files = list((BUILD / name).glob("*.o"))
+        if files:
+            kernels.mkdir(parents=True)
         for file in files:
             shutil.copy2(file, kernels)
 

@@ -5,7 +5,8 @@
 #   SOC_VERSION              a chip of that architecture, for the toolkit; one binary serves them all
 #
 # Targets: ascend_prefetch_kernels makes kernels/<family>.o of the build tree, device code as
-# csrc/npu/kernel_launch.h describes it; without a toolkit it makes nothing. kernel_sizes, only with a
+# csrc/npu/kernel_launch.h describes it, and lab_kernels/<family>.o, the laboratory's; without a toolkit
+# it makes nothing. kernel_sizes, only with a
 # toolkit, lists the code bytes of every kernel in it.
 
 set(ASCEND_PREFETCH_DEVICE AUTO CACHE STRING "Compile the kernels for a device: AUTO, ON or OFF")
@@ -41,6 +42,7 @@ if(SOC_VERSION)
 endif()
 
 set(KERNELS_DIR ${PROJECT_BINARY_DIR}/kernels)
+set(LAB_KERNELS_DIR ${PROJECT_BINARY_DIR}/lab_kernels)
 set(CANN_FOUND FALSE)
 if(ASCEND_PREFETCH_DEVICE)
     find_package(CANN MODULE QUIET)
@@ -54,7 +56,7 @@ if(NOT CANN_FOUND)
         set(WHY "ASCEND_PREFETCH_DEVICE=OFF")
     endif()
     message(STATUS "ascend_prefetch: host backend only (${WHY})")
-    file(REMOVE_RECURSE ${KERNELS_DIR})
+    file(REMOVE_RECURSE ${KERNELS_DIR} ${LAB_KERNELS_DIR})
     add_custom_target(ascend_prefetch_kernels)
     return()
 endif()
@@ -66,6 +68,12 @@ include(ExternalProject)
 find_program(MAKE_PROGRAM make REQUIRED)
 set(DEVICE_DIR ${PROJECT_BINARY_DIR}/device)
 set(ASCEND_PREFETCH_FATBIN ${DEVICE_DIR}/fatbin/ascend_prefetch_kernels/ascend_prefetch_kernels.o)
+set(ASCEND_PREFETCH_LAB_FATBIN
+    ${DEVICE_DIR}/fatbin/ascend_prefetch_lab_kernels/ascend_prefetch_lab_kernels.o)
+set(FATBINS ${ASCEND_PREFETCH_FATBIN})
+if(ASCEND_PREFETCH_BUILD_LAB)
+    list(APPEND FATBINS ${ASCEND_PREFETCH_LAB_FATBIN})
+endif()
 ExternalProject_Add(ascend_prefetch_fatbin
     SOURCE_DIR ${PROJECT_SOURCE_DIR}/cmake/device
     BINARY_DIR ${DEVICE_DIR}/build
@@ -79,9 +87,10 @@ ExternalProject_Add(ascend_prefetch_fatbin
         -DCANN_KERNEL_CMAKE=${CANN_KERNEL_CMAKE}
         -DSOC_VERSION=${SOC}
         -DCSRC=${PROJECT_SOURCE_DIR}/csrc
+        -DLAB=${ASCEND_PREFETCH_BUILD_LAB}
     BUILD_ALWAYS TRUE
     INSTALL_COMMAND ""
-    BUILD_BYPRODUCTS ${ASCEND_PREFETCH_FATBIN}
+    BUILD_BYPRODUCTS ${FATBINS}
     USES_TERMINAL_BUILD TRUE)
 
 # Chips of one architecture run the same code; the launcher looks for the file of its family.
@@ -93,4 +102,10 @@ foreach(FAMILY ${FAMILIES})
     add_custom_command(TARGET ascend_prefetch_kernels POST_BUILD
         COMMAND ${CMAKE_COMMAND} -E make_directory ${KERNELS_DIR}
         COMMAND ${CMAKE_COMMAND} -E copy_if_different ${ASCEND_PREFETCH_FATBIN} ${KERNELS_DIR}/${FAMILY}.o)
+    if(ASCEND_PREFETCH_BUILD_LAB)
+        add_custom_command(TARGET ascend_prefetch_kernels POST_BUILD
+            COMMAND ${CMAKE_COMMAND} -E make_directory ${LAB_KERNELS_DIR}
+            COMMAND ${CMAKE_COMMAND} -E copy_if_different
+                ${ASCEND_PREFETCH_LAB_FATBIN} ${LAB_KERNELS_DIR}/${FAMILY}.o)
+    endif()
 endforeach()

@@ -60,7 +60,7 @@ std::string Run(const std::string& name, twin::KernelKind kind, const arch::Chip
 
 }  // namespace
 
-std::string TraceMatmul(const MatmulCase& shape, const arch::Chip& chip) {
+MatmulPlan PlanMatmul(const MatmulCase& shape, const arch::Chip& chip) {
     plan::GemmProblem problem;
     problem.name = "matmul";
     problem.m = shape.m;
@@ -70,10 +70,15 @@ std::string TraceMatmul(const MatmulCase& shape, const arch::Chip& chip) {
     problem.a_row_stride = shape.k;
     problem.c_row_stride = shape.n;
     problem.layout = shape.nz ? plan::WeightLayout::kOutInNz : plan::WeightLayout::kOutIn;
-    MatmulPlan plan{};
     problem.row_shares = plan::BestRowShares(problem);
+    MatmulPlan plan{};
     plan.gemm = plan::PlanGemm(problem);
     plan.buffers = plan::PlanGemmBuffers({plan.gemm});
+    return plan;
+}
+
+std::string TraceMatmul(const MatmulCase& shape, const arch::Chip& chip) {
+    const MatmulPlan plan = PlanMatmul(shape, chip);
     DryTensors tensors;
     MatmulAddresses addresses{};
     addresses.a = tensors.Add("a", uint64_t{shape.m} * shape.k * plan::kHalfBytes, false);
@@ -84,7 +89,7 @@ std::string TraceMatmul(const MatmulCase& shape, const arch::Chip& chip) {
                [&] { (shape.bf16 ? matmul_bf16 : matmul_fp16)(addresses, plan); });
 }
 
-std::string TraceCopy(const CopyCase& shape, const arch::Chip& chip) {
+CopyPlan PlanCopy(const CopyCase& shape, uint64_t address) {
     const bool whole = shape.slices > 0 && shape.repeats > 0 && shape.tile_rows > 0 &&
                        shape.tile_bytes > 0 && shape.tile_bytes % plan::kBlockBytes == 0 &&
                        shape.row_bytes % (uint64_t{shape.slices} * shape.tile_bytes) == 0;
@@ -96,9 +101,8 @@ std::string TraceCopy(const CopyCase& shape, const arch::Chip& chip) {
             std::to_string(room) + " bytes, got " + std::to_string(shape.tile_rows) + " rows of " +
             std::to_string(shape.tile_bytes) + " bytes");
     }
-    DryTensors tensors;
     CopyPlan plan{};
-    plan.address = tensors.Add("matrix", uint64_t{shape.rows} * shape.row_bytes, false);
+    plan.address = address;
     plan.rows = shape.rows;
     plan.row_bytes = shape.row_bytes;
     plan.tile_rows = shape.tile_rows;
@@ -106,6 +110,13 @@ std::string TraceCopy(const CopyCase& shape, const arch::Chip& chip) {
     plan.slices = shape.slices;
     plan.repeats = shape.repeats;
     plan.slots = static_cast<uint32_t>(room / tile);
+    return plan;
+}
+
+std::string TraceCopy(const CopyCase& shape, const arch::Chip& chip) {
+    DryTensors tensors;
+    const uint64_t bytes = uint64_t{shape.rows} * shape.row_bytes;
+    const CopyPlan plan = PlanCopy(shape, tensors.Add("matrix", bytes, false));
     return Run(shape.to_l1 ? "copy_gm_l1" : "copy_gm_ub",
                shape.to_l1 ? twin::KernelKind::kAicOnly : twin::KernelKind::kAivOnly, chip,
                shape.cores, tensors, [&] { (shape.to_l1 ? copy_gm_l1 : copy_gm_ub)(plan); });

@@ -1,11 +1,13 @@
-// Traces of the kernels that a timing model is held against measurements with. They run dry:
-// nothing is read or computed, so their sizes cost no memory.
+// The kernels that a timing model is held against measurements with: their plans, and traces of
+// them. Those run dry: nothing is read or computed, so their sizes cost no memory.
 #pragma once
 
 #include <cstdint>
 #include <string>
 
 #include "arch/chip.h"
+#include "lab/kernels/copy_plan.h"
+#include "lab/kernels/matmul_plan.h"
 
 namespace lab {
 
@@ -29,6 +31,10 @@ struct CopyCase {
     bool to_l1 = false;  ///< ND2NZ on cube cores, else into UB on vector cores
     uint32_t cores = 0;  ///< 0: all of the chip
 };
+
+/// Plans of the kernels. Throw std::invalid_argument for shapes that they do not take.
+MatmulPlan PlanMatmul(const MatmulCase& shape, const arch::Chip& chip);
+CopyPlan PlanCopy(const CopyCase& shape, uint64_t address);
 
 /// Serialised traces (twin/trace_format.h). Throw std::invalid_argument for shapes that the kernels
 /// do not take.

@@ -2,6 +2,7 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
+#include <optional>
 #include <stdexcept>
 #include <string>
 #include <tuple>
@@ -10,6 +11,7 @@
 #include <vector>
 
 #include "arch/chip.h"
+#include "lab/ops.h"
 #include "lab/timing.h"
 #include "lab/twin_device.h"
 #include "lab/twin_settings.h"
@@ -35,6 +37,10 @@ py::list ErrorCodes() {
         codes.append(py::make_tuple(code.code, code.summary));
     }
     return codes;
+}
+
+void SetNpu(const std::optional<py::capsule>& device, const std::string& folder) {
+    lab::SetNpu(device ? device->get_pointer<npu::Device>() : nullptr, folder);
 }
 
 /// torch calls the ops without the GIL, and hands on what they throw: this as it is.
@@ -147,6 +153,9 @@ py::dict AccountPrefetch(const std::vector<Launch>& launches,
 
 PYBIND11_MODULE(_lab, m) {
     lab::SetTwinErrorHandler(&RaiseTwinError);
+    m.def("set_npu", &SetNpu, py::arg("device"), py::arg("folder"),
+          "torch.ops.ascend_prefetch_lab sends the tensors of this device to it, with the device "
+          "code in this folder. None: to no device.");
     m.def("twin_device", &TwinDevice, "The twin as a device, for _C.set_host_device.");
     m.def(
         "twin_chip", [] { return std::string(lab::TwinChip().name); },

@@ -48,8 +48,17 @@ AclDevice::Chip& AclDevice::Found() {
     return *chip_;
 }
 
+KernelFile& AclDevice::KernelsOf(const char* folder) {
+    Chip& chip = Found();
+    if (folder == nullptr) return chip.kernels;
+    const std::lock_guard<std::mutex> lock(mutex_);
+    const auto found = chip.others.find(folder);
+    if (found != chip.others.end()) return found->second;
+    return chip.others.try_emplace(folder, FileOf(chip.soc_name, folder)).first->second;
+}
+
 void AclDevice::Launch(const KernelLaunch& launch) {
-    KernelFile& kernels = Found().kernels;
+    KernelFile& kernels = KernelsOf(launch.folder);
     const aclrtStream stream = host_->CurrentStream();
     // Shared, since a queue may copy the work.
     const auto block = std::make_shared<const ArgumentBlock>(launch);

@@ -66,9 +66,11 @@ private:
 
         std::string soc_name;
         KernelFile kernels;
+        std::unordered_map<std::string, KernelFile> others;  ///< by folder
     };
 
     Chip& Found();
+    KernelFile& KernelsOf(const char* folder);
 
     std::unique_ptr<Host> host_;
     std::string kernel_folder_;

@@ -56,6 +56,9 @@ struct KernelLaunch {
     size_t argument_count;
     const GmTensor* tensors = nullptr;  ///< for devices that check accesses; else null
     size_t tensor_count = 0;
+    /// Folder of the device code, static; null for that of the ops. Others come with kernels of
+    /// their own.
+    const char* folder = nullptr;
 };
 
 }  // namespace npu

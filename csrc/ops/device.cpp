@@ -41,6 +41,8 @@ void LoadDevice(const std::string& path) {
 
 void UnloadDevice() { loaded = nullptr; }
 
+npu::Device* LoadedDevice() { return loaded; }
+
 void SetHostDevice(npu::Device* device) { host = device; }
 
 std::string DeviceChip() {

@@ -17,6 +17,8 @@ void LoadDevice(const std::string& path);
 std::string DeviceChip();
 /// The host's device runs CPU tensors again, nothing those of other types.
 void UnloadDevice();
+/// The device that is loaded; null without one.
+npu::Device* LoadedDevice();
 
 /// CPU tensors are run by this device, unless a loaded one runs them. It is never destroyed.
 void SetHostDevice(npu::Device* device);

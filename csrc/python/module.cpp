@@ -4,6 +4,7 @@
 #include <pybind11/stl.h>
 
 #include <map>
+#include <optional>
 #include <string>
 
 #include "arch/chip.h"
@@ -86,6 +87,13 @@ void SetHostDevice(const py::capsule& device) {
     ops::SetHostDevice(device.get_pointer<npu::Device>());
 }
 
+/// For modules that launch kernels of their own; None without a device.
+std::optional<py::capsule> LoadedDevice() {
+    npu::Device* device = ops::LoadedDevice();
+    if (device == nullptr) return std::nullopt;
+    return py::capsule(device);
+}
+
 }  // namespace
 
 PYBIND11_MODULE(_C, m) {
@@ -104,6 +112,8 @@ PYBIND11_MODULE(_C, m) {
           "its chip cannot be used. The first call starts the device's runtime.");
     m.def("unload_device", &ops::UnloadDevice,
           "The host's device runs CPU tensors again, nothing those of other types.");
+    m.def("loaded_device", &LoadedDevice,
+          "The device that is loaded (npu/device.h); None without one.");
     m.def("set_host_device", &SetHostDevice, py::arg("device"),
           "CPU tensors are run by this device (npu/device.h), unless a loaded one runs them.");
     m.def("host_chip", &ops::HostChipName, "SoC name that CPU tensors are planned for.");

@@ -2,7 +2,7 @@ from __future__ import annotations
 import collections.abc
 import typing
 import typing_extensions
-__all__: list[str] = ['build_info', 'chips', 'constants', 'device_chip', 'host_chip', 'load_device', 'plan_sdma', 'set_host_device', 'start_plan_log', 'take_plan_log', 'timing_constants', 'unload_device', 'usable_l2_bytes']
+__all__: list[str] = ['build_info', 'chips', 'constants', 'device_chip', 'host_chip', 'load_device', 'loaded_device', 'plan_sdma', 'set_host_device', 'start_plan_log', 'take_plan_log', 'timing_constants', 'unload_device', 'usable_l2_bytes']
 def build_info() -> dict:
     """
     How this module was compiled: compiler, C++ standard, assertions.
@@ -26,6 +26,10 @@ def host_chip() -> str:
 def load_device(path: str) -> None:
     """
     Tensors of the type that the device in this library runs go to it. RuntimeError, one line, where it cannot be used.
+    """
+def loaded_device() -> typing_extensions.CapsuleType | None:
+    """
+    The device that is loaded (npu/device.h); None without one.
     """
 def plan_sdma(chip: str, name: str, bytes: typing.SupportsInt | typing.SupportsIndex, warmed: typing.SupportsInt | typing.SupportsIndex, windows: collections.abc.Sequence[tuple[str, typing.SupportsFloat | typing.SupportsIndex, typing.SupportsInt | typing.SupportsIndex]], constants: collections.abc.Mapping[str, typing.SupportsFloat | typing.SupportsIndex] = {}) -> list[tuple[int, int, str]]:
     """

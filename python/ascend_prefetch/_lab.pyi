@@ -2,7 +2,7 @@ from __future__ import annotations
 import collections.abc
 import typing
 import typing_extensions
-__all__: list[str] = ['Timeline', 'account_prefetch', 'describe_trace', 'dry', 'error_codes', 'run_checks', 'sanitize_mode', 'schedule_seed', 'separate_kernels', 'set_dry', 'set_mutation', 'set_sanitize_mode', 'set_schedule_seed', 'set_separate_kernels', 'set_twin_chip', 'start_buffer_usage', 'start_call_log', 'start_tracing', 'take_buffer_usage', 'take_call_log', 'take_traces', 'trace_copy', 'trace_matmul', 'twin_chip', 'twin_device']
+__all__: list[str] = ['Timeline', 'account_prefetch', 'describe_trace', 'dry', 'error_codes', 'run_checks', 'sanitize_mode', 'schedule_seed', 'separate_kernels', 'set_dry', 'set_mutation', 'set_npu', 'set_sanitize_mode', 'set_schedule_seed', 'set_separate_kernels', 'set_twin_chip', 'start_buffer_usage', 'start_call_log', 'start_tracing', 'take_buffer_usage', 'take_call_log', 'take_traces', 'trace_copy', 'trace_matmul', 'twin_chip', 'twin_device']
 class Timeline:
     """
     Kernels one after the other on a chip; modelled, see model/simulator.h.
@@ -86,6 +86,10 @@ def set_dry(dry: bool) -> None:
 def set_mutation(calls: collections.abc.Sequence[tuple[str, str]], weaken: bool = False) -> None:
     """
     Leave out, or weaken, these calls, each (kind, site), and no others (twin/mutation.h).
+    """
+def set_npu(device: typing_extensions.CapsuleType | None, folder: str) -> None:
+    """
+    torch.ops.ascend_prefetch_lab sends the tensors of this device to it, with the device code in this folder. None: to no device.
     """
 def set_sanitize_mode(mode: str) -> None:
     """

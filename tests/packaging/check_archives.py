@@ -19,7 +19,7 @@ PACKAGE = "python/ascend_prefetch/"
 MODULE = re.compile(r"ascend_prefetch/_(C|lab)\.[\w-]+\.so")
 # Of a build with a toolkit and torch_npu.
 DEVICE_LIBRARY = "ascend_prefetch/_C_npu.so"
-KERNELS = re.compile(r"ascend_prefetch/kernels/\w+\.o")
+KERNELS = re.compile(r"ascend_prefetch/(lab/)?kernels/\w+\.o")
 
 
 def differences(name: str, expected: set[str], found: set[str]) -> list[str]:

@@ -79,8 +79,17 @@ def test_kernels_go_through_the_toolkits_build(tmp_path, version):
     assert built.returncode == 0, built.stdout + built.stderr
     device = build / "device"
     cores = {"cube": "dav-c220-cube", "vec": "dav-c220-vec"}
-    objects = [device / "build" / f"{f.stem}_{core}.o" for f in KERNEL_FILES for core in cores]
-    fatbin = device / "fatbin" / "ascend_prefetch_kernels" / "ascend_prefetch_kernels.o"
+    folders = {"ascend_prefetch_kernels": "kernels", "ascend_prefetch_lab_kernels": "lab_kernels"}
+    objects = {
+        name: [
+            device / "build" / f"{file.stem}_{core}.o"
+            for file in KERNEL_FILES
+            if (file.parent.parent.name == "lab") == ("lab" in name)
+            for core in cores
+        ]
+        for name in folders
+    }
+    fatbins = {name: device / "fatbin" / name / f"{name}.o" for name in folders}
     assert commands(toolkit, "bisheng") == sorted(
         [
             f"--cce-aicore-arch={arch}",
@@ -92,11 +101,14 @@ def test_kernels_go_through_the_toolkits_build(tmp_path, version):
         for file in KERNEL_FILES
         for core, arch in cores.items()
     )
-    assert commands(toolkit, "ld.lld") == [
-        ["-m", "aicorelinux", *map(str, objects), "-o", str(fatbin)]
-    ]
-    made = {file.name: file.read_bytes() for file in (build / "kernels").iterdir()}
-    assert made == dict.fromkeys(["ascend910b.o", "ascend910_93.o"], fatbin.read_bytes())
+    assert commands(toolkit, "ld.lld") == sorted(
+        ["-m", "aicorelinux", *map(str, objects[name]), "-o", str(fatbins[name])]
+        for name in folders
+    )
+    for name, folder in folders.items():
+        made = {file.name: file.read_bytes() for file in (build / folder).iterdir()}
+        families = ["ascend910b.o", "ascend910_93.o"]
+        assert made == dict.fromkeys(families, fatbins[name].read_bytes())
     lines = [line.strip() for line in built.stdout.splitlines()]
     assert "mla_prolog_bf16              aic       20480  62 % of 32 KiB" in lines
     assert "mla_prolog_bf16              aiv       12288  75 % of 16 KiB" in lines
