@@ -25,7 +25,7 @@ template <typename T, bool kQuantised>
 class OProjCube {
 public:
     __aicore__ inline void Run(AscendC::TPipe* pipe, const OProjAddresses& addresses,
-                               const OProjPlan& plan) {
+                               const OProjPlan& plan, const OProjWarm& warm) {
         const uint32_t core = AscendC::GetBlockIdx();
         const uint32_t cores = AscendC::GetBlockNum();
         const bool has_v_up = plan.has_v_up != 0;
@@ -36,7 +36,7 @@ public:
         gemm.Open(pipe, plan.buffers, core, cores);
         if (has_v_up) stream.AddPhase(plan.v_up, Gm(addresses.w_uv));
         stream.AddPhase(plan.o_proj, Gm(addresses.o_proj_weight));
-        stream.Start(plan.warm.await_stream != 0 ? kFlagStreamed : kNoFlag);
+        stream.Start(warm.plan.await_stream != 0 ? kFlagStreamed : kNoFlag);
 
         GM_ADDR value = Gm(addresses.attn_output);
         if (has_v_up) {
@@ -67,16 +67,17 @@ template <typename T, bool kQuantised>
 class OProjVector {
 public:
     __aicore__ inline void Run(AscendC::TPipe* pipe, const OProjAddresses& addresses,
-                               const OProjPlan& plan) {
+                               const OProjPlan& plan, const OProjWarm& warm) {
         pipe_ = pipe;
         core_ = AscendC::GetBlockIdx();
         Open(plan);
+        warmer_.Open(pipe_, warm.plan, core_);
         if (plan.has_v_up != 0) AwaitCube(kFlagValue);
         if (kQuantised) {
             QuantiseValue(addresses, plan);
             PublishToCube();
         }
-        warmer_.WarmWindowChunks(plan.warm, plan.while_o_proj);
+        warmer_.WarmWindowChunks(warm.plan, warm.while_o_proj);
         if (plan.has_epilogue != 0) {
             AwaitCube(kFlagOProj);  // all sums
             Finish(addresses, plan);
@@ -93,7 +94,6 @@ private:
             dequantiser_.Open(pipe_, plan.widest);
             quantiser_.Open(pipe_, plan.widest);
         }
-        warmer_.Open(pipe_, plan.warm, core_);
     }
 
     __aicore__ inline void QuantiseValue(const OProjAddresses& addresses, const OProjPlan& plan) {
@@ -192,15 +192,16 @@ private:
 
 // T: bfloat16_t or half. kQuantised: the o_proj weight is int8.
 template <typename T, bool kQuantised>
-__aicore__ inline void OProj(const OProjAddresses& addresses, const OProjPlan& plan) {
+__aicore__ inline void OProj(const OProjAddresses& addresses, const OProjPlan& plan,
+                             const OProjWarm& warm) {
     AscendC::TPipe pipe;
     if ASCEND_IS_AIC {
         OProjCube<T, kQuantised> cube;
-        cube.Run(&pipe, addresses, plan);
+        cube.Run(&pipe, addresses, plan, warm);
     }
     if ASCEND_IS_AIV {
         OProjVector<T, kQuantised> vector;
-        vector.Run(&pipe, addresses, plan);
+        vector.Run(&pipe, addresses, plan, warm);
     }
 }
 

@@ -21,15 +21,16 @@ namespace kernels {
 // T: bfloat16_t or half. kQuantised: linear layers, q_nope or the latent cache may be int8.
 // kIndexer: layers may have an indexer.
 template <typename T, bool kQuantised, bool kIndexer>
-__aicore__ inline void Prolog(const PrologAddresses& addresses, const PrologPlan& plan) {
+__aicore__ inline void Prolog(const PrologAddresses& addresses, const PrologPlan& plan,
+                              const PrologWarm& warm) {
     AscendC::TPipe pipe;
     if ASCEND_IS_AIC {
         PrologCube<T, kQuantised, kIndexer> cube;
-        cube.Run(&pipe, addresses, plan);
+        cube.Run(&pipe, addresses, plan, warm);
     }
     if ASCEND_IS_AIV {
         PrologVector<T, kQuantised, kIndexer> vector;
-        vector.Run(&pipe, addresses, plan);
+        vector.Run(&pipe, addresses, plan, warm);
     }
 }
 

@@ -14,7 +14,7 @@ template <typename T, bool kQuantised, bool kIndexer>
 class PrologCube {
 public:
     __aicore__ inline void Run(AscendC::TPipe* pipe, const PrologAddresses& addresses,
-                               const PrologPlan& plan) {
+                               const PrologPlan& plan, const PrologWarm& warm) {
         const uint32_t core = AscendC::GetBlockIdx();
         const uint32_t cores = AscendC::GetBlockNum();
         const bool indexed = kIndexer && plan.indexer.heads.heads > 0;
@@ -25,7 +25,7 @@ public:
         GM_ADDR query = workspace + plan.workspace_query;
         stream_.Open(pipe, plan.buffers, core, cores);
         gemm_.Open(pipe, plan.buffers, core, cores);
-        StartStream(addresses, plan, indexed);
+        StartStream(addresses, plan, indexed, warm.plan.await_stream != 0);
 
         if (kQuantised && (plan.qkv_a_quant.scale_bytes > 0 || (!has_latent && q_b_int8))) {
             MoveAhead(plan.qkv_a, plan.qkv_a_quant);
@@ -71,7 +71,7 @@ public:
 private:
     // Weights in the order in which Run multiplies by them.
     __aicore__ inline void StartStream(const PrologAddresses& addresses, const PrologPlan& plan,
-                                       bool indexed) {
+                                       bool indexed, bool announce_end) {
         stream_.AddPhase(plan.qkv_a, Gm(addresses.qkv_a_weight));
         if (indexed) {
             stream_.AddPhase(plan.indexer.wk, Gm(addresses.indexer.wk));
@@ -80,7 +80,7 @@ private:
         stream_.AddPhase(plan.q_b, Gm(addresses.q_b_weight));
         if (indexed) stream_.AddPhase(plan.indexer.wq_b, Gm(addresses.indexer.wq_b));
         stream_.AddPhase(plan.absorb, Gm(addresses.w_uk));
-        stream_.Start(plan.warm.await_stream != 0 ? kFlagStreamed : kNoFlag);
+        stream_.Start(announce_end ? kFlagStreamed : kNoFlag);
     }
 
     __aicore__ inline void MoveAhead(const GemmPlan& gemm, const QuantPlan& quant) {

@@ -21,13 +21,14 @@ template <typename T, bool kQuantised, bool kIndexer>
 class PrologVector {
 public:
     __aicore__ inline void Run(AscendC::TPipe* pipe, const PrologAddresses& addresses,
-                               const PrologPlan& plan) {
+                               const PrologPlan& plan, const PrologWarm& warm) {
         pipe_ = pipe;
         core_ = AscendC::GetBlockIdx();
         const bool has_latent = plan.q_lora_rank > 0;
         const bool indexed = kIndexer && plan.indexer.heads.heads > 0;
         const bool q_b_int8 = Quantised(plan.q_b_quant);
         Open(addresses, plan);
+        warmer_.Open(pipe_, warm.plan, core_);
 
         if (Quantised(plan.qkv_a_quant) || (!has_latent && q_b_int8)) {
             QuantiseHidden(addresses, plan);
@@ -41,17 +42,17 @@ public:
         }
         WriteCaches(addresses, plan);
         LoadQueryTable(plan);
-        warmer_.WarmWindowChunks(plan.warm, plan.while_q_b);
+        warmer_.WarmWindowChunks(warm.plan, warm.while_q_b);
         AwaitCube(kFlagQueryB);  // of all tokens, and the indexer's products of hidden states
         RotateQuery(addresses, plan);
         if (q_b_int8) PublishToCube();
         if (indexed) {
             WriteIndexerKeys(addresses, plan);
-            warmer_.WarmWindowChunks(plan.warm, plan.while_indexer_q);
+            warmer_.WarmWindowChunks(warm.plan, warm.while_indexer_q);
             AwaitCube(kFlagIndexerQuery);  // wq_b
             RotateIndexerQuery(addresses, plan);
         }
-        warmer_.WarmWindowChunks(plan.warm, plan.while_absorb);
+        warmer_.WarmWindowChunks(warm.plan, warm.while_absorb);
         if (kQuantised && plan.quantize_q_nope != 0) {
             AwaitCube(kFlagQueryNope);  // q_nope
             QuantiseQueryNope(addresses, plan);
@@ -99,7 +100,6 @@ private:
             quantiser_.Open(pipe_, plan.widest);
             if (kIndexer) indexer_quantiser_.Open(pipe_, plan.widest);
         }
-        warmer_.Open(pipe_, plan.warm, core_);
     }
 
     // Rows go to the first cores in blocks, so that the cores without any are the last ones.

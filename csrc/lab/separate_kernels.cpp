@@ -46,10 +46,7 @@ private:
 class SeparateProlog {
 public:
     SeparateProlog(const PrologAddresses& addresses, const PrologPlan& plan, Launcher& launcher)
-        : addresses_(addresses), plan_(plan), launcher_(launcher) {
-        plan_.warm = {};
-        plan_.while_q_b = plan_.while_indexer_q = plan_.while_absorb = {};
-    }
+        : addresses_(addresses), plan_(plan), launcher_(launcher) {}
 
     void Run() {
         const bool has_latent = plan_.q_lora_rank > 0;
@@ -107,7 +104,7 @@ private:
     }
 
     const PrologAddresses& addresses_;
-    PrologPlan plan_;
+    const PrologPlan& plan_;
     Launcher& launcher_;
 };
 
@@ -127,9 +124,7 @@ void RunOProj(const char* kernel, const OProjAddresses& addresses, const OProjPl
     }
     OProjPlan alone = plan;
     alone.has_v_up = 0;
-    alone.warm = {};
-    alone.while_o_proj = {};
-    launcher.Run("o_proj", kernel, linear, alone);
+    launcher.Run("o_proj", kernel, linear, alone, OProjWarm{});
 }
 
 /// An argument of a launch whose kernel is known.

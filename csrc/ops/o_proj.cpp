@@ -125,7 +125,7 @@ at::Tensor MakeResult(const Arguments& args, const Dimensions& dims) {
 
 uint32_t Concrete(const c10::SymInt& value) { return static_cast<uint32_t>(value.expect_int()); }
 
-OProjPlan MakePlan(const Arguments& args, const Dimensions& dims, const arch::Chip& chip) {
+plan::OProjProblem MakeProblem(const Arguments& args, const Dimensions& dims) {
     plan::OProjProblem problem;
     problem.tokens = Concrete(dims.tokens);
     problem.value_columns = Concrete(dims.columns);
@@ -139,11 +139,20 @@ OProjPlan MakePlan(const Arguments& args, const Dimensions& dims, const arch::Ch
     problem.has_bias = args.bias.has_value();
     problem.bias_float = args.bias && args.bias->scalar_type() == at::kFloat;
     problem.o_proj = FormatOf(args.o_proj);
-    problem.prefetch = RequestOf(args.prefetch);
+    return problem;
+}
+
+struct Plans {
+    OProjPlan shape;
+    OProjWarm warm;
+};
+
+Plans MakePlans(const Arguments& args, const Dimensions& dims, const arch::Chip& chip) {
     try {
         PlanLogger logger(kOp);
-        if (logger.report() == nullptr) return plan::CachedPlanOProj(problem, chip);
-        return plan::PlanOProj(problem, chip, logger.report());
+        const plan::OProjShapePlan shape = plan::CachedPlanOProj(MakeProblem(args, dims), chip);
+        return {shape.kernel,
+                plan::PlanOProjWarm(shape, chip, RequestOf(args.prefetch), logger.report())};
     } catch (const std::invalid_argument& error) {
         TORCH_CHECK_VALUE(false, "ascend_prefetch::", kOp, ": ", error.what());
     }
@@ -171,14 +180,14 @@ at::Tensor Run(const ArgumentChecks& check, const Arguments& args, const Dimensi
     if (target.device.HostReads() && target.device.Computes()) {
         CheckQuantValues(check, args.o_proj);
     }
-    const OProjPlan plan = MakePlan(args, dims, target.chip);
+    const Plans plans = MakePlans(args, dims, target.chip);
     const at::Tensor result = MakeResult(args, dims);
-    const at::Tensor workspace = at::empty({static_cast<int64_t>(plan.workspace_bytes)},
+    const at::Tensor workspace = at::empty({static_cast<int64_t>(plans.shape.workspace_bytes)},
                                            args.attn_output.options().dtype(at::kByte));
     addresses.out = tensors.WriteFresh("out", result);
     addresses.workspace = tensors.WriteFresh("workspace", workspace);
 
-    RunOnAllCores(ChooseKernel(args), target, tensors, addresses, plan);
+    RunOnAllCores(ChooseKernel(args), target, tensors, addresses, plans.shape, plans.warm);
     return result;
 }
 

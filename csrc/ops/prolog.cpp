@@ -290,18 +290,22 @@ plan::PrologProblem MakeProblem(const PrologArguments& args, const Dimensions& d
     problem.qkv_a = FormatOf(args.qkv_a);
     problem.q_b = FormatOf(args.q_b);
     problem.w_uk = InOutLayout(args.w_uk, 3);
-    problem.prefetch = RequestOf(args.prefetch);
     if (Indexer(args) != nullptr) problem.indexer = MakeIndexerProblem(*Indexer(args), dims);
     return problem;
 }
 
-PrologPlan MakePlan(const char* op, const PrologArguments& args, const Dimensions& dims,
-                    const arch::Chip& chip) {
+struct Plans {
+    PrologPlan shape;
+    PrologWarm warm;
+};
+
+Plans MakePlans(const char* op, const PrologArguments& args, const Dimensions& dims,
+                const arch::Chip& chip) {
     try {
         PlanLogger logger(op);
-        const plan::PrologProblem problem = MakeProblem(args, dims);
-        if (logger.report() == nullptr) return plan::CachedPlanProlog(problem, chip);
-        return plan::PlanProlog(problem, chip, logger.report());
+        const plan::PrologShapePlan shape = plan::CachedPlanProlog(MakeProblem(args, dims), chip);
+        return {shape.kernel,
+                plan::PlanPrologWarm(shape, chip, RequestOf(args.prefetch), logger.report())};
     } catch (const std::invalid_argument& error) {
         TORCH_CHECK_VALUE(false, "ascend_prefetch::", op, ": ", error.what());
     }
@@ -402,13 +406,13 @@ PrologResults Run(const char* op, const ArgumentChecks& check, const PrologArgum
     PrologAddresses addresses = BindArguments(tensors, args);
     tensors.CheckApart();
     CheckValues(check, args, target.device);
-    const PrologPlan plan = MakePlan(op, args, dims, target.chip);
+    const Plans plans = MakePlans(op, args, dims, target.chip);
     const PrologResults results = MakeResults(args, dims);
-    const at::Tensor workspace = at::empty({static_cast<int64_t>(plan.workspace_bytes)},
+    const at::Tensor workspace = at::empty({static_cast<int64_t>(plans.shape.workspace_bytes)},
                                            args.hidden_states.options().dtype(at::kByte));
     BindResults(tensors, args, results, addresses);
     addresses.workspace = tensors.WriteFresh("workspace", workspace);
-    RunOnAllCores(ChooseKernel(args), target, tensors, addresses, plan);
+    RunOnAllCores(ChooseKernel(args), target, tensors, addresses, plans.shape, plans.warm);
     return results;
 }
 

@@ -311,12 +311,13 @@ KernelTimes TimeProlog(const PrologPlan& plan, const TimingConstants& constants,
     const double from = clock.ended() + costs.Hop() + costs.VectorLoad();
     const bool ends_before_q_b = clock.EndsBefore(indexed ? 2 : 1);
     const bool ends_before_indexer_q = indexed && clock.EndsBefore(1);
-    times.windows = {
-        {"while q_b", ends_before_q_b ? Between(std::max(from, latents), q_b + hand_over) : 0},
-        {"while the indexer's q",
-         ends_before_indexer_q ? Between(std::max(from, q_b + hand_over), indexer_q + hand_over)
-                               : 0},
-        {"while w_uk", Between(std::max(from, rotated), times.us)}};
+    const double during_q_b =
+        ends_before_q_b ? Between(std::max(from, latents), q_b + hand_over) : 0;
+    const double during_indexer_q =
+        ends_before_indexer_q ? Between(std::max(from, q_b + hand_over), indexer_q + hand_over) : 0;
+    times.windows = IdleWindows(
+        IdleWindow{"while q_b", during_q_b}, IdleWindow{"while the indexer's q", during_indexer_q},
+        IdleWindow{"while w_uk", Between(std::max(from, rotated), times.us)});
     return times;
 }
 
@@ -346,8 +347,8 @@ KernelTimes TimeOProj(const OProjPlan& plan, const TimingConstants& constants, u
                                     costs.Vector(Dequantise(plan.step_columns));
     }
     const double until = plan.has_epilogue != 0 ? sums + hand_over : sums;
-    times.windows = {
-        {"while o_proj", Between(clock.ended() + costs.Hop() + costs.VectorLoad(), until)}};
+    times.windows = IdleWindows(IdleWindow{
+        "while o_proj", Between(clock.ended() + costs.Hop() + costs.VectorLoad(), until)});
     return times;
 }
 

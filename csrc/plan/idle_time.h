@@ -5,7 +5,8 @@
 // to do. The timing model (csrc/model) replays the same events one by one, from the same constants.
 #pragma once
 
-#include <vector>
+#include <array>
+#include <cstddef>
 
 #include "arch/timing_constants.h"
 #include "plan/o_proj_plan.h"
@@ -19,10 +20,31 @@ struct IdleWindow {
     double idle_us;    ///< of HBM in it, once the last weight has arrived
 };
 
+/// The windows of a kernel in its order. They are no vector, since a plan that is kept is copied in
+/// every call and that shall allocate nothing.
+class IdleWindows {
+public:
+    static constexpr size_t kMax = 3;  ///< a prolog's
+
+    IdleWindows() = default;
+    template <typename... Windows>
+    explicit IdleWindows(const Windows&... windows)
+        : windows_{windows...}, size_(sizeof...(windows)) {
+        static_assert(sizeof...(windows) <= kMax);
+    }
+
+    size_t size() const { return size_; }
+    const IdleWindow& operator[](size_t index) const { return windows_[index]; }
+
+private:
+    std::array<IdleWindow, kMax> windows_{};
+    size_t size_ = 0;
+};
+
 /// How long a kernel takes, and its windows.
 struct KernelTimes {
-    double us;                        ///< of the kernel, without launch and prefetches
-    std::vector<IdleWindow> windows;  ///< in the order of the kernel
+    double us;  ///< of the kernel, without launch and prefetches
+    IdleWindows windows;
 };
 
 /// Of kernels that run on `cube_cores`.

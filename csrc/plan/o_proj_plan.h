@@ -7,6 +7,7 @@
 #include "plan/quant_plan.h"
 #include "plan/warm_plan.h"
 
+/// What the kernel is told that its shapes decide: the same from call to call.
 struct OProjPlan {
     uint32_t tokens;
     uint32_t has_v_up;      // 1: W_UV first; 0: the input is [tokens, heads * v] already
@@ -24,8 +25,12 @@ struct OProjPlan {
     GemmBuffers buffers;
     GemmPlan v_up;
     GemmPlan o_proj;
-    WarmPlan warm;
-    WarmWindow while_o_proj;
+};
+
+/// What the vector cores of a call warm for later kernels, and in which window.
+struct OProjWarm {
+    WarmPlan plan;
+    WarmWindow while_o_proj;  // until the cube has finished o_proj
 };
 
 // GM addresses of the tensors, 0 where absent.

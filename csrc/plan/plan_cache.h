@@ -1,6 +1,7 @@
 // Plans that were made before: decode asks for the same few over and over.
 #pragma once
 
+#include <cstdint>
 #include <cstring>
 #include <mutex>
 #include <string>
@@ -27,7 +28,7 @@ public:
     const std::string& text() const { return text_; }
 
 private:
-    static constexpr size_t kExpectedBytes = 512;  // more than any problem without a prefetch
+    static constexpr size_t kExpectedBytes = 512;  // more than any problem
 
     std::string text_;
 };
@@ -49,11 +50,19 @@ public:
         const std::lock_guard<std::mutex> lock(mutex_);
         if (plans_.size() >= kMostPlans) plans_.clear();
         plans_.emplace(key.text(), plan);
+        ++made_;
         return plan;
+    }
+
+    /// Plans that were made since the process began: calls that found none.
+    uint64_t made() {
+        const std::lock_guard<std::mutex> lock(mutex_);
+        return made_;
     }
 
 private:
     std::mutex mutex_;
+    uint64_t made_ = 0;
     std::unordered_map<std::string, Plan> plans_;
 };
 

@@ -2,8 +2,10 @@
 
 #include <algorithm>
 #include <string>
+#include <vector>
 
 #include "plan/idle_time.h"
+#include "plan/plan_cache.h"
 #include "plan/require.h"
 #include "plan/units.h"
 #include "plan/workspace.h"
@@ -43,9 +45,14 @@ void Check(const OProjProblem& problem) {
             "a multiple of the " + std::to_string(problem.heads) + " heads", problem.value_columns);
 }
 
+PlanCache<OProjShapePlan>& Cache() {
+    static PlanCache<OProjShapePlan> cache;
+    return cache;
+}
+
 }  // namespace
 
-OProjPlan PlanOProj(const OProjProblem& problem, const arch::Chip& chip, PlanReport* report) {
+OProjShapePlan PlanOProj(const OProjProblem& problem, const arch::Chip& chip) {
     Check(problem);
     OProjPlan plan{};
     const bool quantised = problem.o_proj.quantised();
@@ -97,24 +104,29 @@ OProjPlan PlanOProj(const OProjProblem& problem, const arch::Chip& chip, PlanRep
     plan.workspace_bytes = workspace.Bytes();
 
     const arch::TimingConstants& constants = arch::PlanningConstants(chip);
-    const KernelTimes times = TimeOProj(plan, constants, chip.aic_count);
-    if (report != nullptr) report->us = times.us;
-    const WarmSchedule schedule = PlanWarm(chip, constants, problem.prefetch, times.windows,
-                                           arch::kUsableUbBytes - UbBytes(plan), report);
-    plan.while_o_proj = schedule.windows.front();
-    plan.warm = schedule.warm;
-    return plan;
+    return {plan,
+            {TimeOProj(plan, constants, chip.aic_count), constants.hbm_rate,
+             arch::kUsableUbBytes - UbBytes(plan)}};
 }
 
-OProjPlan CachedPlanOProj(const OProjProblem& problem, const arch::Chip& chip) {
-    static PlanCache<OProjPlan> cache;
+OProjShapePlan CachedPlanOProj(const OProjProblem& problem, const arch::Chip& chip) {
     const OProjProblem& p = problem;
     PlanKey key;
     key.Add(&chip - arch::Chips().data(), p.tokens, p.heads, p.kv_lora_rank, p.heads_outermost,
             p.value_columns, p.hidden_size, p.has_bias, p.bias_float, p.w_uv);
     AddToKey(key, p.o_proj);
-    AddToKey(key, p.prefetch);
-    return cache.Find(key, [&] { return PlanOProj(problem, chip); });
+    return Cache().Find(key, [&] { return PlanOProj(problem, chip); });
+}
+
+uint64_t MadeOProjPlans() { return Cache().made(); }
+
+OProjWarm PlanOProjWarm(const OProjShapePlan& shape, const arch::Chip& chip,
+                        const PrefetchRequest& request, PlanReport* report) {
+    const WarmSchedule schedule = PlanWarm(chip, shape.room, request, report);
+    OProjWarm warm{};  // with padding, since a launch carries its bytes
+    warm.plan = schedule.warm;
+    warm.while_o_proj = schedule.windows[0];
+    return warm;
 }
 
 }  // namespace plan

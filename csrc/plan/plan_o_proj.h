@@ -22,15 +22,22 @@ struct OProjProblem {
     bool bias_float = false;
     WeightLayout w_uv = WeightLayout::kInOut;
     LinearFormat o_proj;
-    PrefetchRequest prefetch;
 };
 
-/// `report` is told what is prefetched and why, if not null. Throws std::invalid_argument naming
-/// the quantity, what is allowed and what came.
-OProjPlan PlanOProj(const OProjProblem& problem, const arch::Chip& chip,
-                    PlanReport* report = nullptr);
+using OProjShapePlan = ShapePlan<OProjPlan>;
 
-/// The same without a report, kept from an earlier call with the same problem where there was one.
-OProjPlan CachedPlanOProj(const OProjProblem& problem, const arch::Chip& chip);
+/// Throws std::invalid_argument naming the quantity, what is allowed and what came.
+OProjShapePlan PlanOProj(const OProjProblem& problem, const arch::Chip& chip);
+
+/// The same, kept from an earlier call with the same problem where there was one.
+OProjShapePlan CachedPlanOProj(const OProjProblem& problem, const arch::Chip& chip);
+
+/// Plans that CachedPlanOProj has made, in all.
+uint64_t MadeOProjPlans();
+
+/// What a call warms. `report` is told what is prefetched and why, if not null. Throws as PlanWarm
+/// does.
+OProjWarm PlanOProjWarm(const OProjShapePlan& shape, const arch::Chip& chip,
+                        const PrefetchRequest& request, PlanReport* report = nullptr);
 
 }  // namespace plan

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "plan/idle_time.h"
+#include "plan/plan_cache.h"
 #include "plan/require.h"
 #include "plan/units.h"
 #include "plan/workspace.h"
@@ -165,22 +166,14 @@ uint64_t UbBytes(const PrologPlan& plan, bool quantised) {
     return rows + norm + tables + rotated + slots + (quantised ? dequantiser + 2 * quantiser : 0);
 }
 
-void PlanWindows(PrologPlan& plan, const PrologProblem& problem, const arch::Chip& chip,
-                 uint64_t ub_bytes, PlanReport* report) {
-    const arch::TimingConstants& constants = arch::PlanningConstants(chip);
-    const KernelTimes times = TimeProlog(plan, constants, chip.aic_count);
-    if (report != nullptr) report->us = times.us;
-    const WarmSchedule schedule =
-        PlanWarm(chip, constants, problem.prefetch, times.windows, ub_bytes, report);
-    plan.while_q_b = schedule.windows[0];
-    plan.while_indexer_q = schedule.windows[1];
-    plan.while_absorb = schedule.windows[2];
-    plan.warm = schedule.warm;
+PlanCache<PrologShapePlan>& Cache() {
+    static PlanCache<PrologShapePlan> cache;
+    return cache;
 }
 
 }  // namespace
 
-PrologPlan PlanProlog(const PrologProblem& problem, const arch::Chip& chip, PlanReport* report) {
+PrologShapePlan PlanProlog(const PrologProblem& problem, const arch::Chip& chip) {
     Check(problem);
     const bool has_latent = problem.q_lora_rank > 0;
     const bool indexed = problem.indexer.heads > 0;
@@ -246,12 +239,13 @@ PrologPlan PlanProlog(const PrologProblem& problem, const arch::Chip& chip, Plan
     if (ub_bytes > arch::kUsableUbBytes) {
         throw std::logic_error("the rows of a vector core do not fit its UB");
     }
-    PlanWindows(plan, problem, chip, arch::kUsableUbBytes - ub_bytes, report);
-    return plan;
+    const arch::TimingConstants& constants = arch::PlanningConstants(chip);
+    return {plan,
+            {TimeProlog(plan, constants, chip.aic_count), constants.hbm_rate,
+             arch::kUsableUbBytes - ub_bytes}};
 }
 
-PrologPlan CachedPlanProlog(const PrologProblem& problem, const arch::Chip& chip) {
-    static PlanCache<PrologPlan> cache;
+PrologShapePlan CachedPlanProlog(const PrologProblem& problem, const arch::Chip& chip) {
     const PrologProblem& p = problem;
     PlanKey key;
     key.Add(&chip - arch::Chips().data(), p.tokens, p.hidden_size, p.heads, p.q_lora_rank,
@@ -262,8 +256,20 @@ PrologPlan CachedPlanProlog(const PrologProblem& problem, const arch::Chip& chip
     const IndexerProblem& i = p.indexer;
     key.Add(i.heads, i.head_dim, i.eps, i.rope_interleaved, i.norm_float, i.fused, i.wk,
             i.weights_proj);
-    AddToKey(key, p.prefetch);
-    return cache.Find(key, [&] { return PlanProlog(problem, chip); });
+    return Cache().Find(key, [&] { return PlanProlog(problem, chip); });
+}
+
+uint64_t MadePrologPlans() { return Cache().made(); }
+
+PrologWarm PlanPrologWarm(const PrologShapePlan& shape, const arch::Chip& chip,
+                          const PrefetchRequest& request, PlanReport* report) {
+    const WarmSchedule schedule = PlanWarm(chip, shape.room, request, report);
+    PrologWarm warm{};  // with padding, since a launch carries its bytes
+    warm.plan = schedule.warm;
+    warm.while_q_b = schedule.windows[0];
+    warm.while_indexer_q = schedule.windows[1];
+    warm.while_absorb = schedule.windows[2];
+    return warm;
 }
 
 }  // namespace plan

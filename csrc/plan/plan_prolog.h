@@ -46,7 +46,6 @@ struct PrologProblem {
     LinearFormat q_b;
     WeightLayout w_uk = WeightLayout::kInOut;
     IndexerProblem indexer;
-    PrefetchRequest prefetch;
 };
 
 /// Limits of the ops; their argument checks quote them.
@@ -58,12 +57,20 @@ constexpr uint32_t kMostIndexerHeadDim = 512;
 constexpr uint32_t kMostCacheRows = 1024;  // of a block
 constexpr uint32_t kRopeDim = 64;
 
-/// `report` is told what is prefetched and why, if not null. Throws std::invalid_argument naming
-/// the quantity, what is allowed and what came.
-PrologPlan PlanProlog(const PrologProblem& problem, const arch::Chip& chip,
-                      PlanReport* report = nullptr);
+using PrologShapePlan = ShapePlan<PrologPlan>;
 
-/// The same without a report, kept from an earlier call with the same problem where there was one.
-PrologPlan CachedPlanProlog(const PrologProblem& problem, const arch::Chip& chip);
+/// Throws std::invalid_argument naming the quantity, what is allowed and what came.
+PrologShapePlan PlanProlog(const PrologProblem& problem, const arch::Chip& chip);
+
+/// The same, kept from an earlier call with the same problem where there was one.
+PrologShapePlan CachedPlanProlog(const PrologProblem& problem, const arch::Chip& chip);
+
+/// Plans that CachedPlanProlog has made, in all.
+uint64_t MadePrologPlans();
+
+/// What a call warms. `report` is told what is prefetched and why, if not null. Throws as PlanWarm
+/// does.
+PrologWarm PlanPrologWarm(const PrologShapePlan& shape, const arch::Chip& chip,
+                          const PrefetchRequest& request, PlanReport* report = nullptr);
 
 }  // namespace plan

@@ -1,6 +1,7 @@
 #include "plan/plan_warm.h"
 
 #include <algorithm>
+#include <array>
 #include <stdexcept>
 #include <string>
 
@@ -18,15 +19,52 @@ constexpr uint32_t kChunkBytes = 16 * 1024;
 constexpr uint32_t kPadSlots = 3;
 
 constexpr const char* kIdleReason = "as much as HBM brings while it would idle";
+constexpr const char* kBudgetReason = "what is left of the caller's budget";
 constexpr const char* kNothingReason = "HBM has no time left for it";
 constexpr const char* kNoBudgetReason = "no budget, or no room to land in";
 
-/// Bytes of a region that are wanted, and the chunks that hold them.
+/// What is left of a region that is wanted.
 struct Share {
-    std::string name;
+    size_t region;  ///< of the request
     uint64_t bytes;
-    uint64_t chunks;
+    uint64_t chunks;  ///< that hold them
 };
+
+std::string RegionName(size_t region) { return "prefetch[" + std::to_string(region) + "]"; }
+
+/// What the sequence of chunks runs through.
+struct Shares {
+    std::array<Share, kMostPrefetchRegions> list;
+    size_t count = 0;
+};
+
+/// The regions up to the first that L2 would lose, which ends the sequence.
+Shares TakeRegions(WarmPlan& warm, const PrefetchRequest& request, uint64_t usable,
+                   PlanReport* report) {
+    Shares shares;
+    uint64_t in_flight = 0;
+    for (size_t i = 0; i < request.regions.size(); ++i) {
+        const PrefetchRegion& region = request.regions[i];
+        const uint64_t passing =
+            in_flight + (request.passing_bytes.empty() ? 0 : request.passing_bytes[i]);
+        const uint64_t whole = region.bytes / kBlockBytes * kBlockBytes;
+        const uint64_t room = usable > passing ? usable - passing : 0;
+        const uint64_t bytes = std::min(whole, room / kBlockBytes * kBlockBytes);
+        if (bytes == 0 && whole > 0 && report != nullptr) {
+            report->decisions.push_back({RegionName(i), "any", 0, 0,
+                                         std::to_string(passing / 1000000) +
+                                             " MB pass through L2 before its use, which holds " +
+                                             std::to_string(usable / 1000000)});
+        }
+        if (bytes > 0) {
+            warm.regions[warm.region_count++] = {region.address, bytes};
+            shares.list[shares.count++] = {i, bytes, CeilDiv(bytes, kChunkBytes)};
+            in_flight += bytes;
+        }
+        if (bytes < whole) break;
+    }
+    return shares;
+}
 
 }  // namespace
 
@@ -37,78 +75,49 @@ void CheckRegionCount(size_t regions) {
     }
 }
 
-void AddToKey(PlanKey& key, const PrefetchRequest& request) {
-    key.Add(request.regions.size());
-    for (const PrefetchRegion& region : request.regions) key.Add(region.address, region.bytes);
-    key.Add(request.passing_bytes.size());
-    for (const uint64_t passing : request.passing_bytes) key.Add(passing);
-    key.Add(request.bytes.has_value(), request.bytes.value_or(0));
-}
-
 uint64_t UsableL2Bytes(const arch::Chip& chip) {
     return static_cast<uint64_t>(arch::kUsableL2.value * (uint64_t{chip.l2_mib} << 20));
 }
 
-WarmSchedule PlanWarm(const arch::Chip& chip, const arch::TimingConstants& constants,
-                      const PrefetchRequest& request, const std::vector<IdleWindow>& windows,
-                      uint64_t ub_bytes, PlanReport* report) {
+WarmSchedule PlanWarm(const arch::Chip& chip, const WarmRoom& room, const PrefetchRequest& request,
+                      PlanReport* report) {
     CheckRegionCount(request.regions.size());
-    const auto decide = [&](const std::string& weight, const IdleWindow& window, uint64_t bytes,
-                            const std::string& reason) {
+    if (report != nullptr) report->us = room.times.us;
+    const IdleWindows& windows = room.times.windows;
+    const auto decide = [&](const Share& share, const IdleWindow& window, uint64_t bytes,
+                            const char* reason) {
         if (report == nullptr) return;
-        report->decisions.push_back({weight, window.name, window.idle_us, bytes, reason});
+        report->decisions.push_back(
+            {RegionName(share.region), window.name, window.idle_us, bytes, reason});
     };
     const uint64_t usable = UsableL2Bytes(chip);
     uint64_t budget = std::min(request.bytes.value_or(usable), usable) / kChunkBytes;
-    if (ub_bytes < kChunkBytes) budget = 0;  // nowhere to land
+    if (room.pad_bytes < kChunkBytes) budget = 0;  // nowhere to land
 
     WarmSchedule schedule{};
     WarmPlan& warm = schedule.warm;
     warm.chunk_bytes = kChunkBytes;
-    // The sequence of chunks runs through the regions; the first that L2 would lose ends it.
-    std::vector<Share> shares;
-    uint64_t in_flight = 0;
-    for (size_t i = 0; i < request.regions.size(); ++i) {
-        const PrefetchRegion& region = request.regions[i];
-        const std::string name = "prefetch[" + std::to_string(i) + "]";
-        const uint64_t passing =
-            in_flight + (request.passing_bytes.empty() ? 0 : request.passing_bytes[i]);
-        const uint64_t whole = region.bytes / kBlockBytes * kBlockBytes;
-        const uint64_t room = usable > passing ? usable - passing : 0;
-        const uint64_t bytes = std::min(whole, room / kBlockBytes * kBlockBytes);
-        if (bytes == 0 && whole > 0) {
-            decide(name, {"any", 0}, 0,
-                   std::to_string(passing / 1000000) +
-                       " MB pass through L2 before its use, which holds " +
-                       std::to_string(usable / 1000000));
-        }
-        if (bytes > 0) {
-            warm.regions[warm.region_count++] = {region.address, bytes};
-            shares.push_back({name, bytes, CeilDiv(bytes, kChunkBytes)});
-            in_flight += bytes;
-        }
-        if (bytes < whole) break;
-    }
-
-    auto share = shares.begin();
+    Shares shares = TakeRegions(warm, request, usable, report);
+    Share* share = shares.list.data();
+    const Share* const end = share + shares.count;
     uint32_t next_chunk = 0;
-    for (const IdleWindow& idle : windows) {
-        const bool rest = request.bytes && &idle == &windows.back();
-        const auto idle_chunks =
-            static_cast<uint64_t>(idle.idle_us * constants.hbm_rate) / kChunkBytes;
-        uint64_t room = rest ? budget : std::min(idle_chunks, budget);
-        WarmWindow window{next_chunk, 0, 0, chip.aiv_count, 0};
-        if (room == 0 && share != shares.end()) {
-            decide(share->name, idle, 0, budget == 0 ? kNoBudgetReason : kNothingReason);
+    for (size_t i = 0; i < windows.size(); ++i) {
+        const IdleWindow& idle = windows[i];
+        const bool rest = request.bytes && i + 1 == windows.size();
+        const auto idle_chunks = static_cast<uint64_t>(idle.idle_us * room.hbm_rate) / kChunkBytes;
+        uint64_t chunks_left = rest ? budget : std::min(idle_chunks, budget);
+        WarmWindow& window = schedule.windows[i];
+        window = {next_chunk, 0, 0, chip.aiv_count, 0};
+        if (chunks_left == 0 && share != end) {
+            decide(*share, idle, 0, budget == 0 ? kNoBudgetReason : kNothingReason);
         }
-        while (room > 0 && share != shares.end()) {
-            const uint64_t chunks = std::min(room, share->chunks);
+        while (chunks_left > 0 && share != end) {
+            const uint64_t chunks = std::min(chunks_left, share->chunks);
             const uint64_t bytes = std::min(chunks * kChunkBytes, share->bytes);
-            decide(share->name, idle, bytes,
-                   rest ? "what is left of the caller's budget" : kIdleReason);
+            decide(*share, idle, bytes, rest ? kBudgetReason : kIdleReason);
             window.chunk_count += static_cast<uint32_t>(chunks);
             budget -= chunks;
-            room -= chunks;
+            chunks_left -= chunks;
             share->chunks -= chunks;
             share->bytes -= bytes;
             if (share->chunks == 0) ++share;
@@ -118,11 +127,10 @@ WarmSchedule PlanWarm(const arch::Chip& chip, const arch::TimingConstants& const
             warm.await_stream = 1;
         }
         next_chunk += window.chunk_count;
-        schedule.windows.push_back(window);
     }
     if (next_chunk > 0) {
         warm.pad_slots =
-            static_cast<uint32_t>(std::min<uint64_t>(kPadSlots, ub_bytes / kChunkBytes));
+            static_cast<uint32_t>(std::min<uint64_t>(kPadSlots, room.pad_bytes / kChunkBytes));
     }
     return schedule;
 }

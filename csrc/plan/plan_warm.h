@@ -1,16 +1,19 @@
-// Static schedule of the weight warmer of a kernel.
+// The call plan of a fused kernel: what its vector cores warm, within what its shape plan leaves.
+//
+// Addresses and what passes through L2 change from call to call; shapes do not. A shape plan is
+// kept and a call plan is made anew, so that a hint that grows with every step costs no more than a
+// fixed one.
 #pragma once
 
+#include <array>
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "arch/chip.h"
-#include "arch/timing_constants.h"
-#include "plan/gemm_plan.h"
 #include "plan/idle_time.h"
-#include "plan/plan_cache.h"
 #include "plan/warm_plan.h"
 
 namespace plan {
@@ -28,9 +31,6 @@ struct PrefetchRequest {
     std::vector<uint64_t> passing_bytes;
     std::optional<uint64_t> bytes;  ///< budget of the whole op; without it the planner decides
 };
-
-/// Every field of a request.
-void AddToKey(PlanKey& key, const PrefetchRequest& request);
 
 /// What the planner decided about a weight in a window, and why.
 struct PrefetchDecision {
@@ -55,10 +55,24 @@ struct PlanReport {
     std::vector<PrefetchDecision> decisions;
 };
 
-/// The plan of a kernel's vector cores.
+/// What a kernel of a shape leaves to prefetches.
+struct WarmRoom {
+    KernelTimes times;
+    double hbm_rate;     ///< bytes per us that HBM brings in the windows
+    uint64_t pad_bytes;  ///< of UB, for landing pads
+};
+
+/// What the shape of a call decides, which may be kept from one call to the next.
+template <typename KernelPlan>
+struct ShapePlan {
+    KernelPlan kernel;
+    WarmRoom room;
+};
+
+/// What a kernel's vector cores warm in each of its windows; unused windows are zero.
 struct WarmSchedule {
     WarmPlan warm;
-    std::vector<WarmWindow> windows;
+    std::array<WarmWindow, IdleWindows::kMax> windows;
 };
 
 /// Spends the idle time of HBM window by window, regions in deadline order.
@@ -75,10 +89,10 @@ struct WarmSchedule {
 /// usable share of L2, and what the windows' idle time leaves goes into the last one, where no
 /// hand-over is waiting behind the loads.
 ///
-/// `ub_bytes` are left for landing pads; `report` may be null. Throws std::invalid_argument for
-/// more than kMostPrefetchRegions regions.
-WarmSchedule PlanWarm(const arch::Chip& chip, const arch::TimingConstants& constants,
-                      const PrefetchRequest& request, const std::vector<IdleWindow>& windows,
-                      uint64_t ub_bytes, PlanReport* report);
+/// `report` is told the kernel's time and the decisions, if not null. Without it no memory is
+/// allocated and no text is made. Throws std::invalid_argument for more than kMostPrefetchRegions
+/// regions.
+WarmSchedule PlanWarm(const arch::Chip& chip, const WarmRoom& room, const PrefetchRequest& request,
+                      PlanReport* report);
 
 }  // namespace plan

@@ -33,7 +33,7 @@ struct IndexerPlan {
     uint64_t workspace_sums;    // int32 [tokens, heads * head_dim]
 };
 
-/// What a kernel is told that does not change from call to call.
+/// What a kernel is told that its shapes decide: the same from call to call.
 struct PrologPlan {
     uint32_t tokens;
     uint32_t q_lora_rank;  // 0: queries are projected from the hidden states
@@ -69,7 +69,11 @@ struct PrologPlan {
     GemmPlan q_b;
     GemmPlan absorb;
     IndexerPlan indexer;
-    WarmPlan warm;
+};
+
+/// What the vector cores of a call warm for later kernels, and in which windows.
+struct PrologWarm {
+    WarmPlan plan;
     WarmWindow while_q_b;        // until the cube has finished q_b
     WarmWindow while_indexer_q;  // until the cube has finished wq_b
     WarmWindow while_absorb;     // until the kernel ends

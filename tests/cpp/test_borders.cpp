@@ -191,24 +191,32 @@ TEST(prologs_of_any_shape_are_refused_or_fit) {
             problem.indexer.cache = problem.kv_cache;
             problem.indexer.wq_b = AnyFormat(random);
         }
-        problem.prefetch = AnyRequest(random);
+        const plan::PrefetchRequest request = AnyRequest(random);
         uint32_t* const quantities[] = {
             &problem.tokens,      &problem.hidden_size,   &problem.heads,
             &problem.q_lora_rank, &problem.kv_lora_rank,  &problem.nope_dim,
             &problem.rope_dim,    &problem.indexer.heads, &problem.indexer.head_dim};
         if (Coin(random)) *quantities[random() % std::size(quantities)] = Any(random);
-        PrologPlan plan{};
+        plan::PrologShapePlan shape{};
+        PrologWarm warm{};
         const arch::Chip& chip = AnyChip(random);
-        if (!Planned([&] { plan = plan::PlanProlog(problem, chip); })) return;
+        if (!Planned([&] {
+                shape = plan::PlanProlog(problem, chip);
+                warm = plan::PlanPrologWarm(shape, chip, request);
+            }))
+            return;
+        const PrologPlan& plan = shape.kernel;
         // The same plan as a cached one, the first time and later.
         for (int i = 0; i < 2; ++i) {
-            const PrologPlan cached = plan::CachedPlanProlog(problem, chip);
-            CHECK(std::memcmp(&cached, &plan, sizeof(plan)) == 0);
+            const plan::PrologShapePlan cached = plan::CachedPlanProlog(problem, chip);
+            CHECK(std::memcmp(&cached.kernel, &plan, sizeof(plan)) == 0);
+            const PrologWarm again = plan::PlanPrologWarm(cached, chip, request);
+            CHECK(std::memcmp(&again, &warm, sizeof(warm)) == 0);
         }
         CheckGemm(plan.qkv_a, plan.buffers);
         CheckGemm(plan.q_b, plan.buffers);
         CheckGemm(plan.absorb, plan.buffers);
-        CHECK(uint64_t{plan.warm.pad_slots} * plan.warm.chunk_bytes <= arch::kUsableUbBytes);
+        CHECK(uint64_t{warm.plan.pad_slots} * warm.plan.chunk_bytes <= arch::kUsableUbBytes);
         ++planned;
     });
     CHECK(planned > 100);
@@ -227,20 +235,28 @@ TEST(output_projections_of_any_shape_are_refused_or_fit) {
         problem.bias_float = Coin(random);
         problem.w_uv = Coin(random) ? plan::WeightLayout::kInOut : plan::WeightLayout::kInOutNz;
         problem.o_proj = AnyFormat(random);
-        problem.prefetch = AnyRequest(random);
+        const plan::PrefetchRequest request = AnyRequest(random);
         uint32_t* const quantities[] = {&problem.tokens, &problem.heads, &problem.kv_lora_rank,
                                         &problem.value_columns, &problem.hidden_size};
         if (Coin(random)) *quantities[random() % std::size(quantities)] = Any(random);
-        OProjPlan plan{};
+        plan::OProjShapePlan shape{};
+        OProjWarm warm{};
         const arch::Chip& chip = AnyChip(random);
-        if (!Planned([&] { plan = plan::PlanOProj(problem, chip); })) return;
+        if (!Planned([&] {
+                shape = plan::PlanOProj(problem, chip);
+                warm = plan::PlanOProjWarm(shape, chip, request);
+            }))
+            return;
+        const OProjPlan& plan = shape.kernel;
         for (int i = 0; i < 2; ++i) {
-            const OProjPlan cached = plan::CachedPlanOProj(problem, chip);
-            CHECK(std::memcmp(&cached, &plan, sizeof(plan)) == 0);
+            const plan::OProjShapePlan cached = plan::CachedPlanOProj(problem, chip);
+            CHECK(std::memcmp(&cached.kernel, &plan, sizeof(plan)) == 0);
+            const OProjWarm again = plan::PlanOProjWarm(cached, chip, request);
+            CHECK(std::memcmp(&again, &warm, sizeof(warm)) == 0);
         }
         if (plan.has_v_up != 0) CheckGemm(plan.v_up, plan.buffers);
         CheckGemm(plan.o_proj, plan.buffers);
-        CHECK(uint64_t{plan.warm.pad_slots} * plan.warm.chunk_bytes <= arch::kUsableUbBytes);
+        CHECK(uint64_t{warm.plan.pad_slots} * warm.plan.chunk_bytes <= arch::kUsableUbBytes);
         ++planned;
     });
     CHECK(planned > 100);

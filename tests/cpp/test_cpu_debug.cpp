@@ -21,7 +21,7 @@ extern "C" void matmul_bf16(MatmulAddresses addresses, MatmulPlan plan) {
     *reinterpret_cast<uint32_t*>(addresses.c) = plan.c_float;
 }
 
-extern "C" void mla_prolog_bf16(PrologAddresses addresses, PrologPlan plan) {
+extern "C" void mla_prolog_bf16(PrologAddresses addresses, PrologPlan plan, PrologWarm) {
     // The first core fails.
     if (tikicpulib_double::core == 0) _exit(1);
     reinterpret_cast<uint32_t*>(addresses.q_c)[tikicpulib_double::core] = plan.tokens;
@@ -69,10 +69,11 @@ TEST(a_core_that_fails_fails_the_launch) {
     addresses.q_c = shared.address();
     PrologPlan plan = {};
     plan.tokens = 16;
-    const npu::KernelArgument arguments[] = {{&addresses, sizeof(addresses)},
-                                             {&plan, sizeof(plan)}};
+    PrologWarm warm = {};
+    const npu::KernelArgument arguments[] = {
+        {&addresses, sizeof(addresses)}, {&plan, sizeof(plan)}, {&warm, sizeof(warm)}};
     const int allocated = tikicpulib_double::allocated;
-    const char* error = cpu_debug::Run({"mla_prolog_bf16", 2, true, arguments, 2});
+    const char* error = cpu_debug::Run({"mla_prolog_bf16", 2, true, arguments, 3});
     CHECK(error != nullptr);
     CHECK_EQ(std::string(error),
              std::string("mla_prolog_bf16: 5 of 6 cores finished, see the output above"));

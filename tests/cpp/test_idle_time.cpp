@@ -73,11 +73,11 @@ plan::OProjProblem OProj(const plan::LinearFormat& format = {}) {
 }
 
 plan::KernelTimes Time(const plan::PrologProblem& problem, const TimingConstants& constants) {
-    return plan::TimeProlog(plan::PlanProlog(problem, Chip()), constants, Chip().aic_count);
+    return plan::TimeProlog(plan::PlanProlog(problem, Chip()).kernel, constants, Chip().aic_count);
 }
 
 plan::KernelTimes Time(const plan::OProjProblem& problem, const TimingConstants& constants) {
-    return plan::TimeOProj(plan::PlanOProj(problem, Chip()), constants, Chip().aic_count);
+    return plan::TimeOProj(plan::PlanOProj(problem, Chip()).kernel, constants, Chip().aic_count);
 }
 
 template <typename Problem>
@@ -216,7 +216,7 @@ TEST(weights_through_hbm) {
     problem = Prolog();
     problem.qkv_a.layout = plan::WeightLayout::kOutInNz;
     problem.w_uk = plan::WeightLayout::kInOut;
-    const PrologPlan plan = plan::PlanProlog(problem, Chip());
+    const PrologPlan plan = plan::PlanProlog(problem, Chip()).kernel;
     const auto short_rows = [](double bytes) { return std::max(1.0, (1 + 512 / bytes) / 2); };
     const double expected =
         2 * (5 * weights[0] + 3 * short_rows(2.0 * plan.q_b.tile_k) * weights[1] +
@@ -250,7 +250,7 @@ TEST(the_left_matrix) {
     problem.kv_lora_rank = 0;
     for (const uint32_t tokens : {1u, 16u, 100u, 300u}) {
         problem.tokens = tokens;
-        const GemmPlan gemm = plan::PlanOProj(problem, Chip()).o_proj;
+        const GemmPlan gemm = plan::PlanOProj(problem, Chip()).kernel.o_proj;
         const double columns = 16.0 * ((7168 / 16 + 23) / 24);
         const bool kept = gemm.a_depth >= 1024 && tokens <= 128;
         CHECK_EQ(kept, tokens <= 16);
@@ -292,7 +292,7 @@ TEST(products) {
     plan::OProjProblem problem = OProj();
     for (const uint32_t tokens : {1u, 17u, 129u, 300u}) {
         problem.tokens = tokens;
-        const OProjPlan plan = plan::PlanOProj(problem, Chip());
+        const OProjPlan plan = plan::PlanOProj(problem, Chip()).kernel;
         double moves = 0;
         double multiplies = 0;
         double stores = 0;
@@ -332,7 +332,7 @@ TEST(a_full_ring_waits) {
     plan::OProjProblem problem = OProj();
     problem.kv_lora_rank = 0;
     problem.tokens = 16;
-    const GemmPlan gemm = plan::PlanOProj(problem, Chip()).o_proj;
+    const GemmPlan gemm = plan::PlanOProj(problem, Chip()).kernel.o_proj;
     const double tiles = std::ceil(16.0 * 19 / gemm.tile_n) * std::ceil(1024.0 / gemm.tile_k);
     CHECK(tiles > 4);
     const double all = 2.0 * 7168 * 1024;
@@ -351,7 +351,7 @@ TEST(a_full_ring_waits) {
 TEST(a_ring_of_half_the_depth) {
     plan::PrologProblem problem = Prolog();
     problem.hidden_size = 27 * 256;
-    const PrologPlan plan = plan::PlanProlog(problem, Chip());
+    const PrologPlan plan = plan::PlanProlog(problem, Chip()).kernel;
     CHECK(plan.qkv_a.depth_shares == 2 && plan.qkv_a.tile_k == 256 && plan.qkv_a.tile_n == 176);
     CHECK(plan.q_b.tile_k == 288 && plan.q_b.tile_n == 64);
     const double wait = 2.0 * 2112 * problem.hidden_size;

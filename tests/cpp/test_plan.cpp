@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cstring>
 #include <numeric>
+#include <random>
+#include <set>
 #include <stdexcept>
 #include <string>
 #include <vector>
@@ -39,13 +41,23 @@ uint64_t SequenceChunks(const WarmPlan& warm) {
     return chunks;
 }
 
-std::vector<WarmWindow> Windows(const PrologPlan& plan) {
-    return {plan.while_q_b, plan.while_indexer_q, plan.while_absorb};
+/// The call plan of a shape that nobody has kept.
+PrologWarm PlanWarm(const plan::PrologProblem& problem, const arch::Chip& chip,
+                    const plan::PrefetchRequest& request, plan::PlanReport* report = nullptr) {
+    return plan::PlanPrologWarm(plan::PlanProlog(problem, chip), chip, request, report);
+}
+OProjWarm PlanWarm(const plan::OProjProblem& problem, const arch::Chip& chip,
+                   const plan::PrefetchRequest& request) {
+    return plan::PlanOProjWarm(plan::PlanOProj(problem, chip), chip, request);
 }
 
-uint64_t PlannedChunks(const PrologPlan& plan) {
+std::vector<WarmWindow> Windows(const PrologWarm& warm) {
+    return {warm.while_q_b, warm.while_indexer_q, warm.while_absorb};
+}
+
+uint64_t PlannedChunks(const PrologWarm& warm) {
     uint64_t chunks = 0;
-    for (const WarmWindow& window : Windows(plan)) chunks += window.chunk_count;
+    for (const WarmWindow& window : Windows(warm)) chunks += window.chunk_count;
     return chunks;
 }
 
@@ -68,10 +80,10 @@ uint64_t MostTiles(const GemmPlan& gemm, uint32_t cores) {
 }
 
 /// Windows follow one another through the chunk sequence and end inside it; cores exist.
-void CheckWindows(const PrologPlan& plan, const arch::Chip& chip) {
-    const WarmPlan& warm = plan.warm;
+void CheckWindows(const PrologWarm& planned, const arch::Chip& chip) {
+    const WarmPlan& warm = planned.plan;
     uint64_t next = 0;
-    for (const WarmWindow& window : Windows(plan)) {
+    for (const WarmWindow& window : Windows(planned)) {
         if (window.chunk_count == 0) continue;
         CHECK_EQ(window.first_chunk, next);
         next += window.chunk_count;
@@ -81,7 +93,7 @@ void CheckWindows(const PrologPlan& plan, const arch::Chip& chip) {
     CHECK(next <= SequenceChunks(warm));
     // The first of them, and only that one, waits for the kernel's own weights.
     uint32_t waits = 0;
-    for (const WarmWindow& window : Windows(plan)) {
+    for (const WarmWindow& window : Windows(planned)) {
         if (window.after_stream != 0) CHECK_EQ(window.first_chunk, 0u);
         waits += window.after_stream;
     }
@@ -95,7 +107,7 @@ TEST(tiles_fit_the_buffers_of_a_core) {
     for (const uint32_t tokens : {1u, 16u, 17u, 64u, 65u, 128u, 129u, 8192u}) {
         for (const uint32_t tp : {1u, 16u}) {
             const PrologPlan plan =
-                plan::PlanProlog(DeepSeekV3(tokens, tp), arch::FindChip("Ascend910_9391"));
+                plan::PlanProlog(DeepSeekV3(tokens, tp), arch::FindChip("Ascend910_9391")).kernel;
             const GemmBuffers& buffers = plan.buffers;
             CHECK(buffers.b_slots * buffers.b_slot_bytes + 2 * buffers.a_slot_bytes <=
                   arch::kUsableL1Bytes);
@@ -128,7 +140,7 @@ TEST(slots_of_sums_start_where_mmad_may_write) {
                 problem.kv_lora_rank = 64;
                 problem.value_columns = 1024;
                 problem.hidden_size = chip.aic_count * columns * 16;
-                const OProjPlan plan = plan::PlanOProj(problem, chip);
+                const OProjPlan plan = plan::PlanOProj(problem, chip).kernel;
                 const uint32_t rows = (plan.o_proj.tile_m + 15) / 16 * 16;
                 const uint32_t half = rows * plan.o_proj.tile_n * 4 / 2;
                 if (plan.o_proj.l0c_slots == 2 && half % 1024 != 0) ++uneven;
@@ -152,7 +164,7 @@ TEST(a_row_goes_through_the_dynamic_quantiser_in_32_pieces_at_most) {
         problem.value_columns = columns;
         problem.hidden_size = 64;
         problem.o_proj = {plan::WeightLayout::kInOut, 4, false};
-        const OProjPlan plan = plan::PlanOProj(problem, chip);
+        const OProjPlan plan = plan::PlanOProj(problem, chip).kernel;
         CHECK_EQ(plan.widest % 64, 0u);
         CHECK(plan::CeilDiv(columns, std::min(plan.widest, 4096u)) <= 32);
         problem.value_columns = 131104;
@@ -167,7 +179,7 @@ TEST(a_row_goes_through_the_dynamic_quantiser_in_32_pieces_at_most) {
     plan::PrologProblem problem = DeepSeekV3(1, 16);
     problem.qkv_a = {plan::WeightLayout::kInOut, 4, false};
     problem.hidden_size = 131072;
-    CHECK(plan::PlanProlog(problem, chip).widest >= 4096);
+    CHECK(plan::PlanProlog(problem, chip).kernel.widest >= 4096);
     problem.hidden_size = 131104;
     try {
         plan::PlanProlog(problem, chip);
@@ -177,7 +189,7 @@ TEST(a_row_goes_through_the_dynamic_quantiser_in_32_pieces_at_most) {
                                            "a scale, got 131104"));
     }
     problem.qkv_a.has_input_scale = true;
-    CHECK(plan::PlanProlog(problem, chip).widest < 4096);
+    CHECK(plan::PlanProlog(problem, chip).kernel.widest < 4096);
 }
 
 TEST(windows_stay_inside_the_regions_for_every_chip_and_budget) {
@@ -185,15 +197,16 @@ TEST(windows_stay_inside_the_regions_for_every_chip_and_budget) {
         for (const uint32_t tokens : {1u, 16u, 40u, 48u, 49u, 500u}) {
             for (const uint64_t region :
                  {uint64_t{0}, uint64_t{31}, uint64_t{32}, uint64_t{16385}, uint64_t{14680064}}) {
-                plan::PrologProblem problem = DeepSeekV3(tokens, 16);
-                problem.prefetch.regions = {{0x1000, region}, {0x2000, 40000}};
-                CheckWindows(plan::PlanProlog(problem, chip), chip);
+                const plan::PrologProblem problem = DeepSeekV3(tokens, 16);
+                plan::PrefetchRequest request;
+                request.regions = {{0x1000, region}, {0x2000, 40000}};
+                CheckWindows(PlanWarm(problem, chip, request), chip);
                 for (const uint64_t budget :
                      {uint64_t{0}, uint64_t{16383}, uint64_t{1} << 20, uint64_t{1} << 30}) {
-                    problem.prefetch.bytes = budget;
-                    const PrologPlan plan = plan::PlanProlog(problem, chip);
-                    CheckWindows(plan, chip);
-                    CHECK(PlannedChunks(plan) * plan.warm.chunk_bytes <= budget);
+                    request.bytes = budget;
+                    const PrologWarm warm = PlanWarm(problem, chip, request);
+                    CheckWindows(warm, chip);
+                    CHECK(PlannedChunks(warm) * warm.plan.chunk_bytes <= budget);
                 }
             }
         }
@@ -202,12 +215,12 @@ TEST(windows_stay_inside_the_regions_for_every_chip_and_budget) {
 
 // At TP16 q_b and W_UK are in L1 when the norm is done: HBM idles until the kernel ends.
 TEST(idle_time_becomes_bytes) {
-    plan::PrologProblem problem = DeepSeekV3(16, 16);
-    problem.prefetch.regions = {{0x1000, 14680064}};
-    const arch::Chip& chip = arch::FindChip("Ascend910_9391");
+    plan::PrefetchRequest request;
+    request.regions = {{0x1000, 14680064}};
     plan::PlanReport report;
-    const PrologPlan plan = plan::PlanProlog(problem, chip, &report);
-    CHECK_EQ(plan.warm.chunk_bytes, 16384u);
+    const PrologWarm warm =
+        PlanWarm(DeepSeekV3(16, 16), arch::FindChip("Ascend910_9391"), request, &report);
+    CHECK_EQ(warm.plan.chunk_bytes, 16384u);
     CHECK_EQ(report.decisions.size(), size_t{3});
     uint64_t chunks = 0;
     for (const plan::PrefetchDecision& decision : report.decisions) {
@@ -216,19 +229,20 @@ TEST(idle_time_becomes_bytes) {
         chunks += decision.bytes / 16384;
     }
     CHECK(chunks > 0);
-    CHECK_EQ(PlannedChunks(plan), chunks);
+    CHECK_EQ(PlannedChunks(warm), chunks);
     // 36.0 MB at 1.49 TB/s less what ND2NZ loads cost, and what comes after them.
     CHECK(report.us > 25.6 && report.us < 31);
 }
 
 // At TP1 the stream ends with the kernel.
 TEST(nothing_is_prefetched_while_hbm_works) {
-    plan::PrologProblem problem = DeepSeekV3(16, 1);
-    problem.prefetch.regions = {{0x1000, 14680064}};
+    plan::PrefetchRequest request;
+    request.regions = {{0x1000, 14680064}};
     plan::PlanReport report;
-    const PrologPlan plan = plan::PlanProlog(problem, arch::FindChip("Ascend910_9391"), &report);
-    CHECK_EQ(PlannedChunks(plan), uint64_t{0});
-    CHECK_EQ(plan.warm.pad_slots, 0u);
+    const PrologWarm warm =
+        PlanWarm(DeepSeekV3(16, 1), arch::FindChip("Ascend910_9391"), request, &report);
+    CHECK_EQ(PlannedChunks(warm), uint64_t{0});
+    CHECK_EQ(warm.plan.pad_slots, 0u);
     for (const plan::PrefetchDecision& decision : report.decisions) {
         CHECK_EQ(decision.bytes, uint64_t{0});
         CHECK_EQ(decision.reason, "HBM has no time left for it");
@@ -242,9 +256,9 @@ TEST(hbm_does_not_idle_before_l1_holds_the_rest) {
     uint32_t held = 0;
     uint32_t late = 0;
     const auto check = [&](const plan::PrologProblem& problem, const arch::Chip& chip) {
-        const PrologPlan plan = plan::PlanProlog(problem, chip);
-        const std::vector<plan::IdleWindow> windows =
-            plan::TimeProlog(plan, arch::PlanningConstants(chip), chip.aic_count).windows;
+        const plan::PrologShapePlan shape = plan::PlanProlog(problem, chip);
+        const PrologPlan& plan = shape.kernel;
+        const plan::IdleWindows& windows = shape.room.times.windows;
         uint64_t tiles = MostTiles(plan.absorb, chip.aic_count);
         if (tiles > plan.buffers.b_slots) CHECK_EQ(windows[1].idle_us, 0.0);
         if (problem.indexer.heads > 0) tiles += MostTiles(plan.indexer.wq_b, chip.aic_count);
@@ -283,27 +297,28 @@ TEST(hbm_does_not_idle_before_l1_holds_the_rest) {
 
 // A budget goes behind the last hand-over, up to 0.7 of the 192 MiB of L2.
 TEST(a_large_budget_is_bounded_by_l2) {
-    plan::PrologProblem problem = DeepSeekV3(16, 1);
-    problem.prefetch.regions = {{0x1000, uint64_t{4} << 30}};
-    problem.prefetch.bytes = uint64_t{4} << 30;
-    const PrologPlan plan = plan::PlanProlog(problem, arch::FindChip("Ascend910_9391"));
-    CHECK_EQ(plan.while_q_b.chunk_count, 0u);
-    CHECK_EQ(plan.while_absorb.chunk_count, 140928614u / 16384);  // 0.7 x 201326592 bytes
+    plan::PrefetchRequest request;
+    request.regions = {{0x1000, uint64_t{4} << 30}};
+    request.bytes = uint64_t{4} << 30;
+    const PrologWarm warm = PlanWarm(DeepSeekV3(16, 1), arch::FindChip("Ascend910_9391"), request);
+    CHECK_EQ(warm.while_q_b.chunk_count, 0u);
+    CHECK_EQ(warm.while_absorb.chunk_count, 140928614u / 16384);  // 0.7 x 201326592 bytes
 }
 
 // What passes through L2 before the use of a region leaves no room for it: 140.9 MB are usable.
 TEST(what_l2_would_lose_is_not_prefetched) {
-    plan::PrologProblem problem = DeepSeekV3(16, 16);
-    problem.prefetch.regions = {{0x1000, 1 << 20}, {0x1000000, 1 << 20}};
-    problem.prefetch.passing_bytes = {139'000'000, 139'500'000};
+    const plan::PrologProblem problem = DeepSeekV3(16, 16);
+    plan::PrefetchRequest request;
+    request.regions = {{0x1000, 1 << 20}, {0x1000000, 1 << 20}};
+    request.passing_bytes = {139'000'000, 139'500'000};
     const arch::Chip& chip = arch::FindChip("Ascend910_9391");
     plan::PlanReport report;
-    problem.prefetch.bytes = 1 << 30;
+    request.bytes = 1 << 30;
     // All of the first region, and of the second what is left: 140,928,614 - 139,500,000 - 1 MiB.
-    CHECK_EQ(PlannedChunks(plan::PlanProlog(problem, chip, &report)), uint64_t{64 + 24});
-    problem.prefetch.passing_bytes = {200'000'000, 300'000'000};
+    CHECK_EQ(PlannedChunks(PlanWarm(problem, chip, request, &report)), uint64_t{64 + 24});
+    request.passing_bytes = {200'000'000, 300'000'000};
     report = {};
-    CHECK_EQ(PlannedChunks(plan::PlanProlog(problem, chip, &report)), uint64_t{0});
+    CHECK_EQ(PlannedChunks(PlanWarm(problem, chip, request, &report)), uint64_t{0});
     CHECK_EQ(report.decisions.front().reason,
              "200 MB pass through L2 before its use, which holds 140");
 }
@@ -325,7 +340,10 @@ TEST(plans_refuse_what_the_kernel_cannot_do) {
     refuses([](auto& p) { p.kv_cache.block_size = 1025; }, "1 to 1024, got 1025");
     refuses([](auto& p) { p.kv_lora_rank = 0; }, "a multiple of 64 up to 4096, got 0");
     refuses([](auto& p) { p.kv_lora_rank = 4160; }, "a multiple of 64 up to 4096, got 4160");
-    refuses([](auto& p) { p.prefetch.regions.resize(9); }, "at most 8 regions, got 9");
+    plan::PrefetchRequest many;
+    many.regions.resize(9);
+    CHECK_THROWS_WITH(PlanWarm(DeepSeekV3(16, 1), chip, many), std::invalid_argument,
+                      "at most 8 regions, got 9");
     CHECK_THROWS_WITH(arch::FindChip("Ascend310"), std::invalid_argument,
                       "unknown chip 'Ascend310'");
     const auto refuses_o_proj = [&](auto change, const char* text) {
@@ -353,11 +371,11 @@ TEST(plans_at_the_limits) {
     plan::PrologProblem problem = DeepSeekV3(plan::kMostTokens, 1);
     problem.kv_cache.block_size = plan::kMostCacheRows;
     problem.q_lora_rank = problem.kv_lora_rank = plan::kMostLoraRank;
-    CHECK_EQ(plan::PlanProlog(problem, chip).tokens, plan::kMostTokens);
+    CHECK_EQ(plan::PlanProlog(problem, chip).kernel.tokens, plan::kMostTokens);
     plan::OProjProblem o_proj;
     o_proj.tokens = plan::kMostTokens;
     o_proj.value_columns = o_proj.hidden_size = 64;
-    CHECK_EQ(plan::PlanOProj(o_proj, chip).tokens, plan::kMostTokens);
+    CHECK_EQ(plan::PlanOProj(o_proj, chip).kernel.tokens, plan::kMostTokens);
 }
 
 // What rows take in UB: sums of each share of the depth but the first beside the row itself, and
@@ -365,26 +383,26 @@ TEST(plans_at_the_limits) {
 TEST(rows_of_a_vector_core) {
     const arch::Chip& chip = arch::FindChip("Ascend910_9391");
     plan::PrologProblem problem = DeepSeekV3(16, 16);
-    const PrologPlan large = plan::PlanProlog(problem, chip);
+    const PrologPlan large = plan::PlanProlog(problem, chip).kernel;
     CHECK_EQ(large.qkv_a.depth_shares, 2u);
     CHECK_EQ(large.widest, 1536u);
     CHECK_EQ(large.widest_shares, 1536u);
     problem.q_lora_rank = 64;
-    const PrologPlan small = plan::PlanProlog(problem, chip);
+    const PrologPlan small = plan::PlanProlog(problem, chip).kernel;
     CHECK(small.qkv_a.depth_shares > 1);
     CHECK_EQ(small.widest_shares, 576u * (small.qkv_a.depth_shares - 1));
     plan::OProjProblem o_proj;
     o_proj.tokens = 1;
     o_proj.value_columns = 4096;
     o_proj.hidden_size = 64;
-    CHECK_EQ(plan::PlanOProj(o_proj, chip).widest, 64u);
+    CHECK_EQ(plan::PlanOProj(o_proj, chip).kernel.widest, 64u);
     o_proj.o_proj = {plan::WeightLayout::kInOut, 4, true};
-    CHECK_EQ(plan::PlanOProj(o_proj, chip).widest, 2048u);
+    CHECK_EQ(plan::PlanOProj(o_proj, chip).kernel.widest, 2048u);
     // 49 lanes of 64 columns for 48 cores: two each.
     o_proj.hidden_size = 49 * 64;
-    CHECK_EQ(plan::PlanOProj(o_proj, chip).step_columns, 128u);
+    CHECK_EQ(plan::PlanOProj(o_proj, chip).kernel.step_columns, 128u);
     o_proj.tokens = 10;  // 4 parts
-    CHECK_EQ(plan::PlanOProj(o_proj, chip).step_columns, 832u);
+    CHECK_EQ(plan::PlanOProj(o_proj, chip).kernel.step_columns, 832u);
 }
 
 // Parts of the workspace begin with a line of L2 each, whatever the sizes.
@@ -400,7 +418,7 @@ TEST(parts_of_the_workspace_share_no_line) {
         problem.qkv_a = problem.q_b = problem.indexer.wq_b = int8;
         problem.indexer.heads = 16;
         problem.indexer.head_dim = 64;
-        const PrologPlan plan = plan::PlanProlog(problem, chip);
+        const PrologPlan plan = plan::PlanProlog(problem, chip).kernel;
         std::vector<uint64_t> parts = {0,
                                        plan.workspace_query,
                                        plan.workspace_query_sums,
@@ -482,16 +500,10 @@ TEST(plans_are_kept_by_all_fields_of_their_problem) {
         problems.push_back(base);
         problems.back().indexer.wq_b = format;
     }
-    problems.push_back(base);
-    problems.back().prefetch.regions = {{0x1000, 1 << 20}};
-    problems.push_back(problems.back());
-    problems.back().prefetch.bytes = 1 << 17;
-    problems.push_back(problems.back());
-    problems.back().prefetch.regions = {{0x2000, 1 << 20}};
     std::vector<PrologPlan> made;
     for (const Prolog& problem : problems) {
-        const PrologPlan kept = plan::CachedPlanProlog(problem, chip);
-        const PrologPlan plan = plan::PlanProlog(problem, chip);
+        const PrologPlan kept = plan::CachedPlanProlog(problem, chip).kernel;
+        const PrologPlan plan = plan::PlanProlog(problem, chip).kernel;
         CHECK_EQ(std::memcmp(&kept, &plan, sizeof(plan)), 0);
         for (const PrologPlan& other : made) {
             CHECK(std::memcmp(&other, &plan, sizeof(plan)) != 0);
@@ -500,7 +512,7 @@ TEST(plans_are_kept_by_all_fields_of_their_problem) {
     }
     const plan::PrologProblem& first = problems.front();
     const arch::Chip& smaller = arch::FindChip("Ascend910B4");
-    CHECK_EQ(plan::CachedPlanProlog(first, smaller).vector_cores, smaller.aiv_count);
+    CHECK_EQ(plan::CachedPlanProlog(first, smaller).kernel.vector_cores, smaller.aiv_count);
 
     std::vector<void (*)(OProj&)> o_projs = {
         [](OProj&) {},
@@ -516,7 +528,6 @@ TEST(plans_are_kept_by_all_fields_of_their_problem) {
         [](OProj& p) { p.o_proj.layout = plan::WeightLayout::kOutInNz; },
         [](OProj& p) { p.o_proj = {plan::WeightLayout::kInOut, 4, true}; },
         [](OProj& p) { p.o_proj = {plan::WeightLayout::kInOut, 4, false}; },
-        [](OProj& p) { p.prefetch.regions = {{0x1000, 1 << 20}}, p.prefetch.bytes = 1 << 17; },
     };
     std::vector<OProjPlan> others;
     for (const auto& change : o_projs) {
@@ -527,13 +538,83 @@ TEST(plans_are_kept_by_all_fields_of_their_problem) {
         problem.value_columns = 192;
         problem.hidden_size = 64;
         change(problem);
-        const OProjPlan kept = plan::CachedPlanOProj(problem, chip);
-        const OProjPlan plan = plan::PlanOProj(problem, chip);
+        const OProjPlan kept = plan::CachedPlanOProj(problem, chip).kernel;
+        const OProjPlan plan = plan::PlanOProj(problem, chip).kernel;
         CHECK_EQ(std::memcmp(&kept, &plan, sizeof(plan)), 0);
         for (const OProjPlan& other : others) {
             CHECK(std::memcmp(&other, &plan, sizeof(plan)) != 0);
         }
         others.push_back(plan);
+    }
+}
+
+// What grows with every step of a decode finds the plan of its shape.
+TEST(a_growing_hint_makes_no_new_plan) {
+    const arch::Chip& chip = arch::FindChip("Ascend910_9391");
+    plan::PrologProblem prolog = DeepSeekV3(11, 16);
+    plan::OProjProblem o_proj;
+    o_proj.tokens = 11;
+    o_proj.value_columns = 1024;
+    o_proj.hidden_size = 7168;
+    const uint64_t prologs = plan::MadePrologPlans();
+    const uint64_t o_projs = plan::MadeOProjPlans();
+    std::set<uint64_t> planned;
+    for (uint64_t step = 0; step < 100; ++step) {
+        plan::PrefetchRequest request;
+        request.regions = {{0x1000 + 0x1000000 * step, 14680064}};
+        request.passing_bytes = {120'000'000 + step * 250'000};
+        const PrologWarm warm =
+            plan::PlanPrologWarm(plan::CachedPlanProlog(prolog, chip), chip, request);
+        CheckWindows(warm, chip);
+        if (warm.plan.region_count > 0) {
+            CHECK_EQ(warm.plan.regions[0].address, request.regions[0].address);
+        }
+        planned.insert(warm.plan.regions[0].bytes);
+        plan::PlanOProjWarm(plan::CachedPlanOProj(o_proj, chip), chip, request);
+    }
+    CHECK(planned.size() > 20);  // the hint decided
+    CHECK_EQ(plan::MadePrologPlans(), prologs + 1);
+    CHECK_EQ(plan::MadeOProjPlans(), o_projs + 1);
+    prolog.tokens = o_proj.tokens = 12;
+    plan::CachedPlanProlog(prolog, chip);
+    plan::CachedPlanOProj(o_proj, chip);
+    CHECK_EQ(plan::MadePrologPlans(), prologs + 2);
+    CHECK_EQ(plan::MadeOProjPlans(), o_projs + 2);
+}
+
+// Whether a shape was planned for the call or for one before it, and whether anybody asks why.
+TEST(call_plans_of_kept_shapes_are_those_of_new_ones) {
+    std::mt19937_64 random(1);
+    const auto& chips = arch::Chips();
+    for (int i = 0; i < 500; ++i) {
+        const arch::Chip& chip = chips[random() % chips.size()];
+        const plan::PrologProblem prolog = DeepSeekV3(1 + random() % 40, 1u << random() % 6);
+        plan::OProjProblem o_proj;
+        o_proj.tokens = 1 + random() % 40;
+        o_proj.value_columns = 64 * (1 + random() % 32);
+        o_proj.hidden_size = 7168;
+        plan::PrefetchRequest request;
+        request.regions.resize(random() % (plan::kMostPrefetchRegions + 1));
+        uint64_t passing = 0;
+        const bool hinted = random() % 2 == 0;
+        for (plan::PrefetchRegion& region : request.regions) {
+            region = {random() >> 20, random() >> (36 + random() % 28)};
+            passing += random() >> (36 + random() % 28);
+            if (hinted) request.passing_bytes.push_back(passing);
+        }
+        if (random() % 2 == 0) request.bytes = random() >> (32 + random() % 32);
+        const PrologWarm warm = PlanWarm(prolog, chip, request);
+        const OProjWarm o_proj_warm = PlanWarm(o_proj, chip, request);
+        plan::PlanReport report;
+        for (plan::PlanReport* const asked : {static_cast<plan::PlanReport*>(nullptr), &report}) {
+            const PrologWarm kept =
+                plan::PlanPrologWarm(plan::CachedPlanProlog(prolog, chip), chip, request, asked);
+            CHECK_EQ(std::memcmp(&kept, &warm, sizeof(warm)), 0);
+            const OProjWarm o_proj_kept =
+                plan::PlanOProjWarm(plan::CachedPlanOProj(o_proj, chip), chip, request, asked);
+            CHECK_EQ(std::memcmp(&o_proj_kept, &o_proj_warm, sizeof(o_proj_warm)), 0);
+        }
+        CheckWindows(warm, chip);
     }
 }
 
@@ -569,11 +650,13 @@ TEST(the_widest_rows_leave_no_room_for_landing_pads) {
             problem.indexer.heads = 16;
             problem.indexer.head_dim = 128;
             problem.indexer.wq_b = int8;
-            problem.prefetch.regions = {{0x1000, 1 << 20}};
-            const PrologPlan plan = plan::PlanProlog(problem, chip);
-            CHECK_EQ(plan.widest, plan::kMostLoraRank + plan::kRopeDim);
-            CHECK_EQ(plan.warm.pad_slots, 0u);
-            CHECK_EQ(PlannedChunks(plan), uint64_t{0});
+            CHECK_EQ(plan::PlanProlog(problem, chip).kernel.widest,
+                     plan::kMostLoraRank + plan::kRopeDim);
+            plan::PrefetchRequest request;
+            request.regions = {{0x1000, 1 << 20}};
+            const PrologWarm warm = PlanWarm(problem, chip, request);
+            CHECK_EQ(warm.plan.pad_slots, 0u);
+            CHECK_EQ(PlannedChunks(warm), uint64_t{0});
         }
     }
 }

@@ -25,5 +25,5 @@ EQUIVALENT: dict[str, str] = {
     "csrc/plan/plan_gemm.cpp:PlanGemm: rounded down: CeilDiv(problem.k, problem.depth_shares) -> (problem.k) / (problem.depth_shares)": "With fewer than 17 shares no depth, a multiple of 16, is 1024 to a share rounded up and less rounded down; BestDepthShares deals out 12 at most.",
     "csrc/plan/plan_o_proj.cpp:StepColumns: rounded down: CeilDiv(columns, parts) -> (columns) / (parts)": "Columns are a multiple of 64 and parts are 48 at most: both are rounded up to the same multiple of 64.",
     "csrc/plan/plan_prolog.cpp:PlanProlog: >= for >: ub_bytes > arch::kUsableUbBytes -> (ub_bytes) >= (arch::kUsableUbBytes)": "The widest rows take 183,488 bytes of 188,160, test_prolog_limits.py.",
-    "csrc/plan/plan_warm.cpp:PlanWarm: one more: 0 -> 1 #4": "What is left of L2 is rounded down to blocks of 32 bytes, and no chip's usable share is a multiple of that: a byte less changes nothing.",
+    "csrc/plan/plan_warm.cpp:TakeRegions: one more: 0 -> 1 #3": "What is left of L2 is rounded down to blocks of 32 bytes, and no chip's usable share is a multiple of that: a byte less changes nothing.",
 }

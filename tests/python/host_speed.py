@@ -8,6 +8,7 @@ price of any op.
 """
 
 import argparse
+import itertools
 import json
 import statistics
 import time
@@ -29,6 +30,7 @@ def calls():
     """A call of each op with the shapes of deepseek-v3, one of 16 tensor-parallel ranks."""
     ops = torch.ops.ascend_prefetch
     numbers = torch.ones(4)
+    passing = itertools.count(1_000_000, 4096)  # as a cache that grows with every step
     o_proj_weight, w_uv = empty(7168, 1024), empty(8, 512, 128)
     qkv_a_weight, attn_output = empty(2112, 7168), empty(TOKENS, 8, 512)
     rope_table = empty(TOKENS, 64, dtype=torch.float32)
@@ -49,9 +51,29 @@ def calls():
         "torch.add": lambda: torch.add(numbers, numbers),
         "mla_prolog": lambda: ops.mla_prolog.default(*prolog),
         "mla_prolog + prefetch": lambda: ops.mla_prolog.default(*prolog, prefetch=[o_proj_weight]),
+        "mla_prolog + fixed hint": lambda: ops.mla_prolog.default(
+            *prolog, prefetch=[o_proj_weight], prefetch_passing_bytes=[1_000_000]
+        ),
+        "mla_prolog + growing hint": lambda: ops.mla_prolog.default(
+            *prolog, prefetch=[o_proj_weight], prefetch_passing_bytes=[next(passing)]
+        ),
         "o_proj": lambda: ops.o_proj.default(attn_output, o_proj_weight, w_uv=w_uv),
         "o_proj + prefetch": lambda: ops.o_proj.default(
             attn_output, o_proj_weight, w_uv=w_uv, prefetch=[qkv_a_weight]
+        ),
+        "o_proj + fixed hint": lambda: ops.o_proj.default(
+            attn_output,
+            o_proj_weight,
+            w_uv=w_uv,
+            prefetch=[qkv_a_weight],
+            prefetch_passing_bytes=[1_000_000],
+        ),
+        "o_proj + growing hint": lambda: ops.o_proj.default(
+            attn_output,
+            o_proj_weight,
+            w_uv=w_uv,
+            prefetch=[qkv_a_weight],
+            prefetch_passing_bytes=[next(passing)],
         ),
         "prefetch": lambda: ops.prefetch.default([o_proj_weight]),
         "prefetch (sdma)": lambda: ops.prefetch.default([o_proj_weight], engine="sdma"),
@@ -83,7 +105,7 @@ def main():
     torch.set_num_threads(1)
     medians = measure()
     for name, median in medians.items():
-        print(f"{name:24}{median:8.2f} us{median / medians['torch.add']:8.2f} x torch.add")
+        print(f"{name:28}{median:8.2f} us{median / medians['torch.add']:8.2f} x torch.add")
     if arguments.json:
         with open(arguments.json, "w") as file:
             json.dump(medians, file, indent=1)

@@ -46,8 +46,8 @@ def test_o_proj(double):
     arguments = o_proj_arguments()
     out = ops.o_proj(**arguments)
     assert double.calls() == ["launch o_proj_bf16 on main"]
-    addresses, plan = double.arguments()
-    assert (len(addresses), len(plan)) == (80, 432)
+    addresses, plan, warm = double.arguments()
+    assert (len(addresses), len(plan), len(warm)) == (80, 264, 168)
     assert fields(addresses, 3) == (
         arguments["attn_output"].data_ptr(),
         arguments["w_uv"].data_ptr(),
@@ -64,8 +64,8 @@ def test_mla_prolog(double, dtype):
     arguments = mla_arguments(dtype=dtype)
     ops.mla_prolog(**arguments)
     assert double.calls() == [f"launch mla_prolog_{'bf16' if dtype == BF16 else 'fp16'} on main"]
-    addresses, plan = double.arguments()
-    assert (len(addresses), len(plan)) == (312, 1040)
+    addresses, plan, warm = double.arguments()
+    assert (len(addresses), len(plan), len(warm)) == (312, 832, 208)
     assert fields(addresses, 2) == (
         arguments["hidden_states"].data_ptr(),
         arguments["qkv_a_weight"].data_ptr(),
@@ -92,13 +92,32 @@ def test_slots_are_not_read(double):
 
 def test_the_same_call_has_the_same_plan(double):
     """Nothing of a launch lives on the device, so that a captured one is good for any replay."""
-    arguments = o_proj_arguments()
+    arguments = o_proj_arguments() | {"prefetch": [torch.ones(1000)]}
     ops.o_proj(**arguments)
-    first = double.arguments()[1]
+    first = double.arguments()[1:]
     ops.o_proj(**o_proj_arguments(hidden=1024))
-    assert double.arguments()[1] != first
+    assert double.arguments()[1] != first[0]
     ops.o_proj(**arguments)
-    assert double.arguments()[1] == first
+    assert double.arguments()[1:] == first
+
+
+def test_a_hint_changes_what_is_warmed_alone(double):
+    """The plan of the shape, its second argument, is kept from call to call."""
+    weight = torch.empty(1 << 20, dtype=torch.uint8)
+    for op, arguments in ((ops.o_proj, o_proj_arguments()), (ops.mla_prolog, mla_arguments())):
+        plans = []
+        for passing in (0, 140_000_000, 1 << 40):
+            op(**arguments, prefetch=[weight], prefetch_passing_bytes=[passing])
+            plans.append(double.arguments()[1:])
+        assert len({plan for plan, _ in plans}) == 1
+        warms = [warm for _, warm in plans]
+        assert len(set(warms)) == 3
+        regions = [struct.unpack_from("<I", warm, 8)[0] for warm in warms]
+        assert regions == [1, 1, 0]
+        sizes = [struct.unpack_from("<2Q", warm, 16) for warm in warms]
+        # 0.7 of the 192 MiB of L2 less what passes, in blocks of 32 bytes.
+        room = (int(0.7 * (192 << 20)) - 140_000_000) // 32 * 32
+        assert sizes == [(weight.data_ptr(), 1 << 20), (weight.data_ptr(), room), (0, 0)]
 
 
 def test_tensors_go_back_to_the_twin():

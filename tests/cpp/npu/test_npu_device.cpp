@@ -76,9 +76,12 @@ TEST(launch_carries_the_plan_by_value) {
     addresses.hidden_states = 0x1234;
     PrologPlan plan{};
     plan.tokens = 17;
+    PrologWarm warm{};
+    warm.plan.region_count = 3;
     const PrologPlan as_launched = plan;
-    Launch(fixture.device(), "mla_prolog_bf16", true, addresses, plan);
-    plan.tokens = 99;  // the queue has not been there yet
+    const PrologWarm warm_as_launched = warm;
+    Launch(fixture.device(), "mla_prolog_bf16", true, addresses, plan, warm);
+    plan.tokens = warm.plan.region_count = 99;  // the queue has not been there yet
     CHECK_EQ(acl_double::Launches().size(), 0u);
     fixture.view.Drain();
     CHECK_EQ(acl_double::Launches().size(), 1u);
@@ -86,9 +89,10 @@ TEST(launch_carries_the_plan_by_value) {
     CHECK_EQ(launch.kernel, "mla_prolog_bf16");
     CHECK_EQ(launch.block_count, 24u);
     CHECK(launch.stream == fixture.view.current);
-    CHECK_EQ(launch.arguments.size(), 2u);
+    CHECK_EQ(launch.arguments.size(), 3u);
     CHECK(launch.arguments[0] == Bytes(addresses));
     CHECK(launch.arguments[1] == Bytes(as_launched));
+    CHECK(launch.arguments[2] == Bytes(warm_as_launched));
 }
 
 TEST(arguments_of_any_size_keep_their_bytes) {

@@ -162,7 +162,7 @@ PrologCase DrawProlog(const Model& model, uint32_t tp, uint32_t tokens, const ar
         problem.rope_cache =
             DrawCache(plan::kRopeDim, plan::kHalfBytes, block_size, draws.OneIn(3), draws);
     }
-    problem.prefetch = DrawRequest(draws);
+    drawn.prefetch = DrawRequest(draws);
     if (model.indexer_heads > 0) {
         plan::IndexerProblem& indexer = problem.indexer;
         indexer.heads = model.indexer_heads;
@@ -203,7 +203,7 @@ OProjCase DrawOProj(const Model& model, uint32_t tp, uint32_t tokens, const arch
     // The op takes int8 of whole vectors of 64 only.
     if (problem.value_columns % plan::kLanes != 0)
         problem.o_proj = plan::Plain(WeightLayout::kOutIn);
-    problem.prefetch = DrawRequest(draws);
+    drawn.prefetch = DrawRequest(draws);
     return drawn;
 }
 
@@ -288,7 +288,7 @@ std::string Text(const PrologCase& prolog) {
              << static_cast<uint32_t>(i.weights_proj) << ", wq_b: " << Text(i.wq_b) << ", cache "
              << Text(i.cache);
     }
-    text << ", prefetch:" << Text(p.prefetch);
+    text << ", prefetch:" << Text(prolog.prefetch);
     return text.str();
 }
 
@@ -300,7 +300,7 @@ std::string Text(const OProjCase& o_proj) {
          << ", kv_lora_rank " << p.kv_lora_rank << ", heads outermost " << p.heads_outermost
          << ", value columns " << p.value_columns << ", bias " << p.has_bias << " fp32 "
          << p.bias_float << ", w_uv: layout " << static_cast<uint32_t>(p.w_uv)
-         << ", o_proj: " << Text(p.o_proj) << ", prefetch:" << Text(p.prefetch);
+         << ", o_proj: " << Text(p.o_proj) << ", prefetch:" << Text(o_proj.prefetch);
     return text.str();
 }
 

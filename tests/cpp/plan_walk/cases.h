@@ -50,6 +50,7 @@ private:
 
 struct PrologCase {
     plan::PrologProblem problem;
+    plan::PrefetchRequest prefetch;
     const arch::Chip* chip;
     bool half;          ///< fp16, else bf16
     bool norm_bias;     ///< of both latents
@@ -62,6 +63,7 @@ struct PrologCase {
 
 struct OProjCase {
     plan::OProjProblem problem;
+    plan::PrefetchRequest prefetch;
     const arch::Chip* chip;
     bool half;
     bool input_offset;

@@ -123,11 +123,11 @@ private:
                                 : Cores::kSome;
 
         walk::PrologCase prolog = walk::DrawProlog(model, tp, place.tokens, chip, draws);
-        walk::PlacePrefetch(prolog.problem.prefetch);
-        Try(name, prolog, cores, draws, [&] { return plan::PlanProlog(prolog.problem, chip); });
+        walk::PlacePrefetch(prolog.prefetch);
+        Try(name, prolog, cores, draws, [&] { return walk::PlanProlog(prolog); });
         walk::OProjCase o_proj = walk::DrawOProj(model, tp, place.tokens, chip, draws);
-        walk::PlacePrefetch(o_proj.problem.prefetch);
-        Try(name, o_proj, cores, draws, [&] { return plan::PlanOProj(o_proj.problem, chip); });
+        walk::PlacePrefetch(o_proj.prefetch);
+        Try(name, o_proj, cores, draws, [&] { return walk::PlanOProj(o_proj); });
         if (draws.OneIn(4)) {
             const walk::MatmulCase matmul =
                 walk::DrawMatmul(std::min(place.tokens, 2048u), chip, draws);

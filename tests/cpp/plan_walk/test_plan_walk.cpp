@@ -35,10 +35,10 @@ walk::PrologCase PlainProlog(uint32_t tokens = kTokens) {
     prolog.cache_blocks = 2;
     prolog.problem.kv_cache = {uint64_t{128} * 512, 128, 512, 0};
     prolog.problem.rope_cache = {uint64_t{128} * 64, 128, 64, 0};
-    prolog.problem.prefetch = {};
-    prolog.problem.prefetch.regions = {{0, 1 << 20}, {0, 1 << 20}};
-    prolog.problem.prefetch.bytes = 2 << 20;
-    walk::PlacePrefetch(prolog.problem.prefetch);
+    prolog.prefetch = {};
+    prolog.prefetch.regions = {{0, 1 << 20}, {0, 1 << 20}};
+    prolog.prefetch.bytes = 2 << 20;
+    walk::PlacePrefetch(prolog.prefetch);
     return prolog;
 }
 
@@ -56,17 +56,30 @@ walk::PrologCase SparseInt8Prolog() {
     return prolog;
 }
 
-/// What the walk says of a case whose plan was changed; "" where it says nothing.
-std::string Said(const walk::PrologCase& prolog, const std::function<void(PrologPlan&)>& change) {
-    PrologPlan plan = plan::PlanProlog(prolog.problem, *prolog.chip);
-    change(plan);
+/// What the walk says of plans; "" where it says nothing.
+std::string Said(const walk::PrologCase& prolog, const walk::PrologPlans& plans) {
     Draws draws(1);
     try {
-        walk::Walk(prolog, plan, Cores::kAll, draws);
+        walk::Walk(prolog, plans, Cores::kAll, draws);
     } catch (const walk::Fault& fault) {
         return fault.what();
     }
     return "";
+}
+
+/// The same of a case whose shape plan was changed.
+std::string Said(const walk::PrologCase& prolog, const std::function<void(PrologPlan&)>& change) {
+    walk::PrologPlans plans = walk::PlanProlog(prolog);
+    change(plans.shape);
+    return Said(prolog, plans);
+}
+
+/// The same of a case whose call plan was changed.
+std::string SaidOfWarm(const walk::PrologCase& prolog,
+                       const std::function<void(PrologWarm&)>& change) {
+    walk::PrologPlans plans = walk::PlanProlog(prolog);
+    change(plans.warm);
+    return Said(prolog, plans);
 }
 
 void CheckSaid(const std::string& said, const std::string& expected) {
@@ -226,20 +239,20 @@ TEST(finds_shares_that_leave_out_or_repeat) {
 }
 
 TEST(finds_windows_that_skip_or_repeat_chunks) {
-    const auto check = [](const char* expected, const std::function<void(PrologPlan&)>& change) {
-        CheckSaid(Said(PlainProlog(), change), expected);
+    const auto check = [](const char* expected, const std::function<void(PrologWarm&)>& change) {
+        CheckSaid(SaidOfWarm(PlainProlog(), change), expected);
     };
     check("window: a window starts with chunk",
-          [](PrologPlan& plan) { plan.while_absorb.first_chunk += 1; });
-    check("window: windows have", [](PrologPlan& plan) { plan.while_absorb.chunk_count += 1000; });
+          [](PrologWarm& warm) { warm.while_absorb.first_chunk += 1; });
+    check("window: windows have", [](PrologWarm& warm) { warm.while_absorb.chunk_count += 1000; });
     check("window: a window has cores",
-          [](PrologPlan& plan) { plan.while_absorb.core_count = 49; });
-    check("window: chunks have nowhere to land", [](PrologPlan& plan) { plan.warm.pad_slots = 0; });
-    check("capacity: InitBuffer", [](PrologPlan& plan) { plan.warm.pad_slots = 12; });
+          [](PrologWarm& warm) { warm.while_absorb.core_count = 49; });
+    check("window: chunks have nowhere to land", [](PrologWarm& warm) { warm.plan.pad_slots = 0; });
+    check("capacity: InitBuffer", [](PrologWarm& warm) { warm.plan.pad_slots = 12; });
     check("out-of-bounds: DataCopy touches",
-          [](PrologPlan& plan) { plan.warm.regions[1].address += 64; });
+          [](PrologWarm& warm) { warm.plan.regions[1].address += 64; });
     check("share: prefetch[0]: byte 0 is touched twice",
-          [](PrologPlan& plan) { plan.warm.regions[1] = plan.warm.regions[0]; });
+          [](PrologWarm& warm) { warm.plan.regions[1] = warm.plan.regions[0]; });
     Draws draws(3);
     walk::PrefetchCase prefetch{{{{0, 1 << 20}, 0, 1 << 20}}, 48};
     walk::Walk(prefetch, Cores::kAll, draws);
@@ -260,13 +273,13 @@ TEST(finds_copies_beyond_rows_and_pads) {
 }
 
 TEST(finds_flags_that_do_not_meet) {
-    CheckSaid(Said(PlainProlog(), [](PrologPlan& plan) { plan.warm.await_stream = 0; }),
+    CheckSaid(SaidOfWarm(PlainProlog(), [](PrologWarm& warm) { warm.plan.await_stream = 0; }),
               "deadlock: an AIV waits for flag 3");
-    CheckSaid(Said(PlainProlog(),
-                   [](PrologPlan& plan) {
-                       plan.while_q_b.after_stream = 0;
-                       plan.while_absorb.after_stream = 0;
-                   }),
+    CheckSaid(SaidOfWarm(PlainProlog(),
+                         [](PrologWarm& warm) {
+                             warm.while_q_b.after_stream = 0;
+                             warm.while_absorb.after_stream = 0;
+                         }),
               "unpaired-cross-core-flag: flag 3 of an AIV is set 1 times more");
     using walk::FlagCall;
     const FlagCall set = {true, 1, 2};

@@ -10,8 +10,8 @@
 #include "plan/units.h"
 #include "plan_walk/machine.h"
 
-using PrologKernel = void(PrologAddresses addresses, PrologPlan plan);
-using OProjKernel = void(OProjAddresses addresses, OProjPlan plan);
+using PrologKernel = void(PrologAddresses addresses, PrologPlan plan, PrologWarm warm);
+using OProjKernel = void(OProjAddresses addresses, OProjPlan plan, OProjWarm warm);
 using MatmulKernel = void(MatmulAddresses addresses, MatmulPlan plan);
 extern "C" PrologKernel mla_prolog_bf16;
 extern "C" PrologKernel mla_prolog_fp16;
@@ -215,7 +215,7 @@ class BoundProlog {
 public:
     BoundProlog(const PrologCase& prolog, const PrologPlan& plan)
         : case_(prolog), problem_(prolog.problem), plan_(plan), tokens_(problem_.tokens) {
-        AddPrefetch(machine, problem_.prefetch);
+        AddPrefetch(machine, prolog.prefetch);
         AddInputs();
         AddCaches();
         AddResults();
@@ -478,7 +478,19 @@ void PlacePrefetch(plan::PrefetchRequest& request) {
     }
 }
 
-Walked Walk(const PrologCase& prolog, const PrologPlan& plan, Cores cores, Draws& draws) {
+PrologPlans PlanProlog(const PrologCase& prolog) {
+    const plan::PrologShapePlan shape = plan::PlanProlog(prolog.problem, *prolog.chip);
+    return {shape.kernel, plan::PlanPrologWarm(shape, *prolog.chip, prolog.prefetch)};
+}
+
+OProjPlans PlanOProj(const OProjCase& o_proj) {
+    const plan::OProjShapePlan shape = plan::PlanOProj(o_proj.problem, *o_proj.chip);
+    return {shape.kernel, plan::PlanOProjWarm(shape, *o_proj.chip, o_proj.prefetch)};
+}
+
+Walked Walk(const PrologCase& prolog, const PrologPlans& plans, Cores cores, Draws& draws) {
+    const PrologPlan& plan = plans.shape;
+    const PrologWarm& warm = plans.warm;
     Walked walked;
     const uint32_t aics = prolog.chip->aic_count;
     RequireGemm("qkv_a", plan.qkv_a, plan.buffers, aics);
@@ -492,17 +504,17 @@ Walked Walk(const PrologCase& prolog, const PrologPlan& plan, Cores cores, Draws
         RequireGemm("indexer_wq_b", plan.indexer.wq_b, plan.buffers, aics);
         walked.products += 3;
     }
-    const std::vector<WarmWindow> windows = {plan.while_q_b, plan.while_indexer_q,
-                                             plan.while_absorb};
-    RequireWindows(plan.warm, windows, prolog.chip->aiv_count);
+    const std::vector<WarmWindow> windows = {warm.while_q_b, warm.while_indexer_q,
+                                             warm.while_absorb};
+    RequireWindows(warm.plan, windows, prolog.chip->aiv_count);
     const bool counted = cores == Cores::kAll && plan.tokens <= kMostCountedTokens;
     if (counted) {
         bound.Expect();
-        ExpectWindows(bound.machine, plan.warm, windows, PrefetchNames(plan.warm));
+        ExpectWindows(bound.machine, warm.plan, windows, PrefetchNames(warm.plan));
     }
     PrologKernel* kernel = ChooseKernel(prolog, bound.Quantised(), bound.Indexed());
     RunCores(bound.machine, aics, prolog.chip->aiv_count, cores, draws, walked,
-             [&] { kernel(bound.addresses, plan); });
+             [&] { kernel(bound.addresses, plan, warm); });
     if (counted) bound.machine.RequireExpected();
     if (cores == Cores::kAll) {
         PrologStageKernel* stage_kernel = ChooseStageKernel(prolog, bound.Quantised());
@@ -514,7 +526,9 @@ Walked Walk(const PrologCase& prolog, const PrologPlan& plan, Cores cores, Draws
     return walked;
 }
 
-Walked Walk(const OProjCase& o_proj, const OProjPlan& plan, Cores cores, Draws& draws) {
+Walked Walk(const OProjCase& o_proj, const OProjPlans& plans, Cores cores, Draws& draws) {
+    const OProjPlan& plan = plans.shape;
+    const OProjWarm& warm = plans.warm;
     Walked walked;
     const plan::OProjProblem& p = o_proj.problem;
     const uint32_t aics = o_proj.chip->aic_count;
@@ -523,7 +537,7 @@ Walked Walk(const OProjCase& o_proj, const OProjPlan& plan, Cores cores, Draws& 
     const bool int8 = p.o_proj.quantised();
     const bool epilogue = int8 || p.has_bias;
     Machine machine;
-    AddPrefetch(machine, p.prefetch);
+    AddPrefetch(machine, o_proj.prefetch);
     OProjAddresses addresses{};
     const uint64_t value = tokens * p.value_columns;
     const uint64_t out = tokens * p.hidden_size * kHalf;
@@ -550,7 +564,7 @@ Walked Walk(const OProjCase& o_proj, const OProjPlan& plan, Cores cores, Draws& 
     walked.products = v_up ? 2 : 1;
     if (v_up) RequireGemm("w_uv", plan.v_up, plan.buffers, aics);
     RequireGemm("o_proj", plan.o_proj, plan.buffers, aics);
-    RequireWindows(plan.warm, {plan.while_o_proj}, o_proj.chip->aiv_count);
+    RequireWindows(warm.plan, {warm.while_o_proj}, o_proj.chip->aiv_count);
     const bool counted = cores == Cores::kAll && tokens <= kMostCountedTokens;
     if (counted) {
         constexpr uint32_t kUnit = plan::kBlockBytes;
@@ -564,12 +578,12 @@ Walked Walk(const OProjCase& o_proj, const OProjPlan& plan, Cores cores, Draws& 
             machine.Expect("scales of the value", Port::kStore, tokens * kScaleRow, kUnit);
         if (epilogue) machine.Expect("sums of o_proj", Port::kFixpipe, sums, kUnit);
         machine.Expect("out", epilogue ? Port::kStore : Port::kFixpipe, out, kUnit);
-        ExpectWindows(machine, plan.warm, {plan.while_o_proj}, PrefetchNames(plan.warm));
+        ExpectWindows(machine, warm.plan, {warm.while_o_proj}, PrefetchNames(warm.plan));
     }
     OProjKernel* kernel = int8 ? (o_proj.half ? o_proj_fp16_w8a8 : o_proj_bf16_w8a8)
                                : (o_proj.half ? o_proj_fp16 : o_proj_bf16);
     RunCores(machine, aics, o_proj.chip->aiv_count, cores, draws, walked,
-             [&] { kernel(addresses, plan); });
+             [&] { kernel(addresses, plan, warm); });
     if (counted) machine.RequireExpected();
     return walked;
 }

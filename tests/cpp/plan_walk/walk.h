@@ -29,10 +29,20 @@ struct Walked {
     }
 };
 
+/// What the kernels of a case are given.
+struct PrologPlans {
+    PrologPlan shape;
+    PrologWarm warm;
+};
+struct OProjPlans {
+    OProjPlan shape;
+    OProjWarm warm;
+};
+
 /// Each throws Fault where the plan breaks a rule. `plan` is what the planner makes of the case, or
 /// what a test makes of that.
-Walked Walk(const PrologCase& prolog, const PrologPlan& plan, Cores cores, Draws& draws);
-Walked Walk(const OProjCase& o_proj, const OProjPlan& plan, Cores cores, Draws& draws);
+Walked Walk(const PrologCase& prolog, const PrologPlans& plans, Cores cores, Draws& draws);
+Walked Walk(const OProjCase& o_proj, const OProjPlans& plans, Cores cores, Draws& draws);
 Walked Walk(const MatmulCase& matmul, const MatmulPlan& plan, Cores cores, Draws& draws);
 Walked Walk(const CopyCase& copy, Cores cores, Draws& draws);
 /// Plans by itself: the tensors lie where the machine puts them.
@@ -41,7 +51,9 @@ Walked Walk(const PrefetchCase& prefetch, Cores cores, Draws& draws);
 Walked Walk(const PrefetchCase& prefetch, Cores cores, Draws& draws,
             const std::function<void(PrefetchPlan&)>& change);
 
-/// The plan of a case.
+/// The plans of a case.
+PrologPlans PlanProlog(const PrologCase& prolog);
+OProjPlans PlanOProj(const OProjCase& o_proj);
 MatmulPlan PlanMatmul(const MatmulCase& matmul);
 
 /// Moves the prefetch regions of a case to where the machine of its walk will put them.
