@@ -2,16 +2,21 @@
 
 import importlib.metadata
 import json
+import os
 import platform
+import re
+import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import torch
 
+import ascend_prefetch
 from ascend_prefetch import __version__
 from ascend_prefetch.lab import cli
-from ascend_prefetch.lab.cli import collect_env
+from ascend_prefetch.lab import environment as collect_env
 from ascend_prefetch.vllm.switch import switch
 
 NPU_SMI = """\
@@ -74,7 +79,7 @@ def test_without_an_npu(capsys, monkeypatch, tmp_path):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(collect_env, "_CANN", tmp_path)
     monkeypatch.setattr(collect_env, "_DRIVER", tmp_path / "version.info")
-    monkeypatch.setattr(collect_env, "_DEV", tmp_path)
+    monkeypatch.setattr(collect_env, "DEV", tmp_path)
     installed(monkeypatch, {})
     result = collected(capsys)
     assert result["ascend"] == {
@@ -107,7 +112,7 @@ def test_with_an_npu(capsys, monkeypatch, tmp_path):
     devices.mkdir()
     for name in ("davinci10", "davinci2", "davinci_manager", "null"):
         (devices / name).touch()
-    monkeypatch.setattr(collect_env, "_DEV", devices)
+    monkeypatch.setattr(collect_env, "DEV", devices)
     stand_in = tmp_path / "torch_npu.py"
     stand_in.write_text(
         "import torch, types\nprint('a banner')\n"
@@ -220,3 +225,30 @@ def test_the_environment_names_nobody(capsys, monkeypatch):
     assert "secret" not in text
     assert platform.node() not in text
     assert str(Path.home()) not in text
+
+
+@pytest.mark.parametrize("broken", ["torch", "_C"])
+def test_it_runs_where_torch_or_the_module_is_broken(broken, tmp_path):
+    """Which is when it is asked for; the report says what failed."""
+    package = tmp_path / "ascend_prefetch"
+    left_out = shutil.ignore_patterns("_C.*so" if broken == "_C" else "", "__pycache__")
+    shutil.copytree(Path(ascend_prefetch.__file__).parent, package, ignore=left_out)
+    if broken == "torch":
+        (tmp_path / "torch.py").write_text("raise OSError('libtorch.so: no such file')\n")
+    command = [sys.executable, "-m", "ascend_prefetch", "collect-env", "--json", "-"]
+    environment = {"PYTHONPATH": str(tmp_path), "PATH": os.environ["PATH"]}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found["ascend_prefetch"]["version"] == __version__
+    assert found["ascend_prefetch"]["build"].startswith("failed: ")
+    assert found["packages"]["torch"] == importlib.metadata.version("torch")
+
+    command[3:] = ["info"]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=tmp_path)
+    assert done.returncode == 1
+    assert re.match("OSError: libtorch" if broken == "torch" else "ImportError: ", lastline(done))
+
+
+def lastline(done):
+    return done.stderr.splitlines()[-1]

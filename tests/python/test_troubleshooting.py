@@ -41,7 +41,7 @@ def test_messages(literals):
 
 
 def test_what_collect_env_says(literals):
-    source = (ROOT / "python/ascend_prefetch/lab/cli/collect_env.py").read_text()
+    source = (ROOT / "python/ascend_prefetch/lab/environment.py").read_text()
     for first, _ in [*rows("The plugin does nothing"), *rows("NPUs are not found")]:
         for name in re.findall(r"^`?([\w. -]+?): ", first):
             assert f'"{name}"' in source, name

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import importlib
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 
 from ascend_prefetch.backend import backends
-
-DEV = Path("/dev")
-"""Where device files are."""
+from ascend_prefetch.lab.environment import DEV, device_files
 
 
 @dataclass(frozen=True)
@@ -25,16 +22,6 @@ class NpuStatus:
 
     visible: tuple[str, ...]
     missing: str | None
-
-
-def device_files(dev: Path = DEV) -> list[Path]:
-    """What the driver shows of NPUs, by number: davinci0, davinci1 and so on.
-
-    Args:
-        dev: where device files are.
-    """
-    numbered = [(re.fullmatch(r"davinci(\d+)", path.name), path) for path in dev.iterdir()]
-    return [path for _, path in sorted((int(match[1]), path) for match, path in numbered if match)]
 
 
 def status(dev: Path = DEV) -> NpuStatus:
