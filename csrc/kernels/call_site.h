@@ -1,7 +1,8 @@
-// Where a helper was called from, for a toolkit that wants to know.
+// Macros that pass the caller's source location to a helper, for toolkits that report it.
 //
-// A kernel_operator.h may define these: what a helper synchronises or rounds then counts as its
-// caller's. On a device they are nothing, and ROUNDED is its second argument.
+// A kernel_operator.h may define them: a synchronisation or rounding inside a helper is then
+// attributed to the helper's caller. On a device they expand to nothing, and ROUNDED to its second
+// argument.
 #pragma once
 
 #include "kernel_operator.h"
@@ -11,6 +12,6 @@
 #define CALL_SITE_PARAMETER
 #define AND_CALL_SITE
 #define AND_CALL_SITE_PARAMETER
-// `up` is right; `none` (not rounded) and `down` are what a mutation test may put in its place.
+// `up` is the correct value; a mutation test may replace it by `none` (not rounded) or `down`.
 #define ROUNDED(name, up, none, down) (up)
 #endif

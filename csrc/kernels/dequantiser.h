@@ -1,7 +1,8 @@
-// int32 sums of a W8A8 product to fp32: (sum + bias) * column scale (* token scale).
+// Dequantises the int32 sums of a W8A8 product to fp32: (sum + bias) * column scale (* token
+// scale).
 //
-// On the vector cores: the fixpipe knows no int32 -> bfloat16, and its fp16 scales have a mantissa
-// of 10 bits.
+// This runs on the vector cores because the fixpipe cannot convert int32 to bfloat16 and its fp16
+// scales have a mantissa of only 10 bits.
 #pragma once
 
 #include "kernel_operator.h"
@@ -14,7 +15,7 @@ namespace kernels {
 
 class Dequantiser {
 public:
-    // `width` is the widest row this instance will see, a multiple of 64.
+    // `width` is the width of the widest row this instance will process, a multiple of 64.
     __aicore__ inline void Open(AscendC::TPipe* pipe, uint32_t width) {
         pipe_ = pipe;
         pipe->InitBuffer(sums_, width * sizeof(int32_t));
@@ -24,8 +25,9 @@ public:
         pipe->InitBuffer(token_scale_, kBlockFloats * sizeof(float));
     }
 
-    // Takes up one linear layer: its sums lie at `sums`, a row per token, `row_stride` elements
-    // apart; its token scales, where the quantisation is dynamic, at `token_scales`.
+    // Selects the linear layer to dequantise. Its sums are at `sums`, one row per token, rows
+    // `row_stride` elements apart; with dynamic quantisation its token scales are at
+    // `token_scales`.
     __aicore__ inline void Bind(const QuantPlan& plan, const QuantAddresses& addresses,
                                 GM_ADDR sums, uint32_t row_stride, GM_ADDR token_scales) {
         scale_bytes_ = plan.scale_bytes;
@@ -36,7 +38,7 @@ public:
         columns_ = 0;
     }
 
-    // Brings scales and biases of columns [column, column + columns) into UB.
+    // Loads the scales and biases of columns [column, column + columns) into UB.
     __aicore__ inline void LoadColumns(uint32_t column, uint32_t columns) {
         column_ = column;
         columns_ = columns;
@@ -63,7 +65,7 @@ public:
         return columns_ == columns && column_ == column;
     }
 
-    // The loaded columns of a token, dequantised, for the vector pipe.
+    // Writes the loaded columns of a token, dequantised, to `x`, ready for the vector pipe.
     __aicore__ inline void Row(const AscendC::LocalTensor<float>& x, uint32_t token) {
         const AscendC::LocalTensor<int32_t> sums = sums_.Get<int32_t>();
         const bool dynamic = addresses_.input_scale == 0;

@@ -1,4 +1,4 @@
-// Event ids of a kernel, taken from its TPipe once and kept.
+// Event ids of a kernel, allocated from its TPipe once and kept until the kernel ends.
 #pragma once
 
 #include "kernel_operator.h"
@@ -6,7 +6,7 @@
 
 namespace kernels {
 
-// Tells the pipe that fills the slots of a ring which of them another pipe has drained.
+// Tells the pipe that fills the slots of a ring buffer which slots another pipe has drained.
 template <AscendC::HardEvent kFree, uint32_t kSlots>
 class FreeSlots {
 public:
@@ -23,7 +23,7 @@ public:
     __aicore__ inline void SetFree(uint32_t slot AND_CALL_SITE_PARAMETER) {
         AscendC::SetFlag<kFree>(free_[slot] AND_CALL_SITE);
     }
-    // Every set needs its wait before the kernel ends.
+    // Every SetFlag needs its WaitFlag before the kernel ends.
     __aicore__ inline void Close(AscendC::TPipe* pipe AND_CALL_SITE_PARAMETER) {
         for (uint32_t i = 0; i < kSlots; ++i) {
             AscendC::WaitFlag<kFree>(free_[i] AND_CALL_SITE);
@@ -35,8 +35,8 @@ private:
     AscendC::TEventID free_[kSlots];
 };
 
-// Order between two pipes for the slots of a ring: a slot is filled by one pipe and drained by
-// another. kFull and kFree are opposite events between the same two pipes.
+// Orders two pipes over the slots of a ring buffer: one pipe fills a slot, the other drains it.
+// kFull and kFree are opposite events between the same two pipes.
 template <AscendC::HardEvent kFull, AscendC::HardEvent kFree, uint32_t kSlots>
 class RingEvents {
 public:
@@ -66,10 +66,10 @@ private:
     AscendC::TEventID full_[kSlots];
 };
 
-// Holds the second pipe until the first one is done with all it was given.
+// Holds the second pipe of kEvent until the first one has finished everything issued to it so far.
 //
-// The id is fetched, not taken, so every HandOver of one event uses the same one. Setting it again
-// before the second pipe has got as far as its wait is undefined (FetchEventID,
+// The id is fetched, not allocated, so all HandOvers of one event share an id. Setting the flag
+// again before the second pipe has reached its wait is undefined (FetchEventID,
 // SetFlag-WaitFlag(ISASI)): between two HandOvers of one event there has to be one in the opposite
 // direction, or one pipe must have waited for all others.
 template <AscendC::HardEvent kEvent>

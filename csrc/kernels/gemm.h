@@ -1,5 +1,5 @@
-// The cube side of a GEMM: tiles of A through L1, steps of A and B through L0, results out by the
-// fixpipe.
+// The cube side of a GEMM: tiles of A are staged in L1, steps of A and B in L0, and the fixpipe
+// writes the results out.
 #pragma once
 
 #include "kernel_operator.h"
@@ -10,8 +10,8 @@
 
 namespace kernels {
 
-// How the fixpipe turns sums into the output type. Sums of int8 products leave as they are: it
-// knows no int32 -> bfloat16, and its fp16 scales have a mantissa of 10 bits.
+// How the fixpipe converts sums to the output type. int32 sums are written unconverted: the fixpipe
+// cannot convert int32 to bfloat16, and its fp16 scales have a mantissa of only 10 bits.
 template <typename C>
 struct FixpipeQuant {
     static constexpr QuantMode_t kMode = QuantMode_t::NoQuant;
@@ -25,7 +25,7 @@ struct FixpipeQuant<bfloat16_t> {
     static constexpr QuantMode_t kMode = QuantMode_t::F322BF16;
 };
 
-// Sums of products of T.
+// The type in which products of T are summed.
 template <typename T>
 struct Accumulator {
     using Type = float;
@@ -35,8 +35,8 @@ struct Accumulator<int8_t> {
     using Type = int32_t;
 };
 
-// One instance runs GEMMs of all types, one after the other. Where only bytes move, a fractal row
-// of 32 bytes counts as 16 halves, whatever is in it.
+// One instance runs GEMMs of all types, one after the other. Where data is only moved, a fractal
+// row of 32 bytes is treated as 16 halves, whatever its type.
 class Gemm {
 public:
     __aicore__ inline void Open(AscendC::TPipe* pipe, const GemmBuffers& buffers, uint32_t core,
@@ -58,8 +58,8 @@ public:
         l0c_events_.Open(pipe);
     }
 
-    // Fills the ring and brings the first steps of the next GEMM's weight into L0B. To be called
-    // before the core waits for what it is multiplied with.
+    // Fills the weight ring and moves the first steps of the next GEMM's weight into L0B. Call it
+    // before the core waits for that GEMM's A.
     template <typename T, typename Stream>
     __aicore__ inline void MoveAhead(const GemmPlan& plan, Stream& stream) {
         TileCursor cursor;
@@ -77,10 +77,11 @@ public:
         }
     }
 
-    // One GEMM of T (bfloat16_t, half or int8_t) into C; its weight is the next phase of `stream`.
+    // Runs one GEMM of T (bfloat16_t, half or int8_t) into C; its weight is the next phase of
+    // `stream`.
     //
-    // A is loaded a slot ahead of the products that need it: behind the tiles of the weight that
-    // are under way it would come last.
+    // A is loaded one slot ahead of the products that need it: issued on demand, it would queue
+    // after the weight tiles in flight.
     template <typename T, typename C, typename Stream>
     __aicore__ inline void Run(const GemmPlan& plan, GM_ADDR a, GM_ADDR c, Stream& stream) {
         LeftCursor ahead;  // the piece of A to load next
@@ -104,7 +105,8 @@ public:
             Multiply<T>(plan, cursor, stream.template Acquire<T>());
             cursor.Next(plan);
             const bool leaves_slot = cursor.Done() || cursor.NewSlot();
-            // Every other core loads the weight first: all cores at A would leave HBM without work.
+            // Every other core loads the weight first: if all cores loaded A at once, which comes
+            // from L2, HBM would idle.
             if (core_ % 2 == 0) stream.Release();
             if (leaves_slot) {
                 a_events_.SetFree(a_slot_);
@@ -129,7 +131,7 @@ private:
     static constexpr uint32_t kL0SlotBytes = 32 * 1024;  // half of L0A and of L0B
     static constexpr uint32_t kFractalBytes = 512;
 
-    // The pieces of A that the next slot has room for.
+    // Loads into the next slot as many pieces of A as it has room for.
     __aicore__ inline void LoadSlot(const GemmPlan& plan, GM_ADDR a, LeftCursor& ahead) {
         const uint32_t slot = ahead.Slot();
         a_events_.WaitFree(slot);
@@ -140,8 +142,8 @@ private:
         a_events_.SetFull(slot);
     }
 
-    // Loaded in units of 4 bytes: a row of [T, 128, 512] in 16-bit elements is one longer than
-    // srcDValue can say.
+    // Loads in units of 4 bytes: a row of [T, 128, 512] has 65536 16-bit elements, one more than
+    // srcDValue can express.
     __aicore__ inline void LoadPiece(const GemmPlan& plan, GM_ADDR a, const LeftCursor& piece) {
         const Tile& tile = piece.tile;
         const uint64_t offset = static_cast<uint64_t>(tile.row) * plan.a_row_stride +
@@ -150,8 +152,8 @@ private:
         AscendC::GlobalTensor<float> gm;
         gm.SetGlobalBuffer(reinterpret_cast<__gm__ float*>(a));
         AscendC::Nd2NzParams params;
-        // Mmad with one row would switch to GEMV: a single row is loaded twice (matrix stride 0)
-        // instead.
+        // Mmad with one row would switch to GEMV, so a single row is loaded twice (matrix stride
+        // 0).
         params.ndNum = tile.rows == 1 ? 2 : 1;
         params.nValue = tile.rows;
         params.dValue = Words(plan, piece.piece_depths);
@@ -194,8 +196,8 @@ private:
             l0_events_.WaitFull(l0_slot_);
             params.k = depths;
             params.cmatrixInitVal = tile.first && depth == 0;
-            // Small products that add to the same L0C bytes need a barrier (Mmad, synchronisation
-            // note).
+            // Small products that accumulate into the same L0C bytes need a barrier (Mmad,
+            // synchronisation note).
             if (!params.cmatrixInitVal && (params.m / kStrip) * (params.n / kStrip) < 10) {
                 AscendC::PipeBarrier<PIPE_M>();
             }
@@ -205,7 +207,7 @@ private:
         }
     }
 
-    // A tile of sums takes one slot of L0C, or both.
+    // A tile of sums occupies one slot of L0C, or both.
     __aicore__ inline void WaitFreeSums(const GemmPlan& plan) {
         l0c_events_.WaitFree(l0c_slot_);
         if (plan.l0c_slots > 1) l0c_events_.WaitFree(1 - l0c_slot_);
@@ -217,7 +219,7 @@ private:
         return l0c_.Get<Sum>()[slot * l0c_slot_elements_];
     }
 
-    // Nz [depth/C0][rows][C0] in L1 to Zz in L0A.
+    // Moves A from NZ [depth/C0][rows][C0] in L1 to ZZ in L0A.
     template <typename T>
     __aicore__ inline void MoveA(const AscendC::LocalTensor<T>& l0a,
                                  const AscendC::LocalTensor<T>& a, uint32_t rows, uint32_t depth,
@@ -248,8 +250,8 @@ private:
         }
     }
 
-    // LoadData transposes 16-bit elements only. int8 is stored [k, n] always and goes through
-    // blocks of 32 x 32.
+    // LoadData transposes 16-bit elements only. int8 weights are always stored [k, n] and are
+    // transposed in blocks of 32 x 32 by LoadDataWithTranspose.
     __aicore__ inline void MoveB(const GemmPlan&, const AscendC::LocalTensor<int8_t>& l0b,
                                  const AscendC::LocalTensor<int8_t>& b, const Tile& tile,
                                  uint32_t depth, uint32_t depths) {
@@ -259,7 +261,7 @@ private:
         params.startIndex = 0;
         params.repeatTimes = column_blocks;
         params.srcStride = tile.depths / kSide;
-        params.dstGap = 1;  // from the first fractal of a block over its second one
+        params.dstGap = 1;  // skips the second fractal of each block
         params.dstFracGap = 0;
         for (uint32_t i = 0; i < depths / kSide; ++i) {
             AscendC::LoadDataWithTranspose(l0b[i * column_blocks * kSide * kSide],
@@ -267,7 +269,7 @@ private:
         }
     }
 
-    // [depth/16][columns][16] in L1 has the fractal order of L0B already.
+    // [depth/16][columns][16] in L1 is already in the fractal order of L0B.
     template <typename T>
     __aicore__ inline void CopyB(const AscendC::LocalTensor<T>& l0b,
                                  const AscendC::LocalTensor<T>& b, const Tile& tile, uint32_t depth,
@@ -283,8 +285,8 @@ private:
         AscendC::LoadData(l0b, b[depth / kStrip * column_fractals * kFractal], params);
     }
 
-    // [columns/16][depths][16] in L1: fractals are k-major inside and column-major outside, so
-    // transpose both.
+    // In L1 B is [columns/16][depths][16]: fractals are k-major inside and column-major outside, so
+    // both are transposed.
     template <typename T>
     __aicore__ inline void TransposeB(const AscendC::LocalTensor<T>& l0b,
                                       const AscendC::LocalTensor<T>& b, const Tile& tile,
@@ -341,7 +343,7 @@ private:
     uint32_t l0c_slot_elements_;
     uint32_t a_slot_;
     uint32_t l0_slot_;
-    uint32_t moved_ahead_;  // steps whose weight is in L0B already
+    uint32_t moved_ahead_;  // steps whose weight is already in L0B
     uint32_t l0c_slot_;
 };
 

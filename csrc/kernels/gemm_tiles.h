@@ -1,9 +1,9 @@
-// The tiles of a GEMM that one core computes, in order, and where in L1 their parts of A lie.
+// The tiles of a GEMM that one core computes, in order, and where in L1 their parts of A are.
 //
-// The columns of all batches are cut into strips, the rows of A and its depth into tiles; every
-// core owns a contiguous run of each. Tiles go through blocks of rows (outer), the core's strips,
-// the rows of a block, then the depth (inner): what a block reads of A stays in L2 while the weight
-// goes by.
+// "Depth" is the K dimension. The columns of all batches are cut into strips, the rows of A and its
+// depth into tiles; every core owns a contiguous run of each. The loops nest, from the outermost:
+// blocks of rows, the core's strips, the rows of a block, the depth. So the part of A that a block
+// reads stays in L2 while the whole weight is streamed past it.
 #pragma once
 
 #include "kernel_operator.h"
@@ -20,8 +20,8 @@ struct Tile {
     uint32_t columns;  // multiple of the strip
     uint32_t depth;    // first column of A
     uint32_t depths;   // multiple of 32 bytes
-    bool first;        // of its sums
-    bool last;
+    bool first;        // whether it is the first along K that adds to its sums
+    bool last;         // whether it is the last
 };
 
 class TileCursor {
@@ -49,7 +49,8 @@ public:
         depth_ = depth_begin_;
     }
 
-    // Which of the sums that are added up later this core makes.
+    // The index of this core's depth share: of the partial sums that are added up later, the one
+    // that it computes.
     __aicore__ inline uint32_t DepthShare() const { return depth_share_; }
     __aicore__ inline uint32_t DepthBegin() const { return depth_begin_; }
     __aicore__ inline uint32_t DepthEnd() const { return depth_end_; }
@@ -99,8 +100,9 @@ private:
     uint32_t depth_;
 };
 
-// The same tiles, and the pieces of A that they need: at most [tile_m, a_depth], loaded once for
-// all tiles in a row that need the same one. Pieces fill one slot of L1 after the other.
+// Walks the same tiles and the pieces of A that they need. A piece is at most [tile_m, a_depth] and
+// is loaded once for consecutive tiles that need the same one. Pieces fill the two L1 slots
+// alternately.
 class LeftCursor {
 public:
     __aicore__ inline void Open(const GemmPlan& plan, uint32_t core, uint32_t cores, uint32_t slot,
@@ -129,12 +131,12 @@ public:
         if (!same) Place(plan);
     }
 
-    // Whether the tile needs another piece than the one before, and whether it is the first of its
-    // slot.
+    // Whether the tile needs another piece than the tile before it, and whether that piece is the
+    // first in its slot.
     __aicore__ inline bool NewPiece() const { return new_piece_; }
     __aicore__ inline bool NewSlot() const { return new_slot_; }
     __aicore__ inline uint32_t Slot() const { return slot_; }
-    // Where the piece is in all slots, bytes.
+    // Byte offset of the piece in the buffer of both slots.
     __aicore__ inline uint32_t Offset() const { return slot_ * slot_bytes_ + begin_; }
 
     Tile tile;

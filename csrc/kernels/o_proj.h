@@ -4,7 +4,7 @@
 //            \  (quantise) /      \ (sums)
 //   AIV            warm the caller's regions          dequantise, add the bias
 //
-// In brackets what W8A8 and a bias need; without them the fixpipe writes the result.
+// The steps in brackets are for W8A8 and for a bias; without either the fixpipe writes the result.
 #pragma once
 
 #include "kernel_operator.h"
@@ -47,7 +47,7 @@ public:
         }
         if (kQuantised) {
             gemm.template MoveAhead<int8_t>(plan.o_proj, stream);
-            AwaitVector();  // the value in int8
+            AwaitVector();  // for the value in int8
             gemm.template Run<int8_t, int32_t>(plan.o_proj, workspace + plan.workspace_input,
                                                workspace + plan.workspace_sums, stream);
         } else if (plan.has_epilogue != 0) {
@@ -79,7 +79,7 @@ public:
         }
         warmer_.WarmWindowChunks(warm.plan, warm.while_o_proj);
         if (plan.has_epilogue != 0) {
-            AwaitCube(kFlagOProj);  // all sums
+            AwaitCube(kFlagOProj);  // for the sums of all tokens
             Finish(addresses, plan);
         }
     }
@@ -111,8 +111,8 @@ private:
         }
     }
 
-    // Parts of rows are dealt out over all vector cores, the tokens of a part in a row: what
-    // belongs to columns is loaded once.
+    // Parts of rows are dealt out over all vector cores, with the tokens of a part consecutive, so
+    // that a core loads the scales and biases of its columns only once.
     __aicore__ inline void Finish(const OProjAddresses& addresses, const OProjPlan& plan) {
         const uint32_t hidden = plan.o_proj.n;
         const uint32_t parts = CeilDiv(hidden, plan.step_columns);
@@ -150,7 +150,7 @@ private:
                 AscendC::Add(row, row, bias_.template Get<float>(), columns);
                 AscendC::PipeBarrier<PIPE_V>();
             }
-            HandOver<AscendC::HardEvent::MTE3_V>(pipe_);  // row_out_ may still be on its way out
+            HandOver<AscendC::HardEvent::MTE3_V>(pipe_);  // row_out_ may still be being stored
             FromFloat(out, row, columns);
             HandOver<AscendC::HardEvent::V_MTE3>(pipe_);
             AscendC::DataCopy(target[offset], out, columns);

@@ -1,4 +1,4 @@
-// Rows of a paged cache.
+// Stores rows of a paged cache.
 #pragma once
 
 #include "kernel_operator.h"
@@ -7,7 +7,8 @@
 
 namespace kernels {
 
-// Stores `width` elements as row `slot` of a cache, or the part of it that starts at `cache`.
+// Stores `width` elements as row `slot` of the cache at `cache`. Where rows hold more than these
+// elements, `cache` is the address of their first column in row 0.
 template <typename T>
 __aicore__ inline void StoreCacheRow(const CachePlan& plan, GM_ADDR cache, uint64_t slot,
                                      const AscendC::LocalTensor<T>& row, uint32_t width) {

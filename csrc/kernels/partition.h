@@ -1,4 +1,4 @@
-// How work is cut up and dealt out to cores, and where it lies.
+// How work is cut up and dealt out to cores, and helpers for addresses and sizes.
 #pragma once
 
 #include "kernel_operator.h"
@@ -6,9 +6,9 @@
 
 namespace kernels {
 
-// Rows of a fractal of any type, and its columns for 16-bit types.
+// Number of rows of a fractal of any type, and of its columns for 16-bit types.
 constexpr uint32_t kStrip = 16;
-// Row of a fractal; block of UB and L1.
+// Bytes of a row of a fractal, and of a block of UB and L1.
 constexpr uint32_t kBlockBytes = 32;
 
 __aicore__ inline GM_ADDR Gm(uint64_t address) { return reinterpret_cast<GM_ADDR>(address); }
@@ -23,8 +23,8 @@ __aicore__ inline T RoundUp(T value, T unit AND_CALL_SITE_PARAMETER) {
     return ROUNDED("RoundUp", (value + unit - 1) / unit * unit, value, value / unit * unit);
 }
 
-// First unit of share `index` when `units` are dealt out to `shares` as evenly as possible, in
-// order.
+// The first unit of share `index` when `units` units are dealt out in order to `shares` shares as
+// evenly as possible.
 __aicore__ inline uint32_t ShareBegin(uint32_t units, uint32_t shares, uint32_t index) {
     return static_cast<uint32_t>(static_cast<uint64_t>(units) * index / shares);
 }

@@ -1,5 +1,5 @@
-// Loads weights into L2 and discards them. Vector cores only: it can run beside whatever leaves
-// some of them, and HBM, idle.
+// Loads weights, so that they are in L2, and discards them. It uses vector cores only, so it can
+// run beside any kernel that leaves some of them, and HBM, idle.
 #include "kernel_operator.h"
 #include "kernels/weight_warmer.h"
 #include "plan/prefetch_plan.h"

@@ -5,10 +5,10 @@
 //   AIV   (q)  norm q_c               heads of q  heads of the indexer's q     (q)
 //              then kv_c, k_pe -> caches      indexer key -> cache
 //
-// Vector cores also quantise what the cube multiplies in int8 (q), and dequantise its sums. They
-// warm the next weights in the windows in which they would only wait; the cube's weight stream runs
-// ahead over every hand-over. Every arrow between the lanes is a publish of prolog_cube.h or
-// prolog_vector.h: the two name them in the same order.
+// Vector cores also quantise the inputs of int8 products (q), and dequantise their sums. In windows
+// in which they would only wait they warm the next weights; the cube's weight stream runs ahead
+// across every hand-over. Every arrow between the lanes is a PublishTo... call in prolog_cube.h or
+// prolog_vector.h; the two files have them in the same order.
 #pragma once
 
 #include "kernel_operator.h"
@@ -18,8 +18,8 @@
 
 namespace kernels {
 
-// T: bfloat16_t or half. kQuantised: linear layers, q_nope or the latent cache may be int8.
-// kIndexer: layers may have an indexer.
+// T is bfloat16_t or half. With kQuantised, linear layers, q_nope or the latent cache may be int8;
+// with kIndexer, the layer may have an indexer.
 template <typename T, bool kQuantised, bool kIndexer>
 __aicore__ inline void Prolog(const PrologAddresses& addresses, const PrologPlan& plan,
                               const PrologWarm& warm) {

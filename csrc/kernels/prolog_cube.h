@@ -29,13 +29,14 @@ public:
 
         if (kQuantised && (plan.qkv_a_quant.scale_bytes > 0 || (!has_latent && q_b_int8))) {
             MoveAhead(plan.qkv_a, plan.qkv_a_quant);
-            AwaitVector();  // hidden states in int8
+            AwaitVector();  // for the hidden states in int8
         }
         Linear<float>(plan.qkv_a, plan.qkv_a_quant, hidden, workspace + plan.workspace_hidden,
                       workspace, workspace);
         PublishToVector(kFlagQkvA);
         if (indexed) {
-            // These two need no hand-over: they fill the time in which q_c is normed.
+            // These two products need no hand-over: they fill the time in which the vector cores
+            // normalise q_c.
             gemm_.template Run<T, float>(plan.indexer.wk, hidden,
                                          workspace + plan.indexer.workspace_k, stream_);
             gemm_.template Run<T, float>(plan.indexer.weights_proj, hidden,
@@ -43,7 +44,7 @@ public:
         }
         if (has_latent) {
             MoveAhead(plan.q_b, plan.q_b_quant);
-            AwaitVector();  // q_c
+            AwaitVector();  // for q_c
         }
         Linear<T>(plan.q_b, plan.q_b_quant, has_latent ? Gm(addresses.q_c) : hidden,
                   workspace + plan.workspace_q_b_input, query,
@@ -57,7 +58,7 @@ public:
             gemm_.template MoveAhead<T>(plan.absorb, stream_);
             PublishToVector(kFlagIndexerQuery);
         }
-        if (q_b_int8) AwaitVector();  // the query, dequantised
+        if (q_b_int8) AwaitVector();  // for the dequantised query
         const bool q_nope_int8 = kQuantised && plan.quantize_q_nope != 0;
         gemm_.template Run<T, T>(
             plan.absorb, query,
@@ -69,7 +70,7 @@ public:
     }
 
 private:
-    // Weights in the order in which Run multiplies by them.
+    // Starts the stream of the weights, in the order in which Run multiplies by them.
     __aicore__ inline void StartStream(const PrologAddresses& addresses, const PrologPlan& plan,
                                        bool indexed, bool announce_end) {
         stream_.AddPhase(plan.qkv_a, Gm(addresses.qkv_a_weight));
@@ -91,7 +92,8 @@ private:
         }
     }
 
-    // A linear layer: `a` x weight to `c`, or its int8 form to int32 sums.
+    // A linear layer: `a` x weight goes to `c`; with an int8 weight, `a_int8` x weight goes to
+    // `sums` in int32.
     template <typename C>
     __aicore__ inline void Linear(const GemmPlan& gemm, const QuantPlan& quant, GM_ADDR a,
                                   GM_ADDR a_int8, GM_ADDR c, GM_ADDR sums) {

@@ -35,7 +35,7 @@ public:
             PublishToCube();
         }
         if (has_latent) LoadQueryNorm(addresses, plan);
-        AwaitCube(kFlagQkvA);  // qkv_a of all tokens
+        AwaitCube(kFlagQkvA);  // for qkv_a of all tokens
         if (has_latent) {
             NormQuery(addresses, plan);
             PublishToCube();
@@ -43,23 +43,23 @@ public:
         WriteCaches(addresses, plan);
         LoadQueryTable(plan);
         warmer_.WarmWindowChunks(warm.plan, warm.while_q_b);
-        AwaitCube(kFlagQueryB);  // of all tokens, and the indexer's products of hidden states
+        AwaitCube(kFlagQueryB);  // for q_b of all tokens and the indexer's hidden-state products
         RotateQuery(addresses, plan);
         if (q_b_int8) PublishToCube();
         if (indexed) {
             WriteIndexerKeys(addresses, plan);
             warmer_.WarmWindowChunks(warm.plan, warm.while_indexer_q);
-            AwaitCube(kFlagIndexerQuery);  // wq_b
+            AwaitCube(kFlagIndexerQuery);  // for wq_b
             RotateIndexerQuery(addresses, plan);
         }
         warmer_.WarmWindowChunks(warm.plan, warm.while_absorb);
         if (kQuantised && plan.quantize_q_nope != 0) {
-            AwaitCube(kFlagQueryNope);  // q_nope
+            AwaitCube(kFlagQueryNope);  // for q_nope
             QuantiseQueryNope(addresses, plan);
         }
     }
 
-    // One stage and nothing before or after it: no hand-over, nothing warmed.
+    // Runs one stage alone, without hand-overs and without warming.
     __aicore__ inline void RunStage(AscendC::TPipe* pipe, const PrologAddresses& addresses,
                                     const PrologPlan& plan, PrologStage stage) {
         pipe_ = pipe;
@@ -102,7 +102,8 @@ private:
         }
     }
 
-    // Rows go to the first cores in blocks, so that the cores without any are the last ones.
+    // Rows are dealt out in blocks from the first core on, so that the cores without rows are the
+    // last ones.
     __aicore__ inline uint32_t FirstRow(const PrologPlan& plan, uint32_t core) const {
         return Min(plan.tokens, core * plan.rows_per_core);
     }
@@ -131,7 +132,7 @@ private:
         }
     }
 
-    // What NormQuery needs beside the product: it may be loaded while the cube is at it.
+    // Loads gamma and beta for NormQuery; this may happen while the cube still computes qkv_a.
     __aicore__ inline void LoadQueryNorm(const PrologAddresses& addresses, const PrologPlan& plan) {
         if (query_norm_loaded_ || FirstRow(plan, core_) == FirstRow(plan, core_ + 1)) return;
         query_norm_loaded_ = true;
@@ -160,7 +161,7 @@ private:
         for (uint32_t token = begin; token < end; ++token) {
             LoadLatents(addresses, plan, token, 0, plan.q_lora_rank);
             norm_.Apply(row, plan.eps);
-            HandOver<AscendC::HardEvent::MTE3_V>(pipe_);  // row_out_ may still be on its way out
+            HandOver<AscendC::HardEvent::MTE3_V>(pipe_);  // row_out_ may still be being stored
             FromFloat(out, row, plan.q_lora_rank);
             AscendC::PipeBarrier<PIPE_V>();
             Store(Gm(addresses.q_c), static_cast<uint64_t>(token) * plan.q_lora_rank, out,
@@ -178,8 +179,8 @@ private:
         }
     }
 
-    // The rows of the caches go to the cores in reverse order: with few tokens these are the cores
-    // that had no row to norm.
+    // Cache rows are dealt out to the cores in reverse order: with few tokens they go to the cores
+    // that had no row to normalise.
     __aicore__ inline void WriteCaches(const PrologAddresses& addresses, const PrologPlan& plan) {
         const uint32_t share = plan.vector_cores - 1 - core_;
         const uint32_t begin = FirstRow(plan, share);
@@ -218,7 +219,8 @@ private:
         return CeilDiv(heads.heads, heads.step);
     }
 
-    // The rope table that RotateQuery starts with: it may be loaded while the cube is at q_b.
+    // Loads the rope table row that RotateQuery needs first; this may happen while the cube
+    // computes q_b.
     __aicore__ inline void LoadQueryTable(const PrologPlan& plan) {
         const uint32_t groups = HeadGroups(plan.heads);
         const uint32_t steps = plan.tokens * groups;
@@ -253,8 +255,8 @@ private:
 
     // Rotates the rope columns of `query` [tokens, heads, head_dim] into `rotated`, which is the
     // same matrix (in_place) or [tokens, heads, 64]. With `quantised` all columns come from the
-    // bound dequantiser and `query` is written, else it is read. Steps of some heads of a token are
-    // dealt out over all vector cores.
+    // bound dequantiser and `query` is written; otherwise it is read. The work is dealt out over
+    // all vector cores in steps of heads.step heads of one token.
     __aicore__ inline void RotateHeads(const PrologPlan& plan, const HeadsPlan& heads,
                                        bool quantised, GM_ADDR query, GM_ADDR rotated,
                                        bool in_place) {
@@ -263,7 +265,8 @@ private:
         const uint32_t begin = ShareBegin(steps, plan.vector_cores, core_);
         const uint32_t end = ShareBegin(steps, plan.vector_cores, core_ + 1);
         for (uint32_t step = begin; step < end; ++step) {
-            // Scales are per column, so dequantising goes through the tokens of a group of heads.
+            // Scales are per column, so when dequantising, the steps of a group of heads are
+            // consecutive: its scales are loaded once for all tokens.
             const uint32_t token = quantised ? step % plan.tokens : step / groups;
             const uint32_t head = (quantised ? step / plan.tokens : step % groups) * heads.step;
             const uint32_t count = Min(heads.step, heads.heads - head);
@@ -383,7 +386,7 @@ private:
         const uint32_t words = plan.slot_bytes / sizeof(int32_t);
         gm.SetGlobalBuffer(reinterpret_cast<__gm__ int32_t*>(addresses.slot_mapping));
         const AscendC::DataCopyExtParams params(1, count * plan.slot_bytes, 0, 0, 0);
-        HandOver<AscendC::HardEvent::S_MTE2>(pipe_);  // slots of an earlier cache have been read
+        HandOver<AscendC::HardEvent::S_MTE2>(pipe_);  // after the reads of an earlier cache's slots
         AscendC::DataCopyPad(slots_.Get<int32_t>(), gm[static_cast<uint64_t>(token) * words],
                              params, AscendC::DataCopyPadExtParams<int32_t>());
         HandOver<AscendC::HardEvent::MTE2_S>(pipe_);
@@ -394,7 +397,7 @@ private:
         return slots_.Get<int32_t>().GetValue(index);
     }
 
-    // Columns [column, column + width) of the rows of qkv_a are next.
+    // Prepares LoadLatents for columns [column, column + width) of the rows of qkv_a.
     __aicore__ inline void BindLatents(const PrologAddresses& addresses, const PrologPlan& plan,
                                        uint32_t column, uint32_t width) {
         if (!Quantised(plan.qkv_a_quant)) return;
@@ -414,7 +417,8 @@ private:
         }
     }
 
-    // fp32 sums of `gemm` into row_, for the vector pipe.
+    // Loads a row of the fp32 sums of `gemm` into row_ and adds up its depth shares, ready for the
+    // vector pipe.
     __aicore__ inline void LoadSums(const GemmPlan& gemm, GM_ADDR address, uint64_t offset,
                                     uint32_t width) {
         const AscendC::LocalTensor<float> row = row_.template Get<float>();
@@ -432,8 +436,8 @@ private:
         }
     }
 
-    // Shares of sums, from 1 on. Only plans that have any give them a buffer: a Get without
-    // InitBuffer writes through a pointer that nobody has set.
+    // The buffer of depth share `share`, counted from 1 (share 0 is in row_). It exists only in
+    // plans with several shares: a Get without InitBuffer would use an uninitialised pointer.
     __aicore__ inline AscendC::LocalTensor<float> Share(uint32_t share, uint32_t width) {
         return shares_.template Get<float>()[(share - 1) * width];
     }
@@ -444,7 +448,7 @@ private:
         StoreMore(address, offset, values, count);
     }
 
-    // The vector pipe has handed over already.
+    // Like Store, where the vector pipe has already handed over to MTE3.
     __aicore__ inline void StoreMore(GM_ADDR address, uint64_t offset,
                                      const AscendC::LocalTensor<T>& values, uint32_t count) {
         AscendC::GlobalTensor<T> gm;

@@ -1,11 +1,11 @@
-// Activations to int8, with one scale and offset for the tensor (static) or a scale per row
-// (dynamic).
+// Quantises activations to int8, with one scale and offset for the tensor (static) or one scale per
+// row (dynamic).
 //
 //   static:  round(x * (1 / scale) + offset)
 //   dynamic: round(x * (127 / max|x|)); the row's scale is max|x| / 127
 //
-// Rounds half to even and saturates. Rows of zeros, or of numbers so small that 127 / max|x| is not
-// finite, give zeros and a scale of 0.
+// It rounds half to even and saturates. Rows of zeros, or of numbers so small that 127 / max|x| is
+// not finite, give zeros and a scale of 0.
 #pragma once
 
 #include "kernel_operator.h"
@@ -19,9 +19,9 @@ namespace kernels {
 template <typename T>
 class Quantiser {
 public:
-    // `width` is the widest row in UB that this instance will see, a multiple of 64. Longer rows,
-    // and those beyond 4096 elements, go through in pieces: at most 32 (kMostQuantisedPieces of
-    // plan/units.h), whose maxima fit one repeat.
+    // `width` is the width of the widest row held in UB, a multiple of 64. Rows longer than
+    // that or than 4096 elements are processed in pieces, at most 32 of them (kMostQuantisedPieces
+    // of plan/units.h), so that the maxima of all pieces fit one repeat.
     __aicore__ inline void Open(AscendC::TPipe* pipe, uint32_t width) {
         pipe_ = pipe;
         width_ = Min(width, kMostPiece);
@@ -34,7 +34,8 @@ public:
         pipe->InitBuffer(offset_, kLanes * sizeof(float));
     }
 
-    // Takes up one static quantisation, or a dynamic one where `input_scale` is 0.
+    // Selects the quantisation: static with the scale and offset at these addresses, or dynamic
+    // where `input_scale` is 0.
     __aicore__ inline void Bind(uint64_t input_scale, uint64_t input_offset) {
         dynamic_ = input_scale == 0;
         has_offset_ = input_offset != 0;
@@ -47,9 +48,9 @@ public:
         if (has_offset_) LoadSpread(offset_.Get<float>(), input_offset);
     }
 
-    // Row `row` of `source` [rows, width] to the same row of `target`; its scale, when dynamic, to
-    // all elements of row `row` of `scales` [rows, scale_width], at most 8. `x` holds a piece,
-    // `landing` the same in T.
+    // Quantises row `row` of `source` [rows, width] to the same row of `target`. When dynamic, the
+    // row's scale goes to all elements of row `row` of `scales` [rows, scale_width]; scale_width is
+    // at most 8. `x` and `landing` are buffers for one piece, in fp32 and in T.
     __aicore__ inline void Row(GM_ADDR source, GM_ADDR target, GM_ADDR scales, uint32_t scale_width,
                                uint64_t row, uint32_t width, const AscendC::LocalTensor<float>& x,
                                const AscendC::LocalTensor<T>& landing) {
@@ -72,7 +73,7 @@ public:
         }
     }
 
-    // The same for a row that is in UB already, in one piece of at most 4096 elements.
+    // Does the same for a row that is already in UB, in one piece of at most 4096 elements.
     __aicore__ inline void RowInUb(const AscendC::LocalTensor<T>& source, GM_ADDR target,
                                    GM_ADDR scales, uint64_t row, uint32_t width,
                                    const AscendC::LocalTensor<float>& x) {
@@ -88,7 +89,7 @@ public:
         Store(target, row * width, x, width);
     }
 
-    // x * factor (+ offset) as int8 in UB, for MTE3.
+    // Returns x * factor (+ offset) as int8 in UB, ready for MTE3.
     __aicore__ inline AscendC::LocalTensor<int8_t> ToInt8(const AscendC::LocalTensor<float>& x,
                                                           uint32_t count) {
         const AscendC::LocalTensor<half> narrow = narrow_.Get<half>();
@@ -99,7 +100,7 @@ public:
             AscendC::Add(x, x, offset_.Get<float>(), kLanes, count / kLanes, {1, 1, 0, 8, 8, 0});
             AscendC::PipeBarrier<PIPE_V>();
         }
-        // Whole numbers up to 128 are exact in fp16, which is on the only way to int8.
+        // fp32 reaches int8 only by way of fp16, in which whole numbers up to 128 are exact.
         AscendC::Cast(x, x, AscendC::RoundMode::CAST_RINT, count);
         AscendC::PipeBarrier<PIPE_V>();
         AscendC::Maxs(x, x, -128.0f, count);
@@ -108,14 +109,14 @@ public:
         AscendC::PipeBarrier<PIPE_V>();
         AscendC::Cast(narrow, x, AscendC::RoundMode::CAST_RINT, count);
         AscendC::PipeBarrier<PIPE_V>();
-        HandOver<AscendC::HardEvent::MTE3_V>(pipe_);  // result_ may still be on its way out
+        HandOver<AscendC::HardEvent::MTE3_V>(pipe_);  // result_ may still be being stored
         AscendC::Cast(result, narrow, AscendC::RoundMode::CAST_RINT, count);
         HandOver<AscendC::HardEvent::V_MTE3>(pipe_);
         return result;
     }
 
 private:
-    // One fp32 number from GM into all elements of a block.
+    // Loads one fp32 number from GM into all elements of a block.
     __aicore__ inline void LoadSpread(const AscendC::LocalTensor<float>& block, uint64_t address) {
         const AscendC::LocalTensor<float> landing = partial_.Get<float>();
         AscendC::GlobalTensor<float> gm;
@@ -140,9 +141,9 @@ private:
         AscendC::PipeBarrier<PIPE_V>();
     }
 
-    // The largest magnitude of a piece into element 2 * piece of most_: WholeReduceMax writes to
-    // multiples of 8 bytes (its page of CANN 8.5; 2026's debug builds stop elsewhere). x loses its
-    // signs.
+    // Writes the largest magnitude of a piece to element 2 * piece of most_: WholeReduceMax writes
+    // only to multiples of 8 bytes (its page of CANN 8.5; debug builds of 2026 stop at any other
+    // address). x is replaced by its magnitudes.
     __aicore__ inline void KeepMost(const AscendC::LocalTensor<float>& x, uint32_t count,
                                     uint32_t piece) {
         const AscendC::LocalTensor<float> partial = partial_.Get<float>();
@@ -157,13 +158,13 @@ private:
         AscendC::PipeBarrier<PIPE_V>();
     }
 
-    // From the maxima of all pieces to the row's scale and the factor of its elements.
+    // Computes the row's scale and the factor of its elements from the maxima of all pieces.
     __aicore__ inline void FinishScale(uint32_t pieces) {
         const AscendC::LocalTensor<float> most = most_.Get<float>();
         const AscendC::LocalTensor<float> steps = partial_.Get<float>();
         const AscendC::LocalTensor<float> factor = factor_.Get<float>();
         const AscendC::LocalTensor<float> scale = scale_.Get<float>();
-        // Brcb reads eight values of which one counts: none of them may be stale.
+        // Brcb reads eight values, of which only the first is used, but none may be uninitialised.
         AscendC::Duplicate(steps, 1.0f, kBlockFloats);
         AscendC::PipeBarrier<PIPE_V>();
         const uint64_t even_lanes[2] = {uint64_t{0x5555555555555555} >> (kLanes - 2 * pieces), 0};
@@ -173,10 +174,10 @@ private:
         AscendC::Brcb(factor, steps, 1, {1, 8});
         AscendC::PipeBarrier<PIPE_V>();
         AscendC::Duplicate(steps, 127.0f, kBlockFloats);
-        HandOver<AscendC::HardEvent::MTE3_V>(pipe_);  // scale_ may still be on its way out
+        HandOver<AscendC::HardEvent::MTE3_V>(pipe_);  // scale_ may still be being stored
         AscendC::PipeBarrier<PIPE_V>();
         AscendC::Div(scale, factor, steps, kBlockFloats);
-        // 1, or 0 for rows that count as zeros.
+        // `most` becomes 1, or 0 for rows that count as zeros.
         AscendC::Duplicate(most, kLeast, kBlockFloats);
         AscendC::PipeBarrier<PIPE_V>();
         AscendC::Div(most, factor, most, kBlockFloats);
@@ -207,9 +208,9 @@ private:
         AscendC::DataCopy(gm[offset], ToInt8(x, count), count);
     }
 
-    // The maxima of the repeats of a piece fit one repeat.
+    // A piece has at most kLanes repeats, so that their maxima fit one repeat.
     static constexpr uint32_t kMostPiece = kLanes * kLanes;
-    // 127 / max|x| of smaller rows is not finite.
+    // The smallest max|x| for which 127 / max|x| is finite.
     static constexpr float kLeast = 0x1.fc0002p-122f;
 
     AscendC::TPipe* pipe_;

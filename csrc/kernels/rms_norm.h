@@ -1,5 +1,5 @@
-// RMS norm of one row: x / sqrt(mean(x^2) + eps) * gamma (+ beta), in fp32. Layer norm is the same
-// after Centre.
+// RMS norm of one row: x / sqrt(mean(x^2) + eps) * gamma (+ beta), in fp32. Centre before Apply
+// makes it a layer norm.
 #pragma once
 
 #include "kernel_operator.h"
@@ -11,7 +11,7 @@ namespace kernels {
 // Widths are multiples of 64, at most 4096: the partial sums of one row fit one repeat.
 class RmsNorm {
 public:
-    // `width` is the widest row this instance will see.
+    // `width` is the width of the widest row this instance will process.
     __aicore__ inline void Open(AscendC::TPipe* pipe, uint32_t width) {
         pipe_ = pipe;
         width_ = width;
@@ -23,8 +23,8 @@ public:
         pipe->InitBuffer(root_, kLanes * sizeof(float));
     }
 
-    // Brings gamma, and beta unless it is null, into UB; both are of type P. Call before the first
-    // row and again for another norm.
+    // Loads gamma, and beta unless it is null, into UB; both are of type P. Call it before the
+    // first row, and again for another norm.
     template <typename P>
     __aicore__ inline void Load(GM_ADDR gamma, GM_ADDR beta, uint32_t width) {
         width_ = width;
@@ -41,7 +41,7 @@ public:
         AscendC::PipeBarrier<PIPE_V>();
     }
 
-    // Normalises `x` in place. x belongs to the vector pipe before and after.
+    // Normalises `x` in place, on the vector pipe.
     __aicore__ inline void Apply(const AscendC::LocalTensor<float>& x, float eps) {
         const AscendC::LocalTensor<float> square = square_.Get<float>();
         const AscendC::LocalTensor<float> root = root_.Get<float>();
@@ -63,13 +63,13 @@ public:
     }
 
 private:
-    // The mean of a row, in all elements of the first block of `mean`.
+    // Writes the mean of a row to all elements of the first block of `mean`.
     __aicore__ inline void Mean(const AscendC::LocalTensor<float>& mean,
                                 const AscendC::LocalTensor<float>& x) {
         const AscendC::LocalTensor<float> partial = partial_.Get<float>();
         const AscendC::LocalTensor<float> sums = sums_.Get<float>();
         const uint32_t repeats = width_ / kLanes;
-        // Brcb reads eight values of which one counts: none of them may be stale.
+        // Brcb reads eight values, of which only the first is used, but none may be uninitialised.
         AscendC::Duplicate(sums, 1.0f, kBlockFloats);
         AscendC::WholeReduceSum(partial, x, kLanes, repeats, 1, 1, 8);
         AscendC::PipeBarrier<PIPE_V>();

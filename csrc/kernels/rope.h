@@ -1,8 +1,8 @@
 // Rotary embedding of 64 elements of each head, in fp32.
 //
 // out1[i] = x1[i] cos[i] - x2[i] sin[i], out2[i] = x2[i] cos[i + 32] + x1[i] sin[i + 32], where
-// (x1, x2) are the even and odd elements (interleaved) or the two halves (half-split), and so are
-// (out1, out2).
+// (x1, x2) are the even and odd elements of x (interleaved) or its two halves (half-split).
+// (out1, out2) lie in the result in one of the same two ways.
 #pragma once
 
 #include "kernel_operator.h"
@@ -32,7 +32,8 @@ public:
         pipe->InitBuffer(product_, max_heads * kRopeHalf * sizeof(float));
     }
 
-    // Where pairs lie in x and in the result. Without interleaved_out nothing has to be set up.
+    // Sets how pairs are laid out in x and in the result: interleaved or half-split. Only
+    // interleaved_out needs a table.
     __aicore__ inline void SetStyle(bool interleaved_in, bool interleaved_out) {
         interleaved_in_ = interleaved_in;
         interleaved_out_ = interleaved_out;
@@ -45,7 +46,7 @@ public:
         HandOver<AscendC::HardEvent::S_V>(pipe_);
     }
 
-    // Brings the cos and sin rows of a token into UB, unless they are there.
+    // Loads the cos and sin rows of a token into UB, unless they are already there.
     __aicore__ inline void LoadTable(uint32_t token) {
         if (token == loaded_token_) return;
         loaded_token_ = token;
@@ -64,9 +65,9 @@ public:
         }
     }
 
-    // Rotates the first 64 elements of `heads` heads of `x`, `x_stride` elements apart, with the
-    // loaded row, into heads of `out`, `out_stride` apart. At most 255 heads; strides are multiples
-    // of 64 up to 2040.
+    // Rotates the first 64 elements of each of `heads` heads with the loaded cos and sin rows. The
+    // heads are `x_stride` elements apart in `x` and `out_stride` apart in `out`. There are at most
+    // 255 heads; strides are multiples of 64 up to 2040.
     __aicore__ inline void Apply(const AscendC::LocalTensor<T>& out, uint32_t out_stride,
                                  const AscendC::LocalTensor<float>& x, uint32_t x_stride,
                                  uint32_t heads) {
@@ -100,7 +101,7 @@ private:
         AscendC::DataCopy(dst, gm[static_cast<uint64_t>(token) * kRopeDim], kRopeDim);
     }
 
-    // x1 and x2 of all heads, each dense.
+    // Writes x1 and x2 of all heads, each densely, to `first` and `second`.
     __aicore__ inline void Split(const AscendC::LocalTensor<float>& first,
                                  const AscendC::LocalTensor<float>& second,
                                  const AscendC::LocalTensor<float>& x, uint32_t x_stride,
@@ -121,8 +122,8 @@ private:
         AscendC::PipeBarrier<PIPE_V>();
     }
 
-    // 32 of the 64 lanes of every head: a * cos -+ b * sin; the table row is shared by all heads
-    // (stride 0).
+    // Computes a * cos - b * sin (`subtract`) or a * cos + b * sin for one half of every head, 32
+    // elements; all heads share the table row (stride 0).
     __aicore__ inline void RotateHalf(const AscendC::LocalTensor<float>& result,
                                       const AscendC::LocalTensor<float>& a,
                                       const AscendC::LocalTensor<float>& cos,

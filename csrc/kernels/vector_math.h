@@ -25,7 +25,7 @@ __aicore__ inline void FromFloat(const AscendC::LocalTensor<T>& dst,
     AscendC::Cast(dst, src, AscendC::RoundMode::CAST_RINT, count);
 }
 
-// x[i] = x[i] * factor for a factor that is spread over one block.
+// x[i] = x[i] * factor, where the factor fills one block.
 __aicore__ inline void MulByBlock(const AscendC::LocalTensor<float>& x,
                                   const AscendC::LocalTensor<float>& factor, uint32_t count) {
     AscendC::Mul(x, x, factor, kLanes, count / kLanes, {1, 1, 0, 8, 8, 0});

@@ -1,10 +1,10 @@
-// The weights of a kernel's GEMMs as one stream through a ring in L1.
+// Streams the weights of all of a kernel's GEMMs through one ring buffer in L1.
 //
-// Weights depend on nothing, so the stream runs ahead of the GEMM that consumes it, across the
-// border to the next GEMM: while a hand-over is pending the ring keeps filling.
+// Weights depend on no other result, so the stream runs ahead of the GEMM that consumes it and into
+// the weight of the next GEMM: while a hand-over is pending the ring keeps filling.
 //
-// Weights of all types pass through one ring: NZ rows are 32 bytes whatever the type, so a matrix
-// of int8 moves like one of 16-bit elements with half as many columns.
+// Weights of all types pass through the same ring: NZ rows are 32 bytes whatever the type, so an
+// int8 matrix is moved like a 16-bit matrix with half as many columns.
 #pragma once
 
 #include "kernel_operator.h"
@@ -19,8 +19,8 @@ constexpr uint16_t kNoFlag = 0xFFFF;
 template <uint32_t kMaxPhases>
 class WeightStream {
 public:
-    // With the two of Gemm these are the six event ids of MTE1 and MTE2, in either direction, that
-    // a kernel may take.
+    // Each slot takes one event id of MTE1 and MTE2 in either direction. With the two slots of A in
+    // Gemm these are the six ids that a kernel may allocate.
     static constexpr uint32_t kMaxSlots = 4;
 
     __aicore__ inline void Open(AscendC::TPipe* pipe, const GemmBuffers& buffers, uint32_t core,
@@ -49,21 +49,22 @@ public:
     // `end_flag` is a cross-core flag for the vector cores of the group, set when the last tile has
     // arrived.
     //
-    // Loads next to nothing: the first product needs A before a second tile. Every other core
-    // starts with A. All at once they would read the same bytes, and leave HBM without work
-    // meanwhile.
+    // Start loads at most one tile, since the first product needs A before a second tile. Cores
+    // with an even index load none and start with A: if all cores did, they would read the same
+    // bytes at once, and HBM would idle meanwhile.
     __aicore__ inline void Start(uint16_t end_flag = kNoFlag) {
         end_flag_ = end_flag;
         EnterPhase();
         if (core_ % 2 != 0 && phase_ < phases_) Load();
     }
 
-    // Loads as many tiles as there are slots.
+    // Loads tiles until all slots are in use.
     __aicore__ inline void Fill() {
         while (in_flight_ < slots_ && phase_ < phases_) Load();
     }
 
-    // The oldest tile, any number of times; Release it after the last read. T is its element type.
+    // Returns the oldest tile, whose elements are of type T. May be called any number of times;
+    // call Release after the last read.
     template <typename T>
     __aicore__ inline AscendC::LocalTensor<T> Acquire() {
         if (!acquired_) events_.WaitFull(drain_);
@@ -86,7 +87,7 @@ private:
         while (phase_ < phases_) {
             cursor_.Open(plans_[phase_], core_, cores_);
             if (!cursor_.Done()) return;
-            ++phase_;  // this core has no share of it
+            ++phase_;  // this core has no share of this weight
         }
         if (end_flag_ != kNoFlag) AscendC::CrossCoreSetFlag<2, PIPE_MTE2>(end_flag_);
     }
@@ -106,8 +107,8 @@ private:
         }
     }
 
-    // Both [n, k] layouts arrive as [k/16][columns][16], both [k, n] layouts as
-    // [columns/C0][depths][C0]; all in units of 2 bytes.
+    // In L1 a tile of either [n, k] layout is [k/16][columns][16], one of either [k, n] layout
+    // [columns/C0][depths][C0]. Sizes are in units of 2 bytes.
     __aicore__ inline void CopyTile(const AscendC::LocalTensor<half>& dst,
                                     const AscendC::GlobalTensor<half>& weight, const GemmPlan& plan,
                                     const Tile& tile) {
@@ -131,7 +132,7 @@ private:
             AscendC::DataCopy(dst, weight[batch + static_cast<uint64_t>(row) * stride + first],
                               params);
         } else {
-            AscendC::DataCopyParams params;  // 32-byte units: one row of a strip each
+            AscendC::DataCopyParams params;  // in units of 32 bytes: one row of a strip each
             params.blockCount = width / kStrip;
             params.blockLen = rows;
             params.srcStride = plan.b_stride - rows;
@@ -162,7 +163,7 @@ private:
     uint32_t fill_;
     uint32_t drain_;
     uint32_t in_flight_;
-    bool acquired_;  // the oldest tile
+    bool acquired_;  // whether the oldest tile has been waited for
 };
 
 }  // namespace kernels

@@ -1,9 +1,10 @@
-// Loads weights that nobody on this core reads, so that they are in L2 when their consumer asks.
+// Prefetches weights that this core does not use itself, so that they are in L2 when their consumer
+// reads them.
 //
-// There is no L2 prefetch instruction on this architecture; a vector core loads into a landing pad
-// and discards. Loads are issued just before the core blocks on a flag and stay in flight
-// meanwhile. MTE2 works in order, so they delay the core's own next load: the plan bounds their
-// number.
+// This architecture has no L2 prefetch instruction: a vector core loads the data into a landing pad
+// in UB and discards it. Loads are issued just before the core blocks on a flag and stay in flight
+// while it waits. MTE2 works in order, so they delay the core's own next load; the plan bounds
+// their number.
 #pragma once
 
 #include "kernel_operator.h"
@@ -22,8 +23,8 @@ public:
         if (plan.pad_slots > 0) pipe->InitBuffer(pad_, plan.pad_slots * plan.chunk_bytes);
     }
 
-    // This core's chunks of a window. The first window with any awaits the end of the weight
-    // stream: until then HBM has better things to do.
+    // Loads this core's chunks of a window. The first window with chunks waits for the end of the
+    // weight stream, so that prefetches do not compete with the kernel's own weights for HBM.
     __aicore__ inline void WarmWindowChunks(const WarmPlan& plan, const WarmWindow& window) {
         if (window.after_stream != 0) AscendC::CrossCoreWaitFlag(kFlagStreamed);
         if (core_ < window.first_core || core_ >= window.first_core + window.core_count) return;
@@ -34,8 +35,7 @@ public:
     }
 
 private:
-    // The chunk sequence runs through the regions in order; a chunk never crosses from one to the
-    // next.
+    // The chunk sequence runs through the regions in order; a chunk never spans two regions.
     __aicore__ inline void LoadChunk(const WarmPlan& plan, uint32_t chunk) {
         uint64_t offset = static_cast<uint64_t>(chunk) * plan.chunk_bytes;
         for (uint32_t r = 0; r < plan.region_count; ++r) {
