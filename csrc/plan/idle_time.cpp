@@ -17,16 +17,16 @@ using arch::TimingConstants;
 constexpr double kFloatBytes = sizeof(float);
 constexpr double kRepeatBytes = 256;
 
-/// Cores take turns at the left matrix and at weights, so that HBM works on in about half of the
-/// time in which the left matrix comes out of L2.
+/// Cores alternate between loading the left matrix and loading weights, so HBM keeps working in
+/// about half of the time in which the left matrix is read from L2.
 constexpr double kLeftShare = 0.5;
 
 /// What a vector core does with one row, counted in the kernels' source. Every instruction waits
-/// for the one before it, as every barrier has it.
+/// for the one before it, because barriers separate them.
 struct VectorWork {
     double elements = 0;      ///< of the row
-    double instructions = 0;  ///< in all
-    double passes = 0;        ///< of them over the whole row in fp32
+    double instructions = 0;  ///< total number
+    double passes = 0;        ///< instructions that go over the whole row in fp32
     double loads = 1;         ///< one after the other
     double stores = 1;
 
@@ -38,20 +38,20 @@ struct VectorWork {
 
 VectorWork Norm(uint32_t width) { return {1.0 * width, 12, 6, 1, 1}; }
 
-/// A row through the quantiser, in pieces of what a core holds.
+/// Quantising a row, in pieces of at most `held` elements, which fit a core's UB.
 VectorWork Quantise(uint32_t width, uint32_t held, bool dynamic) {
     const auto pieces = static_cast<double>(CeilDiv(width, held));
     if (dynamic) return {1.0 * width, 16 * pieces + 4, 7, 2 * pieces, pieces + 1};
     return {1.0 * width, 10 * pieces + 4, 5, 1.5 * pieces, pieces};
 }
 
-/// A row that is in UB already.
+/// Quantising a row that is already in UB.
 VectorWork QuantiseInUb(uint32_t width, bool dynamic) {
     if (dynamic) return {1.0 * width, 26, 5, 0.5, 2};
     return {1.0 * width, 14, 4, 2, 1};
 }
 
-/// Heads of a token.
+/// Rotating one step of heads of a token.
 VectorWork Rotate(const HeadsPlan& heads, bool int8) {
     if (int8) return {1.0 * heads.step * heads.head_dim, 13, 5, 2, 2};
     return {1.0 * heads.step * kRopeDim, 10, 4, 1, 1};
@@ -59,12 +59,12 @@ VectorWork Rotate(const HeadsPlan& heads, bool int8) {
 
 VectorWork Dequantise(uint32_t columns) { return {1.0 * columns, 6, 4, 2, 1}; }
 
-/// Costs of the events that a kernel is made of, us.
+/// Costs, in us, of the events of which a kernel consists.
 class Costs {
 public:
     Costs(const TimingConstants& constants, uint32_t cores) : c_(constants), cores_(cores) {}
 
-    /// HBM time of the weight of a product.
+    /// Time that HBM takes to deliver the weight of a product.
     double Stream(const GemmPlan& gemm) const {
         const bool nd = gemm.b_layout == 0 || gemm.b_layout == 2;
         const double row = (gemm.b_layout < 2 ? gemm.tile_k : gemm.tile_n) * gemm.element_bytes;
@@ -72,12 +72,12 @@ public:
         const double factor =
             arch::HbmFactor(c_, nd ? arch::LoadKind::kNd2Nz : arch::LoadKind::kToL1, block);
         const double hbm = static_cast<double>(WeightBytes(gemm)) * factor / c_.hbm_rate;
-        // A share that is larger than the others is bound by them no more, but by its own core.
+        // An oversized share is limited by its own core's load rate, not by HBM.
         return std::max(hbm, hbm * Imbalance(gemm) * c_.hbm_rate /
                                  (factor * cores_ * c_.cube_load_rate * c_.clock_mhz));
     }
 
-    /// Reading the left matrix out of L2, over and over where L1 does not keep it.
+    /// Time of reading the left matrix from L2, repeatedly where L1 cannot hold it.
     double Left(const GemmPlan& gemm) const {
         const double depth = static_cast<double>(CeilDiv(gemm.k, gemm.depth_shares));
         const uint64_t strips = uint64_t{gemm.batches} * gemm.n / gemm.strip;
@@ -91,7 +91,8 @@ public:
         return kLeftShare * bytes * c_.l2_cube_factor / c_.l2_rate;
     }
 
-    /// A product whose weight is in L1: what L0B takes or the cube, whichever is slower.
+    /// Time of a product whose weight is in L1: that of moving B to L0B or that of the cube,
+    /// whichever is longer.
     double Work(const GemmPlan& gemm) const {
         const double elements =
             static_cast<double>(WeightBytes(gemm)) / gemm.element_bytes / cores_ * Imbalance(gemm);
@@ -103,7 +104,7 @@ public:
         return Cycles(std::max(moves, products));
     }
 
-    /// From the last weight tile in L1 until the result of a product is in L2.
+    /// Time from the arrival of the last weight tile in L1 until the product's result is in L2.
     double Drain(const GemmPlan& gemm) const {
         const double tile = static_cast<double>(gemm.tile_n) * gemm.tile_k * gemm.element_bytes;
         const double rows = static_cast<double>(std::min(gemm.m, gemm.tile_m));
@@ -112,7 +113,7 @@ public:
                       c_.fixpipe_cycles + sums / c_.fixpipe_rate + 4 * c_.event_cycles);
     }
 
-    /// Loading the first piece of A, of `rows`, once it is there.
+    /// Time of loading the first piece of A, once A is complete in GM.
     double LeftMatrix(const GemmPlan& gemm) const {
         const double rows = static_cast<double>(std::min(gemm.m, gemm.tile_m));
         const double bytes = rows * gemm.a_depth * gemm.element_bytes;
@@ -139,7 +140,7 @@ public:
 private:
     double Cycles(double cycles) const { return cycles / c_.clock_mhz; }
 
-    /// Largest share of a core over the mean.
+    /// The largest share of a core divided by the mean share.
     double Imbalance(const GemmPlan& gemm) const {
         const uint64_t strips = uint64_t{gemm.batches} * gemm.n / gemm.strip;
         const uint64_t shares = cores_ / gemm.row_shares / gemm.depth_shares;
@@ -150,8 +151,8 @@ private:
     double cores_;
 };
 
-/// Weight tiles of a core at most. A tile of columns ends with its batch, so that they depend on
-/// where in a batch the core's share begins.
+/// The maximum number of weight tiles of a core. A tile of columns ends with its batch, so the
+/// number depends on where in a batch the core's share begins.
 uint64_t Tiles(const GemmPlan& gemm, uint32_t cores) {
     const uint64_t batch = gemm.n / gemm.strip;
     const uint64_t tile = gemm.tile_n / gemm.strip;
@@ -171,20 +172,20 @@ uint64_t Tiles(const GemmPlan& gemm, uint32_t cores) {
            CeilDiv(CeilDiv(gemm.k, gemm.tile_k), gemm.depth_shares);
 }
 
-/// The weights of a kernel on their way through HBM, in us of its time, against the products that
-/// consume them.
+/// Follows the weight stream of a kernel, measured in us of HBM time, and the products that consume
+/// it.
 class WeightClock {
 public:
     WeightClock(const Costs& costs, const GemmBuffers& buffers, uint32_t cores)
         : costs_(costs), slots_(buffers.b_slots), cores_(cores), now_(costs.Start()) {}
 
-    /// Weights in the order of the products.
+    /// Appends the weight of a product; products follow in the same order.
     void Add(const GemmPlan& gemm) {
         phases_.push_back({&gemm, costs_.Stream(gemm) + costs_.Left(gemm), Tiles(gemm, cores_)});
         total_ += phases_.back().stream;
     }
 
-    /// The next product, which can begin at `ready`. Returns when its result is in L2.
+    /// Runs the next product, whose A is ready at `ready`. Returns when its result is in L2.
     double Multiply(double ready) {
         const double most = consumed_ + Ahead();
         Advance(std::min(most, streamed_ + std::max(0.0, ready - now_)));
@@ -199,7 +200,7 @@ public:
         return std::max(ready + costs_.Work(*phase.gemm), arrived) + costs_.Drain(*phase.gemm);
     }
 
-    /// Whether all weights are in L1 when the product before the `left` last ones is done.
+    /// Whether all weights are in L1 by the time only the last `left` products remain.
     bool EndsBefore(size_t left) const {
         uint64_t tiles = 0;
         for (size_t i = phases_.size() - left; i < phases_.size(); ++i) tiles += phases_[i].tiles;
@@ -212,11 +213,11 @@ public:
 private:
     struct Phase {
         const GemmPlan* gemm;
-        double stream;  ///< us of HBM
+        double stream;  ///< us of HBM time
         uint64_t tiles;
     };
 
-    /// What the ring takes before the next product begins.
+    /// HBM time of the weights that the ring can take before the next product begins.
     double Ahead() const {
         double ahead = 0;
         uint64_t room = slots_;
@@ -246,7 +247,7 @@ private:
     double now_;
 };
 
-/// Idle time of HBM between `from` and `to`.
+/// The time from `from` to `to`, 0 if `to` is earlier.
 double Between(double from, double to) { return std::max(0.0, to - from); }
 
 }  // namespace
@@ -306,8 +307,8 @@ KernelTimes TimeProlog(const PrologPlan& plan, const TimingConstants& constants,
                                      costs.LeftMatrix(plan.absorb));
     KernelTimes times{};
     times.us = std::max(absorbed, rotated);
-    // Loads of a window have arrived when the vector core's own next one is due. Where L1 does not
-    // hold what is left of the weights, the stream may end behind the window.
+    // The loads of a window should have arrived when the vector core's own next load is due. Where
+    // L1 cannot hold the rest of the weights, the stream may end after the window.
     const double from = clock.ended() + costs.Hop() + costs.VectorLoad();
     const bool ends_before_q_b = clock.EndsBefore(indexed ? 2 : 1);
     const bool ends_before_indexer_q = indexed && clock.EndsBefore(1);

@@ -1,8 +1,10 @@
-// When HBM idles in a fused kernel, in closed form: what the planner spends on prefetches.
+// Computes in closed form when HBM idles in a fused kernel: the time that the planner spends on
+// prefetches.
 //
-// The weights of a kernel are one stream that runs ahead of the products by what L1 holds. Products
-// wait for vector cores and for each other; once the last weight is on its way HBM has nothing left
-// to do. The timing model (csrc/model) replays the same events one by one, from the same constants.
+// The weights of a kernel are one stream that runs ahead of the products by as much as L1 holds.
+// Products wait for vector cores and for each other; once the last weight is in flight, HBM has
+// nothing left to do. The timing model (csrc/model) replays the same events one by one, with the
+// same constants.
 #pragma once
 
 #include <array>
@@ -14,17 +16,17 @@
 
 namespace plan {
 
-/// A window of the vector cores between two hand-overs, or until the kernel ends.
+/// A window in which vector cores wait: between two hand-overs, or until the kernel ends.
 struct IdleWindow {
-    const char* name;  ///< for people
-    double idle_us;    ///< of HBM in it, once the last weight has arrived
+    const char* name;  ///< for reports
+    double idle_us;    ///< us in which HBM idles, after the last weight has arrived
 };
 
-/// The windows of a kernel in its order. They are no vector, since a plan that is kept is copied in
-/// every call and that shall allocate nothing.
+/// The windows of a kernel in order of time. This is not a std::vector because a cached plan is
+/// copied in every call and the copy must not allocate.
 class IdleWindows {
 public:
-    static constexpr size_t kMax = 3;  ///< a prolog's
+    static constexpr size_t kMax = 3;  ///< a prolog has the most
 
     IdleWindows() = default;
     template <typename... Windows>
@@ -43,11 +45,11 @@ private:
 
 /// How long a kernel takes, and its windows.
 struct KernelTimes {
-    double us;  ///< of the kernel, without launch and prefetches
+    double us;  ///< time of the kernel, without launch and prefetches
     IdleWindows windows;
 };
 
-/// Of kernels that run on `cube_cores`.
+/// The times of a kernel whose products run on `cube_cores` cube cores.
 KernelTimes TimeProlog(const PrologPlan& plan, const arch::TimingConstants& constants,
                        uint32_t cube_cores);
 KernelTimes TimeOProj(const OProjPlan& plan, const arch::TimingConstants& constants,

@@ -1,4 +1,4 @@
-// Everything the o_proj kernel has to know. Passed by value.
+// The arguments of the o_proj kernel, passed by value.
 #pragma once
 
 #include <cstdint>
@@ -7,20 +7,21 @@
 #include "plan/quant_plan.h"
 #include "plan/warm_plan.h"
 
-/// What the kernel is told that its shapes decide: the same from call to call.
+/// The part of the arguments that depends on shapes alone: it is the same from call to call.
 struct OProjPlan {
     uint32_t tokens;
-    uint32_t has_v_up;      // 1: W_UV first; 0: the input is [tokens, heads * v] already
+    uint32_t has_v_up;      // 1: W_UV is applied first; 0: the input is [tokens, heads * v]
     uint32_t has_epilogue;  // 1: vector cores finish the sums (dequantisation, bias)
     uint32_t bias_float;    // 1: bias is fp32; 0: of the activation type
     uint32_t vector_cores;
-    uint32_t step_columns;  // columns of a row that a vector core finishes at once
-    uint32_t widest;        // elements that a vector core holds of any row
+    uint32_t step_columns;  // columns of a row that a vector core finishes in one step
+    uint32_t widest;        // maximum number of elements of a row that a vector core holds in UB
     QuantPlan quant;
     uint64_t workspace_bytes;
+    // Byte offsets into the workspace.
     uint64_t workspace_value;   // [tokens, heads * v] of the activation type
-    uint64_t workspace_input;   // int8, likewise
-    uint64_t workspace_scales;  // of a token of workspace_input: fp32 [tokens, 8], all equal
+    uint64_t workspace_input;   // int8 [tokens, heads * v]
+    uint64_t workspace_scales;  // scales of workspace_input: fp32 [tokens, 8], a token's all equal
     uint64_t workspace_sums;    // int32 or fp32 [tokens, hidden], where there is an epilogue
     GemmBuffers buffers;
     GemmPlan v_up;
@@ -33,7 +34,7 @@ struct OProjWarm {
     WarmWindow while_o_proj;  // until the cube has finished o_proj
 };
 
-// GM addresses of the tensors, 0 where absent.
+// GM addresses of a call's tensors, 0 for an absent one.
 struct OProjAddresses {
     uint64_t attn_output;
     uint64_t w_uv;

@@ -1,4 +1,4 @@
-// Plans that were made before: decode asks for the same few over and over.
+// A cache of plans: decode asks for the same few plans again and again.
 #pragma once
 
 #include <cstdint>
@@ -11,12 +11,12 @@
 
 namespace plan {
 
-/// The fields of a problem, one after the other: two problems are the same if their keys are.
+/// The fields of a problem, concatenated: two problems are equal if their keys are.
 class PlanKey {
 public:
     PlanKey() { text_.reserve(kExpectedBytes); }
 
-    /// Field by field: bytes between fields mean nothing.
+    /// Appends fields one by one, since padding bytes between fields have no defined value.
     template <typename... Fields>
     PlanKey& Add(const Fields&... fields) {
         static_assert(((std::is_arithmetic_v<Fields> || std::is_enum_v<Fields>) && ...));
@@ -33,7 +33,7 @@ private:
     std::string text_;
 };
 
-/// At most kMostPlans; when it is full it starts anew. May be used by several threads.
+/// Holds at most kMostPlans plans and is emptied when it is full. Thread-safe.
 template <typename Plan>
 class PlanCache {
 public:
@@ -54,7 +54,7 @@ public:
         return plan;
     }
 
-    /// Plans that were made since the process began: calls that found none.
+    /// Number of plans made since the process began, which is the number of cache misses.
     uint64_t made() {
         const std::lock_guard<std::mutex> lock(mutex_);
         return made_;

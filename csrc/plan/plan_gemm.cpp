@@ -10,27 +10,27 @@ namespace plan {
 
 namespace {
 
-// Four weight tiles of 64 KiB and two slots of A fill L1. Rows of 512 bytes are what ND2NZ loads at
-// its best rate (ADx: 302 MB in 214.5 us with tiles of [64, 256] halves).
+// Four weight tiles of 64 KiB and two slots of A fill L1. ND2NZ reaches its best rate with rows of
+// 512 bytes (ADx: 302 MB in 214.5 us with tiles of [64, 256] halves).
 constexpr uint32_t kWeightSlots = 4;
 constexpr uint32_t kWeightSlotBytes = 64 * 1024;
-// The most that four of them leave room for: 176 columns.
+// The largest slot of which four leave room for A: a tile of 176 columns.
 constexpr uint32_t kLargeSlotBytes = 88 * 1024;
-// From here on a product takes ten times as long as its sums take out of L0C.
+// From this depth on a product takes at least ten times as long as moving its sums out of L0C.
 constexpr uint32_t kLongDepth = 1024;
 constexpr uint32_t kRowBytes = 512;
 constexpr uint32_t kMostRows = 128;
-// With 1024 rows of A and a tile of columns for each core in L2, an 8192-cubed product reads its
-// weight from HBM 8 times instead of 64.
+// With 1024 rows of A and a tile of columns for each core in L2, a product with m = n = k = 8192
+// reads its weight from HBM 8 times instead of 64.
 constexpr uint32_t kBlockRows = 8 * kMostRows;
-constexpr uint32_t kMostTileBytes = 64 * 1024;   // of A
-constexpr uint32_t kMostSlotBytes = 120 * 1024;  // likewise
-constexpr uint32_t kMostSlotBytesOfManyRows = 76 * 1024;
-// Of 128 heads a core gets at most 8.
+constexpr uint32_t kMostTileBytes = 64 * 1024;            // of A
+constexpr uint32_t kMostSlotBytes = 120 * 1024;           // of A
+constexpr uint32_t kMostSlotBytesOfManyRows = 76 * 1024;  // of A
+// Maximum number of batches whose pieces of A share a slot; of 128 heads a core gets at most 8.
 constexpr uint32_t kSlotBatches = 4;
 constexpr uint32_t kL0SlotBytes = arch::kL0bBytes / 2;
 constexpr uint32_t kL0cSlotElements = arch::kL0cBytes / 2 / sizeof(float);
-// Where in L0C Mmad may write (Mmad, constraints).
+// Alignment of the addresses in L0C that Mmad may write to (Mmad, constraints).
 constexpr uint32_t kSumsAlignment = 1024;
 
 uint32_t RoundDown(uint32_t value, uint32_t unit) { return value / unit * unit; }
@@ -84,8 +84,8 @@ GemmPlan PlanGemm(const GemmProblem& problem) {
     plan.b_layout = static_cast<uint32_t>(problem.layout);
     plan.b_stride = b_stride;
     plan.tile_m = std::min(problem.m, kMostRows);
-    // The contiguous direction of the weight gets the long side of the tile, as far as L0C holds
-    // the sums twice and a core has that many columns.
+    // The contiguous dimension of the weight gets the long side of the tile, as far as L0C can hold
+    // the sums of two tiles and a core has that many columns.
     const auto rows = static_cast<uint32_t>(RoundUp(plan.tile_m, kStrip));
     const uint32_t row = kRowBytes / bytes;
     const uint32_t wide = column_major ? row / 2 : row;
@@ -99,7 +99,8 @@ GemmPlan PlanGemm(const GemmProblem& problem) {
     const uint32_t large = RoundDown(kLargeSlotBytes / bytes / row, strip);
     const bool many_rows = rows > kMostRows / 2;
     if (many_rows && share > plan.tile_n && share <= large && depth_share >= kLongDepth) {
-        // Many rows of A are read once for every tile of columns: one tile of all of them.
+        // A is read once for every tile of columns. With many rows of A, one tile takes all of the
+        // core's columns.
         plan.l0c_slots = 2;
         weight_slot_bytes = kLargeSlotBytes;
         plan.tile_n = std::min(share, problem.n);
@@ -122,8 +123,8 @@ GemmPlan PlanGemm(const GemmProblem& problem) {
 }
 
 uint32_t BestRowShares(const GemmProblem& problem) {
-    // Per cycle of a cube core: a product of fractals, and what all cores together hit in L2 (ADx
-    // data_copy slices: 4.94 TB/s of 24 cores at 1850 MHz).
+    // In a cycle a cube core multiplies one pair of fractals, and reads its share of the rate at
+    // which all cores together hit in L2 (ADx data_copy slices: 4.94 TB/s of 24 cores at 1850 MHz).
     constexpr double kBytesPerCycle = 111;
     constexpr double kFractal = 16;
     uint32_t best = 1;
@@ -164,7 +165,7 @@ uint32_t BestDepthShares(const GemmProblem& problem, uint32_t most) {
         const auto strips = static_cast<double>(
             CeilDiv(uint64_t{plan.batches} * plan.n / plan.strip, problem.cores / shares));
         const auto depth = static_cast<double>(CeilDiv(depth_tiles, shares) * plan.tile_k);
-        // Sums that have to be added up are worth 1 % of the product at most.
+        // Adding up the partial sums is taken to cost 1 % of the product for each further share.
         const double share = strips * depth * (1 + 0.01 * (shares - 1));
         if (shares > 1 && share >= least) continue;
         best = shares;
@@ -183,7 +184,7 @@ GemmBuffers PlanGemmBuffers(const std::vector<GemmPlan>& plans) {
         buffers.a_slot_bytes =
             std::max(buffers.a_slot_bytes, rows * plan.a_depth * plan.element_bytes);
         const auto sums_bytes = rows * plan.tile_n * static_cast<uint32_t>(sizeof(float));
-        // The other products of the kernel write to the second slot.
+        // A slot is aligned because the kernel's other products write to the start of the second.
         const auto slot =
             static_cast<uint32_t>(RoundUp(sums_bytes / plan.l0c_slots, kSumsAlignment));
         buffers.l0c_slot_bytes = std::max(buffers.l0c_slot_bytes, slot);

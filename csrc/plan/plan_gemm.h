@@ -12,12 +12,12 @@ namespace plan {
 
 /// Limit of the 16-bit stride fields of Nd2NzParams::srcDValue and DataCopyParams::srcStride.
 constexpr uint32_t kMostStride = 65535;
-/// Longest row of a 16-bit weight in elements: loaded in units of 2 bytes.
+/// Longest row of a 16-bit weight, in elements, since weights are loaded in units of 2 bytes.
 constexpr uint32_t kMostWeightStride = kMostStride;
-/// Longest row of the left matrix in bytes: loaded in units of 4 bytes.
+/// Longest row of the left matrix, in bytes, since it is loaded in units of 4 bytes.
 constexpr uint32_t kMostLeftStrideBytes = kMostStride * 4;
 
-/// How a weight lies in memory; the values are those of GemmPlan::b_layout.
+/// Memory layout of a weight; the values are those of GemmPlan::b_layout.
 enum class WeightLayout : uint32_t { kOutIn = 0, kOutInNz = 1, kInOut = 2, kInOutNz = 3 };
 
 /// C [m, n] = A [m, k] x B, `batches` times.
@@ -28,7 +28,7 @@ struct GemmProblem {
     uint32_t k = 0;
     uint32_t batches = 1;
     bool int8 = false;            ///< A and B are int8, C is int32; layouts kInOut and kInOutNz
-    uint32_t cores = 1;           ///< that columns and rows are dealt out to
+    uint32_t cores = 1;           ///< cube cores over which the product is split
     uint32_t row_shares = 1;      ///< GemmPlan::row_shares; times depth_shares a divisor of cores
     uint32_t depth_shares = 1;    ///< GemmPlan::depth_shares
     uint32_t c_share_stride = 0;  ///< elements
@@ -37,25 +37,26 @@ struct GemmProblem {
     uint32_t c_row_stride = 0;    ///< elements
     uint32_t c_batch_stride = 0;  ///< elements
     WeightLayout layout = WeightLayout::kOutIn;
-    uint32_t stored_n = 0;  ///< columns of the stored weight where B is a part of it; 0: n
+    uint32_t stored_n = 0;  ///< output columns of the stored weight if B is a part of it; 0: n
 };
 
 /// Throws std::invalid_argument where the hardware's fields cannot express the shape.
 GemmPlan PlanGemm(const GemmProblem& problem);
 
-/// The row_shares that a product of its own takes least time with: where one share computes or
-/// loads least. Of 1 for up to a tile of rows, as in decode.
+/// The row_shares with which a product that runs alone takes least time, that is, with which a core
+/// has least to compute or load. It is 1 for up to one tile of rows, as in decode.
 uint32_t BestRowShares(const GemmProblem& problem);
 
-/// The depth_shares, up to `most`, that let the cores finish soonest where someone adds up what
-/// they make: more than 1 if the columns alone cannot be dealt out evenly. 1 for more than a tile
-/// of rows.
+/// The depth_shares, at most `most`, with which the cores finish soonest, for products whose reader
+/// adds up the partial sums. It is more than 1 if the columns alone cannot be dealt out evenly, and
+/// 1 for more than one tile of rows.
 uint32_t BestDepthShares(const GemmProblem& problem, uint32_t most);
 
-/// Buffers that hold the tiles of all plans. Throws std::logic_error where a core has not enough.
+/// Buffers that are large enough for the tiles of all plans. Throws std::logic_error where a core
+/// has too little L1 or L0C.
 GemmBuffers PlanGemmBuffers(const std::vector<GemmPlan>& plans);
 
-/// Bytes of the weight of a GEMM.
+/// Size of a GEMM's weight in bytes.
 uint64_t WeightBytes(const GemmPlan& gemm);
 
 }  // namespace plan

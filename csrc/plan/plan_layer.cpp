@@ -12,8 +12,8 @@ namespace plan {
 
 namespace {
 
-// A piece is whole L2 lines and not less than this: the smallest transfers that HBM is used well
-// with (AD: granularity).
+// A piece is a multiple of this: the smallest transfer that uses HBM well (AD: granularity), and
+// whole L2 lines.
 constexpr uint64_t kSmallestPiece = 16 * 1024;
 
 std::string Text(const char* format, double a, double b) {
@@ -35,8 +35,8 @@ std::vector<SdmaPiece> PlanSdma(const LayerRegion& region, const arch::Chip& chi
     }
     const uint64_t usable = UsableL2Bytes(chip);
     std::vector<SdmaPiece> pieces;
-    // From its end on: SDMA is slow, and what is still under way when the reader starts should be
-    // what it needs last.
+    // SDMA fetches a region from its end backwards: it is slow, and what is still in flight when
+    // the reader starts should be what the reader needs last.
     const uint64_t begin = std::min(RoundUp(region.warmed, kSmallestPiece), region.bytes);
     uint64_t end = region.bytes;
     for (const LayerWindow& window : region.windows) {
@@ -48,7 +48,7 @@ std::vector<SdmaPiece> PlanSdma(const LayerRegion& region, const arch::Chip& chi
         const uint64_t left = end - begin;
         const uint64_t in_flight = begin + (region.bytes - end);
         const auto idle_bytes = static_cast<uint64_t>(window.idle_us * constants.sdma_rate);
-        // L2 keeps what is in flight only if nothing larger goes through it (rule 1).
+        // L2 keeps what is in flight only as far as what passes through leaves room (rule 1).
         const uint64_t room = usable > window.passing_bytes ? usable - window.passing_bytes : 0;
         const uint64_t fitting = room > in_flight ? room - in_flight : 0;
         SdmaPiece piece{end, 0, ""};

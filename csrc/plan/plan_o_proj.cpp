@@ -15,17 +15,17 @@ namespace plan {
 namespace {
 
 constexpr uint32_t kFloatBytes = sizeof(float);
-constexpr uint32_t kMostStepColumns = 4096;  // a row of them in fp32 is 16 KiB
+constexpr uint32_t kMostStepColumns = 4096;  // in fp32 these are 16 KiB
 
-/// With fewer tokens than cores a row goes to several of them.
+/// Columns of a step: with fewer tokens than cores, a row is split over several cores.
 uint32_t StepColumns(uint32_t columns, uint32_t tokens, uint32_t cores) {
     const uint64_t parts = std::max<uint64_t>(1, cores / tokens);
     const uint64_t part = RoundUp(CeilDiv(columns, parts), kLanes);
     return static_cast<uint32_t>(std::min<uint64_t>(part, kMostStepColumns));
 }
 
-/// UB that the vector cores' blocks take beside the landing pads; what their Open functions ask
-/// for.
+/// Bytes of UB that the vector cores' blocks take in addition to the landing pads: what their Open
+/// functions allocate.
 uint64_t UbBytes(const OProjPlan& plan) {
     const uint64_t widest = plan.widest;
     const uint64_t rows = widest * (2 * kFloatBytes + 3 * kHalfBytes);
@@ -123,7 +123,7 @@ uint64_t MadeOProjPlans() { return Cache().made(); }
 OProjWarm PlanOProjWarm(const OProjShapePlan& shape, const arch::Chip& chip,
                         const PrefetchRequest& request, PlanReport* report) {
     const WarmSchedule schedule = PlanWarm(chip, shape.room, request, report);
-    OProjWarm warm{};  // with padding, since a launch carries its bytes
+    OProjWarm warm{};  // zeroes padding bytes too, since a launch passes them on
     warm.plan = schedule.warm;
     warm.while_o_proj = schedule.windows[0];
     return warm;

@@ -1,4 +1,4 @@
-// From shape and chip to the plan of the o_proj kernel.
+// Plans the o_proj kernel for a shape and a chip.
 #pragma once
 
 #include <cstdint>
@@ -29,14 +29,14 @@ using OProjShapePlan = ShapePlan<OProjPlan>;
 /// Throws std::invalid_argument naming the quantity, what is allowed and what came.
 OProjShapePlan PlanOProj(const OProjProblem& problem, const arch::Chip& chip);
 
-/// The same, kept from an earlier call with the same problem where there was one.
+/// Like PlanOProj, but returns a cached plan where the same problem has been planned before.
 OProjShapePlan CachedPlanOProj(const OProjProblem& problem, const arch::Chip& chip);
 
-/// Plans that CachedPlanOProj has made, in all.
+/// Number of plans that CachedPlanOProj has made since the process began.
 uint64_t MadeOProjPlans();
 
-/// What a call warms. `report` is told what is prefetched and why, if not null. Throws as PlanWarm
-/// does.
+/// What a call warms. If `report` is not null, what is prefetched and why is written to it. Throws
+/// as PlanWarm does.
 OProjWarm PlanOProjWarm(const OProjShapePlan& shape, const arch::Chip& chip,
                         const PrefetchRequest& request, PlanReport* report = nullptr);
 

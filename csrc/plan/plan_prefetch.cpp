@@ -8,9 +8,9 @@ namespace plan {
 
 namespace {
 
-// The larger the copies the better HBM is used: 48 vector cores read 1.25 TB/s in copies of 8 KB,
-// 1.46 in copies of 32 KB (ADx). But the last round leaves half a chunk per core idle on average,
-// which costs more than some 6 % as long as a core loads less than four large chunks.
+// The larger the copies the better HBM is used: 48 vector cores read 1.25 TB/s in copies of 8 KB
+// and 1.46 TB/s in copies of 32 KB (ADx). But in the last round a core idles for half a chunk on
+// average, which costs more than some 6 % as long as a core loads fewer than four large chunks.
 constexpr uint32_t kLargeChunkBytes = 32 * 1024;
 constexpr uint32_t kSmallChunkBytes = 16 * 1024;
 constexpr uint32_t kFewestLargeChunksPerCore = 4;
@@ -29,7 +29,7 @@ Span RangeSpan(const PrefetchRange& range) {
     return {begin, begin + range.bytes};
 }
 
-/// The blocks in which a range lies, inside its tensor.
+/// The 32-byte blocks that a range touches, cut off at the ends of its tensor.
 Span BlockSpan(const PrefetchRange& range) {
     const Span span = RangeSpan(range);
     return {std::max(range.tensor.address, span.begin / kBlockBytes * kBlockBytes),

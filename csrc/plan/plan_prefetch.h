@@ -1,4 +1,4 @@
-// From what a caller wants in L2 to the plan of the prefetch kernel.
+// Plans the prefetch kernel for the ranges that a caller wants in L2.
 #pragma once
 
 #include <cstdint>
@@ -9,18 +9,18 @@
 
 namespace plan {
 
-/// Bytes [offset, offset + bytes) of a tensor; inside it, at least one.
+/// Bytes [offset, offset + bytes) of a tensor: at least one byte, and all inside the tensor.
 struct PrefetchRange {
     PrefetchRegion tensor;
     uint64_t offset = 0;
     uint64_t bytes = 0;
 };
 
-/// Loads `ranges` with `cores` vector cores that do nothing else.
+/// Plans loading `ranges` with `cores` vector cores that do nothing else.
 ///
-/// Of each range these are the 32-byte blocks of GM in which it lies, as far as they belong to the
-/// tensor. Ranges have no byte in common; a block that two of them share is loaded with the first.
-/// Throws std::invalid_argument for more than kMostPrefetchRegions ranges.
+/// A range is rounded out to whole 32-byte blocks of GM, but not beyond its tensor. Ranges must not
+/// overlap; a block that two of them touch is loaded with the first. Throws std::invalid_argument
+/// for more than kMostPrefetchRegions ranges.
 PrefetchPlan PlanPrefetch(const std::vector<PrefetchRange>& ranges, uint32_t cores);
 
 }  // namespace plan

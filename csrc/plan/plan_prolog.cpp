@@ -16,10 +16,10 @@ namespace plan {
 namespace {
 
 constexpr uint32_t kFloatBytes = sizeof(float);
-// 16 heads are one 4 KiB step of fp32; at 128 heads and 16 tokens this makes 128 steps for 48
-// cores.
+// The rope columns of 16 heads are one step of 4 KiB in fp32; 128 heads and 16 tokens make 128
+// steps for 48 cores.
 constexpr uint32_t kRopeHeads = 16;
-// Elements of a step that handles whole heads: as wide as the latents of the known models.
+// Maximum elements of a step that processes whole heads: as wide as the latents of known models.
 constexpr uint32_t kStepElements = 2048;
 
 void AddToKey(PlanKey& key, const CachePlan& cache) {
@@ -31,7 +31,7 @@ void RequireRank(const std::string& quantity, uint32_t rank, uint32_t most) {
             "a multiple of 64 up to " + std::to_string(most), rank);
 }
 
-/// With a scale for every token.
+/// Whether the hidden states are quantised dynamically, with one scale per token.
 bool QuantisesHidden(const PrologProblem& problem) {
     return problem.qkv_a.dynamic() || (problem.q_lora_rank == 0 && problem.q_b.dynamic());
 }
@@ -56,8 +56,8 @@ void Check(const PrologProblem& problem) {
     }
 }
 
-/// Heads that a vector core handles at once: their rotated columns, or all of them where they are
-/// dequantised on the way.
+/// Heads that a vector core processes in one step. Of each it holds the rotated columns, or all
+/// columns where it dequantises them too (`quantised`).
 uint32_t HeadsPerStep(uint32_t heads, uint32_t head_dim, bool quantised) {
     uint32_t step = kRopeHeads;
     while (quantised && step > 1 && step * head_dim > kStepElements) step /= 2;
@@ -68,7 +68,8 @@ uint32_t StepElements(const HeadsPlan& heads, bool quantised) {
     return heads.step * (quantised ? heads.head_dim : kRopeDim);
 }
 
-/// For sums that go to vector cores in fp32 anyway, `row` of them at a time.
+/// Splits the K dimension of a product whose fp32 sums vector cores read anyway, a row of at most
+/// `row` elements at a time.
 void DealOutDepth(GemmProblem& gemm, uint32_t row) {
     if (gemm.int8) return;
     gemm.depth_shares = BestDepthShares(gemm, 1 + kStepElements / row);
@@ -130,7 +131,7 @@ void PlanWorkspace(PrologPlan& plan, const PrologProblem& problem, Workspace& wo
     }
 }
 
-/// Elements of the widest row or step in UB.
+/// Number of elements of the widest row or step in UB.
 uint32_t Widest(const PrologPlan& plan, const PrologProblem& problem) {
     const uint32_t widest =
         std::max({problem.q_lora_rank, problem.kv_lora_rank + problem.rope_dim,
@@ -149,8 +150,8 @@ uint32_t WidestShares(const PrologPlan& plan) {
     return widest;
 }
 
-/// UB that the vector cores' blocks take beside the landing pads: what their Open functions ask
-/// for, with the second quantiser of sfa_prolog in any case.
+/// Bytes of UB that the vector cores' blocks take in addition to the landing pads: what their Open
+/// functions allocate, with sfa_prolog's second quantiser counted in either case.
 uint64_t UbBytes(const PrologPlan& plan, bool quantised) {
     const uint64_t widest = plan.widest;
     const uint64_t heads = std::max(plan.heads.step, plan.indexer.heads.step);
@@ -264,7 +265,7 @@ uint64_t MadePrologPlans() { return Cache().made(); }
 PrologWarm PlanPrologWarm(const PrologShapePlan& shape, const arch::Chip& chip,
                           const PrefetchRequest& request, PlanReport* report) {
     const WarmSchedule schedule = PlanWarm(chip, shape.room, request, report);
-    PrologWarm warm{};  // with padding, since a launch carries its bytes
+    PrologWarm warm{};  // zeroes padding bytes too, since a launch passes them on
     warm.plan = schedule.warm;
     warm.while_q_b = schedule.windows[0];
     warm.while_indexer_q = schedule.windows[1];

@@ -1,4 +1,4 @@
-// From shape and chip to the plan of the mla_prolog and sfa_prolog kernels.
+// Plans the mla_prolog and sfa_prolog kernels for a shape and a chip.
 #pragma once
 
 #include <cstdint>
@@ -13,7 +13,7 @@
 namespace plan {
 
 struct IndexerProblem {
-    uint32_t heads = 0;  ///< 0: none
+    uint32_t heads = 0;  ///< 0: the layer has no indexer
     uint32_t head_dim = 0;
     float eps = 1e-6f;
     bool rope_interleaved = false;
@@ -25,7 +25,7 @@ struct IndexerProblem {
     WeightLayout weights_proj = WeightLayout::kOutIn;
 };
 
-/// What decides the plan of a prolog.
+/// Everything on which the plan of a prolog depends.
 struct PrologProblem {
     uint32_t tokens = 0;
     uint32_t hidden_size = 0;
@@ -48,28 +48,28 @@ struct PrologProblem {
     IndexerProblem indexer;
 };
 
-/// Limits of the ops; their argument checks quote them.
+/// Limits of the ops, which their argument checks quote.
 constexpr uint32_t kMostLoraRank = 4096;
-/// A head of an int8 q_b, rope included, is a row in UB; it is no longer than a latent with its
-/// rope.
+/// A head of an int8 q_b, rope included, is one row in UB; the limit keeps it no longer than a
+/// latent with its rope.
 constexpr uint32_t kMostInt8NopeDim = kMostLoraRank;
 constexpr uint32_t kMostIndexerHeadDim = 512;
-constexpr uint32_t kMostCacheRows = 1024;  // of a block
+constexpr uint32_t kMostCacheRows = 1024;  // per block
 constexpr uint32_t kRopeDim = 64;
 
 using PrologShapePlan = ShapePlan<PrologPlan>;
 
-/// Throws std::invalid_argument naming the quantity, what is allowed and what came.
+/// Throws std::invalid_argument that names the quantity, the allowed values and the actual one.
 PrologShapePlan PlanProlog(const PrologProblem& problem, const arch::Chip& chip);
 
-/// The same, kept from an earlier call with the same problem where there was one.
+/// Like PlanProlog, but returns a cached plan where the same problem has been planned before.
 PrologShapePlan CachedPlanProlog(const PrologProblem& problem, const arch::Chip& chip);
 
-/// Plans that CachedPlanProlog has made, in all.
+/// Number of plans that CachedPlanProlog has made since the process began.
 uint64_t MadePrologPlans();
 
-/// What a call warms. `report` is told what is prefetched and why, if not null. Throws as PlanWarm
-/// does.
+/// What a call warms. If `report` is not null, what is prefetched and why is written to it. Throws
+/// as PlanWarm does.
 PrologWarm PlanPrologWarm(const PrologShapePlan& shape, const arch::Chip& chip,
                           const PrefetchRequest& request, PlanReport* report = nullptr);
 

@@ -13,7 +13,7 @@ namespace {
 
 static_assert(sizeof(WarmPlan::regions) / sizeof(WarmRegion) == kMostPrefetchRegions);
 
-// At least 16 KB a load (AD: granularity); two of them in flight per core cover the start-up of
+// A load is at least 16 KB (AD: granularity); two loads in flight per core hide the start-up of
 // ~235 cycles.
 constexpr uint32_t kChunkBytes = 16 * 1024;
 constexpr uint32_t kPadSlots = 3;
@@ -23,22 +23,22 @@ constexpr const char* kBudgetReason = "what is left of the caller's budget";
 constexpr const char* kNothingReason = "HBM has no time left for it";
 constexpr const char* kNoBudgetReason = "no budget, or no room to land in";
 
-/// What is left of a region that is wanted.
+/// The part of a requested region that is still to be fetched.
 struct Share {
-    size_t region;  ///< of the request
+    size_t region;  ///< index in the request
     uint64_t bytes;
-    uint64_t chunks;  ///< that hold them
+    uint64_t chunks;  ///< number of chunks that hold these bytes
 };
 
 std::string RegionName(size_t region) { return "prefetch[" + std::to_string(region) + "]"; }
 
-/// What the sequence of chunks runs through.
+/// The regions through which the chunk sequence runs.
 struct Shares {
     std::array<Share, kMostPrefetchRegions> list;
     size_t count = 0;
 };
 
-/// The regions up to the first that L2 would lose, which ends the sequence.
+/// Takes the regions up to the first that does not fit L2 as a whole; that one ends the sequence.
 Shares TakeRegions(WarmPlan& warm, const PrefetchRequest& request, uint64_t usable,
                    PlanReport* report) {
     Shares shares;
@@ -92,7 +92,7 @@ WarmSchedule PlanWarm(const arch::Chip& chip, const WarmRoom& room, const Prefet
     };
     const uint64_t usable = UsableL2Bytes(chip);
     uint64_t budget = std::min(request.bytes.value_or(usable), usable) / kChunkBytes;
-    if (room.pad_bytes < kChunkBytes) budget = 0;  // nowhere to land
+    if (room.pad_bytes < kChunkBytes) budget = 0;  // UB has no room for a landing pad
 
     WarmSchedule schedule{};
     WarmPlan& warm = schedule.warm;

@@ -1,4 +1,4 @@
-// Everything the prefetch kernel has to know. Passed by value.
+// The argument of the prefetch kernel, passed by value.
 #pragma once
 
 #include "plan/warm_plan.h"

@@ -1,4 +1,4 @@
-// Everything the kernels of mla_prolog and sfa_prolog have to know. Passed by value.
+// The arguments of the mla_prolog and sfa_prolog kernels, passed by value.
 #pragma once
 
 #include <cstdint>
@@ -13,7 +13,7 @@ struct HeadsPlan {
     uint32_t heads;
     uint32_t head_dim;
     uint32_t rope_column;  // first rotated column of a head
-    uint32_t step;         // heads that a vector core handles at once
+    uint32_t step;         // heads that a vector core processes in one step
 };
 
 // The indexer of sparse attention; sfa_prolog only.
@@ -27,13 +27,14 @@ struct IndexerPlan {
     GemmPlan wk;
     GemmPlan weights_proj;
     GemmPlan wq_b;
-    uint64_t workspace_k;       // byte offset: fp32 [tokens, head_dim]
+    // Byte offsets into the workspace.
+    uint64_t workspace_k;       // fp32 [tokens, head_dim], one for each depth share of wk
     uint64_t workspace_q_c;     // int8 [tokens, q_lora_rank], quantised for wq_b
-    uint64_t workspace_scales;  // of those: fp32 [tokens, 8]
+    uint64_t workspace_scales;  // scales of workspace_q_c: fp32 [tokens, 8], a token's all equal
     uint64_t workspace_sums;    // int32 [tokens, heads * head_dim]
 };
 
-/// What a kernel is told that its shapes decide: the same from call to call.
+/// The part of the arguments that depends on shapes alone: it is the same from call to call.
 struct PrologPlan {
     uint32_t tokens;
     uint32_t q_lora_rank;  // 0: queries are projected from the hidden states
@@ -43,10 +44,10 @@ struct PrologPlan {
     uint32_t rope_table_float;  // 1: cos and sin are fp32; 0: of the activation type
     uint32_t slot_bytes;        // 4 or 8: int32 or int64 slot mapping
     uint32_t vector_cores;
-    uint32_t rows_per_core;  // tokens that a vector core norms: cores [0, tokens / rows_per_core)
-                             // have some
-    uint32_t widest;         // elements of the widest row or step that a vector core holds
-    uint32_t widest_shares;  // sums of a row that are added up, beside the first
+    uint32_t rows_per_core;  // tokens that a vector core normalises: the first
+                             // ceil(tokens / rows_per_core) cores have rows, the others none
+    uint32_t widest;         // elements of the widest row or step that a vector core holds in UB
+    uint32_t widest_shares;  // maximum elements of a row's partial sums, those of share 0 excluded
     uint32_t quantize_q_nope;
     uint32_t kv_cache_int8;
     HeadsPlan heads;
@@ -55,15 +56,14 @@ struct PrologPlan {
     QuantPlan qkv_a_quant;
     QuantPlan q_b_quant;
     // Byte offsets into the workspace; the sums of qkv_a (fp32 or int32) are at 0.
-    uint64_t workspace_bytes;
-    uint64_t workspace_query;       // [tokens, heads * head_dim]
-    uint64_t workspace_query_sums;  // int32, likewise
-    uint64_t workspace_hidden;      // int8 [tokens, hidden], quantised for qkv_a
-    uint64_t workspace_q_b_input;   // int8, quantised for q_b
-    uint64_t
-        workspace_hidden_scales;    // of a token of workspace_hidden: fp32 [tokens, 8], all equal
-    uint64_t workspace_q_b_scales;  // of workspace_q_b_input
-    uint64_t workspace_q_nope;      // of the activation type, where q_nope is quantised
+    uint64_t workspace_bytes;          // its size
+    uint64_t workspace_query;          // [tokens, heads * head_dim] of the activation type
+    uint64_t workspace_query_sums;     // int32 [tokens, heads * head_dim]
+    uint64_t workspace_hidden;         // int8 [tokens, hidden], quantised for qkv_a
+    uint64_t workspace_q_b_input;      // int8, quantised for q_b
+    uint64_t workspace_hidden_scales;  // of workspace_hidden: fp32 [tokens, 8], a token's all equal
+    uint64_t workspace_q_b_scales;     // of workspace_q_b_input: fp32 [tokens, 8], likewise
+    uint64_t workspace_q_nope;         // q_nope before it is quantised, in the activation type
     GemmBuffers buffers;
     GemmPlan qkv_a;
     GemmPlan q_b;
@@ -79,7 +79,7 @@ struct PrologWarm {
     WarmWindow while_absorb;     // until the kernel ends
 };
 
-// GM addresses of the tensors, 0 where absent.
+// GM addresses of the indexer's tensors, 0 for an absent one.
 struct IndexerAddresses {
     uint64_t wq_b;
     QuantAddresses wq_b_quant;
@@ -92,7 +92,7 @@ struct IndexerAddresses {
     uint64_t weights;  // result
 };
 
-/// Where a call's tensors are in GM; 0 for what is not there.
+/// GM addresses of a call's tensors, 0 for an absent one.
 struct PrologAddresses {
     uint64_t hidden_states;
     uint64_t qkv_a_weight;
@@ -109,7 +109,7 @@ struct PrologAddresses {
     uint64_t slot_mapping;
     uint64_t kv_cache;
     uint64_t kv_cache_scale;
-    uint64_t rope_cache;  // first row of it, also where both caches are one tensor
+    uint64_t rope_cache;  // its first row, also where both caches are in one tensor
     uint64_t q_nope;
     uint64_t q_nope_scale;
     uint64_t q_rope;

@@ -1,10 +1,10 @@
-// What the vector cores do in a prolog, stage by stage.
+// The stages of a prolog on the vector cores.
 #pragma once
 
 #include <cstdint>
 
-// In the order of the fused kernel; each is a kernel of its own where a prolog runs as separate
-// kernels.
+// The order is that of the fused kernel. Where a prolog runs as separate kernels, each stage is one
+// kernel.
 enum class PrologStage : uint32_t {
     kQuantiseHidden,
     kNormQuery,

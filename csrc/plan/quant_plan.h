@@ -8,11 +8,11 @@
 #include <cstdint>
 
 struct QuantPlan {
-    uint32_t scale_bytes;  // of an element of dequant_scale: 4 (fp32) or 8 (fp32 in the low half of
-                           // an int64); 0: not quantised
+    uint32_t scale_bytes;  // size of an element of dequant_scale: 4 (fp32) or 8 (fp32 in the low
+                           // half of an int64); 0: the layer is not quantised
 };
 
-// GM addresses, 0 where absent. Without input_scale the quantisation is dynamic.
+// GM addresses, 0 for an absent tensor. Without input_scale the quantisation is dynamic.
 struct QuantAddresses {
     uint64_t dequant_scale;
     uint64_t input_scale;

@@ -1,4 +1,4 @@
-// How planners refuse a quantity.
+// The error that planners throw for a quantity they cannot plan for.
 #pragma once
 
 #include <cstdint>

@@ -1,4 +1,4 @@
-// GM workspace of a kernel, handed out buffer after buffer.
+// Allocates a kernel's GM workspace, one buffer after the other.
 #pragma once
 
 #include <cstdint>
@@ -9,7 +9,7 @@ namespace plan {
 
 class Workspace {
 public:
-    /// Byte offset of a new buffer.
+    /// Allocates a buffer and returns its byte offset.
     uint64_t Take(uint64_t bytes) {
         const uint64_t begin = bytes_;
         bytes_ += RoundUp(bytes, kGmAlignment);
