@@ -1,4 +1,4 @@
-// Names of arguments in messages and traces, spelled out only when somebody reads them.
+// Names of arguments in messages and traces; the text is put together only when it is needed.
 #pragma once
 
 #include <cstddef>
@@ -10,9 +10,9 @@ namespace ops {
 class ArgumentName {
 public:
     ArgumentName(const char* name) : first_(name) {}  // NOLINT: a name is what it says
-    /// "q_b_" and "dequant_scale".
+    /// Prefix and name are concatenated: "q_b_" and "dequant_scale".
     ArgumentName(const char* prefix, const char* name) : first_(prefix), second_(name) {}
-    /// "prefetch[3]".
+    /// An element of a list, such as "prefetch[3]".
     ArgumentName(const char* list, size_t index) : first_(list), index_(index), in_list_(true) {}
 
     std::string str() const {

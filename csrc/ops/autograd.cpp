@@ -1,5 +1,5 @@
-// The ops have no derivative: forward they take tensors that require gradients like any other, and
-// a backward pass that reaches one raises and names it.
+// The ops have no derivative: the forward pass accepts tensors that require gradients, and a
+// backward pass that reaches an op raises an error that names the op.
 #include <ATen/ATen.h>
 #include <ATen/FuncTorchTLS.h>
 #include <torch/csrc/autograd/custom_function.h>
@@ -21,8 +21,8 @@ using torch::jit::Stack;
 
 constexpr const char* kNoBackward = "ascend_prefetch::no_backward";
 
-/// The gradient that there is not. An op, because a compiler runs the backward pass with the
-/// forward pass, to trace it: only the traced program may raise, once it really runs backward.
+/// Takes the place of the ops' backward. It is an op because torch.compile traces the backward pass
+/// along with the forward pass: tracing must not raise, only the compiled backward when it runs.
 at::Tensor NoBackward(const at::Tensor& /*grad*/, c10::string_view op, c10::SymIntArrayRef /*size*/,
                       at::ScalarType /*dtype*/) {
     TORCH_CHECK_NOT_IMPLEMENTED(
@@ -35,7 +35,8 @@ at::Tensor NoBackwardMeta(const at::Tensor& grad, c10::string_view /*op*/, c10::
     return at::empty_symint(size, grad.options().dtype(dtype));
 }
 
-/// torch.func.grad and its like look for a derivative where they begin, not where they end.
+/// Refuses torch.func.grad and similar transforms in the forward pass, where they look for a
+/// derivative.
 void RefuseTransforms(const c10::OperatorHandle& op) {
     const auto& transforms = at::functorch::functorchTLSAccessor();
     if (transforms == nullptr) return;
@@ -49,7 +50,7 @@ void RefuseTransforms(const c10::OperatorHandle& op) {
     }
 }
 
-/// A call of an op as a node of the graph.
+/// A call of an op, as the autograd node's forward takes it.
 struct Call {
     const c10::OperatorHandle& op;
     c10::DispatchKeySet keys;
@@ -59,7 +60,8 @@ struct Call {
 class Underivable : public torch::autograd::Function<Underivable> {
 public:
     static variable_list forward(AutogradContext* context, at::TensorList inputs, Call call) {
-        // Undefined gradients stay so: a compiled graph may raise only on what comes from backward.
+        // Undefined gradients stay undefined: a compiled graph must raise only for gradients that a
+        // backward pass provides.
         context->set_materialize_grads(false);
         context->saved_data["op"] = std::string(OpName(call.op));
         for (size_t i = 0; i < inputs.size(); ++i) {
@@ -97,7 +99,7 @@ public:
                 static_cast<at::ScalarType>(context->saved_data["dtype" + index].toInt());
             results.push_back(no_backward.call(gradient, op, size, dtype));
         }
-        results.emplace_back();  // of the call
+        results.emplace_back();  // the gradient of the argument `call`, which has none
         return results;
     }
 };
@@ -118,7 +120,7 @@ void Forward(const c10::OperatorHandle& op, c10::DispatchKeySet keys, Stack* sta
             check.Require(!IsWritten(argument), name,
                           "a tensor that requires no gradient, since it is written in place",
                           "requires_grad=True");
-            // What is prefetched has no part in the results.
+            // Results do not depend on prefetched tensors.
             if (!IsPrefetched(argument)) inputs.push_back(tensor);
         });
     if (inputs.empty()) {

@@ -1,4 +1,5 @@
-// What an op is asked for: shapes alone, or results, which a device or the twin computes.
+// What an op has to return: shapes alone (kMeta), or results that a device or the twin computes
+// (kRun).
 #pragma once
 
 namespace ops {

@@ -1,4 +1,5 @@
-// The arguments of a call on torch's stack, for kernels that serve every op of the library.
+// Access to the arguments of a call on torch's stack, for boxed kernels that serve every op of the
+// library.
 #pragma once
 
 #include <ATen/core/boxing/KernelFunction.h>
@@ -11,16 +12,16 @@
 
 namespace ops {
 
-/// Its name without namespace.
+/// The op's name without namespace.
 inline const char* OpName(const c10::OperatorHandle& op) {
     const std::string& name = op.schema().name();
     const size_t colons = name.rfind(':');
     return name.c_str() + (colons == std::string::npos ? 0 : colons + 1);
 }
 
-/// Calls `visit(name, tensor, argument)` for every tensor of a call, those of lists one by one.
-/// Optional ones that are None are left out; a None where the schema demands a tensor is an
-/// undefined one.
+/// Calls `visit(name, tensor, argument)` for every tensor of a call, and for each tensor of a list.
+/// Optional tensors that are None are skipped; None where the schema demands a tensor is visited as
+/// an undefined tensor.
 template <typename Visit>
 void ForEachTensor(const c10::OperatorHandle& op, const torch::jit::Stack& stack, Visit&& visit) {
     const auto& arguments = op.schema().arguments();
@@ -39,7 +40,7 @@ void ForEachTensor(const c10::OperatorHandle& op, const torch::jit::Stack& stack
     }
 }
 
-/// Whether the argument is a list of tensors, and so one of what to prefetch in all ops.
+/// Whether the argument is a list of tensors, which in all ops means tensors to prefetch.
 inline bool IsPrefetched(const c10::Argument& argument) {
     const c10::TypePtr& type = argument.type();
     const auto* optional = type->castRaw<c10::OptionalType>();

@@ -39,7 +39,7 @@ void CheckCache(const ArgumentChecks& check, const char* name, const at::Tensor&
     } else {
         check.Shape(name, cache, {blocks, block_size, 1, width});
     }
-    // The stride of a dimension of size 1 says nothing, as for contiguity.
+    // The stride of a dimension of size 1 is ignored, as torch does for contiguity.
     const auto dense = [&](int64_t dim, const c10::SymInt& stride) {
         return cache.sym_size(dim) <= 1 || cache.sym_stride(dim) == stride;
     };

@@ -1,8 +1,8 @@
-// Argument checks that all ops share. Every failure names the op, the argument, what was expected
-// and what came.
+// Argument checks that all ops share. Every error names the op, the argument, the expected and the
+// actual value.
 //
 // Shapes are compared as SymInt, so that the same checks serve real, Meta and fake tensors. Texts
-// are put together when a check fails, not before: decode calls an op every few microseconds.
+// are put together only when a check fails, because decode calls an op every few microseconds.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -18,8 +18,8 @@
 
 namespace ops {
 
-/// Anything that can be streamed, one after the other. Refers to its parts: for use within the
-/// expression that names them.
+/// Streams its parts one after the other. It refers to them, so it must not outlive the expression
+/// that makes it.
 template <typename... Parts>
 class Text {
 public:
@@ -34,7 +34,7 @@ private:
     std::tuple<const Parts&...> parts_;
 };
 
-/// A shape: "[16, 7168]".
+/// Streams a shape as "[16, 7168]".
 class ShapeText {
 public:
     explicit ShapeText(at::ArrayRef<c10::SymInt> shape) : shape_(shape) {}
@@ -48,22 +48,26 @@ private:
 /// zeros without memory.
 bool IsPending(const at::Tensor& tensor);
 
-/// The checks of one call: each throws what names op, argument, what was expected and what came.
+/// The checks of one call. Each throws an error that names the op, the argument, the expected and
+/// the actual value.
 class ArgumentChecks {
 public:
-    /// `op` without namespace, e.g. "mla_prolog"; `device` is that of the first tensor argument.
+    /// `op` has no namespace, e.g. "mla_prolog"; `device` is that of the first tensor argument.
     ArgumentChecks(const char* op, c10::Device device) : op_(op), device_(device) {}
-    /// `first` is the first tensor argument; not Given, there is no device to compare with.
+    /// `first` is the first tensor argument. If it is undefined, the CPU stands for its device;
+    /// such a call fails in Given.
     ArgumentChecks(const char* op, const at::Tensor& first)
         : ArgumentChecks(op, first.defined() ? first.device() : c10::Device(at::kCPU)) {}
 
-    /// A tensor where the schema demands one: torch hands None on as a tensor without anything.
+    /// The tensor is defined. Where the schema demands a tensor, torch passes None on as an
+    /// undefined one.
     void Given(const ArgumentName& name, const at::Tensor& tensor) const {
         if (!tensor.defined()) Require(false, name, "a tensor", "None");
     }
-    /// A dense tensor on a device that has a backend.
+    /// The tensor is dense and on a device that has a backend.
     void Strided(const ArgumentName& name, const at::Tensor& tensor) const;
-    /// One whose bytes are its values: no negative or conjugate view, no zeros without memory.
+    /// The tensor's bytes are its values: it is no negative or conjugate view, nor zeros without
+    /// memory.
     void Resolved(const ArgumentName& name, const at::Tensor& tensor) const;
     void Rank(ArgumentName name, const at::Tensor& tensor,
               std::initializer_list<int64_t> allowed) const;
@@ -73,11 +77,11 @@ public:
                std::initializer_list<at::ScalarType> allowed) const;
     void Device(ArgumentName name, const at::Tensor& tensor) const;
     void Contiguous(ArgumentName name, const at::Tensor& tensor) const;
-    /// Device, dtype, shape and contiguity in one.
+    /// Checks device, dtype, shape and contiguity.
     void Dense(ArgumentName name, const at::Tensor& tensor, at::ArrayRef<c10::SymInt> expected,
                std::initializer_list<at::ScalarType> allowed) const;
 
-    /// RuntimeError unless `condition`; `expected` and `actual` are anything that can be streamed.
+    /// RuntimeError unless `condition`; `expected` and `actual` can be anything with an operator<<.
     template <typename Expected, typename Actual>
     void Require(bool condition, ArgumentName name, const Expected& expected,
                  const Actual& actual) const {

@@ -16,11 +16,11 @@ namespace ops {
 
 namespace {
 
-// Both are written while the Python module is imported, or by a test.
+// Both are set while the Python modules are imported, or by a test.
 std::atomic<npu::Device*> loaded{nullptr};
 std::atomic<npu::Device*> host{nullptr};
 
-/// The chip of a SoC name, which is asked for with every call.
+/// The chip of a SoC name; it remembers the last one, since every call of an op needs it.
 const arch::Chip& ChipOf(const char* soc_name) {
     static thread_local const arch::Chip* last = nullptr;
     if (last == nullptr || std::string_view(last->name) != soc_name) {

@@ -1,4 +1,4 @@
-// What runs the kernels of a call.
+// Finds the device that runs the kernels of a call.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -8,23 +8,24 @@
 
 namespace ops {
 
-/// The device for tensors of this type; null where there is none.
+/// The device that runs tensors of this device type; null if there is none.
 npu::Device* FindDevice(c10::DeviceType type);
 
-/// Where a call runs.
+/// The device that runs a call, and its chip.
 struct Target {
     npu::Device& device;
     const arch::Chip& chip;
 };
 
-/// What runs a call whose tensors are on `device`. Throws where there is nothing.
+/// The target of a call whose tensors are on `device`. Throws RuntimeError if nothing runs such
+/// tensors.
 Target TargetOf(const char* op, c10::Device device);
 
-/// The chip of calls without a device: what CPU tensors are planned for.
+/// The chip for which calls on CPU tensors are planned.
 const arch::Chip& HostChip();
 
-/// Whether a weight whose matrices have `rank` dimensions is in FRACTAL_NZ: by a dimension more, or
-/// by the storage format of a device.
+/// Whether a weight whose row-major form has `rank` dimensions is in FRACTAL_NZ: it has one
+/// dimension more, or its device stores it in that format.
 bool IsNz(const at::Tensor& weight, int64_t rank);
 
 }  // namespace ops

@@ -1,12 +1,12 @@
-// The schemas of torch.ops.ascend_prefetch. Shapes, dtypes and errors:
-// python/ascend_prefetch/ops.py.
+// The schemas of torch.ops.ascend_prefetch. python/ascend_prefetch/ops.py documents shapes, dtypes
+// and errors.
 #include <torch/library.h>
 
 #include <string>
 
 namespace {
 
-/// The four arguments that make a linear layer W8A8.
+/// The schema text of the four arguments that make a linear layer W8A8.
 std::string Quant(const std::string& prefix) {
     std::string text;
     for (const char* name : {"dequant_scale", "input_scale", "input_offset", "quant_bias"}) {

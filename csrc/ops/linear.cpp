@@ -89,7 +89,7 @@ void CheckScale(const ArgumentChecks& check, ArgumentName name, const OptionalTe
     for (int64_t i = 0; i < scale->numel(); ++i) {
         float value = 0;
         if (packed) {
-            // The bits are in the low half; the kernel reads no more of it.
+            // The fp32 scale is in the low half; the kernel does not read the high half.
             const auto bits = static_cast<uint32_t>(static_cast<const int64_t*>(data)[i]);
             std::memcpy(&value, &bits, sizeof(value));
         } else {

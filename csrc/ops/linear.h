@@ -19,7 +19,7 @@ using OptionalTensor = std::optional<at::Tensor>;
 
 struct LinearArguments {
     const char* weight_name;
-    const char* prefix;  ///< of the other arguments' names, e.g. "q_b_"
+    const char* prefix;  ///< prefix of the other arguments' names, e.g. "q_b_"
     const at::Tensor& weight;
     const OptionalTensor& dequant_scale;
     const OptionalTensor& input_scale;
@@ -29,26 +29,29 @@ struct LinearArguments {
     bool quantised() const { return dequant_scale.has_value(); }
 };
 
-/// A weight [out, in] of `dtype`, or the same in FRACTAL_NZ: [in/16, out, 16].
+/// Checks a weight [out, in] of `dtype`, or in FRACTAL_NZ [in/16, out, 16].
 void CheckWeight(const ArgumentChecks& check, const char* name, const at::Tensor& weight,
                  const c10::SymInt& out, const c10::SymInt& in, at::ScalarType dtype);
 
-/// Rank and dtype of the weight, and scales for an int8 one only: what tells its form. 16-bit
-/// weights are of `dtype`.
+/// Checks the form of a layer: rank and dtype of the weight, and that only an int8 weight has
+/// scales. 16-bit weights are of `dtype`.
 void CheckForm(const ArgumentChecks& check, const LinearArguments& linear, at::ScalarType dtype);
 
-/// All arguments of a linear layer from `in` to `out` features. 16-bit weights are of `dtype`.
+/// Checks all arguments of a linear layer from `in` to `out` features. 16-bit weights are of
+/// `dtype`.
 void CheckLinear(const ArgumentChecks& check, const LinearArguments& linear, const c10::SymInt& out,
                  const c10::SymInt& in, at::ScalarType dtype);
 
-/// Scales are positive and finite, a zero point is finite. Reads them: for CPU tensors.
+/// Checks that scales are positive and finite, and that a zero point is finite. Reads the values,
+/// so it is for CPU tensors only.
 void CheckQuantValues(const ArgumentChecks& check, const LinearArguments& linear);
 void CheckScale(const ArgumentChecks& check, ArgumentName name, const OptionalTensor& scale);
 
-/// Features out of a layer of which no more than the form has been checked.
+/// Number of output features; valid after CheckForm.
 c10::SymInt OutFeatures(const LinearArguments& linear);
 
-/// Layouts of checked weights: [out, in]; [in, out], or [N, in, out] where `rank` is 3.
+/// Layouts of checked weights: OutInLayout of [out, in]; InOutLayout of [in, out], or of [N, in,
+/// out] if `rank` is 3.
 plan::WeightLayout OutInLayout(const at::Tensor& weight);
 plan::WeightLayout InOutLayout(const at::Tensor& weight, int64_t rank);
 plan::LinearFormat FormatOf(const LinearArguments& linear);

@@ -1,4 +1,4 @@
-// The devices behind the ops, without torch: for the Python modules.
+// Loads and selects the devices of the ops. This header needs no torch, for the Python modules.
 #pragma once
 
 #include <string>
@@ -9,20 +9,20 @@ class Device;
 
 namespace ops {
 
-/// Tensors of the type that the library at `path` names are run by its device from now on. Throws
-/// std::runtime_error where the library cannot be loaded or has no usable device.
+/// Loads the device in the library at `path`, which from now on runs the tensors of its type.
+/// Throws std::runtime_error if the library cannot be loaded or has no usable device.
 void LoadDevice(const std::string& path);
-/// SoC name of the device that is loaded; empty without one. Throws std::runtime_error, one line,
-/// where its chip cannot be used. The first call starts the device's runtime.
+/// SoC name of the loaded device; empty if none is loaded. Throws std::runtime_error, with one line
+/// of text, if its chip cannot be used. The first call starts the device's runtime.
 std::string DeviceChip();
-/// The host's device runs CPU tensors again, nothing those of other types.
+/// Unloads the device: the host's device runs CPU tensors again, and no device runs other tensors.
 void UnloadDevice();
-/// The device that is loaded; null without one.
+/// The loaded device; null if none is loaded.
 npu::Device* LoadedDevice();
 
-/// CPU tensors are run by this device, unless a loaded one runs them. It is never destroyed.
+/// Sets the device that runs CPU tensors unless a loaded one runs them. It is never destroyed.
 void SetHostDevice(npu::Device* device);
-/// SoC name that CPU tensors are planned for.
+/// SoC name of the chip for which CPU tensors are planned.
 std::string HostChipName();
 
 }  // namespace ops

@@ -11,17 +11,18 @@ namespace {
 bool OverlapsBlock(const MemoryBlocks& a, uint64_t begin, uint64_t bytes) {
     if (begin + bytes <= a.address || a.end() <= begin) return false;
     if (a.count == 1 || begin <= a.address) return true;
-    // The last block that starts at or before `begin`, and the one behind it.
+    // Only the last block that starts at or before `begin`, and the next one, can overlap.
     const uint64_t index = std::min((begin - a.address) / a.stride, a.count - 1);
     const uint64_t block = a.address + index * a.stride;
     return begin < block + a.bytes || (index + 1 < a.count && block + a.stride < begin + bytes);
 }
 
-/// Blocks at the same stride, the first of `a` at or before that of `b`: every block of `b` lies as
-/// far behind one of `a`, or behind where one would be.
+/// Overlap of blocks with the same stride, where the first block of `a` is at or before that of
+/// `b`. Every block of `b` is then at the same distance after a block of `a`, or after where `a`
+/// would have one if it went on.
 bool OverlapAtOneStride(const MemoryBlocks& a, const MemoryBlocks& b) {
     const uint64_t distance = b.address - a.address;
-    const uint64_t index = distance / a.stride;  // of the block of `a` before the first of `b`
+    const uint64_t index = distance / a.stride;  // the block of `a` before the first one of `b`
     const uint64_t inside = distance % a.stride;
     if (index < a.count && inside < a.bytes) return true;
     return index + 1 < a.count && inside + b.bytes > a.stride;
@@ -91,10 +92,10 @@ void CallMemory::CheckApart() const {
         if (entry.use == Use::kRead) continue;
         for (size_t other = 0; other < entries_.size(); ++other) {
             const Entry& second = entries_[other];
-            // Nearly all pairs are as far apart as that.
+            // This quick test settles nearly all pairs.
             if (second.memory.address >= entry.end || entry.memory.address >= second.end) continue;
-            // Each pair once: two of a kind when the second is the entry; a prefetch of what is
-            // written is the fault of the prefetch.
+            // Each pair is reported once: a pair with the same use for its later entry, and a
+            // prefetch of written memory for the prefetch.
             if (other == i || (second.use == entry.use && other > i)) continue;
             if (entry.use == Use::kWrite && second.use == Use::kPrefetch) continue;
             if (!Overlap(entry.memory, second.memory)) continue;

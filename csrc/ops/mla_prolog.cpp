@@ -1,4 +1,4 @@
-// mla_prolog: from schema to ops/prolog.h.
+// mla_prolog: passes the arguments of its schema on to ops/prolog.h.
 #include <torch/library.h>
 
 #include <tuple>

@@ -1,4 +1,4 @@
-// o_proj: argument checks, Meta and the run on a device.
+// o_proj: argument checks, the Meta kernel and the run on a device.
 #include <ATen/ATen.h>
 #include <c10/core/DeviceGuard.h>
 #include <torch/library.h>
@@ -33,14 +33,14 @@ struct Arguments {
     PrefetchArguments prefetch;
 };
 
-/// Sizes read off the arguments; symbolic under torch.compile.
+/// Sizes taken from the arguments; they are symbolic under torch.compile.
 struct Dimensions {
     c10::SymInt tokens, heads, kv_lora, columns, hidden;  ///< columns: heads * v
-    bool heads_outermost = false;                         ///< of attn_output in memory
+    bool heads_outermost = false;                         ///< attn_output is [N, T, kv_lora] in GM
 };
 
-/// Whether a [T, N, kv_lora] is the transpose of a contiguous [N, T, kv_lora]. Not to be told from
-/// a contiguous one where T or N is 1.
+/// Whether a tensor [T, N, kv_lora] is the transpose of a contiguous [N, T, kv_lora]. If T or N is
+/// 1, it is also contiguous.
 bool IsHeadsOutermost(const at::Tensor& latent) {
     const auto strides = latent.sym_strides();
     const auto row = latent.sym_size(2);
@@ -158,7 +158,7 @@ Plans MakePlans(const Arguments& args, const Dimensions& dims, const arch::Chip&
     }
 }
 
-/// Name of the entry point in csrc/kernels.
+/// The name of the entry point in csrc/kernels.
 const char* ChooseKernel(const Arguments& args) {
     const bool bf16 = args.attn_output.scalar_type() == at::kBFloat16;
     if (args.o_proj.quantised()) return bf16 ? "o_proj_bf16_w8a8" : "o_proj_fp16_w8a8";

@@ -20,7 +20,7 @@ Log& TheLog() {
     return log;
 }
 
-/// Apart from the log, since every call asks.
+/// An atomic outside of the log, since every call reads it and must not take the log's mutex.
 std::atomic<bool> only_plans_are_wanted{false};
 
 }  // namespace

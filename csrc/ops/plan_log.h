@@ -1,4 +1,4 @@
-// What the planner decides for the ops that are called, for people who ask why.
+// A log of what the planner decides for the ops that are called, and why.
 #pragma once
 
 #include <string>
@@ -13,16 +13,16 @@ struct LoggedPlan {
     plan::PlanReport report;
 };
 
-/// Between Start and Take every op adds one of these. A second Start before Take throws
-/// std::logic_error. With `only_plans` calls on CPU tensors stop there: they launch nothing, and
-/// their results mean nothing.
+/// Between StartPlanLog and TakePlanLog every call of an op adds one LoggedPlan. A second
+/// StartPlanLog before TakePlanLog throws std::logic_error. With `only_plans`, calls on CPU tensors
+/// are only planned: they launch no kernel, and their results are undefined.
 void StartPlanLog(bool only_plans);
 std::vector<LoggedPlan> TakePlanLog();
 
-/// Whether a log is on that wants plans alone.
+/// Whether a log started with `only_plans` is running.
 bool OnlyPlans();
 
-/// Hands a planner its report, and keeps it if anybody asked.
+/// Provides the report for a planner to fill in, and logs it if a log is running.
 class PlanLogger {
 public:
     explicit PlanLogger(const char* op);
@@ -30,7 +30,7 @@ public:
     PlanLogger(const PlanLogger&) = delete;
     PlanLogger& operator=(const PlanLogger&) = delete;
 
-    /// Null where nobody asked.
+    /// Null if no log is running.
     plan::PlanReport* report() { return asked_ ? &plan_.report : nullptr; }
 
 private:

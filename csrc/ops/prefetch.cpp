@@ -1,4 +1,4 @@
-// prefetch and prefetch_join: argument checks, Meta and the run on a device.
+// prefetch and prefetch_join: argument checks, the Meta kernel and the run on a device.
 #include <ATen/ATen.h>
 #include <c10/core/DeviceGuard.h>
 #include <torch/library.h>
@@ -32,7 +32,7 @@ struct Arguments {
     bool sdma() const { return engine == "sdma"; }
 };
 
-/// Where in its tensor the bytes lie that a prefetch loads; symbolic under torch.compile.
+/// The bytes of a tensor that a prefetch loads; they are symbolic under torch.compile.
 struct Range {
     c10::SymInt offset, bytes;
 };
@@ -160,7 +160,7 @@ void Prefetch(at::TensorList weights, at::OptionalIntArrayRef max_bytes,
     }
 }
 
-/// Nothing is pending without a device.
+/// Without a device nothing is pending.
 void PrefetchJoin() {
     for (const auto type : {at::kPrivateUse1, at::kCPU}) {
         if (npu::Device* device = FindDevice(type)) device->JoinPrefetches();
@@ -169,8 +169,8 @@ void PrefetchJoin() {
 
 }  // namespace
 
-// prefetch_join has no tensor that could tell a device: one implementation serves all of them. Fake
-// tensor modes ask for Meta by name.
+// prefetch_join has no tensor argument from which to tell a device, so one implementation serves
+// all devices. Fake tensor modes need a Meta kernel by that name.
 TORCH_LIBRARY_IMPL(ascend_prefetch, CompositeExplicitAutograd, m) {
     m.impl("prefetch_join", &PrefetchJoin);
 }

@@ -13,7 +13,8 @@ void CheckPrefetch(const ArgumentChecks& check, const PrefetchArguments& prefetc
                        Text("at most ", plan::kMostPrefetchRegions, " tensors"),
                        prefetch.weights.size());
     for (size_t i = 0; i < prefetch.weights.size(); ++i) {
-        // The dispatcher does not look into an optional list.
+        // The dispatcher does not consider the tensors of an optional list, so the dispatch keys
+        // that refuse other tensors (ops/refusals.cpp) do not see these.
         check.Strided(WeightName(i), prefetch.weights[i]);
         check.Resolved(WeightName(i), prefetch.weights[i]);
         check.Device(WeightName(i), prefetch.weights[i]);
@@ -32,7 +33,7 @@ void CheckPrefetch(const ArgumentChecks& check, const PrefetchArguments& prefetc
     for (size_t i = 0; i < passing.size(); ++i) {
         check.RequireValue(passing[i] >= 0, "prefetch_passing_bytes", "0 or more bytes each",
                            passing[i]);
-        // What passes before an early use passes before a later one.
+        // What passes through L2 before an earlier use also passes before a later one.
         check.RequireValue(i == 0 || passing[i] >= passing[i - 1], "prefetch_passing_bytes",
                            Text("no fewer bytes than before the weight that is needed earlier, ",
                                 i == 0 ? 0 : passing[i - 1]),

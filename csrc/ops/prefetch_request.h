@@ -25,14 +25,14 @@ struct PrefetchArguments {
     at::OptionalIntArrayRef passing_bytes;
 };
 
-/// Everything about the arguments that needs no address.
+/// Makes all checks of the prefetch arguments that need no addresses.
 void CheckPrefetch(const ArgumentChecks& check, const PrefetchArguments& prefetch);
 
-/// As the planner takes them.
+/// A tensor, and the prefetch arguments, in the form that the planner takes.
 plan::PrefetchRegion RegionOf(const at::Tensor& tensor);
 plan::PrefetchRequest RequestOf(const PrefetchArguments& prefetch);
 
-/// Registers the weights with the launch; their addresses are in the plan.
+/// Registers the weights with the launch; the kernel gets their addresses from the plan.
 void BindPrefetch(LaunchTensors& tensors, const PrefetchArguments& prefetch);
 
 }  // namespace ops

@@ -22,7 +22,7 @@ constexpr int64_t kStrip = plan::kStrip;
 constexpr int64_t kLanes = plan::kLanes;
 constexpr int64_t kRope = plan::kRopeDim;
 
-/// Sizes read off the arguments; symbolic under torch.compile.
+/// Sizes taken from the arguments; they are symbolic under torch.compile.
 struct Dimensions {
     c10::SymInt tokens, hidden, q_lora, kv_lora, heads, nope;
     c10::SymInt indexer_heads, indexer_dim;
@@ -34,7 +34,8 @@ const IndexerArguments* Indexer(const PrologArguments& args) {
 
 bool HasLatent(const PrologArguments& args) { return args.q_a_norm_weight.has_value(); }
 
-/// Sizes that the kernel, its fractals and the 16-bit stride fields of its loads can express.
+/// Checks that the kernel, its fractals and the 16-bit stride fields of its loads can express the
+/// sizes.
 void CheckSizes(const ArgumentChecks& check, const PrologArguments& args, const Dimensions& dims) {
     const auto strips = [](const c10::SymInt& size) { return size > 0 && size % kStrip == 0; };
     const auto rank = [](const c10::SymInt& size, int64_t most) {
@@ -69,7 +70,7 @@ void CheckSizes(const ArgumentChecks& check, const PrologArguments& args, const 
                        Text("blocks of 1 to ", plan::kMostCacheRows, " rows"), block_size);
 }
 
-/// The kernel computes in fp32: what it gets must be a positive normal number there.
+/// The kernel computes in fp32, where eps must be a positive normal number.
 void CheckEps(const ArgumentChecks& check, const char* name, double value) {
     const auto eps = static_cast<float>(value);
     check.RequireValue(std::isnormal(eps) && eps > 0, name, "a positive normal fp32 number", value);
@@ -84,7 +85,7 @@ void CheckCaches(const ArgumentChecks& check, const PrologArguments& args, const
                       "None");
         check.Dense("kv_cache_scale", *args.kv_cache_scale, {1}, {at::kFloat});
     }
-    // Before the dtype of the cache, which a call would get wrong without its scale.
+    // This check precedes that of the cache's dtype, which depends on whether there is a scale.
     check.Require(int8 == (args.kv_cache.scalar_type() == at::kChar), "kv_cache_scale",
                   int8 ? "None unless 'kv_cache' is int8" : "a tensor beside an int8 'kv_cache'",
                   int8 ? "a tensor" : "None");
@@ -95,7 +96,7 @@ void CheckCaches(const ArgumentChecks& check, const PrologArguments& args, const
     }
 }
 
-/// All of an indexer's arguments, or none.
+/// Checks that all of an indexer's arguments are given, or none.
 void CheckIndexerPresence(const ArgumentChecks& check, const IndexerArguments& indexer) {
     const std::pair<const char*, bool> needed[] = {
         {"indexer_cache", indexer.cache.has_value()},
@@ -162,7 +163,7 @@ void CheckIndexer(const ArgumentChecks& check, const PrologArguments& args,
     CheckEps(check, "indexer_eps", indexer.eps);
 }
 
-/// The tensors that no call goes without.
+/// Checks that the tensors that every call needs are given.
 void CheckGiven(const ArgumentChecks& check, const PrologArguments& args) {
     check.Given("hidden_states", args.hidden_states);
     check.Given("qkv_a_weight", args.qkv_a.weight);
@@ -320,7 +321,8 @@ IndexerAddresses BindIndexer(LaunchTensors& tensors, const IndexerArguments& ind
     addresses.k_norm_bias = tensors.Read("indexer_k_norm_bias", indexer.k_norm_bias);
     addresses.weights_proj = tensors.Read("indexer_weights_proj", indexer.weights_proj);
     if (addresses.weights_proj == 0) {
-        // Rows of the fused weight behind those of wk; NZ keeps 16 elements of a row together.
+        // The rows of weights_proj follow those of wk in the fused weight; in NZ a row has 16
+        // consecutive elements.
         const at::Tensor& wk = *indexer.wk;
         const int64_t row = IsNz(wk, 2) ? kStrip : wk.size(1);
         addresses.weights_proj =
@@ -370,7 +372,7 @@ void BindResults(LaunchTensors& tensors, const PrologArguments& args, const Prol
     }
 }
 
-/// Name of the entry point in csrc/kernels.
+/// The name of the entry point in csrc/kernels.
 const char* ChooseKernel(const PrologArguments& args) {
     const bool quantised = args.qkv_a.quantised() || args.q_b.quantised() || args.quantize_q_nope ||
                            args.kv_cache_scale ||
@@ -386,7 +388,7 @@ const char* ChooseKernel(const PrologArguments& args) {
     return bf16 ? "sfa_prolog_bf16" : "sfa_prolog_fp16";
 }
 
-/// What only the bytes of an argument tell, where they can be read.
+/// Checks values inside tensors, where the host can read them.
 void CheckValues(const ArgumentChecks& check, const PrologArguments& args,
                  const npu::Device& device) {
     if (!device.HostReads()) return;

@@ -1,5 +1,5 @@
-// What mla_prolog and sfa_prolog share: arguments, their checks, Meta and the run on a device or
-// the twin.
+// What mla_prolog and sfa_prolog share: arguments, their checks, the Meta kernel and the run on a
+// device or the twin.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -18,14 +18,14 @@ struct IndexerArguments {
     const OptionalTensor& wk;
     const OptionalTensor& k_norm_weight;
     const OptionalTensor& k_norm_bias;
-    const OptionalTensor& weights_proj;  ///< absent: its rows follow those of wk
+    const OptionalTensor& weights_proj;  ///< if absent, its rows follow those of wk in `wk`
     bool rope_interleaved;
     double eps;
 
     bool present() const { return wq_b.weight.defined(); }
 };
 
-/// What both prologs take.
+/// The arguments of both prologs.
 struct PrologArguments {
     const at::Tensor& hidden_states;
     LinearArguments qkv_a;
@@ -48,7 +48,7 @@ struct PrologArguments {
     const IndexerArguments* indexer;  ///< null for mla_prolog
 };
 
-/// What both return; the indexer's are empty without one.
+/// The results of both prologs; the indexer's are empty tensors if the layer has no indexer.
 struct PrologResults {
     at::Tensor q_nope;
     at::Tensor q_rope;
@@ -58,7 +58,8 @@ struct PrologResults {
     at::Tensor indexer_weights;
 };
 
-/// `op` without namespace. Throws what ops/checks.h throws, before anything is written.
+/// Runs a prolog; `op` is its name without namespace. Argument errors (ops/checks.h) are thrown
+/// before anything is written.
 PrologResults RunProlog(const char* op, const PrologArguments& args, Backend backend);
 
 }  // namespace ops

@@ -1,5 +1,5 @@
-// What no backend of the ops can take, refused by name for all ops at once: tensors that are not
-// dense, values that torch has put off computing, and torch.vmap.
+// Refuses, for all ops and with an error that names the argument, what no backend of the ops
+// supports: tensors that are not dense, values that torch has not computed yet, and torch.vmap.
 #include <ATen/ATen.h>
 #include <torch/library.h>
 
@@ -13,7 +13,8 @@ namespace {
 
 using torch::jit::Stack;
 
-/// What the dispatcher falls back on: some argument is of no backend, or there is no tensor at all.
+/// The dispatcher falls back to this where an argument belongs to no backend, or where there is no
+/// tensor at all.
 void RefuseBackend(const c10::OperatorHandle& op, Stack* stack) {
     const ArgumentChecks check(OpName(op), at::kCPU);
     size_t tensors = 0;
@@ -27,8 +28,9 @@ void RefuseBackend(const c10::OperatorHandle& op, Stack* stack) {
     TORCH_CHECK(false, op.schema().name(), ": no backend takes these tensors together");
 }
 
-/// Negative views, conjugates and zeros without memory: the values of what is only read are
-/// computed, as torch does it. What is written, or prefetched, has to have its bytes.
+/// Handles negative and conjugate views and zeros without memory. As in torch's own ops, views that
+/// are only read are resolved to new tensors. Arguments that are written or prefetched have to be
+/// resolved already, and zeros without memory are refused.
 void ResolvePending(const c10::OperatorHandle& op, c10::DispatchKeySet keys, Stack* stack) {
     const ArgumentChecks check(OpName(op), at::kCPU);
     const auto& arguments = op.schema().arguments();
@@ -50,7 +52,7 @@ void ResolvePending(const c10::OperatorHandle& op, c10::DispatchKeySet keys, Sta
     op.redispatchBoxed(keys & below, stack);
 }
 
-/// torch would call the op in a loop, once for each slice of a batch.
+/// Without this torch.vmap would call the op in a loop, once for each slice of a batch.
 void RefuseVmap(const c10::OperatorHandle& op, Stack*) {
     TORCH_CHECK_NOT_IMPLEMENTED(false, op.schema().name(),
                                 ": expected a call for all tokens at once, got one under "
@@ -71,7 +73,8 @@ torch::CppFunction Vmap() { return torch::CppFunction::makeFromBoxedFunction<&Re
 }  // namespace
 
 TORCH_LIBRARY_IMPL(ascend_prefetch, CompositeExplicitAutograd, m) { ForAllOps<Backend>(m); }
-// The alias leaves nested tensors out. Those of layout jagged arrive as the second.
+// The alias key does not cover nested tensors. Those with the jagged layout arrive with the second
+// of the next two keys.
 TORCH_LIBRARY_IMPL(ascend_prefetch, NestedTensorCPU, m) { ForAllOps<Backend>(m); }
 TORCH_LIBRARY_IMPL(ascend_prefetch, AutogradNestedTensor, m) { ForAllOps<Backend>(m); }
 TORCH_LIBRARY_IMPL(ascend_prefetch, Negative, m) { ForAllOps<Pending>(m); }

@@ -8,13 +8,13 @@
 
 namespace ops {
 
-/// Which cores a launch takes.
+/// The cores that a launch takes.
 struct LaunchCores {
     uint32_t block_count;  ///< AIC cores of a kernel that uses both types, else cores of its type
-    bool all_wait;         ///< the kernel synchronises all its cores
+    bool all_wait;         ///< whether the kernel synchronises all its cores
 };
 
-/// Launches `kernel`, the name of an entry point of csrc/kernels, whose arguments are plain structs
+/// Launches `kernel`, the name of an entry point in csrc/kernels; its arguments are plain structs
 /// of csrc/plan.
 template <typename... Arguments>
 void RunKernel(const char* kernel, const Target& target, LaunchCores cores,
@@ -25,7 +25,7 @@ void RunKernel(const char* kernel, const Target& target, LaunchCores cores,
                           tensors.data(), tensors.size()});
 }
 
-/// The same on all cores of both types, which wait for each other.
+/// Launches `kernel` on all cores of both types; it synchronises all of them.
 template <typename... Arguments>
 void RunOnAllCores(const char* kernel, const Target& target, const LaunchTensors& tensors,
                    const Arguments&... arguments) {
