@@ -16,7 +16,8 @@ namespace npu {
 
 namespace {
 
-/// The SoC that the process runs on, one of those that the planner knows.
+/// The SoC that the process runs on. Throws std::runtime_error for one that the planner does not
+/// know.
 std::string KnownSoc() {
     const char* name = aclrtGetSocName();
     if (name == nullptr) throw std::runtime_error("ascend_prefetch: aclrtGetSocName knows no chip");
@@ -60,7 +61,7 @@ KernelFile& AclDevice::KernelsOf(const char* folder) {
 void AclDevice::Launch(const KernelLaunch& launch) {
     KernelFile& kernels = KernelsOf(launch.folder);
     const aclrtStream stream = host_->CurrentStream();
-    // Shared, since a queue may copy the work.
+    // The pointer is shared because a queue may copy the work.
     const auto block = std::make_shared<const ArgumentBlock>(launch);
     host_->Enqueue(launch.kernel, [&kernels, block, stream] {
         const ProfilerRange range(block->kernel(), stream);

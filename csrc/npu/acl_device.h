@@ -1,5 +1,5 @@
-// A device by ACL alone. What only the framework knows (its queue, streams, storage formats) comes
-// from a Host.
+// A device that is implemented with ACL alone. What only the framework knows (its queue, streams
+// and storage formats) it gets from a Host.
 #pragma once
 
 #include <acl/acl.h>
@@ -16,33 +16,34 @@
 
 namespace npu {
 
-/// What a framework does for the device.
+/// The services of a framework that the device needs.
 class Host {
 public:
     virtual ~Host() = default;
 
     virtual int8_t TensorType() const = 0;
-    /// The current stream. Work for it that has been enqueued may not have reached it yet.
+    /// The current stream. Work that has been enqueued for it may not have reached it yet.
     virtual aclrtStream CurrentStream() = 0;
-    /// A stream of the current device that is not `other`; lives as long as the process.
+    /// A stream of the current device other than `other`; it exists until the process ends.
     virtual aclrtStream SideStreamFor(aclrtStream other) = 0;
-    /// Runs `work`, which issues work to the current stream, behind all that was enqueued before.
-    /// `name` is what profilers of the host show.
+    /// Runs `work`, which issues operations to the current stream, after everything that was
+    /// enqueued before. `name` is the name that profilers of the host show.
     virtual void Enqueue(const char* name, std::function<void()> work) = 0;
-    /// The memory of tensors is not given to anybody else before `stream` is done with what it has
-    /// been given.
+    /// Keeps the memory of tensors from being reused before `stream` has finished everything issued
+    /// to it so far.
     virtual void KeepFor(const at::Tensor* tensors, size_t count, aclrtStream stream) = 0;
     virtual bool IsStoredNz(const at::Tensor& tensor) = 0;
 };
 
-/// The device that torch_npu uses, through ACL.
+/// Runs kernels and prefetches on the NPU that torch_npu uses, through ACL.
 class AclDevice : public Device {
 public:
-    /// `kernel_folder` holds <chip family>.o; where it is relative, to the working directory of
-    /// now: the runtime loads files by absolute paths only (aclrtBinaryLoadFromFile). The chip is
-    /// looked up at the first use: asking for it starts CANN's runtime, which a process that only
-    /// imports the package and forks must not. Until it is one that is known and has kernels there,
-    /// SocName and Launch throw std::runtime_error, one line.
+    /// `kernel_folder` holds <chip family>.o. A relative path is resolved against the working
+    /// directory at once, because the runtime loads files by absolute paths only
+    /// (aclrtBinaryLoadFromFile). The chip is looked up at the first use, because asking for it
+    /// starts CANN's runtime, which must not happen in a process that only imports the package and
+    /// then forks. SocName and Launch throw std::runtime_error, with one line of text, for an
+    /// unknown chip and for one that has no kernels in the folder.
     AclDevice(std::unique_ptr<Host> host, const std::string& kernel_folder);
 
     int8_t TensorType() const override { return host_->TensorType(); }
@@ -58,7 +59,7 @@ private:
 
         aclrtStream stream;
         SideStream work;
-        bool pending = false;  ///< as the callers see it, ahead of the queue
+        bool pending = false;  ///< in the order of the calls, which run ahead of the queue
     };
 
     struct Chip {

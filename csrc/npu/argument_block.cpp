@@ -8,8 +8,8 @@ namespace npu {
 
 namespace {
 
-// 0 starts a kernel as soon as one core is free, 1 when all of its cores are (hicann/runtime
-// docs/zh/api_ref/25-04_Structs.md, aclrtLaunchKernelAttrValue).
+// Mode 0 starts a kernel as soon as one core is free, mode 1 when all of its cores are free
+// (hicann/runtime docs/zh/api_ref/25-04_Structs.md, aclrtLaunchKernelAttrValue).
 constexpr uint8_t kBatchMode = 1;
 
 }  // namespace
@@ -33,7 +33,7 @@ ArgumentBlock::ArgumentBlock(const KernelLaunch& launch)
 }
 
 void ArgumentBlock::Launch(aclrtFuncHandle function, aclrtStream stream) const {
-    // The runtime owns the list; it is good for one launch of this thread.
+    // The runtime owns the list, which is valid for one launch by this thread.
     aclrtArgsHandle list = nullptr;
     ASCEND_PREFETCH_ACL(aclrtKernelArgsInit, function, &list);
     char* data = const_cast<char*>(reinterpret_cast<const char*>(data_.data()));

@@ -1,5 +1,5 @@
-// A launch with copies of its arguments, for a queue that carries it out when the caller has gone
-// on.
+// A launch with copies of its arguments, for a queue that executes it after the caller has
+// returned.
 #pragma once
 
 #include <acl/acl.h>
@@ -28,7 +28,7 @@ private:
     const char* kernel_;
     uint32_t block_count_;
     bool all_cores_wait_;
-    std::vector<uint64_t> data_;  ///< arguments at multiples of 8 bytes, as the runtime lays them
+    std::vector<uint64_t> data_;  ///< arguments at multiples of 8 bytes, as in the runtime's list
     std::vector<Argument> arguments_;
 };
 

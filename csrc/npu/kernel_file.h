@@ -1,4 +1,4 @@
-// The file of device code, and the entry points in it.
+// A file of device code, and the entry points in it.
 #pragma once
 
 #include <acl/acl.h>
@@ -11,20 +11,21 @@
 
 namespace npu {
 
-/// May be used by several threads: torch_npu has a queue, hence a thread, for each device.
+/// This class is thread-safe, because torch_npu has a queue, and so a thread, for each device.
 class KernelFile {
 public:
-    /// An absolute path, which the runtime asks for; read when the first kernel is.
+    /// `path` is absolute, as the runtime requires; the file is read when the first kernel is used.
     explicit KernelFile(std::string path) : path_(std::move(path)) {}
 
-    /// Entry point `name` for the current device; `name` has to outlive the object.
+    /// The entry point `name` for the current device; `name` has to outlive this object.
     aclrtFuncHandle Find(const char* name);
 
 private:
-    /// Of one device: the runtime copies a binary to the device that is current when it is loaded.
+    /// The file as loaded for one device: the runtime copies a binary to the device that is current
+    /// when it is loaded.
     struct Loaded {
         aclrtBinHandle binary = nullptr;
-        std::unordered_map<const char*, aclrtFuncHandle> functions;  ///< by address of the name
+        std::unordered_map<const char*, aclrtFuncHandle> functions;  ///< key: address of the name
     };
 
     std::string path_;

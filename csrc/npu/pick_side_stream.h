@@ -1,11 +1,11 @@
-// Which stream of a framework's pool becomes a side stream.
+// Chooses a stream of a framework's pool as a side stream.
 #pragma once
 
 namespace npu {
 
-/// A stream that `next` takes from a pool, which hands its streams out in turn. Never one that
-/// `is_main`, and none that `is_side` already unless it looks as if all were: two streams then
-/// share one. The pool has two streams or more.
+/// Returns a stream that `next` takes from a pool, which hands out its streams in turn. It is never
+/// one for which `is_main` holds. It is one for which `is_side` already holds only if all streams
+/// seem to be side streams; two main streams then share it. The pool has at least two streams.
 template <class Next, class IsMain, class IsSide>
 auto PickSideStream(Next next, IsMain is_main, IsSide is_side) {
     constexpr int kMostTries = 64;  // torch_npu's pool has 32

@@ -9,8 +9,9 @@ namespace npu {
 
 namespace {
 
-/// mstx/ms_tools_ext.h of CANN. Looked up when it is asked for: the library comes with the
-/// profiling tools, which not every installation has.
+/// The functions of CANN's mstx/ms_tools_ext.h that are used. They are looked up at run time, and
+/// only where ranges are switched on: the library belongs to the profiling tools, which not every
+/// installation has.
 struct Mstx {
     uint64_t (*start)(const char* message, aclrtStream stream) = nullptr;
     void (*end)(uint64_t id) = nullptr;

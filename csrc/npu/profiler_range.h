@@ -7,9 +7,9 @@
 
 namespace npu {
 
-/// From construction to destruction, on the host and on `stream`. Off unless the environment
-/// variable ASCEND_PREFETCH_MSTX is 1 when the first range begins: a range is two more tasks on the
-/// stream. Kernels have their names in any profile, ranges or not.
+/// A range from construction to destruction, on the host and on `stream`. Ranges are off unless the
+/// environment variable ASCEND_PREFETCH_MSTX is 1 when the first range begins, because each adds
+/// two tasks to the stream. Profiles show kernels by name with and without ranges.
 class ProfilerRange {
 public:
     ProfilerRange(const char* name, aclrtStream stream);

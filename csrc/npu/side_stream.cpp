@@ -21,8 +21,8 @@ void SideStream::Join() {
 }
 
 void SideStream::MakeEvents() {
-    // Events of this kind need no reset between a wait and the next record, and take none of the
-    // device's event ids before they are recorded (hicann/runtime docs/zh/api_ref/
+    // Events with this flag need no reset between a wait and the next record, and use none of the
+    // device's event ids until they are recorded (hicann/runtime docs/zh/api_ref/
     // 07_event_management.md).
     if (forked_ == nullptr)
         ASCEND_PREFETCH_ACL(aclrtCreateEventExWithFlag, &forked_, ACL_EVENT_SYNC);

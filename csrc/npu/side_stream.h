@@ -1,5 +1,5 @@
-// The side stream of SDMA prefetches: forked from the stream they are issued from, joined to it
-// again.
+// The side stream of SDMA prefetches: it is forked from the stream that issues them, and joined to
+// that stream again.
 #pragma once
 
 #include <acl/acl.h>
@@ -10,22 +10,23 @@
 
 namespace npu {
 
-/// Of one stream. The functions are called by the one thread that issues work to that stream.
+/// The side stream of one main stream. Its functions are called only by the thread that issues work
+/// to the main stream.
 ///
-/// Nothing but stream and event operations is used, so that a capture of the stream takes the side
-/// stream in at the fork; it has to be joined before the capture ends (107025 otherwise).
+/// Only stream and event operations are used, so a capture of the main stream includes the side
+/// stream from the fork on; it has to be joined before the capture ends (error 107025 otherwise).
 class SideStream {
 public:
     /// `stream` runs the prefetches of `main`; both outlive the object.
     SideStream(aclrtStream main, aclrtStream stream) : main_(main), stream_(stream) {}
     SideStream(const SideStream&) = delete;
     SideStream& operator=(const SideStream&) = delete;
-    /// Keeps the events: what was captured replays them.
+    /// Does not destroy the events, because captured graphs replay them.
     ~SideStream() = default;
 
-    /// Prefetches ranges behind what is on the main stream now.
+    /// Prefetches ranges after everything issued to the main stream so far.
     void Prefetch(const std::vector<MemoryRange>& ranges);
-    /// The main stream waits for what the side stream has been given.
+    /// Makes the main stream wait for everything issued to the side stream so far.
     void Join();
 
 private:

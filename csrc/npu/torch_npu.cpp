@@ -1,8 +1,8 @@
-// The device by torch_npu: the only file that includes it. It makes a library of its own, which the
-// Python module loads once torch_npu is imported.
+// The Host implemented with torch_npu, in the only file that includes torch_npu. It is built into a
+// library of its own, which the Python module loads once torch_npu is imported.
 //
-// The calls are those of op-plugin's examples/cpp_extension, "stream(false) with RunOpApiV2": the
-// work joins torch_npu's queue in its order, and the stream is not waited for. They are the same in
+// The calls are those of op-plugin's examples/cpp_extension, "stream(false) with RunOpApiV2": work
+// enters torch_npu's queue in order, and nothing waits for the stream. They are the same in
 // torch_npu 2.9.0, 2.10.0 and 2.13.0.
 #include <ATen/ATen.h>
 #include <dlfcn.h>
@@ -44,7 +44,7 @@ public:
     }
 
     void Enqueue(const char* name, std::function<void()> work) override {
-        // What it throws, torch_npu logs and turns into the error of a later call.
+        // If `work` throws, torch_npu logs the error and a later call reports it.
         at_npu::native::OpCommand::RunOpApiV2(std::string("ascend_prefetch_") + name,
                                               [work = std::move(work)]() -> int {
                                                   work();
@@ -66,7 +66,8 @@ private:
     std::unordered_map<aclrtStream, c10::Stream> sides_;
 };
 
-/// Beside this library. The loader may know it by a relative path.
+/// The folder "kernels" beside this library. The path is relative if the loader knows the library
+/// by a relative path.
 std::string KernelFolder() {
     Dl_info info{};
     dladdr(reinterpret_cast<void*>(&KernelFolder), &info);
