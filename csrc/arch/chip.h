@@ -1,4 +1,4 @@
-// The chips this project knows, and every hardware constant with its class and source.
+// The chips that this project knows, and every hardware constant with its class and source.
 //
 // Classes: published (a public document says so), derived (computed from published numbers),
 // assumed (nobody published it). Source keys: INI = platform_config of CANN 8.1.RC1; ADx =
@@ -15,7 +15,7 @@ namespace arch {
 
 enum class Provenance : uint8_t { kPublished, kDerived, kAssumed };
 
-/// A number with what it rests on; the unit is that of whoever names it.
+/// A number with its class and source; the comment at its definition gives the unit.
 struct Constant {
     double value;
     Provenance provenance;
@@ -29,17 +29,17 @@ struct Chip {
     uint32_t aiv_count;
     uint32_t clock_mhz;
     uint32_t l2_mib;
-    /// HBM bandwidth relative to the chip that rates were measured on, 0.8 TB/s against 1.6
-    /// (published, product pages); 0 where no source says.
+    /// HBM bandwidth relative to that of the chip on which rates were measured: 0.8 TB/s
+    /// against 1.6 (published, product pages) is 0.5; 0 where there is no source.
     double hbm_share;
 };
 
 /// Buffers of a core of architecture dav-c220 (NPU arch 2201), in bytes; published (INI, AD).
 constexpr uint32_t kUbBytes = 192 * 1024;
 constexpr uint32_t kL1Bytes = 512 * 1024;
-/// What kernels may take of them: the framework keeps 256 bytes of UB and of L1, and 8 KiB of UB
-/// for some of its functions (AD, 硬件实现/架构规格/NPU架构版本2201; published). The 8 KiB come
-/// back with the compiler option --cce-disable-asc-reserved-ubuf, which nothing here relies on.
+/// The part of UB and L1 that kernels may use: the framework reserves 256 bytes of each, and 8 KiB
+/// of UB for some of its functions (AD, 硬件实现/架构规格/NPU架构版本2201; published). The compiler
+/// option --cce-disable-asc-reserved-ubuf frees the 8 KiB; nothing here relies on it.
 constexpr uint32_t kUsableUbBytes = kUbBytes - 256 - 8 * 1024;
 constexpr uint32_t kUsableL1Bytes = kL1Bytes - 256;
 constexpr uint32_t kL0aBytes = 64 * 1024;
@@ -48,8 +48,8 @@ constexpr uint32_t kL0cBytes = 128 * 1024;
 constexpr uint32_t kBiasBytes = 1024;
 constexpr uint32_t kFixpipeBytes = 2048;  ///< scales of the fixpipe (INI: fb0_size)
 constexpr uint32_t kAivPerAic = 2;
-/// Instruction caches, bytes (AD, 内存模型/缓存一致性; published). The page
-/// 硬件约束/NPU架构版本2201 names 32 KiB for both.
+/// Instruction caches, bytes (AD, 内存模型/缓存一致性; published). In contrast, the page
+/// 硬件约束/NPU架构版本2201 gives 32 KiB for both.
 constexpr uint32_t kAicInstructionCacheBytes = 32 * 1024;
 constexpr uint32_t kAivInstructionCacheBytes = 16 * 1024;
 
@@ -57,26 +57,29 @@ constexpr uint32_t kAivInstructionCacheBytes = 16 * 1024;
 constexpr Constant kHbmReadVector = {1.49, Provenance::kPublished, "ADx data_copy"};
 /// HBM read rate of 24 cube cores loading ND weights with ND2NZ, TB/s: 302 MB in 214.5 us.
 constexpr Constant kHbmReadCube = {1.41, Provenance::kPublished, "ADx data_copy"};
-/// Products that a cube core adds up in a cycle, 16-bit elements: 16 x 16 x 16; int8 twice as many.
+/// Multiply-accumulates of a cube core per cycle: 16 x 16 x 16 for 16-bit elements; twice as many
+/// for int8.
 constexpr Constant kCubeMacs = {4096, Provenance::kPublished, "ADt mmad"};
-/// Share of L2 that can hold prefetched bytes: gain at 0.67 x capacity, loss at 1.33 x.
+/// Share of L2 that can hold prefetched bytes. Measured were a gain with 0.67 x the capacity and a
+/// loss with 1.33 x.
 constexpr Constant kUsableL2 = {0.7, Provenance::kDerived, "PL"};
-/// L2 line, bytes: 128 as seen by hit counters (derived), 512 on the coherence page. Residency is
-/// kept in the larger unit.
+/// L2 line, bytes. Hit counters show 128 (derived), the coherence page says 512; the larger unit is
+/// the one in which residency is tracked here.
 constexpr uint32_t kL2LineBytes = 512;
 
-/// The chip that plans are for where nothing says another.
+/// The chip for which plans are made unless another is chosen.
 constexpr const char* kDefaultChip = "Ascend910_9391";
 
 /// All chips.
 const std::vector<Chip>& Chips();
 
-/// "Ascend910B1, Ascend910B2, ..."
+/// The names of all chips: "Ascend910B1, Ascend910B2, ...".
 std::string ChipNames();
 
-/// The chip called `name`; null for an unknown one.
+/// The chip called `name`; null for an unknown name.
 const Chip* LookUpChip(const std::string& name);
-/// The same; throws std::invalid_argument that lists the known names.
+/// The chip called `name`; for an unknown name, throws std::invalid_argument that lists the known
+/// ones.
 const Chip& FindChip(const std::string& name);
 
 }  // namespace arch

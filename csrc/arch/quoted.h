@@ -1,4 +1,4 @@
-// Text of a caller's in an error message.
+// Quotes a caller's text in an error message.
 #pragma once
 
 #include <string>
@@ -6,7 +6,7 @@
 
 namespace arch {
 
-/// "'text'", with control characters spelled out ("\x00"): a NUL would end the message.
+/// Returns "'text'" with control characters escaped ("\x00"), because a NUL would end the message.
 inline std::string Quoted(std::string_view text) {
     constexpr char kDigits[] = "0123456789abcdef";
     std::string quoted = "'";

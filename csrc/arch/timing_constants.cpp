@@ -9,8 +9,8 @@ namespace arch {
 
 namespace {
 
-constexpr double kBytesPerUs = 1e6;  // in a TB/s
-/// Bytes of the rows that ND2NZ loads, and plain ones, were measured with (ADx data_copy).
+constexpr double kBytesPerUs = 1e6;  // 1 TB/s in bytes per us
+/// Row sizes, in bytes, with which ND2NZ loads and plain loads were measured (ADx data_copy).
 constexpr double kNd2NzRow = 512;
 constexpr double kCopyRow = 2048;
 
@@ -157,7 +157,7 @@ TimingConstants FindTimingConstants(const Chip& chip, Level level,
         if (info == table.end()) {
             throw std::invalid_argument("timing model: there is no constant " + Quoted(name));
         }
-        // Time may be none at all; nothing can be infinitely slow.
+        // A time may be 0; a rate, factor or share may not.
         const std::string unit = info->unit;
         const bool time = unit == "us" || unit == "cycles";
         if (!(value < 1e12 && (time ? value >= 0 : value > 0))) {
