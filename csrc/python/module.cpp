@@ -1,5 +1,5 @@
-// The Python module ascend_prefetch._C, which serves. Loading it also registers
-// torch.ops.ascend_prefetch.
+// The Python module ascend_prefetch._C, the half of the project that serving needs. Loading it also
+// registers torch.ops.ascend_prefetch.
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
@@ -82,12 +82,12 @@ py::dict TimingConstants() {
     return table;
 }
 
-/// Of a device that another module has made and keeps.
+/// Sets the host's device; the module that has made the device keeps owning it.
 void SetHostDevice(const py::capsule& device) {
     ops::SetHostDevice(device.get_pointer<npu::Device>());
 }
 
-/// For modules that launch kernels of their own; None without a device.
+/// The loaded device, for modules that launch kernels of their own; None if no device is loaded.
 std::optional<py::capsule> LoadedDevice() {
     npu::Device* device = ops::LoadedDevice();
     if (device == nullptr) return std::nullopt;

@@ -1,4 +1,4 @@
-// The part of the Python module that plans prefetches.
+// The functions of the Python module that plan prefetches.
 #pragma once
 
 #include <pybind11/pybind11.h>
