@@ -1,4 +1,4 @@
-// A kernel that the host has compiled, called with the arguments of a launch.
+// Calls a kernel that is compiled for the host with the arguments of a launch.
 #pragma once
 
 #include <cstddef>
@@ -8,7 +8,7 @@
 
 namespace lab {
 
-/// Whether a launch has an argument of the size of each parameter, and no more.
+/// Whether a launch has exactly as many arguments as the kernel has parameters, of the same sizes.
 template <typename... Arguments>
 bool Fits(void (*)(Arguments...), const npu::KernelLaunch& launch) {
     if (launch.argument_count != sizeof...(Arguments)) return false;
@@ -22,7 +22,7 @@ void CallKernel(void (*kernel)(Arguments...), const npu::KernelLaunch& launch,
     kernel(*static_cast<const Arguments*>(launch.arguments[kIndex].data)...);
 }
 
-/// Calls `kernel` with arguments that fit.
+/// Calls `kernel` with the arguments of a launch for which Fits holds.
 template <typename... Arguments>
 void CallKernel(void (*kernel)(Arguments...), const npu::KernelLaunch& launch) {
     CallKernel(kernel, launch, std::index_sequence_for<Arguments...>());

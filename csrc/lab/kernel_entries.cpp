@@ -11,7 +11,7 @@
 #include "plan/prefetch_plan.h"
 #include "plan/prolog_plan.h"
 
-// KERNEL(name, mode, parameter types...) of every kernel, made by CMake from their sources.
+// CMake generates KERNEL(name, mode, parameter types...) for every kernel from the sources.
 #define KERNEL(name, mode, ...) extern "C" void name(__VA_ARGS__);
 #include "kernel_table.inc"
 #undef KERNEL

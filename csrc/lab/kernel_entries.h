@@ -1,4 +1,4 @@
-// The kernels of csrc/kernels and csrc/lab/kernels as the host has compiled them, by name.
+// Finds the kernels of csrc/kernels and csrc/lab/kernels, compiled for the host, by name.
 #pragma once
 
 #include "npu/kernel_launch.h"
@@ -13,8 +13,8 @@ struct KernelEntry {
     void (*call)(const npu::KernelLaunch& launch);
 };
 
-/// The kernel of a launch. Throws std::logic_error for an unknown name and for arguments of other
-/// sizes than its parameters.
+/// The kernel of a launch. Throws std::logic_error for an unknown name and for arguments whose
+/// sizes are not those of the kernel's parameters.
 const KernelEntry& FindKernel(const npu::KernelLaunch& launch);
 
 }  // namespace lab

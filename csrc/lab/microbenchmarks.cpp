@@ -11,7 +11,7 @@
 #include "plan/units.h"
 #include "twin/launch.h"
 
-// The device entry points as the host compiles them.
+// The kernels' entry points, compiled for the host.
 extern "C" void matmul_bf16(MatmulAddresses addresses, MatmulPlan plan);
 extern "C" void matmul_fp16(MatmulAddresses addresses, MatmulPlan plan);
 extern "C" void copy_gm_ub(CopyPlan plan);
@@ -21,7 +21,8 @@ namespace lab {
 
 namespace {
 
-/// Where tensors that nobody touches pretend to lie: apart, and on a line of L2 each.
+/// Assigns addresses to tensors that are never accessed: they do not overlap, and each starts at an
+/// L2 line.
 class DryTensors {
 public:
     uint64_t Add(const std::string& name, uint64_t bytes, bool writable) {

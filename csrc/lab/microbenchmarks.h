@@ -1,5 +1,5 @@
-// The kernels that a timing model is held against measurements with: their plans, and traces of
-// them. Those run dry: nothing is read or computed, so their sizes cost no memory.
+// Plans and traces of the kernels with which the timing model is compared with measurements. Traces
+// are made by dry runs: nothing is read or computed, so large sizes need no memory.
 #pragma once
 
 #include <cstdint>
@@ -28,16 +28,16 @@ struct CopyCase {
     uint32_t tile_bytes = 0;
     uint32_t slices = 1;
     uint32_t repeats = 1;
-    bool to_l1 = false;  ///< ND2NZ on cube cores, else into UB on vector cores
-    uint32_t cores = 0;  ///< 0: all of the chip
+    bool to_l1 = false;  ///< true: into L1 with ND2NZ on cube cores; false: into UB on vector cores
+    uint32_t cores = 0;  ///< 0: all cores of that type
 };
 
-/// Plans of the kernels. Throw std::invalid_argument for shapes that they do not take.
+/// Plans of the kernels. Throw std::invalid_argument for shapes that the kernels do not support.
 MatmulPlan PlanMatmul(const MatmulCase& shape, const arch::Chip& chip);
 CopyPlan PlanCopy(const CopyCase& shape, uint64_t address);
 
 /// Serialised traces (twin/trace_format.h). Throw std::invalid_argument for shapes that the kernels
-/// do not take.
+/// do not support.
 std::string TraceMatmul(const MatmulCase& shape, const arch::Chip& chip);
 std::string TraceCopy(const CopyCase& shape, const arch::Chip& chip);
 

@@ -1,4 +1,5 @@
-// The Python module ascend_prefetch._lab, which proves: twin, timing model and sanitizer.
+// The Python module ascend_prefetch._lab, the laboratory that tests and measures the kernels: twin,
+// timing model and sanitizer.
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
@@ -43,7 +44,8 @@ void SetNpu(const std::optional<py::capsule>& device, const std::string& folder)
     lab::SetNpu(device ? device->get_pointer<npu::Device>() : nullptr, folder);
 }
 
-/// torch calls the ops without the GIL, and hands on what they throw: this as it is.
+/// Raises a twin error as a Python exception. torch calls the ops without the GIL, and passes this
+/// exception on unchanged.
 [[noreturn]] void RaiseTwinError(const twin::Error& error) {
     const py::gil_scoped_acquire gil;
     const py::module_ twin = py::module_::import("ascend_prefetch.lab.twin");

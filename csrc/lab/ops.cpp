@@ -27,7 +27,7 @@ Npu& TheNpu() {
     return npu;
 }
 
-/// Where a call runs: the twin for CPU tensors, the NPU for its own.
+/// Where a call runs: on the twin for CPU tensors, on the NPU for NPU tensors.
 struct Place {
     npu::Device& device;
     const char* folder;
@@ -148,7 +148,7 @@ void Copy(const at::Tensor& matrix, int64_t tile_rows, int64_t tile_bytes, int64
 }  // namespace
 
 void SetNpu(npu::Device* device, const std::string& folder) {
-    // A launch may wait in a queue: folders stay where they are.
+    // Folder names are never freed, because a launch that refers to one may still be in a queue.
     static std::mutex mutex;
     static std::unordered_set<std::string> folders;
     const std::lock_guard<std::mutex> lock(mutex);

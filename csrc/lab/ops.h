@@ -1,4 +1,4 @@
-// The ops of torch.ops.ascend_prefetch_lab: kernels that a chip is measured with.
+// The ops of torch.ops.ascend_prefetch_lab: kernels with which a chip is measured.
 #pragma once
 
 #include <string>
@@ -9,7 +9,8 @@ class Device;
 
 namespace lab {
 
-/// NPU tensors go to this device from now on, with the device code in `folder`; null: to none.
+/// Sets the device that runs NPU tensors from now on, with the device code in `folder`. With null,
+/// no device runs them.
 void SetNpu(npu::Device* device, const std::string& folder);
 
 }  // namespace lab

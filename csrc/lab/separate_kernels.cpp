@@ -108,7 +108,7 @@ private:
     Launcher& launcher_;
 };
 
-/// o_proj; `kernel` is the fused one.
+/// Runs o_proj as separate kernels; `kernel` is the name of the fused one.
 void RunOProj(const char* kernel, const OProjAddresses& addresses, const OProjPlan& plan,
               Launcher& launcher) {
     OProjAddresses linear = addresses;
@@ -127,7 +127,7 @@ void RunOProj(const char* kernel, const OProjAddresses& addresses, const OProjPl
     launcher.Run("o_proj", kernel, linear, alone, OProjWarm{});
 }
 
-/// An argument of a launch whose kernel is known.
+/// Argument `index` of a launch whose kernel has a parameter of type T there.
 template <typename T>
 const T& Argument(const npu::KernelLaunch& launch, size_t index) {
     return *static_cast<const T*>(launch.arguments[index].data);

@@ -27,7 +27,7 @@ arch::Level LevelOf(const std::string& name) {
     throw std::invalid_argument("level: expected low, nominal or high, got " + arch::Quoted(name));
 }
 
-/// Name of the kernel, and (address, bytes) of every tensor by name.
+/// Names of kernel and chip of a trace, and (address, bytes) of every tensor by name.
 py::dict DescribeTrace(const py::bytes& bytes) {
     const model::TraceFile trace = model::ReadTrace(std::string(bytes));
     py::dict tensors;
@@ -41,7 +41,7 @@ py::dict DescribeTrace(const py::bytes& bytes) {
     return description;
 }
 
-/// A simulator that knows its chip.
+/// A simulator together with its chip.
 class Timeline {
 public:
     Timeline(const std::string& chip, const std::string& level,

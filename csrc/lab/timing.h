@@ -1,4 +1,4 @@
-// The part of the Python module that models time.
+// The functions of the Python module that run the timing model.
 #pragma once
 
 #include <pybind11/pybind11.h>

@@ -1,5 +1,5 @@
-// The host's device: CPU tensors run the ops' kernels on the twin, as lab/twin_settings.h has it
-// set.
+// The host's device, which runs the ops' kernels for CPU tensors on the twin, with the settings of
+// lab/twin_settings.h.
 #pragma once
 
 #include <string>
@@ -19,19 +19,19 @@ public:
     bool HostReads() const override { return true; }
     bool Computes() const override;
     bool IsStoredNz(const at::Tensor& /*tensor*/) override { return false; }
-    // The twin has no copy engine beside the cores.
+    // The twin has no SDMA engine.
     void Prefetch(const npu::MemoryRange* /*ranges*/, const at::Tensor* /*tensors*/,
                   size_t /*count*/) override {}
     void JoinPrefetches() override {}
 };
 
-/// Launches over the same tensors, one after the other.
+/// Runs several launches, one after the other, over the same tensors.
 class TwinLaunches {
 public:
     TwinLaunches(const arch::Chip& chip, const npu::KernelLaunch& launch);
 
-    /// Runs a kernel over all cores of its types, or over `block_count` of them, under the name
-    /// `label` in traces and reports. What it writes, the next launch finds written.
+    /// Runs a kernel on all cores of its types, or on `block_count` of them, under the name `label`
+    /// in traces and reports. Memory that it writes counts as initialised for the next launch.
     void Run(const std::string& label, const npu::KernelLaunch& launch, uint32_t block_count = 0);
 
 private:

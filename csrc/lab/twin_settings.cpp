@@ -56,7 +56,7 @@ struct TwinSettings {
     std::optional<std::vector<LaunchBuffers>> buffer_usage;
 };
 
-/// The settings, held as long as the object lives.
+/// Access to the settings; holds their lock as long as the object exists.
 class Locked {
 public:
     Locked() : settings_(Settings()), lock_(settings_.mutex) {}
@@ -72,8 +72,8 @@ private:
     const std::lock_guard<std::mutex> lock_;
 };
 
-/// Not one of TwinSettings, which throws for an environment variable that is wrong: this is set
-/// when the Python module is loaded, before anything runs, and that must not fail.
+/// The error handler is not a member of TwinSettings, whose constructor throws for an invalid
+/// environment variable: the handler is set while the Python module is loaded, which must not fail.
 std::function<void(const twin::Error&)>& ErrorHandler() {
     static std::function<void(const twin::Error&)> handler;
     return handler;

@@ -1,5 +1,5 @@
-// Settings of the host twin behind CPU tensors: which chip it plays, what launches are checked for,
-// and whether they are traced.
+// Settings of the twin that runs CPU tensors: which chip it emulates, what launches are checked
+// for, and whether they are traced.
 #pragma once
 
 #include <cstdint>
@@ -12,18 +12,18 @@
 
 namespace lab {
 
-/// The chip that CPU launches play; Ascend910_9391 until set. Throws std::invalid_argument for
+/// The chip that the twin emulates; Ascend910_9391 until set. Throws std::invalid_argument for
 /// unknown names.
 void SetTwinChip(const std::string& name);
 const arch::Chip& TwinChip();
 
-/// "off", "memory" or "full"; until set what the environment variable ASCEND_PREFETCH_SANITIZE
-/// says, or "off". Throws std::invalid_argument for anything else.
+/// The sanitizer's mode: "off", "memory" or "full". Until set it is the value of the environment
+/// variable ASCEND_PREFETCH_SANITIZE, or "off". Throws std::invalid_argument for anything else.
 void SetSanitizeMode(const std::string& mode);
 std::string SanitizeModeName();
 
-/// LaunchConfig::schedule_seed of CPU launches; until set what the environment variable
-/// ASCEND_PREFETCH_SCHEDULE_SEED says, or 0.
+/// LaunchConfig::schedule_seed of CPU launches. Until set it is the value of the environment
+/// variable ASCEND_PREFETCH_SCHEDULE_SEED, or 0.
 void SetScheduleSeed(uint64_t seed);
 uint64_t ScheduleSeed();
 
@@ -31,40 +31,42 @@ uint64_t ScheduleSeed();
 void SetDry(bool dry);
 bool IsDry();
 
-/// CPU tensors run an op's mathematics as separate kernels, one after the other: what the fused
-/// kernels are compared with. They prefetch nothing. False until set.
+/// Whether ops on CPU tensors run as separate kernels, one after the other, with which the fused
+/// kernels are compared. Separate kernels prefetch nothing. False until set.
 void SetSeparateKernels(bool separate);
 bool SeparateKernels();
 
-/// Synchronisation calls and roundings that launches reach between StartCallLog and TakeCallLog.
+/// Logs the synchronisation calls and roundings that launches reach between StartCallLog and
+/// TakeCallLog.
 void StartCallLog();
 twin::CallLog TakeCallLog();
-/// Launches leave out, or weaken, these calls; none of them with an empty set.
+/// Sets the calls that launches leave out or weaken; with an empty set, they run unchanged.
 void SetMutation(twin::Mutation mutation);
-/// Puts modes, seed, log and mutation into a launch.
+/// Copies modes, seed, log and mutation into a launch.
 void ApplySettings(twin::LaunchConfig& config);
 
-/// Is given what a launch reports, and throws in its place. Without one it is a twin::Error. Not to
-/// be called while a launch may run.
+/// Sets the handler that is called with a failed launch's error and must throw. Without a handler
+/// the twin::Error itself is thrown. Must not be called while a launch may run.
 void SetTwinErrorHandler(std::function<void(const twin::Error&)> handler);
 void HandleTwinError(const twin::Error& error);
 
-/// Between Start and Take every launch appends a serialised trace (twin/trace_format.h). A second
-/// Start before Take throws std::logic_error.
+/// Between StartTracing and TakeTraces every launch appends a serialised trace
+/// (twin/trace_format.h). A second StartTracing before TakeTraces throws std::logic_error.
 void StartTracing();
 std::vector<std::string> TakeTraces();
 
-/// Whether launches are recorded, and where a trace goes.
+/// Whether launches are traced; AddTrace appends a launch's trace.
 bool Tracing();
 void AddTrace(std::string trace);
 
-/// What one launch took of the local buffers.
+/// How much of the local buffers (UB, L1, L0) one launch used.
 struct LaunchBuffers {
     std::string kernel;
     std::vector<twin::BufferUsage> buffers;
 };
 
-/// Between Start and Take every launch adds one of these, failed ones as well.
+/// Between StartBufferUsage and TakeBufferUsage every launch, also a failed one, adds a
+/// LaunchBuffers.
 void StartBufferUsage();
 std::vector<LaunchBuffers> TakeBufferUsage();
 bool WatchingBufferUsage();

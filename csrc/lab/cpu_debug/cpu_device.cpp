@@ -1,6 +1,7 @@
-// The kernels on CANN's CPU-debug library as the device of CPU tensors, in the twin's place.
+// A device for CPU tensors that runs the kernels on CANN's CPU-debug library instead of the twin.
 //
-// Written from the documentation and never run: no machine with a toolkit was at hand.
+// It is written from the documentation and has never been run, because no machine with a toolkit
+// was at hand.
 #include <c10/core/Allocator.h>
 #include <c10/core/CPUAllocator.h>
 #include <c10/core/Device.h>
@@ -12,7 +13,7 @@
 
 namespace {
 
-// Cores are processes: what they write is seen only in memory that they share.
+// Cores are processes, so what they write is visible to others only in shared memory.
 class SharedAllocator : public c10::Allocator {
 public:
     c10::DataPtr allocate(size_t bytes) override {
@@ -41,14 +42,14 @@ public:
         if (const char* error = cpu_debug::Run(launch)) throw std::runtime_error(error);
     }
     bool IsStoredNz(const at::Tensor&) override { return false; }
-    // There is no L2 here.
+    // The library models no L2, so there is nothing to prefetch into.
     void Prefetch(const npu::MemoryRange*, const at::Tensor*, size_t) override {}
     void JoinPrefetches() override {}
 };
 
 }  // namespace
 
-/// Tensors made before this are not shared: load it first.
+/// Load this library before any tensor is made: earlier tensors are not in shared memory.
 extern "C" __attribute__((visibility("default"))) npu::Device* ascend_prefetch_make_device() {
     static SharedAllocator allocator;
     static CpuDebugDevice device;

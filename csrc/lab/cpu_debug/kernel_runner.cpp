@@ -13,7 +13,7 @@
 #include "plan/prefetch_plan.h"
 #include "plan/prolog_plan.h"
 
-// KERNEL(name, mode, parameter types...) of every kernel, made by CMake from csrc/kernels.
+// CMake generates KERNEL(name, mode, parameter types...) for every kernel from the sources.
 #define KERNEL(name, mode, ...) extern "C" void name(__VA_ARGS__);
 #include "kernel_table.inc"
 #undef KERNEL
@@ -35,8 +35,9 @@ const Entry kEntries[] = {
 #undef KERNEL
 };
 
-// What a core is told, and where it says that it is done. In shared memory; the launch itself is
-// the parent's, of which each core, forked from it, has a copy.
+// The kernel that cores have to run, and the counter with which they report that they have
+// finished. It is in shared memory. The launch it points to is not: each core is forked from the
+// parent and has a copy of it.
 struct Control {
     const Entry* entry;
     const npu::KernelLaunch* launch;
@@ -54,7 +55,8 @@ const Entry* Find(const char* name) {
 }  // namespace cpu_debug
 
 // Arguments of ICPU_RUN_KF have to be pointers from GmAlloc (asc-devkit, docs/zh/api/SIMD-API/
-// 基础API/调试接口/CPU孪生调试/ICPU_RUN_KF), plans go by value: this kernel is between them.
+// 基础API/调试接口/CPU孪生调试/ICPU_RUN_KF), but plans are passed by value. So ICPU_RUN_KF runs
+// this kernel, which calls the real one.
 extern "C" void ascend_prefetch_cpu_debug_core(uint8_t* memory) {
     auto* control = reinterpret_cast<cpu_debug::Control*>(memory);
     control->entry->call(*control->launch);
@@ -78,7 +80,7 @@ const char* Run(const npu::KernelLaunch& launch) {
     auto* control = new (memory) Control{entry, &launch, {0}};
     AscendC::SetKernelMode(entry->mode);
     ICPU_RUN_KF(ascend_prefetch_cpu_debug_core, launch.block_count, memory);
-    // A core that fails ends its process; the macro prints that and goes on.
+    // If a core fails, its process ends; the macro prints that and continues.
     const uint32_t cores_per_block = entry->mode == KernelMode::MIX_MODE ? 3 : 1;
     const uint32_t cores = launch.block_count * cores_per_block;
     const uint32_t finished = control->finished;

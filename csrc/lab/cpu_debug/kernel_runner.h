@@ -1,7 +1,8 @@
-// Kernels on CANN's CPU-debug library (tikicpulib): every core is a process of its own.
+// Runs kernels on CANN's CPU-debug library (tikicpulib), in which every core is a process.
 //
 // The library is built with the old ABI of libstdc++ (its CMake targets define
-// _GLIBCXX_USE_CXX11_ABI=0), torch with the new one: nothing of the standard library crosses here.
+// _GLIBCXX_USE_CXX11_ABI=0), torch with the new one, so no types of the standard library are passed
+// through this interface.
 #pragma once
 
 #include <cstddef>
@@ -10,11 +11,12 @@
 
 namespace cpu_debug {
 
-/// Memory that all cores share, for every byte that a kernel writes; null when there is none left.
+/// Allocates memory that all cores share; a kernel may write to no other memory. Returns null if
+/// there is none left.
 void* Allocate(size_t bytes);
 void Free(void* memory);
 
-/// Runs a kernel to its end. Returns null, or what went wrong; the text stays until the next run.
+/// Runs a kernel until it ends. Returns null, or an error text that is valid until the next run.
 const char* Run(const npu::KernelLaunch& launch);
 
 }  // namespace cpu_debug

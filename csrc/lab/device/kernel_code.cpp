@@ -15,14 +15,14 @@ namespace {
 
 constexpr uint16_t kAiCoreMachine = 0x1029;
 constexpr char kMetaPrefix[] = ".ascend.meta.";
-// FunLevelKType: a tag and a length of 16 bits each, then the type. Tag and types as in
+// FunLevelKType has a tag and a length of 16 bits each, then the type. Tag and types are those of
 // kernel_utils_macros.h of CANN 8.1.RC1: F_TYPE_KTYPE, K_TYPE_AIC, ...
 constexpr uint16_t kTypeTag = 1;
 constexpr uint32_t kTypeAic = 2;
 constexpr uint32_t kTypeAiv = 3;
 constexpr uint32_t kTypeMixAicMain = 4;
 constexpr uint32_t kTypeMixAivMain = 5;
-// Of a kernel that both cores run there is a function for each of them.
+// A kernel that both types of cores run has one function for each type.
 constexpr char kMixAic[] = "_mix_aic";
 constexpr char kMixAiv[] = "_mix_aiv";
 
@@ -31,7 +31,7 @@ bool EndsWith(const std::string& text, const std::string& end) {
            text.compare(text.size() - end.size(), end.size(), end) == 0;
 }
 
-// Files may be damaged: every read is checked.
+// An ELF file. Every read is checked, since files may be damaged.
 class ElfFile {
 public:
     explicit ElfFile(const std::string& bytes) : bytes_(bytes) {
@@ -60,7 +60,7 @@ public:
     std::string SectionName(const Elf64_Shdr& section) const {
         return Text(this->section(header_.e_shstrndx), section.sh_name);
     }
-    /// The text at `offset` of a string table.
+    /// The string at `offset` in a string table.
     std::string Text(const Elf64_Shdr& table, uint64_t offset) const {
         if (offset >= table.sh_size || table.sh_offset > bytes_.size() ||
             table.sh_size > bytes_.size() - table.sh_offset) {
@@ -85,7 +85,7 @@ private:
     std::vector<Elf64_Shdr> sections_;
 };
 
-// Kernel types by entry function.
+// The type of each kernel, by its entry function.
 std::map<std::string, uint32_t> KernelTypes(const ElfFile& elf) {
     std::map<std::string, uint32_t> types;
     for (const Elf64_Shdr& section : elf.sections()) {
@@ -117,7 +117,7 @@ BinaryCode ReadKernelCode(const std::string& bytes) {
     BinaryCode code;
     for (const Elf64_Shdr& table : elf.sections()) {
         if (table.sh_type != SHT_SYMTAB) continue;
-        // Entry 0 is no symbol.
+        // Entry 0 is reserved and is no symbol.
         for (uint64_t i = 1; i < table.sh_size / sizeof(Elf64_Sym); ++i) {
             const auto symbol = elf.At<Elf64_Sym>(table.sh_offset + i * sizeof(Elf64_Sym));
             if (ELF64_ST_TYPE(symbol.st_info) != STT_FUNC) continue;

@@ -1,7 +1,7 @@
-// Reads a matrix and discards it: the microbenchmark that memory rates are taken from.
+// Reads a matrix and discards it: the microbenchmark from which memory rates are derived.
 //
-// Its two kernels have a file each: a toolkit takes the kernel type of a whole file from the first
-// that it finds there.
+// Its two kernels are in separate files because a toolkit gives all kernels of a file the type that
+// it finds first in that file.
 #pragma once
 
 #include "kernel_operator.h"
@@ -10,7 +10,7 @@
 
 namespace kernels {
 
-// Into UB row by row (kToL1 false), or into L1 with ND2NZ.
+// Loads into L1 with ND2NZ (kToL1), or into UB row by row.
 template <bool kToL1>
 class Copy {
 public:
@@ -32,7 +32,7 @@ public:
             for (uint32_t row = begin; row < end; row += plan.tile_rows) {
                 const uint32_t rows = Min(plan.tile_rows, end - row);
                 for (uint32_t at = first; at < first + slice_bytes; at += plan.tile_bytes) {
-                    // The pad is about to be overwritten.
+                    // The landing pad is about to be overwritten.
                     if (slot == 0 && used) AscendC::PipeBarrier<PIPE_MTE2>();
                     used = true;
                     const uint64_t offset = static_cast<uint64_t>(row) * plan.row_bytes + at;

@@ -1,5 +1,5 @@
-// C = A x B and nothing else, on the cube cores: one of the separate kernels that the fused ones
-// are compared with.
+// C = A x B alone, on the cube cores: one of the separate kernels with which the fused ones are
+// compared.
 #include "kernel_operator.h"
 #include "kernels/gemm.h"
 #include "kernels/partition.h"

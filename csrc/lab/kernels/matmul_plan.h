@@ -1,4 +1,4 @@
-// A plain matrix product as a kernel of its own. Passed by value.
+// The arguments of the matmul kernels, passed by value.
 #pragma once
 
 #include <cstdint>
@@ -7,7 +7,7 @@
 
 struct MatmulPlan {
     GemmBuffers buffers;
-    uint32_t c_float;  // 1: C is fp32; 0: of the type of A. That of int8 is int32
+    uint32_t c_float;  // 1: C is fp32; 0: C has the type of A. If A is int8, C is always int32
     GemmPlan gemm;
 };
 

@@ -1,5 +1,5 @@
-// One stage of the prolog's vector side as a kernel of its own: what the fused kernels are compared
-// with.
+// One stage of the prolog's vector side as a kernel of its own, with which the fused kernels are
+// compared.
 #include "plan/prolog_stage.h"
 #include "kernel_operator.h"
 #include "kernels/prolog_vector.h"
@@ -7,7 +7,8 @@
 
 namespace kernels {
 
-// The stage crosses the launch as a number: 8.1's stub generator knows structs and built-in types.
+// A launch passes the stage as a number because CANN 8.1's stub generator knows only structs and
+// built-in types.
 template <typename T, bool kQuantised>
 __aicore__ inline void RunPrologStage(const PrologAddresses& addresses, const PrologPlan& plan,
                                       uint32_t stage) {
