@@ -25,15 +25,15 @@ const char* LevelName(Level level);
 struct TimingConstants {
     double clock_mhz;
 
-    double hbm_rate;           ///< all reads and write-backs together
-    double hbm_latency;        ///< us by which the first byte comes later than from L2
-    double l2_rate;            ///< all reads and writes of cores together
-    double l2_capacity;        ///< bytes that stay until they are used
-    double l2_cube_factor;     ///< L2 time of a byte that a cube core loads; 1: a vector core's
-    double nd2nz_factor;       ///< relative HBM time of a byte by ND2NZ, with rows of 512 bytes
-    double nz_factor;          ///< relative HBM time of a byte of a contiguous block into L1
-    double nd2nz_row_bytes;    ///< overhead of each row of an ND2NZ load, as bytes
-    double copy_row_bytes;     ///< overhead of each row of a load into UB, as bytes
+    double hbm_rate;         ///< all reads and write-backs together
+    double hbm_latency;      ///< us by which the first byte comes later than from L2
+    double l2_rate;          ///< all reads and writes of cores together
+    double l2_capacity;      ///< bytes that stay until they are used
+    double l2_cube_factor;   ///< relative L2 time of a byte loaded by a cube core (vector core: 1)
+    double nd2nz_factor;     ///< relative HBM time of a byte by ND2NZ, with rows of 512 bytes
+    double nz_factor;        ///< relative HBM time of a byte of a contiguous block into L1
+    double nd2nz_row_bytes;  ///< overhead of each row of an ND2NZ load, as bytes
+    double copy_row_bytes;   ///< overhead of each row of a load into UB, as bytes
     double mte2_issue_cycles;  ///< from the issue of one load of a core to the next
     double cube_load_cycles;   ///< start-up of a load into L1
     double cube_load_rate;     ///< bytes per cycle of one core

@@ -105,8 +105,8 @@ public:
             Multiply<T>(plan, cursor, stream.template Acquire<T>());
             cursor.Next(plan);
             const bool leaves_slot = cursor.Done() || cursor.NewSlot();
-            // Every other core loads the weight first: if all cores loaded A at once, which comes
-            // from L2, HBM would idle.
+            // Every other core loads the weight first: if all cores loaded A, which is in L2, at
+            // the same time, HBM would idle.
             if (core_ % 2 == 0) stream.Release();
             if (leaves_slot) {
                 a_events_.SetFree(a_slot_);

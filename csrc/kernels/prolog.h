@@ -5,10 +5,10 @@
 //   AIV   (q)  norm q_c               heads of q  heads of the indexer's q     (q)
 //              then kv_c, k_pe -> caches      indexer key -> cache
 //
-// Vector cores also quantise the inputs of int8 products (q), and dequantise their sums. In windows
-// in which they would only wait they warm the next weights; the cube's weight stream runs ahead
-// across every hand-over. Every arrow between the lanes is a PublishTo... call in prolog_cube.h or
-// prolog_vector.h; the two files have them in the same order.
+// At (q) vector cores quantise the input of int8 products, or q_nope; they also dequantise the sums
+// of int8 products. In windows in which they would only wait, they warm the next weights. The
+// cube's weight stream runs ahead across every hand-over. Every arrow between the lanes is a
+// PublishTo... call in prolog_cube.h or prolog_vector.h; the two files have them in the same order.
 #pragma once
 
 #include "kernel_operator.h"

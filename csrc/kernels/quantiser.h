@@ -164,7 +164,7 @@ private:
         const AscendC::LocalTensor<float> steps = partial_.Get<float>();
         const AscendC::LocalTensor<float> factor = factor_.Get<float>();
         const AscendC::LocalTensor<float> scale = scale_.Get<float>();
-        // Brcb reads eight values, of which only the first is used, but none may be uninitialised.
+        // Brcb reads eight values, of which only the first is used; the others must not be stale.
         AscendC::Duplicate(steps, 1.0f, kBlockFloats);
         AscendC::PipeBarrier<PIPE_V>();
         const uint64_t even_lanes[2] = {uint64_t{0x5555555555555555} >> (kLanes - 2 * pieces), 0};

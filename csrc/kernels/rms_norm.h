@@ -8,7 +8,7 @@
 
 namespace kernels {
 
-// Widths are multiples of 64, at most 4096: the partial sums of one row fit one repeat.
+// Widths are multiples of 64 up to 4096, so that the partial sums of a row fit one repeat.
 class RmsNorm {
 public:
     // `width` is the width of the widest row this instance will process.
@@ -41,7 +41,8 @@ public:
         AscendC::PipeBarrier<PIPE_V>();
     }
 
-    // Normalises `x` in place, on the vector pipe.
+    // Normalises `x` in place on the vector pipe; the caller hands `x` over to and from other
+    // pipes.
     __aicore__ inline void Apply(const AscendC::LocalTensor<float>& x, float eps) {
         const AscendC::LocalTensor<float> square = square_.Get<float>();
         const AscendC::LocalTensor<float> root = root_.Get<float>();
@@ -69,7 +70,7 @@ private:
         const AscendC::LocalTensor<float> partial = partial_.Get<float>();
         const AscendC::LocalTensor<float> sums = sums_.Get<float>();
         const uint32_t repeats = width_ / kLanes;
-        // Brcb reads eight values, of which only the first is used, but none may be uninitialised.
+        // Brcb reads eight values, of which only the first is used; the others must not be stale.
         AscendC::Duplicate(sums, 1.0f, kBlockFloats);
         AscendC::WholeReduceSum(partial, x, kLanes, repeats, 1, 1, 8);
         AscendC::PipeBarrier<PIPE_V>();
