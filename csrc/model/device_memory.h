@@ -1,4 +1,4 @@
-// Where tensors of the host would lie on a device.
+// Gives the tensors of a host trace the addresses that they would have on a device.
 #pragma once
 
 #include <cstdint>
@@ -10,18 +10,20 @@
 
 namespace model {
 
-/// Gives every tensor an address of its own, in the order in which they turn up: 512 bytes apart
-/// from the next, as torch_npu's allocator has it (Ascend/pytorch, NPUCachingAllocator.cpp,
-/// kMinBlockSize). Addresses of the host are aligned to less, and differ from run to run: what
-/// shares a line of L2 would too.
+/// Gives every tensor an address range of its own, in the order in which the tensors turn up.
+/// Addresses are multiples of 512 bytes, and at least 512 bytes separate two tensors, as in
+/// torch_npu's allocator (Ascend/pytorch, NPUCachingAllocator.cpp, kMinBlockSize). Host addresses
+/// would not do: they are less aligned and differ from run to run, and with them would differ
+/// which tensors share a line of L2.
 class DeviceMemory {
 public:
-    /// The same for the same tensor.
+    /// Returns the same address whenever it is called with the same tensor.
     uint64_t Place(uint64_t address, uint64_t bytes) { return Find({"", address, bytes}); }
 
-    /// What a kernel only reads keeps its place as long as it has its address. What it writes takes
-    /// the place of what a kernel wrote under that name before, as an allocator reuses it; whether
-    /// the host's does is chance.
+    /// Replaces the addresses in `trace`. A tensor that the kernel only reads keeps its place as
+    /// long as its host address is the same. A tensor that it writes takes the place of the one of
+    /// that name and size that a kernel wrote earlier: a device's allocator reuses the memory,
+    /// while it is chance whether the host's does.
     void Place(TraceFile& trace) {
         for (TraceTensorInfo& tensor : trace.tensors) {
             tensor.address = tensor.writable ? Find({tensor.name, 0, tensor.bytes})

@@ -10,7 +10,7 @@ void ShareFairly(const std::vector<Demand>& demands, double hbm_rate, double l2_
     const size_t count = demands.size();
     rates.assign(count, 0);
     std::vector<bool> fixed(count, false);
-    double level = 0;  // rate of all transfers that can still rise
+    double level = 0;  // the common rate of all transfers that can still rise
     size_t rising = count;
     while (rising > 0) {
         double hbm = 0;

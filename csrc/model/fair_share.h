@@ -1,4 +1,4 @@
-// How transfers that run side by side share HBM and L2.
+// How concurrent transfers share the bandwidth of HBM and L2.
 #pragma once
 
 #include <cstdint>
@@ -6,15 +6,15 @@
 
 namespace model {
 
-/// What a byte of a transfer takes of the shared resources, and how fast its own engine is.
+/// What each byte of a transfer costs the shared resources, and how fast its own engine is.
 struct Demand {
-    double most_rate;  ///< bytes per us
+    double most_rate;  ///< limit of its engine, bytes per us
     double hbm;        ///< HBM bytes per byte of the transfer
     double l2;         ///< L2 bytes per byte of the transfer
 };
 
-/// Rates in bytes per us, max-min fair: all rise together until they reach their own limit or a
-/// resource they use is full.
+/// Computes `rates`, bytes per us for each demand, max-min fair: all rates rise together, and each
+/// stops where it reaches its own limit or a resource that it uses is saturated.
 void ShareFairly(const std::vector<Demand>& demands, double hbm_rate, double l2_rate,
                  std::vector<double>& rates);
 

@@ -51,8 +51,9 @@ public:
     }
 
     void Run() {
-        // Cores take turns, a record each: what they load mixes in L2 as it does side by side. One
-        // core after the other, a stream longer than L2 would evict what the last ones still need.
+        // Cores take turns, one record each, so that their loads interleave in L2 as those of
+        // concurrent cores do. If one core ran after the other, a stream longer than L2 would evict
+        // what the last cores still need.
         bool progress = true;
         while (progress) {
             progress = false;
@@ -87,7 +88,8 @@ private:
         const size_t pipe = record.pipe == TracePipe::kAll ? 0 : static_cast<size_t>(record.pipe);
         const bool counted = record.op == TraceOp::kLoad && !topology_.IsAic(index);
         visit_({index, record, counted ? core.loads + 1 : 0, core.pipes[pipe]});
-        // What follows on the same pipe, or waits for a flag set on it, comes after the load.
+        // Later work on the same pipe, and whatever waits for a flag set on it, comes after the
+        // load.
         if (counted) core.pipes[pipe][index - trace_.aic_count] = ++core.loads;
         if (record.op == TraceOp::kSetFlag) core.events[EventKey(record)] = core.pipes[pipe];
         if (record.op == TraceOp::kCrossSet) CrossSet(index, record);
@@ -99,7 +101,8 @@ private:
         const auto event = core.events.find(EventKey(record));
         if (event == core.events.end())
             throw std::invalid_argument("trace: a wait without its set");
-        // The scalar unit issues for all pipes: what it waits for, everything later waits for.
+        // The scalar unit issues the instructions of all pipes, so all later work comes after what
+        // it has waited for.
         if (record.pipe == TracePipe::kS) {
             core.JoinAll(event->second);
         } else {
@@ -108,7 +111,7 @@ private:
         core.events.erase(event);
     }
 
-    // A group that has set a flag completely signals whom its mode says.
+    // Once every core of the group has set the flag, the cores that the mode names are signalled.
     void CrossSet(uint32_t index, const twin::TraceRecord& record) {
         const uint32_t mode = record.args[0];
         const uint32_t id = CheckedFlag(record.args[1]);

@@ -14,11 +14,11 @@ using twin::TraceOp;
 using twin::TracePipe;
 using twin::TraceRecord;
 
-/// Instructions that wait in the queue of a pipe: 32 for MTE1 and M (published, AD), taken for the
-/// others too (assumed).
+/// The number of instructions that the queue of a pipe holds: 32 for MTE1 and M (published, AD),
+/// taken for the other pipes too (assumed).
 constexpr uint64_t kQueueDepth = 32;
 constexpr uint32_t kFractalBytes = 512;
-constexpr uint32_t kBlockBytes = 32;  ///< of a row of a fractal
+constexpr uint32_t kBlockBytes = 32;  ///< bytes of a row of a fractal
 
 bool IsTransfer(const TraceRecord& record) {
     return record.op == TraceOp::kLoad || record.op == TraceOp::kStore ||
@@ -105,7 +105,7 @@ void KernelReplay::Advance(uint32_t index) {
     }
 }
 
-// The scalar unit runs through the program: it hands instructions to the queues, and stops where a
+// The scalar unit runs through the program: it issues instructions to the queues, and stops where a
 // queue is full or where it has to wait itself.
 bool KernelReplay::IssueNext(uint32_t index) {
     Core& core = cores_[index];
@@ -147,7 +147,8 @@ bool KernelReplay::IssueNext(uint32_t index) {
     }
     Pipe& pipe = core.pipes[static_cast<size_t>(record.pipe)];
     if (pipe.issued >= kQueueDepth) {
-        const uint64_t needed = pipe.issued - kQueueDepth;  // has to have left
+        const uint64_t needed =
+            pipe.issued - kQueueDepth;  // number of the one that has to have left
         if (pipe.gone <= needed) return false;
         core.scalar = std::max(core.scalar, pipe.left[needed - (pipe.gone - pipe.left.size())]);
     }
@@ -213,8 +214,8 @@ bool KernelReplay::RunHead(uint32_t index, uint32_t pipe_index) {
     return true;
 }
 
-// A transfer starts up while the one before it still flows, unless a flag or a barrier held it
-// back.
+// The start-up of a transfer overlaps with the data of the one before it, unless a flag or a
+// barrier held it back.
 void KernelReplay::StartTransfer(uint32_t index, uint32_t pipe_index, const TraceRecord& record,
                                  double issue) {
     Pipe& pipe = cores_[index].pipes[pipe_index];
@@ -258,7 +259,7 @@ void KernelReplay::StartTransfer(uint32_t index, uint32_t pipe_index, const Trac
     memory_.Submit(time, transfer);
 }
 
-/// Us that an instruction keeps its pipe from the next one.
+/// The time in us for which an instruction keeps its pipe from starting the next one.
 double KernelReplay::Occupies(const TraceRecord& record) const {
     switch (record.op) {
         case TraceOp::kMmad: {
@@ -283,7 +284,7 @@ double KernelReplay::Occupies(const TraceRecord& record) const {
     }
 }
 
-/// Us from there until its results can be used.
+/// The time in us from the end of Occupies until the results of the instruction can be used.
 double KernelReplay::Latency(const TraceRecord& record) const {
     switch (record.op) {
         case TraceOp::kMmad:
@@ -316,9 +317,9 @@ void KernelReplay::CrossSet(uint32_t index, const TraceRecord& record, double ti
     }
 }
 
-// A transfer keeps its pipe from the next one while it flows, and for the interval between two
-// issues where that is longer. What a miss waits for does not: the next one's start-up and issue
-// pass meanwhile.
+// A transfer keeps its pipe from the next one while its data flows, or for the minimum interval
+// between two issues where that is longer. The latency of a miss does not count: the next
+// transfer's issue and start-up pass meanwhile.
 void KernelReplay::KeepTransfer(uint32_t core, const FinishedTransfer& transfer) {
     const uint32_t pipe_index = transfer.tag % kPipes;
     Pipe& pipe = cores_[core].pipes[pipe_index];

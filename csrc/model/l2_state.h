@@ -1,4 +1,5 @@
-// What is in L2 while kernels run one after the other: least recently used sectors go first.
+// The contents of L2 while kernels run one after the other. The least recently used sector is
+// evicted first.
 //
 // A sector is 512 bytes of GM, the unit of coherence, in four lines of 128 bytes, the unit in which
 // hit counters count (arch/chip.h names the sources of both). Lines are filled one by one, sectors
@@ -16,15 +17,16 @@ namespace model {
 
 constexpr uint32_t kNoTransfer = 0xFFFFFFFF;
 
-/// What an access to a range of GM meant for L2. Bytes are whole lines.
+/// How many bytes of an access to GM hit and missed in L2. Whole lines are counted.
 struct L2Access {
-    uint64_t hit = 0;              ///< were there, or on their way
-    uint64_t miss = 0;             ///< have to come from HBM
-    uint64_t write_back = 0;       ///< dirty lines that had to leave
-    uint32_t after = kNoTransfer;  ///< latest transfer that still brings some of the hits
+    uint64_t hit = 0;              ///< bytes in L2, or in flight to it; all bytes of a write
+    uint64_t miss = 0;             ///< bytes that have to come from HBM
+    uint64_t write_back = 0;       ///< bytes of dirty lines that were evicted
+    uint32_t after = kNoTransfer;  ///< the latest transfer that brought some of the hits
 };
 
-/// Which bytes are in L2, by lines of 128 bytes in sectors of a line of the hardware's.
+/// Tracks which bytes are in L2, in lines of 128 bytes. A sector is one L2 line of the hardware
+/// (arch::kL2LineBytes).
 class L2State {
 public:
     static constexpr uint32_t kLineBytes = 128;
@@ -32,12 +34,13 @@ public:
 
     explicit L2State(uint64_t capacity_bytes);
 
-    /// `transfer` reads [address, address + bytes). What misses is there from now on, complete when
-    /// the transfer is. Adds to `access`; transfers are numbered in the order of their calls.
+    /// `transfer` reads [address, address + bytes). Lines that miss count as present from now on;
+    /// their data is complete when the transfer is. Adds to `access`. Transfers are numbered in the
+    /// order of their calls.
     void Read(uint64_t address, uint64_t bytes, uint32_t transfer, L2Access& access);
-    /// Writes allocate without a read from HBM.
+    /// `transfer` writes the range. A write allocates its lines without a read from HBM.
     void Write(uint64_t address, uint64_t bytes, uint32_t transfer, L2Access& access);
-    /// Whether the line of `address` is there.
+    /// Whether the line that holds `address` is in L2.
     bool Contains(uint64_t address) const;
     void Flush();
 
@@ -61,7 +64,7 @@ private:
     template <typename Visit>
     void ForSectors(uint64_t address, uint64_t bytes, const Visit& visit) const;
     uint32_t& Index(uint64_t number);
-    /// The sector as the most recently used one, made if it was not there.
+    /// Returns the sector, now the most recently used one; allocates it if it was not in L2.
     Sector& Touch(uint64_t number, L2Access& access);
     void Unlink(uint32_t index);
     void PushFront(uint32_t index);

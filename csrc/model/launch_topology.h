@@ -10,8 +10,9 @@
 namespace model {
 
 constexpr uint32_t kCrossFlags = 16;
-constexpr size_t kPipes = 7;  ///< without twin::TracePipe::kAll
+constexpr size_t kPipes = 7;  ///< all of twin::TracePipe but kAll
 
+/// The cores of a launch, numbered as in TraceFile::cores.
 class LaunchTopology {
 public:
     explicit LaunchTopology(const TraceFile& trace)
@@ -25,12 +26,13 @@ public:
         const uint32_t aiv = core - aic_count_;
         return aic_count_ > 0 ? aiv / 2 : aiv;
     }
-    /// Whether `other` has to set a flag of `mode` for it to become a signal, as `core` did.
+    /// Whether `other` is in the group of `core` for flags of `mode`: a flag becomes a signal once
+    /// every core of the group has set it.
     bool SetsTogether(uint32_t core, uint32_t other, uint32_t mode) const {
         return IsAic(core) == IsAic(other) && (mode == 0 || Block(core) == Block(other));
     }
-    /// Whether `other` is signalled then: the group itself (modes 0 and 1) or the cores of the
-    /// other type in the block (2).
+    /// Whether `other` receives that signal: modes 0 and 1 signal the group itself, mode 2 signals
+    /// the cores of the other type in the same block.
     bool Signals(uint32_t core, uint32_t other, uint32_t mode) const {
         if (mode != 2) return SetsTogether(core, other, mode);
         return IsAic(core) != IsAic(other) && Block(core) == Block(other);
@@ -41,12 +43,12 @@ private:
     uint32_t aic_count_;
 };
 
-/// Tells the events of a core apart: source pipe, destination pipe, id.
+/// A key that is different for all events of a core, made of source pipe, destination pipe and id.
 inline uint32_t EventKey(const twin::TraceRecord& record) {
     return (record.args[0] * 8 + record.args[1]) * 8 + record.args[2];
 }
 
-/// Throws std::invalid_argument for a flag that does not exist.
+/// Returns `id`. Throws std::invalid_argument for a flag that does not exist.
 inline uint32_t CheckedFlag(uint32_t id) {
     if (id >= kCrossFlags)
         throw std::invalid_argument("trace: cross-core flag " + std::to_string(id));

@@ -9,7 +9,7 @@ namespace model {
 namespace {
 
 constexpr double kNever = std::numeric_limits<double>::infinity();
-/// Bytes that are less than rounding leaves of a transfer.
+/// A transfer with no more bytes left than this has drained; the rest is rounding error.
 constexpr double kNothing = 1e-6;
 
 }  // namespace
@@ -39,7 +39,7 @@ void MemorySystem::Step(std::vector<FinishedTransfer>& finished) {
     bool changed = false;
     for (size_t i = 0; i < flowing_.size();) {
         Entry& entry = entries_[flowing_[i]];
-        // What the rounding of the clock leaves would never drain.
+        // A remainder within the rounding error of the clock would never drain.
         if (entry.left > kNothing && entry.left > rates_[i] * now_ * 1e-15) {
             ++i;
             continue;

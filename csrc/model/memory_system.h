@@ -1,8 +1,9 @@
 // HBM and L2 as the transfers of all cores, and of the SDMA engine, see them.
 //
-// A transfer asks L2 for its lines when it starts; what misses flows at a fair share of HBM, all of
-// it at a fair share of L2, and never faster than its engine. Bytes are conserved: every line of
-// every transfer is a hit or a miss, every miss is read from HBM once.
+// A transfer looks up its lines in L2 when it starts. The lines that miss flow at a fair share of
+// HBM bandwidth, all lines at a fair share of L2 bandwidth, and none faster than the engine of the
+// transfer. Bytes are conserved: every line of every transfer is a hit or a miss, and every miss is
+// read from HBM once.
 #pragma once
 
 #include <cstdint>
@@ -26,18 +27,18 @@ struct GmRange {
     uint64_t bytes() const { return block_bytes * block_count; }
 };
 
-/// What an engine asks of the memory at once.
+/// One request of an engine to the memory system.
 struct Transfer {
     GmRange range;
     bool write;
-    double most_rate;   ///< of its engine, bytes per us
-    double hbm_factor;  ///< HBM bytes that a byte of a miss costs
-    double l2_factor;   ///< L2 bytes that a byte costs
-    bool waits;         ///< nothing of the same engine covers the latency of a miss
-    uint32_t tag;       ///< of the caller
+    double most_rate;   ///< limit of its engine, bytes per us
+    double hbm_factor;  ///< HBM bytes that each missing byte costs
+    double l2_factor;   ///< L2 bytes that each byte costs
+    bool waits;         ///< no other transfer of the same engine hides the latency of a miss
+    uint32_t tag;       ///< chosen by the caller, returned in FinishedTransfer
 };
 
-/// Bytes, whole lines.
+/// Bytes that moved, counted in whole lines.
 struct MemoryCounts {
     uint64_t hbm_read = 0;
     uint64_t hbm_written = 0;
@@ -45,16 +46,16 @@ struct MemoryCounts {
     uint64_t written = 0;  ///< by cores, into L2
 };
 
-/// One that is complete.
+/// A transfer that is complete.
 struct FinishedTransfer {
     uint32_t tag;
     double start;  ///< us
     double end;
     uint64_t bytes;
-    MemoryCounts counts;  ///< its share of those of the memory
+    MemoryCounts counts;  ///< of this transfer alone
 };
 
-/// Bytes per us, as they are counted in MemoryCounts, until the next change.
+/// The rates from `time` (us) until the next change: bytes per us of each of MemoryCounts.
 struct RateChange {
     double time;
     double hbm_read;
@@ -63,25 +64,25 @@ struct RateChange {
     double written;
 };
 
-/// HBM and L2 of one chip, in time.
+/// Simulates HBM and L2 of one chip over time. All times in us.
 class MemorySystem {
 public:
     explicit MemorySystem(const arch::TimingConstants& constants);
 
-    /// Data flows from `time` on, which must not be before now().
+    /// Submits a transfer that starts at `time`, which must not be before now().
     void Submit(double time, const Transfer& transfer);
-    /// Time of the next event; infinity when nothing is under way.
+    /// Time of the next event; infinity when no transfer is in flight.
     double Next() const;
-    /// Goes on to the next event; appends the transfers that it completes, in order of their
-    /// numbers.
+    /// Advances to the next event, and appends the transfers that it completes, in the order in
+    /// which they began to flow; a transfer that waited for one of them follows that one.
     void Step(std::vector<FinishedTransfer>& finished);
-    /// Goes on to `time`; no event may lie before it.
+    /// Advances to `time`; no event may lie before it.
     void Idle(double time);
 
     double now() const { return now_; }
     const MemoryCounts& counts() const { return counts_; }
     L2State& l2() { return l2_; }
-    /// From now on, or no longer, collects what flows; forgets what was collected.
+    /// Starts or stops collecting rate_changes(); discards those collected so far.
     void KeepRates(bool keep);
     const std::vector<RateChange>& rate_changes() const { return rate_changes_; }
 
@@ -120,7 +121,9 @@ private:
     std::vector<uint32_t> flowing_;
     std::vector<Demand> demands_;
     std::vector<double> rates_;
-    std::vector<uint32_t> blocked_;  ///< drained, but a line is still on its way for another one
+    /// Transfers whose own bytes have flowed, but which hit a line that an earlier transfer is
+    /// still bringing.
+    std::vector<uint32_t> blocked_;
     double next_drain_ = 0;
     bool keep_rates_ = false;
     std::vector<RateChange> rate_changes_;

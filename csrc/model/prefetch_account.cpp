@@ -16,25 +16,25 @@ namespace {
 
 using twin::TraceOp;
 
-constexpr uint32_t kUnit = 32;  // GM bytes that are accounted together: the block of all transfers
+constexpr uint32_t kUnit = 32;  // GM bytes accounted as one: the block size of all transfers
 
 enum class Fate : uint8_t {
     kNone,
-    kRead,        // by its consumer, no prefetch so far
-    kPrefetched,  // not read so far
-    kLanded,
-    kMissed
+    kRead,        // read by its consumer, no prefetch so far
+    kPrefetched,  // prefetched, not read so far
+    kLanded,      // every read so far came after the prefetch and found the unit in L2
+    kMissed       // a read did not
 };
 
 struct Unit {
     uint32_t core = 0;    ///< vector core that prefetched it
-    uint32_t load = 0;    ///< its load
-    uint32_t launch = 0;  ///< of the load, or of the last read where nothing prefetched it
+    uint32_t load = 0;    ///< number of the load among the loads of that core
+    uint32_t launch = 0;  ///< launch of the load, or of the last read if nothing prefetched it
     Fate fate = Fate::kNone;
 };
 
 struct Weight {
-    int64_t last_reader = -1;  ///< launch
+    int64_t last_reader = -1;  ///< number of the last launch whose cube cores read it
     std::vector<Unit> units;
 };
 
@@ -89,7 +89,7 @@ public:
     }
 
 private:
-    using Address = std::pair<uint64_t, uint64_t>;  ///< and bytes
+    using Address = std::pair<uint64_t, uint64_t>;  ///< address, size in bytes
 
     static Address Place(const TraceTensorInfo& tensor) { return {tensor.address, tensor.bytes}; }
 
@@ -119,7 +119,7 @@ private:
         });
     }
 
-    /// Address of the line of L2 that a unit of the record's tensor lies in.
+    /// Address of the L2 line that holds a unit of the record's tensor.
     uint64_t Line(const twin::TraceRecord& record, uint64_t unit) const {
         const uint64_t address = launches_[launch_].tensors[record.tensor].address + unit * kUnit;
         return address / arch::kL2LineBytes * arch::kL2LineBytes;
@@ -127,8 +127,8 @@ private:
 
     void Prefetch(Unit& unit, const ReplayedInstruction& instruction) {
         if (unit.fate == Fate::kNone || unit.fate == Fate::kRead) {
-            // A read of this launch that this replay saw earlier was not ordered after the
-            // prefetch: it missed it.
+            // The replay visited a read in this launch before this prefetch, so nothing orders the
+            // read after the prefetch: the prefetch came too late for it.
             const bool missed = unit.fate == Fate::kRead && unit.launch == launch_;
             unit = {instruction.core - launches_[launch_].aic_count, instruction.load_index,
                     launch_, missed ? Fate::kMissed : Fate::kPrefetched};
@@ -161,7 +161,7 @@ private:
 
     std::vector<TraceFile> launches_;
     std::map<Address, Weight> weights_;
-    std::vector<Weight*> tensors_;  ///< of the present launch; null for those that are no weights
+    std::vector<Weight*> tensors_;  ///< by tensor of the current launch; null if it is no weight
     uint32_t launch_ = 0;
     L2State l2_;
     PrefetchAccount account_;

@@ -1,4 +1,5 @@
-// What became of the weight bytes that vector cores prefetched in launches on one stream.
+// Accounts for the weight bytes that vector cores prefetched in launches on one stream: how many
+// were in L2 when a cube core read them.
 #pragma once
 
 #include <cstdint>
@@ -9,25 +10,27 @@
 
 namespace model {
 
-/// Bytes; planned = landed + pending + unused.
+/// Prefetched bytes by what became of them; planned = landed + pending + unused.
 struct PrefetchAccount {
     uint64_t planned = 0;
-    uint64_t landed =
-        0;  ///< the load is ordered before every cube read of the bytes, which find them in L2
-    uint64_t pending = 0;  ///< no cube core reads the tensor in this launch or a later one
-    uint64_t unused =
-        0;  ///< the tensor is read, but not these bytes, or before they were sure to be there
-    uint64_t duplicated = 0;  ///< loaded by a prefetch although one had loaded them already
+    /// The load is ordered before every cube read of the bytes, and every read finds them in L2.
+    uint64_t landed = 0;
+    /// No cube core reads the tensor in the launch of the prefetch or a later one.
+    uint64_t pending = 0;
+    /// Cube cores read the tensor, but not these bytes, or before they were certain to be in L2.
+    uint64_t unused = 0;
+    /// A prefetch loaded the bytes although an earlier one had; counted in `unused` too.
+    uint64_t duplicated = 0;
 };
 
 /// Cube cores consume weights, vector cores never do: any vector-core load of one of `weights` is a
-/// prefetch. Inside a launch the flags of its trace order the two; what a launch has loaded is
-/// there for those behind it, as long as L2 keeps it. L2 is empty before the first one and as large
-/// as the chip's.
+/// prefetch. Inside a launch, the flags of its trace order prefetch and read; bytes that one launch
+/// has loaded are available to the later ones as long as L2 keeps them. L2 is empty before the
+/// first launch and has the capacity of the chip's.
 ///
-/// A weight is known by its address and size: a launch may name it otherwise than the one that
-/// prefetches it. Launches of several chips, no launch, and names that no launch has are errors
-/// (std::invalid_argument).
+/// A weight is identified by its address and size, so two launches may name it differently. Throws
+/// std::invalid_argument without launches, for launches on different chips, and for a name that no
+/// launch has.
 PrefetchAccount AccountPrefetch(const std::vector<TraceFile>& launches,
                                 const std::vector<std::string>& weights);
 

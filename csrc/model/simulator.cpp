@@ -6,7 +6,7 @@ namespace model {
 
 namespace {
 
-/// Bytes that the SDMA engine asks for at a time (assumed): a fine grain against megabytes.
+/// Bytes of one SDMA transfer (assumed): small against the megabytes that it prefetches.
 constexpr uint64_t kSdmaPiece = 256 * 1024;
 constexpr uint64_t kStreamPiece = 32 * 1024;
 
@@ -65,7 +65,7 @@ void Simulator::JoinPrefetch() {
     }
 }
 
-// One engine: streams take turns, a piece each.
+// There is one engine: streams with work take turns, one piece each.
 void Simulator::FeedSdma() {
     if (sdma_busy_ || sdma_.empty()) return;
     auto stream = sdma_.upper_bound(last_stream_);

@@ -1,5 +1,5 @@
-// A sequence of kernels on one stream, with prefetches by the SDMA engine beside them. What is in
-// L2 carries over from one to the next.
+// Simulates a sequence of kernels on one stream, and concurrent prefetches by the SDMA engine. Each
+// kernel finds in L2 what the earlier ones left there.
 //
 // This is a model: every time it gives is computed from the constants of arch/timing_constants.h,
 // none was measured.
@@ -23,30 +23,30 @@ namespace model {
 /// One kernel of a sequence. Times in us since the sequence began.
 struct KernelTimes {
     std::string kernel;
-    double launched;  ///< the launch begins where the kernel before it ended
+    double launched;  ///< when the launch begins: the end of the previous kernel
     double start;
     double end;
     MemoryCounts bytes;
     std::array<double, kPipes> cube_busy;  ///< mean over the AICs, us
     std::array<double, kPipes> vector_busy;
-    std::vector<PipeInterval> intervals;   ///< only if asked for
-    std::vector<RateChange> rate_changes;  ///< likewise, from the launch on
+    std::vector<PipeInterval> intervals;   ///< filled if `keep_intervals`
+    std::vector<RateChange> rate_changes;  ///< filled if `keep_intervals`, from `launched` on
 };
 
-/// A sequence of kernels and prefetches on one chip, L2 empty at first.
+/// A sequence of kernels and prefetches on one chip, whose L2 is empty at first. Times in us.
 class Simulator {
 public:
     explicit Simulator(const arch::TimingConstants& constants);
 
     KernelTimes Run(const TraceFile& trace, bool keep_intervals = false);
-    /// Hands a region to the SDMA engine, `delay` us from now. A stream is served in order; two
-    /// streams that have work at the same time slow each other down.
+    /// Submits a region to the SDMA engine, `delay` us from now. The regions of a stream are served
+    /// in order; two streams with work at the same time slow each other down.
     void Prefetch(uint64_t address, uint64_t bytes, double delay, uint32_t stream = 0);
-    /// Until the SDMA engine has nothing left.
+    /// Lets time pass until the SDMA engine has no work left.
     void JoinPrefetch();
     /// Bytes that SDMA prefetches have brought so far.
     uint64_t prefetched() const { return prefetched_; }
-    /// What the SDMA engine has done so far, a piece each.
+    /// The transfers that the SDMA engine has completed so far: a region is split into several.
     const std::vector<FinishedTransfer>& sdma_transfers() const { return sdma_transfers_; }
 
     double now() const { return memory_.now(); }
@@ -71,8 +71,9 @@ private:
     std::vector<FinishedTransfer> sdma_transfers_;
 };
 
-/// A kernel that reads `bytes` at `address` once, all cores of one type in parallel: stands for an
-/// attention kernel over its cache or for expert weights.
+/// The trace of a kernel whose cores of one type (`cube`: AIC, else AIV) together read `bytes` at
+/// `address` once. It stands for an attention kernel that reads its KV cache, or for expert
+/// weights.
 TraceFile StreamTrace(const arch::Chip& chip, const std::string& name, uint64_t address,
                       uint64_t bytes, bool cube);
 

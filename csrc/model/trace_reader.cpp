@@ -8,7 +8,8 @@ namespace model {
 
 namespace {
 
-// No tensor of one launch comes near; readers keep a state per 32 bytes of some of them.
+// No real tensor comes near this size. The limit keeps a corrupt trace from exhausting memory:
+// AccountPrefetch keeps a state for every 32 bytes of a weight.
 constexpr uint64_t kMostTensorBytes = uint64_t{8} << 30;
 
 class Reader {
@@ -38,7 +39,7 @@ public:
             throw std::invalid_argument(std::string("trace: ends inside its ") + what);
         std::string text = bytes_.substr(at_, end - at_);
         at_ = end + 1;
-        // Error texts quote names: bytes that are no text could not be reported.
+        // Error texts quote these names, so they have to be text.
         const bool printable =
             std::all_of(text.begin(), text.end(), [](char c) { return c >= ' ' && c <= '~'; });
         if (!printable) {
@@ -56,7 +57,7 @@ private:
     size_t at_ = 0;
 };
 
-// Replays index by what a record says, so nothing in it is taken on trust.
+// A replay uses the fields of a record as indices, so every field is validated here.
 void CheckRecord(const TraceFile& file, const twin::TraceRecord& record) {
     using twin::TraceOp;
     using twin::TracePipe;

@@ -8,6 +8,7 @@
 
 namespace model {
 
+/// A GM tensor of the launch; see twin::TraceTensor.
 struct TraceTensorInfo {
     std::string name;
     uint64_t address = 0;
@@ -15,7 +16,7 @@ struct TraceTensorInfo {
     bool writable = false;
 };
 
-/// A trace, as twin/trace_format.h describes it.
+/// A trace in memory, with the contents that twin/trace_format.h describes.
 struct TraceFile {
     std::string kernel;
     std::string chip;
@@ -24,11 +25,12 @@ struct TraceFile {
     std::vector<TraceTensorInfo> tensors;
     std::vector<std::string> sites;
 
-    /// Position of a tensor, or -1.
+    /// Index into `tensors` of the tensor with this name, or -1.
     int FindTensor(const std::string& name) const;
 };
 
-/// Throws std::invalid_argument for anything that is not a whole trace of this version.
+/// Parses the serialised form. Throws std::invalid_argument for anything that is not a complete
+/// trace of this version.
 TraceFile ReadTrace(const std::string& bytes);
 
 }  // namespace model
