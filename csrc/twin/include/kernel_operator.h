@@ -2,13 +2,13 @@
 // unchanged.
 //
 // Written from the API documentation (mirror-cann/asc-devkit, docs/zh/api) for the architecture of
-// the Atlas A2/A3 series (dav-c220). What is declared here behaves as documented or stops with a
-// report; what is not declared does not compile. Each header names the documentation pages it
-// follows.
+// the Atlas A2/A3 series (dav-c220). What is declared here behaves as documented or ends the launch
+// with a twin::Error; what is not declared does not compile. Each header names the documentation
+// pages that it follows.
 #pragma once
 
 #include "ascendc/atomic.h"     // SetAtomicAdd, SetAtomicMax, SetAtomicMin, SetAtomicNone
-#include "ascendc/call_site.h"  // not Ascend C: what kernels may tell the twin
+#include "ascendc/call_site.h"  // not Ascend C: macros that pass on a caller's source line
 #include "ascendc/copy.h"       // DataCopy, DataCopyPad
 #include "ascendc/cube.h"       // LoadData, Mmad, Fixpipe
 #include "ascendc/pipe.h"       // TPipe, TBuf

@@ -1,10 +1,11 @@
-// Transfers to GM that add to, or take the maximum or minimum with, what is there.
+// Atomic transfers to GM, which add to the bytes there, or take the maximum or minimum with them.
 // Pages: 原子操作/{SetAtomicAdd, SetAtomicMax(ISASI), SetAtomicMin(ISASI), DisableDmaAtomic,
 //        关键特性说明}; 8.1 has SetAtomicNone, which newer toolkits keep beside DisableDmaAtomic.
 //
-// Each holds for the later transfers of the core from UB or L0C to GM, without synchronisation
-// between (同步控制/核内同步/关键特性说明), until the next one or SetAtomicNone. A forgotten
-// SetAtomicNone is no error: transfers go on adding.
+// Each call applies to the later transfers of the core from UB or L0C to GM, until the next such
+// call or SetAtomicNone. It needs no synchronisation with them
+// (同步控制/核内同步/关键特性说明). A forgotten SetAtomicNone is no error: later transfers keep on
+// updating.
 #pragma once
 
 #include <type_traits>

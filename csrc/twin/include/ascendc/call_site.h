@@ -1,5 +1,6 @@
-// For kernels that know these macros and do without them on a device: helpers that synchronise or
-// round stand for whoever calls them, in reports and in mutations (twin/mutation.h).
+// Not Ascend C: macros that pass a call site through helper functions, so that reports and
+// mutations (twin/mutation.h) name the caller of a helper that synchronises or rounds. Kernels
+// define the macros away on a device.
 #pragma once
 
 #include "twin/detail.h"

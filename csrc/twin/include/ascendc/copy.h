@@ -13,13 +13,14 @@
 
 namespace AscendC {
 
-/// Lengths and gaps in 32-byte blocks; into the fixpipe buffer lengths in 128 bytes and gaps from
-/// start to start, those of the destination in 128 bytes too.
+/// Lengths and gaps are in 32-byte blocks. For copies into the fixpipe buffer, lengths are in units
+/// of 128 bytes and strides go from start to start, that of the destination in units of 128 bytes
+/// too.
 struct DataCopyParams {
     ASCEND_TWIN_FIELD(DataCopyParams, uint16_t, blockCount, 1);
     ASCEND_TWIN_FIELD(DataCopyParams, uint16_t, blockLen, 0);
-    ASCEND_TWIN_FIELD(DataCopyParams, uint16_t, srcStride,
-                      0);  ///< end of a block to the start of the next
+    /// Gap from the end of a block to the start of the next.
+    ASCEND_TWIN_FIELD(DataCopyParams, uint16_t, srcStride, 0);
     ASCEND_TWIN_FIELD(DataCopyParams, uint16_t, dstStride, 0);
 
     DataCopyParams() = default;
@@ -28,7 +29,7 @@ struct DataCopyParams {
         : blockCount(count), blockLen(length), srcStride(source_gap), dstStride(destination_gap) {}
 };
 
-/// Lengths in bytes; gaps in bytes on the GM side, in 32-byte blocks on the UB side.
+/// Lengths are in bytes; gaps are in bytes on the GM side and in 32-byte blocks on the UB side.
 struct DataCopyExtParams {
     ASCEND_TWIN_FIELD(DataCopyExtParams, uint16_t, blockCount, 1);
     ASCEND_TWIN_FIELD(DataCopyExtParams, uint32_t, blockLen, 0);
@@ -58,16 +59,17 @@ struct DataCopyPadExtParams {
         : isPad(pad), leftPadding(left), rightPadding(right), paddingValue(value) {}
 };
 
-/// ND -> NZ on the way from GM to L1. Widths are those of CANN 8.1.
+/// Converts ND to NZ on the way from GM to L1. The field widths are those of CANN 8.1.
 struct Nd2NzParams {
     ASCEND_TWIN_FIELD(Nd2NzParams, uint16_t, ndNum, 0);
     ASCEND_TWIN_FIELD(Nd2NzParams, uint16_t, nValue, 0);
     ASCEND_TWIN_FIELD(Nd2NzParams, uint16_t, dValue, 0);
     ASCEND_TWIN_FIELD(Nd2NzParams, uint16_t, srcNdMatrixStride, 0);  ///< elements
     ASCEND_TWIN_FIELD(Nd2NzParams, uint16_t, srcDValue, 0);          ///< elements per source row
-    ASCEND_TWIN_FIELD(Nd2NzParams, uint16_t, dstNzC0Stride,
-                      0);  ///< 32-byte units between the column blocks of the NZ matrix
-    ASCEND_TWIN_FIELD(Nd2NzParams, uint16_t, dstNzNStride, 0);  ///< 32-byte units between its rows
+    /// 32-byte units between the column blocks of the NZ matrix.
+    ASCEND_TWIN_FIELD(Nd2NzParams, uint16_t, dstNzC0Stride, 0);
+    /// 32-byte units between the rows of the NZ matrix.
+    ASCEND_TWIN_FIELD(Nd2NzParams, uint16_t, dstNzNStride, 0);
     ASCEND_TWIN_FIELD(Nd2NzParams, uint16_t, dstNzMatrixStride, 0);  ///< elements
 
     Nd2NzParams() = default;
@@ -92,7 +94,7 @@ void CopyGmToLocal(const Local& dst, const Global& src, DType type,
                    const AscendC::DataCopyParams& params, Site site);
 void CopyLocalToGm(const Global& dst, const Local& src, DType type,
                    const AscendC::DataCopyParams& params, Site site);
-/// `count` elements; the documentation asks for a multiple of 32 bytes.
+/// Copies `count` elements, which by the documentation have to be a multiple of 32 bytes.
 void CopyGmToLocal(const Local& dst, const Global& src, DType type, uint32_t count, Site site);
 void CopyLocalToGm(const Global& dst, const Local& src, DType type, uint32_t count, Site site);
 void CopyPadGmToLocal(const Local& dst, const Global& src, DType type,
@@ -103,7 +105,7 @@ void CopyPadLocalToGm(const Global& dst, const Local& src, DType type,
 void CopyNd2Nz(const Local& dst, const Global& src, DType type, const AscendC::Nd2NzParams& params,
                Site site);
 
-/// UB -> UB on an AIV, L1 -> fixpipe buffer on an AIC.
+/// Copies UB to UB on an AIV, and L1 to the fixpipe buffer on an AIC.
 void CopyLocalToLocal(const Local& dst, const Local& src, DType type,
                       const AscendC::DataCopyParams& params, Site site);
 void CopyLocalToLocal(const Local& dst, const Local& src, DType type, uint32_t count, Site site);

@@ -11,7 +11,7 @@
 
 namespace AscendC {
 
-/// Moves 512-byte fractals; strides and gaps count fractals.
+/// Moves 512-byte fractals. Strides and gaps are in fractals.
 struct LoadData2DParams {
     ASCEND_TWIN_FIELD(LoadData2DParams, uint16_t, startIndex, 0);
     ASCEND_TWIN_FIELD(LoadData2DParams, uint8_t, repeatTimes, 0);
@@ -34,18 +34,18 @@ struct LoadData2DParams {
           addrMode(mode) {}
 };
 
-/// Moves squares: 32 x 32 elements of 8 bits, 16 x 16 of 16 and 32 bits.
+/// Moves squares: 32 x 32 elements of 8 bits, or 16 x 16 elements of 16 or 32 bits.
 struct LoadData2dTransposeParams {
     ASCEND_TWIN_FIELD(LoadData2dTransposeParams, uint16_t, startIndex, 0);  ///< squares
     ASCEND_TWIN_FIELD(LoadData2dTransposeParams, uint8_t, repeatTimes, 0);
-    ASCEND_TWIN_FIELD(LoadData2dTransposeParams, uint16_t, srcStride,
-                      0);  ///< squares, start to start
-    /// Fractals, from the first one of an iteration to that of the next.
+    /// In squares, from start to start.
+    ASCEND_TWIN_FIELD(LoadData2dTransposeParams, uint16_t, srcStride, 0);
+    /// In fractals, between the first fractals of two iterations.
     ASCEND_TWIN_FIELD(LoadData2dTransposeParams, uint16_t, dstGap, 0);
-    /// Fractals, between the two of an iteration; none with 16 bits.
+    /// In fractals, between the two fractals of an iteration. A 16-bit square is one fractal.
     ASCEND_TWIN_FIELD(LoadData2dTransposeParams, uint16_t, dstFracGap, 0);
-    ASCEND_TWIN_FIELD(LoadData2dTransposeParams, uint8_t, addrMode,
-                      0);  ///< 1: the source counts down
+    /// 1: the source index counts down.
+    ASCEND_TWIN_FIELD(LoadData2dTransposeParams, uint8_t, addrMode, 0);
 
     LoadData2dTransposeParams() = default;
     LoadData2dTransposeParams(twin::Number start, twin::Number repeats, twin::Number source_stride,
@@ -86,12 +86,13 @@ struct MmadParams {
 struct FixpipeParamsV220 {
     ASCEND_TWIN_FIELD(FixpipeParamsV220, uint16_t, nSize, 0);
     ASCEND_TWIN_FIELD(FixpipeParamsV220, uint16_t, mSize, 0);
-    ASCEND_TWIN_FIELD(FixpipeParamsV220, uint16_t, srcStride,
-                      0);  ///< units of 16 elements of the source
-    /// Row-major: elements per row; NZ: 32 bytes, start to start.
+    /// In units of 16 elements of the source.
+    ASCEND_TWIN_FIELD(FixpipeParamsV220, uint16_t, srcStride, 0);
+    /// Row-major: elements from row to row. NZ: units of 32 bytes, from start to start.
     ASCEND_TWIN_FIELD(FixpipeParamsV220, uint32_t, dstStride, 0);
     QuantMode_t quantPre = QuantMode_t::NoQuant;
-    uint64_t deqScalar = UINT64_MAX;  ///< the toolkits do not initialise it: no valid scale
+    /// The toolkits leave it uninitialised; here it starts as a value that is no valid scale.
+    uint64_t deqScalar = UINT64_MAX;
     ASCEND_TWIN_FIELD(FixpipeParamsV220, uint16_t, ndNum, 1);
     ASCEND_TWIN_FIELD(FixpipeParamsV220, uint16_t, srcNdStride, 0);
     ASCEND_TWIN_FIELD(FixpipeParamsV220, uint16_t, dstNdStride, 0);
@@ -143,9 +144,10 @@ void LoadData(const LocalTensor<T>& dst, const LocalTensor<T>& src, const LoadDa
     twin::LoadFractals(dst.local(), src.local(), internal::kDType<T>, params, site);
 }
 
-/// Puts the two fractals of a square one below the other (8 bits) or side by side (32 bits),
-/// transposes and takes them apart again. From row-major [k, n] in Nz that makes the fractals of
-/// L0B; with 8 bits L0B has a multiple of 32 columns then, which the n of Mmad has to cover.
+/// Joins the two fractals of a square, one below the other (8 bits) or side by side (32 bits),
+/// transposes the square, and splits it into fractals again. It turns a row-major [k, n] matrix in
+/// NZ into the fractals of L0B. With 8 bits, L0B then has a multiple of 32 columns, all of which
+/// the n of Mmad has to cover.
 template <typename T>
 void LoadDataWithTranspose(const LocalTensor<T>& dst, const LocalTensor<T>& src,
                            const LoadData2dTransposeParams& params,
@@ -178,7 +180,8 @@ void Fixpipe(const GlobalTensor<T>& dst, const LocalTensor<U>& src, const Fixpip
                       params, config.format == CO2Layout::ROW_MAJOR, site);
 }
 
-/// One scale word per column, in L1: for the modes VDEQF16, VQF322B8_PRE and VREQ8.
+/// For the modes VDEQF16, VQF322B8_PRE and VREQ8: `cbufWorkspace`, in L1, holds one scale word per
+/// column.
 template <typename T, typename U, const FixpipeConfig& config = CFG_ROW_MAJOR,
           typename S = uint64_t,
           typename std::enable_if<std::is_same_v<S, uint64_t>, bool>::type = true>

@@ -1,8 +1,8 @@
 // TPipe and TBuf (资源管理/TPipe, 资源管理/TBuf); for queues see queue.h.
 //
-// A toolkit's TBuf that InitBuffer has not seen holds whatever was in its memory, and Get writes
-// through it; here it is known as empty, and every use is an error. So is every use of what a TPipe
-// has handed out once that TPipe has ended, by its destructor, Destroy or Reset.
+// In the toolkits, a TBuf without InitBuffer holds an arbitrary address, and Get returns a tensor
+// there; here, every use of such a TBuf is an error. So is every use of a buffer or tensor once the
+// TPipe that handed it out has ended, by its destructor, Destroy or Reset.
 #pragma once
 
 #include "ascendc/queue.h"
@@ -36,7 +36,7 @@ private:
 };
 
 /// Hands out the core's buffers and event ids. No page says that its destructor orders anything.
-/// InitBuffer with addresses of the kernel's own came after CANN 8.1.
+/// The InitBuffer that takes an address from the kernel was added after CANN 8.1 and is not here.
 class TPipe {
 public:
     explicit TPipe(twin::Site site = twin::Site::Here());
@@ -44,11 +44,11 @@ public:
     TPipe(const TPipe&) = delete;
     TPipe& operator=(const TPipe&) = delete;
 
-    /// For a TPipe after Destroy; the constructor calls it.
+    /// Starts a TPipe again after Destroy; the constructor calls it too.
     void Init(twin::Site site = twin::Site::Here());
-    /// All that it has handed out ends here, and another TPipe may live.
+    /// Ends the life of all buffers and ids that it has handed out. Another TPipe may then live.
     void Destroy(twin::Site site = twin::Site::Here());
-    /// Likewise, and it starts anew: how InitBuffer is called again on a buffer.
+    /// Destroy and then Init: after it, InitBuffer may be called on the same buffers again.
     void Reset(twin::Site site = twin::Site::Here());
 
     /// `bytes` is rounded up to 32, as the documentation of InitBuffer says.
@@ -61,7 +61,8 @@ public:
         return true;
     }
 
-    /// `num` buffers of `bytes` each; the queues of a position have at most 8 together.
+    /// Gives the queue `num` buffers of `bytes` each. All queues of a position together have at
+    /// most 8 buffers.
     template <TPosition source, TPosition destination, int32_t depth, auto mask>
     bool InitBuffer(TQueBind<source, destination, depth, mask>& queue, int64_t num, uint32_t bytes,
                     twin::Site site = twin::Site::Here()) {

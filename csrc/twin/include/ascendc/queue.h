@@ -1,25 +1,26 @@
 // TQueBind and TQue (资源管理/{TQueBind, TQue}).
 //
-// EnQue sets an event of the pipe that fills the buffer, DeQue waits for it on the pipe that uses
-// it; FreeTensor sets one of the pipe that has used it, and the next AllocTensor of that buffer
-// waits for it on the pipe that fills it (guide, TPipe-TQue框架编程原理). A buffer keeps an id of
-// either event from the first use on; FreeAllEvent gives those of idle buffers back.
+// EnQue sets an event on the pipe that fills the buffer, and DeQue waits for it on the pipe that
+// uses the buffer. FreeTensor sets an event on the pipe that has used the buffer, and the next
+// AllocTensor of that buffer waits for it on the pipe that fills it (guide,
+// TPipe-TQue框架编程原理). A buffer keeps one id of each of the two events from its first use on;
+// FreeAllEvent gives back the ids of idle buffers.
 #pragma once
 
 #include "ascendc/tensor.h"
 
 namespace twin {
 
-/// What a queue connects. Events number HardEvent.
+/// The pipes that a queue connects.
 struct QueuePath {
     const char* name;
-    AscendC::TPosition position;  ///< of its buffers
+    AscendC::TPosition position;  ///< where its buffers are
     AscendC::HardEvent ready;     ///< from the pipe that fills a buffer to the one that uses it
-    AscendC::HardEvent idle;      ///< and back
+    AscendC::HardEvent idle;      ///< from the pipe that uses a buffer to the one that fills it
 };
 
-/// A queue is known by a number, -1 without InitBuffer.
-/// `before` is the number that the queue had. Returns the new one.
+/// Gives a queue its buffers, and returns the number that identifies it in the calls below. A queue
+/// without InitBuffer has number -1; `before` is the number that it had.
 int InitQueue(int before, const QueuePath& path, int32_t depth, int64_t count, uint32_t bytes,
               Site site);
 Local AllocateTensor(int queue, const QueuePath& path, Site site);
@@ -38,7 +39,7 @@ namespace AscendC {
 
 namespace internal {
 
-/// Paths of the table of TQueBind that exist between the buffers of a core of Atlas A2/A3.
+/// Whether the path is in the table of TQueBind and exists between buffers of an Atlas A2/A3 core.
 constexpr bool HasQueuePath(TPosition source, TPosition destination) {
     using P = TPosition;
     if (source == P::GM) {
@@ -106,9 +107,9 @@ constexpr TPosition QueueDestination(TPosition position) {
 
 }  // namespace internal
 
-/// Buffers that pass from the pipe that fills them to the pipe that uses them, and back. Tensors
-/// that DeQue returns come in the order of EnQue. depth 0, for AllocTensor and DeQue in place, came
-/// after CANN 8.1.
+/// Buffers that pass from the pipe that fills them to the pipe that uses them, and back. DeQue
+/// returns tensors in the order of EnQue. Depth 0 (AllocTensor and DeQue in place) was added after
+/// CANN 8.1 and is not supported.
 template <TPosition source, TPosition destination, int32_t depth, auto mask = 0>
 class TQueBind {
 public:
@@ -130,8 +131,8 @@ public:
     LocalTensor<T> DeQue(twin::Site site = twin::Site::Here()) {
         return LocalTensor<T>(twin::DeQueue(queue_, kPath, kPath.ready, site));
     }
-    /// One buffer for the input and the output of a computation: <GM, VECIN> before it, <VECOUT,
-    /// GM> behind it.
+    /// EnQue and DeQue of a buffer that holds both the input and the output of a computation:
+    /// <GM, VECIN> before the computation, <VECOUT, GM> after it.
     template <TPosition from, TPosition to, typename T>
     bool EnQue(const LocalTensor<T>& tensor, twin::Site site = twin::Site::Here()) {
         twin::EnQueue(queue_, kPath, ReadyOf<from, to>(), tensor.local(), site);

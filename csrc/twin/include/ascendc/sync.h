@@ -1,4 +1,4 @@
-// Order between pipes of a core and between cores.
+// Synchronisation between the pipes of a core and between cores.
 // Pages: 同步控制/核内同步/{SetFlag-WaitFlag(ISASI), PipeBarrier(ISASI)},
 //        同步控制/核间同步/{CrossCoreSetFlag(ISASI), CrossCoreWaitFlag(ISASI), SyncAll}.
 #pragma once
@@ -42,9 +42,10 @@ void CrossCoreWaitFlag(uint16_t flag_id, twin::Site site = twin::Site::Here()) {
     twin::CrossWait(flag_id, site);
 }
 
-/// Every AIV, or with false every core, goes on when all of them are here and MTE3 (AIC: FIX) has
-/// done what it was given. Takes flag ids 11 to 14; needs KERNEL_TYPE_MIX_AIV_1_0, or
-/// KERNEL_TYPE_MIX_AIC_1_2 with false. The form without workspace only.
+/// Holds every AIV (every core if `isAIVOnly` is false) until all of them have reached the call and
+/// their MTE3 (on an AIC: FIX) has completed its earlier work. Uses flag ids 11 to 14. Needs
+/// KERNEL_TYPE_MIX_AIV_1_0 or KERNEL_TYPE_MIX_AIC_1_2; with false only the latter. Only the form
+/// without workspace exists here.
 template <bool isAIVOnly = true>
 void SyncAll(twin::Site site = twin::Site::Here()) {
     twin::SyncAll(isAIVOnly, site);

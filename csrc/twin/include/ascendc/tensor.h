@@ -5,8 +5,8 @@
 
 namespace AscendC {
 
-/// A typed view of a local buffer. Views made by operator[] and ReinterpretCast stay inside the
-/// allocation they came from; every instruction checks that.
+/// A typed view of a local buffer. Every instruction checks that views made by operator[] and
+/// ReinterpretCast stay inside the allocation that they came from.
 template <typename T>
 class LocalTensor {
 public:

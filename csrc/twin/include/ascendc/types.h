@@ -18,13 +18,13 @@
 // A macro, as in the toolkits: `const GM_ADDR` is a pointer to const there too.
 #define GM_ADDR __gm__ uint8_t*
 
-/// IEEE binary16 storage. The core's scalar unit has no use for it in our kernels: no arithmetic on
-/// purpose.
+/// IEEE binary16 storage. It has no arithmetic on purpose: the kernels here never compute with it
+/// on the scalar unit.
 struct half {
     uint16_t bits;
 };
 
-/// bfloat16 storage; no scalar arithmetic exists on this architecture.
+/// bfloat16 storage. This architecture has no scalar arithmetic for it.
 struct bfloat16_t {
     uint16_t bits;
 };
@@ -90,7 +90,7 @@ enum class TPosition : uint8_t {
 
 using TEventID = int8_t;
 
-/// Source pipe, then destination pipe.
+/// Events, named after their source pipe and then their destination pipe.
 enum class HardEvent : uint8_t {
     MTE2_MTE1,
     MTE1_MTE2,

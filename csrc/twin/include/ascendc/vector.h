@@ -5,11 +5,11 @@
 //        Memory矢量计算/比较与选择/GatherMask, Memory矢量计算/离散与聚合/Gather,
 //        辅助数据结构/{UnaryRepeatParams, BinaryRepeatParams}.
 //
-// Every instruction comes as on those pages: over the first `count` elements, or over `repeatTime`
-// iterations of 256 bytes under a mask, which is a number of leading elements or a bitmap. The
-// toolkits take repeatTime as uint8_t, so that 256 wraps to 0 and nothing happens; here it is wide,
-// and checked, as are the fields of the parameter structs. The mask is always set by the
-// instruction itself: isSetMask = false does not compile.
+// Every instruction has the forms of those pages: over the first `count` elements, or over
+// `repeatTime` iterations of 256 bytes under a mask, which is a number of leading elements or a
+// bitmap. The toolkits take repeatTime as uint8_t, where 256 wraps to 0 and nothing happens; here
+// it is wide, and checked, as are the fields of the parameter structs. The instruction always sets
+// the mask itself: isSetMask = false does not compile.
 #pragma once
 
 #include "ascendc/tensor.h"
@@ -21,18 +21,18 @@ constexpr int32_t DEFAULT_BLK_NUM = 8;
 constexpr int32_t DEFAULT_BLK_STRIDE = 1;
 constexpr uint8_t DEFAULT_REPEAT_STRIDE = 8;
 
-/// Block strides lie between the 32-byte blocks of an iteration, repeat strides between the first
-/// blocks of two iterations; both in blocks.
+/// Block strides are the distances between the 32-byte blocks of an iteration, repeat strides those
+/// between the first blocks of two iterations. Both are in blocks.
 struct UnaryRepeatParams {
-    ASCEND_TWIN_FIELD(UnaryRepeatParams, uint32_t, blockNumber,
-                      DEFAULT_BLK_NUM);  ///< reserved, as are the two modes
+    /// Reserved, as are repeatStrideMode and strideSizeMode.
+    ASCEND_TWIN_FIELD(UnaryRepeatParams, uint32_t, blockNumber, DEFAULT_BLK_NUM);
     ASCEND_TWIN_FIELD(UnaryRepeatParams, uint16_t, dstBlkStride, DEFAULT_BLK_STRIDE);
     ASCEND_TWIN_FIELD(UnaryRepeatParams, uint16_t, srcBlkStride, DEFAULT_BLK_STRIDE);
     ASCEND_TWIN_FIELD(UnaryRepeatParams, uint8_t, dstRepStride, DEFAULT_REPEAT_STRIDE);
     ASCEND_TWIN_FIELD(UnaryRepeatParams, uint8_t, srcRepStride, DEFAULT_REPEAT_STRIDE);
     bool repeatStrideMode = false;
     bool strideSizeMode = false;
-    bool halfBlock = false;  ///< of CastDequant only
+    bool halfBlock = false;  ///< used by CastDequant only
 
     UnaryRepeatParams() = default;
     UnaryRepeatParams(twin::Number dst_block, twin::Number src_block, twin::Number dst_repeat,
@@ -99,7 +99,7 @@ struct GatherMaskParams {
 enum class GatherMaskMode : uint8_t { VERSION_V1 = 0, VERSION_V2 = 1 };
 constexpr GatherMaskMode defaultGatherMaskMode = GatherMaskMode::VERSION_V2;
 
-/// What WholeReduceMax writes, lower half first.
+/// What WholeReduceMax writes for each iteration, lower half first.
 enum class ReduceOrder {
     ORDER_VALUE_INDEX = 0,
     ORDER_INDEX_VALUE,
@@ -111,7 +111,7 @@ enum class ReduceOrder {
 
 namespace twin {
 
-/// The elements an instruction works on.
+/// The elements that an instruction works on.
 struct VectorRange {
     enum class Form : uint8_t { kCount, kMask, kBitmap };
 
@@ -126,7 +126,7 @@ struct VectorRange {
     Form form;
     int64_t count;           ///< kCount: elements; kMask: leading elements of every iteration
     const uint64_t* bitmap;  ///< kBitmap: one bit per element of every iteration
-    int64_t repeats;         ///< iterations, unless kCount
+    int64_t repeats;         ///< kMask and kBitmap: number of iterations
 };
 
 enum class VectorOp : uint8_t { kAdd, kSub, kMul, kDiv, kMax, kMin, kAbs, kSqrt, kReciprocal };
@@ -147,7 +147,8 @@ void VectorBrcb(DType type, const Local& dst, const Local& src, int64_t repeats,
 
 enum class VectorReduction : uint8_t { kWholeSum, kRepeatSum, kBlockSum };
 
-/// Strides of a reduction; `dst_repeat` in the unit of its page.
+/// Strides of a reduction, those of the source in 32-byte blocks. The unit of `dst_repeat` differs
+/// between instructions and is given with each of them below.
 struct ReduceStrides {
     int64_t dst_repeat;
     int64_t src_block;
@@ -176,8 +177,8 @@ namespace internal {
 template <typename T, typename... Types>
 constexpr bool kIsOneOf = (std::is_same_v<T, Types> || ...);
 
-/// Data types of the Atlas A2/A3 series, from the pages named above. None of them has bfloat16_t
-/// arithmetic.
+/// The data types that each group of instructions takes on the Atlas A2/A3 series, from the pages
+/// named above. No page lists bfloat16_t arithmetic.
 template <typename T>
 constexpr bool kHasArithmetic = kIsOneOf<T, half, float, int16_t, int32_t>;
 template <typename T>
@@ -312,7 +313,7 @@ ASCEND_TWIN_UNARY(Sqrt)
 ASCEND_TWIN_UNARY(Reciprocal)
 #undef ASCEND_TWIN_UNARY
 
-/// The round modes each pair of types takes are checked when the instruction is issued. int32_t ->
+/// The instruction checks, when it is issued, that its pair of types takes `roundMode`. int32_t ->
 /// half works only together with SetDeqScale, which the twin does not have.
 template <typename T, typename U>
 void Cast(const LocalTensor<T>& dst, const LocalTensor<U>& src, const RoundMode& roundMode,
@@ -377,7 +378,8 @@ void Duplicate(const LocalTensor<T>& dst, const T& scalarValue, uint64_t mask[],
                           dstRepeatStride, site);
 }
 
-/// Per iteration, eight elements become eight blocks, each filled with one of them.
+/// Each iteration broadcasts eight elements to eight blocks: every block is filled with one of
+/// them.
 template <typename T>
 void Brcb(const LocalTensor<T>& dst, const LocalTensor<T>& src, int64_t repeatTime,
           const BrcbRepeatParams& repeatParams, twin::Site site = twin::Site::Here()) {
@@ -385,7 +387,7 @@ void Brcb(const LocalTensor<T>& dst, const LocalTensor<T>& src, int64_t repeatTi
     twin::VectorBrcb(internal::kDType<T>, dst.local(), src.local(), repeatTime, repeatParams, site);
 }
 
-/// Sum of each iteration, in a binary tree; `dstRepStride` in elements.
+/// Sums the elements of each iteration in a binary tree. `dstRepStride` is in elements.
 template <typename T, bool isSetMask = true>
 void WholeReduceSum(const LocalTensor<T>& dst, const LocalTensor<T>& src, int32_t mask,
                     int32_t repeatTime, int32_t dstRepStride, int32_t srcBlkStride,
@@ -397,8 +399,8 @@ void WholeReduceSum(const LocalTensor<T>& dst, const LocalTensor<T>& src, int32_
                           {dstRepStride, srcBlkStride, srcRepStride}, site);
 }
 
-/// As WholeReduceSum with other parameters, of which `dstBlkStride` has no effect. The pages of
-/// CANN 8 and 9 list it for Atlas A2 but not for Atlas A3: it stops on an A3 chip.
+/// Computes the same as WholeReduceSum; `dstBlkStride` has no effect. The pages of CANN 8 and 9
+/// list it for Atlas A2 but not for Atlas A3, so on an A3 chip it is an error.
 template <typename T, bool isSetMask = true>
 void RepeatReduceSum(const LocalTensor<T>& dst, const LocalTensor<T>& src, int32_t repeatTime,
                      int32_t mask, int32_t /*dstBlkStride*/, int32_t srcBlkStride,
@@ -411,8 +413,8 @@ void RepeatReduceSum(const LocalTensor<T>& dst, const LocalTensor<T>& src, int32
                           {dstRepStride, srcBlkStride, srcRepStride}, site);
 }
 
-/// Sum of each 32-byte block, in a binary tree: eight results per iteration, `dstRepStride` in such
-/// groups.
+/// Sums the elements of each 32-byte block in a binary tree, which gives eight results per
+/// iteration. `dstRepStride` is in groups of eight results.
 template <typename T, bool isSetMask = true>
 void BlockReduceSum(const LocalTensor<T>& dst, const LocalTensor<T>& src, int32_t repeatTime,
                     int32_t mask, int32_t dstRepStride, int32_t srcBlkStride, int32_t srcRepStride,
@@ -424,7 +426,8 @@ void BlockReduceSum(const LocalTensor<T>& dst, const LocalTensor<T>& src, int32_
                           {dstRepStride, srcBlkStride, srcRepStride}, site);
 }
 
-/// Maximum of each iteration and its index; `dstRepStride` in what `order` writes per iteration.
+/// Finds the maximum of each iteration and its index. `dstRepStride` is in units of what `order`
+/// writes per iteration.
 template <typename T, bool isSetMask = true>
 void WholeReduceMax(const LocalTensor<T>& dst, const LocalTensor<T>& src, const uint64_t mask[],
                     int32_t repeatTime, int32_t dstRepStride, int32_t srcBlkStride,
@@ -478,7 +481,7 @@ void GatherMask(const LocalTensor<T>& dst, const LocalTensor<T>& src0,
                                0, reduceMode, mask, gatherMaskParams, site);
 }
 
-/// Element i of dst is the one that starts srcBaseAddr + srcOffset[i] bytes from the start of src.
+/// Element i of `dst` is the element at srcBaseAddr + srcOffset[i] bytes from the start of `src`.
 template <typename T>
 void Gather(const LocalTensor<T>& dst, const LocalTensor<T>& src,
             const LocalTensor<uint32_t>& srcOffset, uint32_t srcBaseAddr, uint32_t count,

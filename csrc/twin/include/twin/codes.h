@@ -10,7 +10,7 @@ struct ErrorCode {
     const char* summary;  ///< one line
 };
 
-/// All of them: an Error of a code that is not here cannot be made.
+/// All codes. The constructor of Error rejects any other.
 inline constexpr ErrorCode kErrorCodes[] = {
     {"out-of-bounds",
      "an access leaves its buffer's allocation, every GM tensor, or SetGlobalBuffer's size"},
@@ -59,7 +59,7 @@ inline constexpr ErrorCode kErrorCodes[] = {
     {"core-race", "two cores touch the same GM bytes, one writes, and no flag orders them"},
 };
 
-/// Null for a code that is none.
+/// Returns null for a string that is not a code.
 constexpr const ErrorCode* FindErrorCode(std::string_view code) {
     for (const ErrorCode& known : kErrorCodes) {
         if (code == known.code) return &known;

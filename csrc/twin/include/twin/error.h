@@ -8,7 +8,7 @@
 
 namespace twin {
 
-/// Who touched the bytes that a report is about.
+/// One of the accesses to the bytes that a report is about.
 struct Access {
     std::string core;         ///< e.g. "AIV 3"
     std::string pipe;         ///< e.g. "MTE2"
@@ -17,16 +17,17 @@ struct Access {
     int line = 0;
     bool writes = false;
     std::string where;            ///< e.g. "UB" or "GM tensor 'out'"
-    uint64_t first_byte = 0;      ///< there, of all that the instruction reads, or writes
-    uint64_t bytes = 0;           ///< from its first to its last byte
-    uint64_t conflict_first = 0;  ///< of the bytes in question, which lie in the above
+    uint64_t first_byte = 0;      ///< offset in `where` of the first byte that it reads or writes
+    uint64_t bytes = 0;           ///< from the first to the last byte that it reads or writes
+    uint64_t conflict_first = 0;  ///< first of the conflicting bytes, which lie in that range
     uint64_t conflict_bytes = 0;
 };
 
 /// A broken rule, with the place in the kernel source that broke it.
 ///
-/// `what()` is one paragraph: rule, kernel, core, source line and the values involved; then a line
-/// for each access. The twin can be used again after it: all cores of the launch have been unwound.
+/// `what()` is one paragraph with the rule, the kernel, the core, the source line and the values
+/// involved, followed by a line for each access. The twin can be used again afterwards: all cores
+/// of the launch have been unwound.
 class Error : public std::runtime_error {
 public:
     /// Throws std::logic_error for a code that is not one of kErrorCodes (twin/codes.h).
@@ -39,10 +40,10 @@ public:
     const std::string file;
     const int line;
     const std::string message;  ///< what() without the other fields
-    /// Of "uninitialised" the one that reads, of races the later one and then the one that nothing
-    /// orders it after; none of other codes.
+    /// For "uninitialised": the access that reads. For races: the later access, then the earlier
+    /// one, after which nothing orders it. Empty for other codes.
     const std::vector<Access> accesses;
-    const std::string ordered_by;  ///< the calls that would order them; empty without a race
+    const std::string ordered_by;  ///< the calls that would order the two; empty without a race
 };
 
 }  // namespace twin

@@ -1,4 +1,5 @@
-// Fields of instructions that are narrower than what kernels compute them from.
+// Fields of instruction parameters. A field is narrower than the numbers that kernels compute for
+// it, and here it reports a number that it cannot hold.
 #pragma once
 
 #include <cstdint>
@@ -12,7 +13,7 @@ namespace twin {
 template <typename T, typename Name>
 class Field;
 
-/// Any number on its way into a field, and the line of the kernel that puts it there.
+/// A number that is to be stored in a field, and the line of the kernel that stores it.
 class Number {
 public:
     template <typename V,
@@ -39,11 +40,11 @@ private:
     }
 };
 
-/// Reports a value that a field cannot hold. Outside of a launch there is nobody to report to: the
-/// field keeps what fits, as it does in the toolkits.
+/// Reports a number that a field cannot hold. Outside of a launch nothing is reported, and the
+/// field keeps the low bits, as it does in the toolkits.
 void ReportFieldOverflow(const char* field, const Number& number, uint64_t limit);
 
-/// A field of a parameter struct. It holds a T and takes any number: one that a T would cut is
+/// A field of a parameter struct. It holds a T; assigning a number that a T would truncate is
 /// reported. `Name::kText` is the field's name.
 template <typename T, typename Name>
 class Field {
@@ -66,7 +67,7 @@ private:
 
 }  // namespace twin
 
-/// Declares a member of `Struct`.
+/// Declares the field `name` of `Struct`, of unsigned type `type` and with the default `initial`.
 #define ASCEND_TWIN_FIELD(Struct, type, name, initial)          \
     struct name##Field {                                        \
         static constexpr const char* kText = #Struct "." #name; \

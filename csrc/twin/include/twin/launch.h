@@ -1,4 +1,4 @@
-// Host side of the twin: launch a kernel over all cores of a chip.
+// Host side of the twin: launches a kernel on all cores of a chip.
 #pragma once
 
 #include <cstddef>
@@ -22,11 +22,11 @@ struct GmTensor {
     void* data = nullptr;
     size_t bytes = 0;
     bool writable = false;
-    bool initialised = true;  ///< false: reading a byte before the kernel writes it is a mistake
-    bool present = true;      ///< false: an address without memory behind it, for dry launches
+    bool initialised = true;  ///< false: reading a byte before the kernel writes it is an error
+    bool present = true;      ///< false: the address has no memory, which dry launches allow
 };
 
-/// A finished trace; see trace_format.h for the records.
+/// The trace of a finished launch; see trace_format.h for the records.
 struct Trace {
     std::string kernel;
     std::string chip;
@@ -39,48 +39,49 @@ struct Trace {
     std::string Serialise() const;
 };
 
-/// The most that any core of a launch had allocated of a local buffer at once.
+/// Peak allocation of a local buffer: the maximum over all cores of a launch.
 struct BufferUsage {
     const char* buffer;  ///< "UB", "L1", "L0A", "L0B", "L0C", "BT" (bias table), "FB" (fixpipe)
     uint32_t peak;       ///< bytes
     uint32_t capacity;   ///< bytes of one core; 0 when no core of the launch has the buffer
 };
 
-/// Core types a kernel starts (subset of Ascend C's KernelMetaType that launches here understand).
+/// The core types that a kernel runs on: the values of Ascend C's KernelMetaType that the twin can
+/// launch.
 enum class KernelKind : uint8_t { kMixAic1Aiv2, kAicOnly, kAivOnly, kMixAiv1Aic0, kMixAic1Aiv0 };
 
-/// What the launch looks for beside the rules that always hold. csrc/twin/README.md lists the
-/// codes.
+/// What a launch checks in addition to the rules that are always checked. csrc/twin/README.md lists
+/// the codes.
 enum class SanitizeMode : uint8_t {
     kOff,
-    kMemory,  ///< bytes used before they are written
-    kFull     ///< and accesses that nothing orders
+    kMemory,  ///< that no bytes are used before they are written
+    kFull     ///< also that conflicting accesses are ordered
 };
 
-/// How a kernel is launched, and what of it is recorded, checked or changed.
+/// How a kernel is launched, and what the launch records, checks or changes.
 struct LaunchConfig {
     std::string name;  ///< kernel name for reports
     const arch::Chip* chip = nullptr;
     KernelKind kind = KernelKind::kMixAic1Aiv2;
-    uint32_t block_count =
-        0;  ///< 0: one block per AIC (or AIV for vector-only kernels) of the chip
+    /// 0 means one block per AIC of the chip, or per AIV for kernels without AIC.
+    uint32_t block_count = 0;
     std::vector<GmTensor> tensors;
-    Trace* trace = nullptr;                            ///< filled when not null
-    std::vector<BufferUsage>* buffer_usage = nullptr;  ///< likewise, a row for each buffer
-    /// Only control flow: instructions are checked and traced, but move and compute nothing. For
-    /// traces of kernels whose results nobody needs.
+    Trace* trace = nullptr;                            ///< filled if not null
+    std::vector<BufferUsage>* buffer_usage = nullptr;  ///< filled if not null, a row per buffer
+    /// Runs control flow only: instructions are checked and traced, but neither move nor compute
+    /// anything. For traces of kernels whose results are not needed.
     bool dry = false;
     SanitizeMode sanitize = SanitizeMode::kOff;
-    /// 0: every core runs until it waits, in a fixed order. Else cores take turns at random, and a
-    /// core may also lose its turn at a cross-core set.
+    /// 0: every core runs until it waits, in a fixed order. Otherwise cores take turns at random,
+    /// and a core may also lose its turn at a cross-core set.
     uint64_t schedule_seed = 0;
-    CallLog* calls = nullptr;  ///< filled with those that were reached
-    const Mutation* mutation = nullptr;
-    const Order* without = nullptr;  ///< this row of the ordering table does not hold
+    CallLog* calls = nullptr;  ///< if not null, the calls that the launch reaches are added
+    const Mutation* mutation = nullptr;  ///< if not null, the calls that the launch changes
+    const Order* without = nullptr;      ///< if not null, the launch ignores this row of kOrdering
 };
 
-/// Runs `kernel` once on every core, on the calling thread; the interleaving is the same for every
-/// launch with the same `schedule_seed`.
+/// Runs `kernel` once on every core, on the calling thread. The interleaving of the cores is the
+/// same for every launch with the same `schedule_seed`.
 /// Throws twin::Error when the kernel breaks a rule, std::invalid_argument for a bad configuration.
 void Launch(const LaunchConfig& config, const std::function<void()>& kernel);
 

@@ -1,4 +1,5 @@
-// Calls of a kernel that a launch can leave out or weaken, to see whether anything notices.
+// Mutation of kernels: a launch can leave out or weaken single calls of a kernel, to test whether
+// the sanitizer or the results show it.
 #pragma once
 
 #include <cstdint>
@@ -10,8 +11,8 @@
 
 namespace twin {
 
-/// A synchronisation call or a rounding. Helpers that take their caller's site
-/// (ascendc/call_site.h) stand for their caller.
+/// A synchronisation call or a rounding. Calls in helpers that take their caller's site
+/// (ascendc/call_site.h) count as calls of the caller.
 struct CallSite {
     std::string kind;  ///< e.g. "PipeBarrier<V>", "SetFlag<MTE2_V>", "RoundUp"
     std::string site;  ///< "file:line"
@@ -24,28 +25,32 @@ struct CallSite {
     }
 };
 
-/// What launches have reached.
+/// The calls that launches have reached.
 struct CallLog {
-    /// With where the instruction before the first of them stands: "file:line", or "start".
+    /// Every call, with the site of the instruction before its first execution: "file:line", or
+    /// "start".
     std::map<CallSite, std::string> calls;
-    /// Those that MutationKind::kWeaken changes: roundings, and a CrossCoreSetFlag that publishes
-    /// work of its core. One right behind a CrossCoreWaitFlag only passes on what that has waited
-    /// for, which is complete whatever its pipe (Order::kCrossWait).
+    /// The calls on which MutationKind::kWeaken has an effect: roundings, and each CrossCoreSetFlag
+    /// that publishes work of its core. A CrossCoreSetFlag directly after a CrossCoreWaitFlag is
+    /// not among them: it only passes on what the wait has waited for, which is complete whatever
+    /// pipe the set names (Order::kCrossWait).
     std::set<CallSite> weakened;
-    /// A set and a wait that it let through; an event id taken and given back.
+    /// Pairs of a set and a wait that it released, and of the calls that took an event id and gave
+    /// it back.
     std::set<std::pair<CallSite, CallSite>> met;
 };
 
-/// What becomes of a mutated call.
+/// How a mutated call is changed.
 enum class MutationKind : uint8_t {
-    /// A synchronisation call does nothing, AllocEventID names an id without taking it, a value is
-    /// not rounded or, where that has no meaning, rounded down.
+    /// A synchronisation call does nothing; AllocEventID returns an id without taking it; a value
+    /// is not rounded or, where that has no meaning, rounded down.
     kLeaveOut,
-    /// CrossCoreSetFlag follows a pipe that has not done the work; a value is rounded down.
+    /// CrossCoreSetFlag names a pipe other than the one that has done the work; a value is rounded
+    /// down.
     kWeaken,
 };
 
-/// Calls that a launch changes.
+/// The calls that a launch changes, and how.
 struct Mutation {
     std::set<CallSite> calls;
     MutationKind kind = MutationKind::kLeaveOut;

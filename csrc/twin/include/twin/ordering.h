@@ -1,6 +1,6 @@
-// What orders two accesses to the same bytes on this architecture, a row per rule. What no row says
-// is unordered, however the hardware may behave. The sanitizer draws its order from these rules
-// only, and tests/cpp/test_twin_ordering.cpp has kernels for every row.
+// What orders two accesses to the same bytes on this architecture, one row per rule. Accesses that
+// no row orders count as unordered, however the hardware may behave. The sanitizer derives its
+// order from these rules only, and tests/cpp/test_twin_ordering.cpp has kernels for every row.
 #pragma once
 
 #include <cstdint>
@@ -20,12 +20,12 @@ enum class Order : uint8_t {
     kAtomic,
 };
 
-/// One rule, and where it is written.
+/// One rule, and where it is documented.
 struct OrderingRow {
     Order order;
-    const char* accesses;  ///< of whom
-    const char* ordered_by;
-    const char* page;  ///< of the documentation
+    const char* accesses;    ///< whose accesses the rule orders
+    const char* ordered_by;  ///< what orders them
+    const char* page;        ///< page of the Ascend C documentation
 };
 
 constexpr OrderingRow kOrdering[] = {

@@ -1,8 +1,8 @@
-// The trace a twin launch can write: what every core issued, in program order.
+// The trace that a twin launch can write: what every core issued, in program order.
 //
-// One TraceRecord per instruction, grouped by core. A trace carries everything a timing model needs
-// to replay the launch (pipes, bytes, GM address ranges, flags) and nothing about the data. Layout
-// of the serialised form, all little endian:
+// There is one TraceRecord per instruction, grouped by core. A trace carries everything that a
+// timing model needs to replay the launch (pipes, bytes, GM address ranges, flags) and nothing
+// about the data. Layout of the serialised form, all little endian:
 //   TraceHeader
 //   TraceCore   [core_count]      first record and record count of each core
 //   TraceTensor [tensor_count]    the GM tensors given to the launch, in order
@@ -19,21 +19,21 @@ constexpr uint32_t kTraceMagic = 0x52545741;  // "AWTR"
 constexpr uint32_t kTraceVersion = 1;
 constexpr uint16_t kNoTensor = 0xFFFF;
 
-/// What a record is. Pipes and arguments are listed beside each operation.
+/// The operation of a record. The comments give its pipe and its arguments.
 enum class TraceOp : uint8_t {
     kLoad = 0,      ///< GM -> UB or L1 (MTE2): GM range, local range
-    kStore = 1,     ///< UB -> GM (MTE3): GM range, local range; args = 0, or how it updates what is
-                    ///< there: 1 adds, 2 takes the maximum, 3 the minimum
+    kStore = 1,     ///< UB -> GM (MTE3): GM range, local range; args = how it updates the bytes
+                    ///< there: 0 overwrites, 1 adds, 2 takes the maximum, 3 the minimum
     kMove = 2,      ///< L1 -> L0A / L0B (MTE1) or the fixpipe buffer (FIX): local range is the
                     ///< destination; args = fractals (to L0), 1 when transposed
     kMmad = 3,      ///< cube (M): args = m, n, k, element bytes of A, 1 when it accumulates
     kFixpipe = 4,   ///< L0C -> GM (FIX): GM range, local range is the L0C source; args = rows,
-                    ///< columns, element bytes of L0C, of GM, and as kStore how it updates
+                    ///< columns, element bytes of L0C, element bytes of GM, update as in kStore
     kVector = 5,    ///< vector (V): args = repeats, bytes of destination written, element bytes
     kScalar = 6,    ///< scalar access to a local buffer (S): local range
     kSetFlag = 7,   ///< args = source pipe, destination pipe, event id
     kWaitFlag = 8,  ///< args = source pipe, destination pipe, event id
-    kBarrier = 9,   ///< pipe barrier: pipe is the pipe it holds (or all)
+    kBarrier = 9,   ///< pipe barrier: `pipe` is the pipe that it holds (or all)
     kCrossSet =
         10,  ///< cross-core set: args = mode, flag id; ordered after earlier work of its pipe
     kCrossWait = 11  ///< cross-core wait: args = flag id; holds all later work of the core
@@ -63,7 +63,7 @@ enum class TraceBuffer : uint8_t {
     kNone = 255
 };
 
-/// The start of the file.
+/// The first bytes of the serialised form.
 struct TraceHeader {
     uint32_t magic;
     uint32_t version;
@@ -83,19 +83,18 @@ struct TraceCore {
 
 /// A GM tensor of the launch.
 struct TraceTensor {
-    uint64_t
-        address;  ///< virtual GM address; differs between runs, distances within a tensor do not
+    uint64_t address;  ///< virtual GM address, which may differ from run to run
     uint64_t bytes;
     uint32_t writable;  ///< 0 for inputs and weights
     uint32_t reserved;
 };
 
-/// One instruction. A GM range is `block_count` blocks of `block_bytes`, `block_stride` bytes
-/// apart.
+/// One instruction. Its GM range is `block_count` blocks of `block_bytes` bytes, whose starts are
+/// `block_stride` bytes apart; the first starts `gm_offset` bytes into the tensor.
 struct TraceRecord {
     TraceOp op;
     TracePipe pipe;
-    uint16_t tensor;  ///< index into the tensor table, kNoTensor without a GM operand
+    uint16_t tensor;  ///< index into the tensor table; kNoTensor if there is no GM operand
     uint32_t site;    ///< index into the site table
     uint64_t gm_offset;
     uint64_t block_stride;
