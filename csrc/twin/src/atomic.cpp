@@ -1,4 +1,4 @@
-// Transfers to GM that update what is there.
+// Atomic transfers to GM, which update the bytes there.
 #include <algorithm>
 #include <cstring>
 
@@ -25,7 +25,7 @@ void Update(uint8_t* gm, const uint8_t* from, uint64_t bytes, const Combine& com
     }
 }
 
-// Whether a sum beyond the type wraps or saturates no page says.
+// No page says whether a sum beyond the range of the type wraps or saturates, so it is an error.
 template <typename T>
 void UpdateIntegers(uint8_t* gm, const uint8_t* from, uint64_t bytes, const Atomic& atomic,
                     const Site& site) {
@@ -58,8 +58,8 @@ void RequireAtomicType(const char* instruction, DType type, const Site& site) {
          DTypeName(type), DTypeName(atomic.type));
 }
 
-// half and bfloat16 are added in fp32, which holds enough bits for the sum to be rounded only once:
-// to nearest, ties to even. How the hardware rounds is not documented.
+// half and bfloat16 are added in fp32, which has enough bits that the sum is rounded as if once: to
+// nearest, ties to even. How the hardware rounds is not documented.
 void UpdateInGm(const Atomic& atomic, uint8_t* gm, const uint8_t* from, uint64_t bytes,
                 const Site& site) {
     switch (atomic.type) {

@@ -26,8 +26,8 @@ uint32_t Clocks::Begin(uint32_t core, TracePipe pipe) {
     return time;
 }
 
-// What the scalar unit has waited for is complete when it hands out the next instruction. What it
-// has read or written itself is not: that takes an event.
+// Whatever the scalar unit has waited for is complete when it issues the next instruction. Its own
+// reads and writes are not ordered by that: they need an event.
 void Clocks::Issue(uint32_t core, TracePipe pipe) {
     CoreClocks& clocks = cores_[core];
     const auto index = static_cast<uint32_t>(pipe);
@@ -39,7 +39,7 @@ void Clocks::Issue(uint32_t core, TracePipe pipe) {
     clocks.scalar_seen[index] = clocks.scalar_version;
 }
 
-/// What is complete once all that `pipe` has been given is.
+/// What is known to be complete once all instructions issued to `pipe` so far are.
 Clocks::Clock Clocks::Complete(uint32_t core, TracePipe pipe) const {
     const auto index = static_cast<uint32_t>(pipe);
     Clock clock = cores_[core].known[index];
@@ -48,13 +48,13 @@ Clocks::Clock Clocks::Complete(uint32_t core, TracePipe pipe) const {
 }
 
 // "相同流水、相同eventID下，连续使用SetFlag会引发未定义行为" (SetFlag-WaitFlag(ISASI)): the flag is
-// one bit, and a set does not wait for the other pipe to take the last one away. That the WaitFlag
-// stands between them in the program says nothing about when its pipe gets there (FetchEventID).
+// one bit, and a set does not wait until the other pipe has consumed the last one. A WaitFlag
+// between the two sets in program order does not tell when its pipe reaches it (FetchEventID).
 void Clocks::SetEvent(uint32_t core, TracePipe source, TracePipe destination, int event, int id,
                       const Site& site) {
     Issue(core, source);
     EventUse& use = cores_[core].events[event * kEventIds + id];
-    // The scalar unit goes on when its wait is over: it issues the next set after that.
+    // The scalar unit blocks until its wait is over, so it issues the next set after that.
     const bool taken =
         destination == TracePipe::kS || Ordered(core, source, core, destination, use.wait_time);
     if (!taken) {
@@ -96,7 +96,8 @@ void Clocks::CrossSet(uint32_t core, TracePipe pipe, int mode, int id, const Sit
     Flag& flag = cores_[core].flags[static_cast<size_t>(id)];
     auto set =
         std::make_shared<CrossCoreSet>(CrossCoreSet{pipe, mode, site, Complete(core, pipe), 0, {}});
-    // Only a cross-core wait tells a core what others have waited for, and it tells all pipes.
+    // Only a cross-core wait tells a core which waits of other cores are over, and it tells all its
+    // pipes.
     const auto over = [&](const SetPointer& earlier) {
         return earlier->signalled > 0 && earlier->met.size() == earlier->signalled &&
                std::all_of(earlier->met.begin(), earlier->met.end(),
@@ -109,9 +110,9 @@ void Clocks::CrossSet(uint32_t core, TracePipe pipe, int mode, int id, const Sit
     flag.pending.push_back(std::move(set));
 }
 
-// A core's sets do not arrive in the order in which it issues them (CrossCoreSetFlag(ISASI),
-// constraints), and two sets of one flag are not to follow each other
-// ("不允许连续设置同一个flagId", 架构规格/NPU架构版本2201), although its counter goes to 15.
+// The sets of a core may arrive in another order than it issues them in (CrossCoreSetFlag(ISASI),
+// constraints), and a flag must not be set twice in a row ("不允许连续设置同一个flagId",
+// 架构规格/NPU架构版本2201), although its counter goes up to 15.
 void Clocks::CheckCrossSet(const Flag& flag, const CrossCoreSet& set, int id) const {
     for (const SetPointer& earlier : flag.history) {
         if (earlier->mode != set.mode) {
@@ -150,8 +151,9 @@ void Clocks::CrossSignal(const std::vector<size_t>& members, const std::vector<s
         signal.back()->signalled = signalled.size();
     }
     const std::pair<int, size_t> group{signal.front()->mode, members.front()};
-    // The last signal for the same flag, of this or of another group, has to be over when this one
-    // comes: the signal is made by its last set, so it is enough that one of them knows.
+    // The wait for the last signal of the same flag, from this or another group, has to be over
+    // when this signal comes. A signal comes with the last of its sets, so it is enough that one of
+    // the sets is known to come after that wait.
     for (const size_t core : signalled) {
         Flag& flag = cores_[core].flags[index];
         for (const auto& [other, last] : flag.last) {
@@ -183,7 +185,7 @@ void Clocks::CrossWait(uint32_t core, int id) {
     const uint32_t wait = ++clocks.waits;
     for (const SetPointer& set : signal) set->met.emplace_back(core, wait);
     for (Clock& known : clocks.known) {
-        // Without the rule of the wait it would hold the scalar unit, and that nobody else.
+        // With the rule kCrossWait ignored, the wait holds the scalar unit only.
         if (&known != &clocks.known[0] && !Holds(Order::kCrossWait)) continue;
         for (const SetPointer& set : signal) Join(Order::kCrossFlag, known, set->clock);
         known[WaitSlot(core)] = wait;

@@ -12,9 +12,10 @@ namespace twin {
 
 namespace {
 
-constexpr uint32_t kFixpipeUnit = 128;  ///< of addresses and lengths in the fixpipe buffer
+/// Unit in bytes of addresses and lengths in the fixpipe buffer.
+constexpr uint32_t kFixpipeUnit = 128;
 
-/// UB on an AIV, L1 on an AIC: where a plain DataCopy may land or start.
+/// The local operand of a DataCopy to or from GM is in UB on an AIV and in L1 on an AIC.
 void RequireCopyBuffer(const char* instruction, const char* operand, const Local& local, bool store,
                        const Site& site) {
     if (IsAic() && store)
@@ -25,11 +26,11 @@ void RequireCopyBuffer(const char* instruction, const char* operand, const Local
 struct Blocks {
     uint64_t count;
     uint64_t bytes;
-    uint64_t gm_stride;     ///< between starts
-    uint64_t local_stride;  ///< between starts
+    uint64_t gm_stride;     ///< from start to start, bytes
+    uint64_t local_stride;  ///< from start to start, bytes
 };
 
-/// Bytes from the first to the last local byte of a transfer.
+/// Number of bytes from the first to the last local byte of a transfer.
 int64_t LocalExtent(const Blocks& blocks) {
     const uint64_t padded = (blocks.bytes + kBlockBytes - 1) / kBlockBytes * kBlockBytes;
     return static_cast<int64_t>((blocks.count - 1) * blocks.local_stride + padded);
@@ -54,7 +55,8 @@ void RecordTransfer(int tensor, const Global& global, const Local& local, const 
            });
 }
 
-/// Whether a transfer touches memory. A dry launch only loads what an AIV may read as scalars.
+/// Whether a transfer touches memory. In a dry launch only loads into UB do, whose data the scalar
+/// unit may read.
 bool Moves(int tensor, const Local& local, bool store) {
     if (!Dry()) return true;
     return !store && local.buffer == TraceBuffer::kUb &&
@@ -90,8 +92,8 @@ void Transfer(const char* instruction, const Global& global, const Local& local,
     RecordTransfer(tensor, global, local, blocks, store, site);
 }
 
-// On the way between GM and UB the GM address is a multiple of the element
-// (DataCopy（GM与UB连续数据搬运）, constraints); L1 takes any.
+// For transfers between GM and UB, the GM address has to be a multiple of the element size
+// (DataCopy（GM与UB连续数据搬运）, constraints). Transfers to L1 take any GM address.
 void RequireGmElement(const Global& global, DType type, const Site& site) {
     const auto address = reinterpret_cast<uintptr_t>(global.data);
     if (!IsAic() && address % DTypeBytes(type) != 0) {
@@ -119,7 +121,7 @@ void TransferBlocks(const Global& global, const Local& local, DType type,
              store, site);
 }
 
-/// Bytes of `count` elements, in whole blocks.
+/// Returns the size of `count` elements in bytes. Fails unless it is a multiple of whole blocks.
 uint64_t CountBytes(DType type, uint32_t count, const Site& site) {
     const uint64_t bytes = static_cast<uint64_t>(count) * DTypeBytes(type);
     if (bytes == 0 || bytes % kBlockBytes != 0) {
@@ -139,7 +141,7 @@ void TransferCount(const Global& global, const Local& local, DType type, uint32_
     Transfer("DataCopy", global, local, type, {1, bytes, bytes, bytes}, store, site);
 }
 
-/// Blocks between two local buffers; strides between starts.
+/// A transfer between two local buffers, in bytes; strides go from start to start.
 struct LocalBlocks {
     uint64_t count;
     uint64_t bytes;
@@ -147,7 +149,7 @@ struct LocalBlocks {
     uint64_t dst_stride;
 };
 
-// UB -> UB runs on the vector pipe. What it does to operands that overlap is not documented, which
+// UB -> UB runs on the vector pipe. Its effect on operands that overlap is not documented, which
 // counts as not supported (通用地址重叠约束).
 void CopyInUb(const Local& dst, const Local& src, DType type, const LocalBlocks& blocks,
               const Site& site) {
@@ -189,7 +191,7 @@ void CopyInUb(const Local& dst, const Local& src, DType type, const LocalBlocks&
     });
 }
 
-// The overview of data paths (数据搬运导览/概览/数据通路) gives this path to the fixpipe.
+// The overview of data paths (数据搬运导览/概览/数据通路) assigns this path to pipe FIX.
 void CopyToFixpipe(const Local& dst, const Local& src, DType type, const LocalBlocks& blocks,
                    const Site& site) {
     constexpr const char* kInstruction = "DataCopy (L1 to fixpipe buffer)";
@@ -277,9 +279,10 @@ void CopyLocalToLocal(const Local& dst, const Local& src, DType type, uint32_t c
     }
 }
 
-// Each block is filled up to 32 bytes: left padding, data, right padding, dummy. Without isPad the
-// documentation promises the block's first element as dummy only when both paddings are 0, random
-// values otherwise; random is modelled as the poison byte.
+// Each block is filled up to a multiple of 32 bytes: left padding, data, right padding, dummy
+// bytes. Without isPad, the documentation promises dummy bytes equal to the block's first element
+// only if both paddings are 0, and random values otherwise. Random values are modelled as the
+// poison byte.
 void CopyPadGmToLocal(const Local& dst, const Global& src, DType type,
                       const AscendC::DataCopyExtParams& params, bool pad, uint8_t left,
                       uint8_t right, const void* value, Site site) {
@@ -311,7 +314,8 @@ void CopyPadGmToLocal(const Local& dst, const Global& src, DType type,
         uint8_t* to = dst.data + i * blocks.local_stride;
         const uint8_t* from = src.data + i * blocks.gm_stride;
         const bool repeat_first = !pad && left == 0 && right == 0;
-        // Padding that the page does not promise counts as not written, whatever was there before.
+        // Padding for which the page promises no value counts as unwritten, even if the bytes were
+        // written before.
         const bool all = pad || repeat_first;
         accesses.Read(tensor, {src.data + i * blocks.gm_stride, nullptr}, blocks.bytes);
         const auto start = static_cast<int64_t>(i * blocks.local_stride);
@@ -349,15 +353,15 @@ void CopyPadLocalToGm(const Global& dst, const Local& src, DType type,
              true, site);
 }
 
-// Rows lie n apart and column blocks c0, in units of 32 bytes: two of them meet where a multiple of
-// one distance is one of the other, first at their least common multiple.
+// Rows are `n` apart and column blocks `c0`, in units of 32 bytes. Two pieces meet where a multiple
+// of one distance is also a multiple of the other, first at their least common multiple.
 bool Nd2NzOverlaps(uint64_t rows, uint64_t n, uint64_t blocks, uint64_t c0) {
     const uint64_t meet = std::lcm(n, c0);
     return meet / n < rows && meet / c0 < blocks;
 }
 
-// Row r, column block b of the ND matrix lands at b * dstNzC0Stride + r * dstNzNStride, in units of
-// 32 bytes; a last column block that is not full is filled with zeros.
+// Row r of column block b of the ND matrix goes to b * dstNzC0Stride + r * dstNzNStride, in units
+// of 32 bytes. A last column block that is not full is padded with zeros.
 void CopyNd2Nz(const Local& dst, const Global& src, DType type, const AscendC::Nd2NzParams& params,
                Site site) {
     RequireAic("DataCopy (ND2NZ)", site);

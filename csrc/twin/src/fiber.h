@@ -1,7 +1,7 @@
-// A fiber: code on a stack of its own that can pause and be resumed.
+// A fiber: code that runs on a stack of its own and can pause and be resumed.
 //
-// ucontext underneath; the address sanitizer is told of every switch, or it would take the other
-// stack for a wild one.
+// It is built on ucontext. The address sanitizer is told of every switch; otherwise it would report
+// accesses to the other stack.
 #pragma once
 
 #include <ucontext.h>
@@ -41,7 +41,7 @@ public:
         Resume();
     }
 
-    /// Goes on after the fiber's last Pause.
+    /// Continues the fiber after its last Pause.
     void Resume() {
         void* fake = nullptr;
         StartSwitch(&fake, stack_.get(), own_.uc_stack.ss_size);
@@ -49,7 +49,7 @@ public:
         FinishSwitch(fake, nullptr, nullptr);
     }
 
-    /// Back to whoever resumed the fiber; called on the fiber.
+    /// Returns control to whoever started or resumed the fiber. Called on the fiber itself.
     void Pause() {
         void* fake = nullptr;
         StartSwitch(&fake, caller_stack_, caller_stack_bytes_);

@@ -1,5 +1,5 @@
-// Notes which synchronisation calls and roundings a launch reaches, and what becomes of them.
-// Private to the twin.
+// Records which synchronisation calls and roundings a launch reaches, and applies mutations to
+// them. Private to the twin.
 #pragma once
 
 #include <array>
@@ -15,20 +15,23 @@
 
 namespace twin {
 
-/// A call as a core meets it; false where a launch neither notes nor changes calls.
+/// A call that a core has reached, and how the mutation changes it. Null and false if the launch
+/// neither records nor changes calls.
 struct MetCall {
     const CallSite* call = nullptr;
     bool left_out = false;
     bool weakened = false;
 };
 
+/// The calls of one launch.
 class Mutator {
 public:
-    /// Either may be null.
+    /// `log` and `mutation` may be null.
     Mutator(CallLog* log, const Mutation* mutation, size_t cores);
 
-    /// `detail` and `name` tell apart the calls of one line; `kind` makes the text of
-    /// CallSite::kind and is asked once.
+    /// Records a call and returns how it is changed. `name` and `detail` distinguish the calls of
+    /// one line; `last` is the site of the core's last instruction. `kind` returns the text for
+    /// CallSite::kind and is called only the first time.
     template <typename Kind>
     MetCall Meet(const char* name, int detail, const Site& site, const Site& last, Kind&& kind) {
         const Key key{name, detail, site.file, site.line};
@@ -36,12 +39,12 @@ public:
         return found != known_.end() ? found->second : Add(key, kind(), site, last);
     }
 
-    /// MutationKind::kWeaken has an effect on `call`.
+    /// Records that MutationKind::kWeaken has an effect on `call`.
     void CanWeaken(const CallSite* call) { log_->weakened.insert(*call); }
-    /// `wait` has been let through by `set`.
+    /// Records that `set` has released `wait`.
     void Met(const CallSite* set, const CallSite* wait);
     void CrossSet(size_t core, const CallSite* set, int id);
-    /// The oldest sets of `members` have become a signal for `signalled`.
+    /// Records that the oldest pending sets of `members` have become a signal for `signalled`.
     void CrossSignal(const std::vector<size_t>& members, const std::vector<size_t>& signalled,
                      int id);
     void CrossWait(size_t core, const CallSite* wait, int id);

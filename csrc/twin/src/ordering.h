@@ -1,4 +1,4 @@
-// Words for reports about order. The rules are in twin/ordering.h.
+// The wording of reports about missing order. The rules are in twin/ordering.h.
 #pragma once
 
 #include <string>
@@ -7,7 +7,7 @@
 
 namespace twin {
 
-/// What would have ordered an access on pipe `second` after one on pipe `first`.
+/// Names the calls that would order an access on pipe `second` after one on pipe `first`.
 std::string OrderingRule(TracePipe first, TracePipe second, bool same_core);
 
 }  // namespace twin

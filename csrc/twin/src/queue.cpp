@@ -11,7 +11,7 @@ namespace {
 
 using State = QueueBuffer::State;
 
-constexpr int kMostQueued = 4;  ///< depth of a queue (TQueBind简介, template parameters)
+constexpr int kMostQueued = 4;  ///< maximum depth of a queue (TQueBind简介, template parameters)
 
 CoreQueues& Queues() { return Current().queues; }
 
@@ -19,8 +19,8 @@ bool IsOf(const QueueBuffer* buffer, int queue) {
     return buffer != nullptr && buffer->queue == queue;
 }
 
-// A buffer has its own id of an event, so that no set overtakes the wait for an earlier one: the
-// way of the buffer from pipe to pipe lies between them (TQue简介, TQue Buffer限制).
+// Every buffer has an event id of its own. Thus no set overtakes the wait for an earlier set: the
+// buffer has to pass from pipe to pipe between the two (TQue简介, TQue Buffer限制).
 QueueEvent Take(QueueBuffer& buffer, const char* operation, const QueuePath& path,
                 AscendC::HardEvent event, const Site& site) {
     const int index = static_cast<int>(event);
@@ -28,7 +28,7 @@ QueueEvent Take(QueueBuffer& buffer, const char* operation, const QueuePath& pat
         if (held.event == index) return held;
     }
     auto& taken = Current().event_taken[index];
-    // The framework's own: all eight ids, 6 and 7 too.
+    // Queues belong to the framework, so they may take all eight ids, 6 and 7 too.
     for (int id = 0; id < kEventIds; ++id) {
         if (taken[id]) continue;
         taken[id] = true;
@@ -45,7 +45,7 @@ void Set(const QueueEvent& event, const Site& site, const MetCall& met) {
     IssueSetEvent(event.event, pipes.source, pipes.destination, event.id, site, met.call);
 }
 
-/// Where the call is left out the event stays set.
+/// Waits for the event. If a mutation leaves the call out, the event stays set.
 void Wait(QueueEvent& event, const Site& site, const MetCall& met) {
     if (!met.left_out) {
         const auto pipes = AscendC::internal::PipesOf(static_cast<AscendC::HardEvent>(event.event));
@@ -83,7 +83,7 @@ int InUse(AscendC::TPosition position) {
         }));
 }
 
-/// A queue that has buffers of the live TPipe.
+/// Returns the queue; fails if it has no buffers of the live TPipe.
 Queue& RequireQueue(const char* operation, int number, const QueuePath& path, const Site& site) {
     Queue* queue = Queues().FindQueue(number);
     if (queue == nullptr) {
@@ -96,8 +96,8 @@ Queue& RequireQueue(const char* operation, int number, const QueuePath& path, co
     return *queue;
 }
 
-/// Fails where `tensor` is not one that AllocTensor of this queue has handed out and that is still
-/// in use.
+/// Returns the buffer of `tensor`. Fails unless AllocTensor of this queue has handed the tensor out
+/// and it is neither freed nor in the queue.
 QueueBuffer& RequireTensor(const char* operation, const char* foreign_code, const char* freed_code,
                            int queue, const QueuePath& path, const Local& tensor,
                            const Site& site) {
@@ -158,7 +158,7 @@ const QueueBuffer* CoreQueues::Unfreed() const {
 
 void RequireLive(const char* instruction, const char* operand, const Local& local,
                  const Site& site) {
-    // There is one: the tensor is of the live TPipe.
+    // Find returns no null: the tensor is known to be of the live TPipe.
     const QueueBuffer& buffer = *Queues().Find(local);
     if (buffer.lease == local.lease && buffer.state != State::kIdle) return;
     Fail("use-after-free", site,
@@ -314,8 +314,8 @@ void RequireTensorsFreed(const CoreQueues& queues) {
     Fail("tensor-not-freed", site, "the tensor that AllocTensor hands out here is never freed");
 }
 
-// A destructor runs this: nothing here may fail, and what a kernel has left unpaired is reported
-// when it ends.
+// A destructor runs this, so nothing here may fail. Tensors and events that the kernel has left
+// unpaired are reported when it ends.
 void EndQueues() {
     Core& core = Current();
     CoreQueues& all = core.queues;
@@ -330,7 +330,7 @@ void EndQueues() {
         ReleaseIds(buffer);
     }
     all.buffers.clear();
-    // Queues keep their numbers: objects of the kernel may outlive the TPipe.
+    // Queues keep their numbers, because queue objects of the kernel may outlive the TPipe.
     for (Queue& queue : all.queues) {
         queue.buffers.clear();
         queue.queued.clear();

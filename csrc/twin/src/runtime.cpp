@@ -1,4 +1,5 @@
-// The machine of one launch: cores as fibers, GM map, cross-core flags, deadlock report.
+// The machine of one launch: cores that run as fibers, the map of GM, cross-core flags, and the
+// report of a deadlock.
 #include <algorithm>
 #include <cstdarg>
 #include <cstdio>
@@ -70,8 +71,8 @@ const char* KindName(KernelKind kind) {
     return "?";
 }
 
-// The buffers of the last launch on this thread: mapping them anew would cost more than a small
-// kernel.
+// The buffer memory of the last launch on this thread. It is reused because mapping new pages would
+// cost more than a small kernel.
 BufferMemory& KeptMemory() {
     static thread_local BufferMemory memory;
     return memory;
@@ -82,7 +83,7 @@ BufferMemory TakeMemory(size_t bytes) {
     KeptMemory() = BufferMemory{};
     if (memory.bytes < bytes) {
         const size_t rounded = (bytes + 4095) / 4096 * 4096;
-        memory = BufferMemory{};  // before more is asked for
+        memory = BufferMemory{};  // free it before more is allocated
         memory.data.reset(static_cast<uint8_t*>(std::aligned_alloc(4096, rounded)));
         if (memory.data == nullptr) throw std::bad_alloc();
         memory.bytes = rounded;
@@ -90,7 +91,7 @@ BufferMemory TakeMemory(size_t bytes) {
     return memory;
 }
 
-// A code that the table lacks is a mistake of the twin.
+// A code that is not in the table is a bug in the twin.
 std::string RequireCode(std::string code) {
     if (FindErrorCode(code) == nullptr)
         throw std::logic_error("twin: '" + code + "' is not in kErrorCodes");
@@ -144,7 +145,7 @@ void Fail(const char* code, Site site, const char* format, ...) {
     const std::string message = Format(format, arguments);
     va_end(arguments);
     const Core& core = Current();
-    // What the sanitizer has found comes first: later errors may follow from it.
+    // A finding of the sanitizer is reported first, because this error may be its consequence.
     if (Sanitizer* sanitizer = core.machine->sanitizer()) sanitizer->End();
     throw Error(code, core.machine->config().name, core.Name(), site.file, site.line, message);
 }
@@ -243,7 +244,7 @@ void Machine::Resume(Core& core) {
     } else {
         try {
             core.fiber.Start(kStackBytes, [this, &core] { RunCore(core); });
-        } catch (const std::bad_alloc&) {  // of its stack: it has not begun
+        } catch (const std::bad_alloc&) {  // no memory for its stack: the core has not started
             if (!failure_) failure_ = std::current_exception();
             core.state = CoreState::kFinished;
         }
@@ -298,7 +299,7 @@ void Machine::Run() {
             failure_ = std::current_exception();
         }
     }
-    // Cores that are still inside the kernel unwind, so that nothing on their stacks leaks.
+    // Unwind the cores that are still inside the kernel, so that nothing on their stacks leaks.
     cancelling_ = true;
     for (auto& core : cores_) {
         if (core->state != CoreState::kFinished && core->fiber.started()) Resume(*core);
@@ -407,7 +408,7 @@ uint32_t Machine::SiteIndex(const Site& site) {
     auto& lines = site_cache_[site.file];
     const auto found = lines.find(site.line);
     if (found != lines.end()) return found->second;
-    // The same file can come in under several addresses, one per translation unit.
+    // The name of one file can have several addresses, one per translation unit.
     const auto inserted =
         site_index_.emplace(Where(site), static_cast<uint32_t>(site_index_.size()));
     if (inserted.second) config_.trace->sites.push_back(inserted.first->first);
@@ -452,8 +453,9 @@ void Machine::CrossSet(Core& core, int mode, int id, const Site& site) {
     }
 }
 
-// A set becomes a signal once every core of the setting group has set the flag. Who is signalled
-// depends on the mode: 0 and 1 the group itself, 2 the cores of the other type in the same block.
+// A set becomes a signal once every core of the setting group has set the flag. The mode decides
+// which cores are signalled: with modes 0 and 1 the group itself, with mode 2 the cores of the
+// other type in the same block.
 void Machine::Signal(Core& core, int mode, int id, const Site& site) {
     Arrivals& mine = arrivals_[Position(core)][id];
     const std::vector<size_t> group = Group(core, mode);
@@ -549,7 +551,7 @@ bool IsAic() { return Current().is_aic; }
 bool Dry() { return Current().machine->config().dry; }
 
 uint32_t BlockIndex() {
-    // AIV of a mixed kernel: 2 x block + sub-block, which is how they are numbered here.
+    // For an AIV of a mixed kernel this is 2 x block + sub-block, which is its number here too.
     return Current().index;
 }
 

@@ -46,13 +46,13 @@ Sanitizer::Sanitizer(SanitizeMode mode, const std::vector<GmTensor>& tensors,
         }
     }
     for (size_t i = 0; i < tensors.size(); ++i) {
-        // Nothing can conflict over what no kernel may write.
+        // Reads of a tensor that the kernel may not write cannot conflict.
         if (!tensors[i].writable && tensors[i].initialised) continue;
         if (!tensors[i].initialised) gm_[i].written.assign(tensors[i].bytes, 0);
         gm_[i].watched = races() && tensors[i].writable;
         if (gm_[i].watched) gm_[i].accesses = Shadow(tensors[i].bytes);
     }
-    // An op that works in place registers one memory as input and as output.
+    // An op that works in place registers the same memory as an input and as an output.
     for (size_t i = 0; i < tensors.size(); ++i) {
         if (tensors[i].writable) continue;
         for (size_t j = 0; j < tensors.size(); ++j) {
@@ -117,7 +117,7 @@ void Sanitizer::Touch(Shadow* accesses, uint32_t memory, uint64_t first, uint64_
             const Instruction& reader = self.instructions_[instruction];
             return reader.core * kPipes + static_cast<uint32_t>(reader.pipe);
         }
-        // Most pieces of an instruction follow the same one.
+        // A cache: the pieces of an instruction mostly follow the same earlier instruction.
         bool Ordered(uint32_t earlier) const {
             if (earlier == self.last_ordered_) return true;
             if (!self.Ordered(earlier, l0c)) return false;
@@ -137,7 +137,8 @@ void Sanitizer::Touch(Shadow* accesses, uint32_t memory, uint64_t first, uint64_
     accesses->Touch(first, bytes, write, rules);
 }
 
-/// Later findings of an instruction are left out, but for those that go on where the first ends.
+/// Keeps the first finding of an instruction. A later one is dropped, unless it continues the byte
+/// range of the first.
 void Sanitizer::Find(const Finding& finding) {
     if (!finding_) {
         finding_ = finding;
@@ -258,7 +259,7 @@ void Sanitizer::ReadGm(int tensor, uint64_t first, uint64_t bytes) {
             Common(tensors_[static_cast<size_t>(tensor)], first, bytes, tensors_[other]);
         ReadGm(static_cast<int>(other), common.first, common.bytes);
     }
-    // With an alias the kernel may have written the bytes under the other name.
+    // The checks of the aliases are enough: the kernel may have written the bytes as the output.
     if (!shadow.aliases.empty() || bytes == 0) return;
     const auto memory = kShadowBuffers + static_cast<uint32_t>(tensor);
     if (!shadow.written.empty()) {

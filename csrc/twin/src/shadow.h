@@ -1,9 +1,10 @@
-// Who has read and written the bytes of one memory last. Private to the twin's sanitizer.
+// Which instructions have read and written the bytes of one memory last. Private to the twin's
+// sanitizer.
 //
-// A byte belongs to the instruction that wrote it last and to those that have read it since, the
-// last one of every reader. A cell is 32 bytes, a bit for each; most accesses cover whole cells,
-// for which it has room itself. What is left stands in a list beside it until the whole cell is
-// written.
+// For each byte, it keeps the instruction that wrote it last and, for every reader (a pipe of a
+// core), the last instruction that has read it since. Bytes are kept in cells of 32, one bit each.
+// Most accesses cover whole cells, and the cell itself has room for one write and one read. Further
+// ones go to a list beside it, until the whole cell is written.
 #pragma once
 
 #include <algorithm>
@@ -17,11 +18,12 @@ public:
     Shadow() = default;
     explicit Shadow(uint64_t bytes) : cells_((bytes + kCellBytes - 1) / kCellBytes) {}
 
-    /// Notes an access of `rules.current()` to [first, first + bytes). An earlier access to the
-    /// same byte, at least one of the two a write, for which rules.Ordered(instruction) is false
-    /// is told to rules.Conflict(instruction, whether it wrote, first byte, bytes).
-    /// rules.Reader(instruction) tells readers and writers apart. rules.Joins(instruction): it and
-    /// the current one may write in any order.
+    /// Notes an access of `rules.current()` to [first, first + bytes). It conflicts with an earlier
+    /// access to the same byte if at least one of the two is a write and
+    /// rules.Ordered(instruction) is false; each conflict is passed to rules.Conflict(instruction,
+    /// whether it wrote, first byte, bytes). rules.Reader(instruction) identifies the reader or
+    /// writer. rules.Joins(instruction) tells whether the instruction and the current one may write
+    /// in any order.
     template <typename Rules>
     void Touch(uint64_t first, uint64_t bytes, bool write, Rules& rules) {
         const uint64_t end = first + bytes;
@@ -42,7 +44,7 @@ private:
     static constexpr uint64_t kCellBytes = 32;
     static constexpr uint32_t kWhole = ~uint32_t{0};
 
-    /// Nobody's when `bytes` is 0.
+    /// An instruction and the bytes of the cell that it accessed; unused if `bytes` is 0.
     struct Entry {
         uint32_t instruction = 0;
         uint32_t bytes = 0;
@@ -50,7 +52,7 @@ private:
     struct Cell {
         Entry write;
         Entry read;
-        uint32_t more = 0;  ///< of lists_, from 1
+        uint32_t more = 0;  ///< index into lists_; 0 if it has no list
     };
     struct Lists {
         std::vector<Entry> writes;
@@ -80,8 +82,8 @@ private:
                 Check(entry, false, start, bytes, rules);
             }
         }
-        // What may come in any order with others does not stand in for them: who comes later has to
-        // be ordered after each. Of one writer the last one is enough.
+        // An update that may come in any order with earlier ones does not replace them: a later
+        // access has to be ordered after each. Of each writer, keeping the last update is enough.
         if (rules.Joins(rules.current())) {
             const uint32_t writer = rules.Reader(rules.current());
             Remove(cell, &Cell::write, &Lists::writes, bytes, [&](const Entry& entry) {
@@ -102,9 +104,10 @@ private:
         Add(cell, &Cell::write, &Lists::writes, {rules.current(), bytes});
     }
 
-    // What is ordered after a read is ordered after all earlier ones of the same reader. But where
-    // the current instruction works in place, its own read does not order its write after any: the
-    // last one before it stays, unless something orders the two.
+    // An access that is ordered after a read is ordered after all earlier reads of the same reader,
+    // so the last read is enough. The exception is an instruction that works in place: its own read
+    // does not order its write after earlier reads. Therefore the last read before the current one
+    // is kept too, unless something orders the two.
     template <typename Rules>
     void Read(Cell& cell, uint64_t start, uint32_t bytes, Rules& rules) {
         Check(cell.write, true, start, bytes, rules);
@@ -115,7 +118,7 @@ private:
         }
         const uint32_t reader = rules.Reader(rules.current());
         uint32_t newer = rules.current();
-        uint32_t open = bytes;  // whose last read before the current one has not come up
+        uint32_t open = bytes;  // bytes whose last read before the current one is not found yet
         while (open != 0) {
             uint32_t last = 0;
             const auto keep_last = [&](const Entry& entry) {

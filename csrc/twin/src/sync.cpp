@@ -43,8 +43,8 @@ void RequireEventId(const char* instruction, int event, int id, Site site) {
         Fail("event-id", site, "%s<%s> with event id %d; ids are 0 to %d", instruction,
              EventName(event), id, kEventIds - 1);
     }
-    // "目前暂不建议直接使用事件ID6-7": 7 is what TPipe synchronises with, 6 is kept for the system
-    // (SetFlag-WaitFlag(ISASI), constraints).
+    // "目前暂不建议直接使用事件ID6-7": TPipe synchronises with id 7, and id 6 is reserved for the
+    // system (SetFlag-WaitFlag(ISASI), constraints).
     if (id >= kUserEventIds) {
         Fail("event-id", site, "%s<%s> with event id %d; ids 6 and 7 belong to the framework",
              instruction, EventName(event), id);
@@ -56,7 +56,7 @@ MetCall MeetEvent(const char* name, int event, const Site& site) {
                 [&] { return std::string(name) + "<" + EventName(event) + ">"; });
 }
 
-/// A pipe of the same core that does something else.
+/// Another pipe of the same core, for MutationKind::kWeaken.
 TracePipe OtherPipe(TracePipe pipe) {
     if (IsAic()) return pipe == TracePipe::kMte2 ? TracePipe::kM : TracePipe::kMte2;
     return pipe == TracePipe::kV ? TracePipe::kMte2 : TracePipe::kV;
@@ -130,8 +130,9 @@ void IssueSetEvent(int event, TracePipe source, TracePipe destination, int id, c
     });
 }
 
-// On the device a wait may be issued before its set as long as the set comes from another pipe; the
-// twin runs a core in program order and asks for the set first. Kernels lose nothing by it.
+// On the device, a wait may be issued before its set as long as the set comes from another pipe.
+// The twin runs a core in program order and requires the set first, which does not restrict what
+// kernels can express.
 void WaitEvent(int event, TracePipe source, TracePipe destination, int id, Site site) {
     RequireEventPipes("WaitFlag", source, destination, site);
     RequireEventId("WaitFlag", event, id, site);
@@ -221,10 +222,11 @@ void CrossWait(int id, Site site) {
     WaitAcross(id, site, met.call);
 }
 
-// The page says what SyncAll is made of: mode 0 among vector cores; or every AIC waits for its
-// AIVs, all AICs for each other, the AIVs for their AIC. It says which flag ids it takes, not which
-// for what. It does not say which pipes it follows either, but its example reads what MTE3 has
-// stored before it, so that is what vector cores can rely on, and FIX on cube cores.
+// The page says which steps SyncAll consists of: mode 0 among the vector cores; or every AIC waits
+// for its AIVs, all AICs wait for each other, and the AIVs wait for their AIC. It says which flag
+// ids SyncAll uses, but not which id for which step. It does not say which pipes SyncAll waits for
+// either, but its example reads what MTE3 has stored before the call: so vector cores can rely on
+// MTE3, and cube cores, by analogy, on FIX.
 void SyncAll(bool aiv_only, Site site) {
     Core& core = Current();
     core.machine->RequireSyncAll(core, aiv_only, site);
@@ -268,8 +270,9 @@ void TPipe::Init(twin::Site site) {
     core.live_pipe = ++core.pipe_lives;
 }
 
-// The record says that the kernel is over when its pipes are. Order to a later TPipe takes a
-// PipeBarrier: only of Destroy do the pages let one guess that it waits (DestroyWithoutPipeAll).
+// The record tells the timing model that the kernel ends when all its pipes have finished. The
+// destructor orders nothing for a later TPipe, which takes a PipeBarrier. Only for Destroy do the
+// pages suggest that it waits (DestroyWithoutPipeAll).
 TPipe::~TPipe() {
     if (twin::Current().pipe_object != this) return;
     End();
