@@ -1,4 +1,4 @@
-// L1 -> L0 loads and the matrix unit.
+// Loads from L1 to L0, and the cube (matrix unit).
 #include "ascendc/cube.h"
 
 #include <algorithm>
@@ -12,8 +12,8 @@ namespace twin {
 
 namespace {
 
-// Up to this depth every partial sum of int8 products is a whole number of at most 2^24: fp32 adds
-// them exactly.
+// For a K dimension of up to this size, the absolute value of every partial sum of int8 products is
+// an integer of at most 2^24, so fp32 adds them exactly.
 constexpr uint32_t kExactDepth = 1024;
 static_assert(kExactDepth * 128 * 128 == 1 << 24);
 
@@ -29,7 +29,7 @@ void TransposeFractal16(uint8_t* dst, const uint8_t* src) {
 
 using Vec8 = float __attribute__((vector_size(32)));
 
-// 8 x 8 floats, read with `stride` floats between rows and written likewise.
+// Transposes 8 x 8 floats. The strides are in floats, from row to row.
 __attribute__((always_inline)) inline void Transpose8x8(float* out, size_t out_stride,
                                                         const float* in, size_t in_stride) {
     Vec8 r[8];
@@ -65,7 +65,8 @@ __attribute__((always_inline)) inline void FractalToFloat(DType type, const uint
     }
 }
 
-// Rows x 32 columns of C += A x B for all of k; `b` holds k rows of 32 floats, `a` is row-major.
+// Computes kRows x 32 elements of C += A x B over all of k. `b` holds k rows of 32 floats, and `a`
+// is row-major.
 template <int kRows>
 __attribute__((always_inline)) inline void MultiplyRows(float* c, size_t c_stride, size_t c_half,
                                                         const float* a, size_t a_stride,
@@ -94,8 +95,9 @@ __attribute__((always_inline)) inline void MultiplyRows(float* c, size_t c_strid
     }
 }
 
-// Operands of one product in fp32: A row-major, two column blocks of B transposed to k rows of 32.
-// With int8 B comes in parts of the depth, and the sums of two column blocks stay in int32.
+// The operands of one product in fp32: A is row-major, and two column blocks of B are transposed to
+// k rows of 32. For int8, B is converted in parts of kExactDepth rows, and the sums of two column
+// blocks are kept in int32.
 struct FloatOperands {
     alignas(64) float a_rows[arch::kL0aBytes / 2];
     alignas(64) float b_rows[arch::kL0bBytes / 2 / 16 * 32];
@@ -106,8 +108,9 @@ struct IntegerOperands {
     alignas(64) int32_t sums[arch::kL0cBytes / sizeof(int32_t)];
 };
 
-// At most two rows of A: dot products along k, as B is stored, save the transposes. Rows x 8
-// columns at a time; `b` holds the fractals of one column block in fp32, k is a multiple of 16.
+// A product with at most two rows of A. It needs no transposes, because dot products along k read B
+// in the order in which it is stored. It computes `rows` x 8 columns at a time; `b` holds the
+// fractals of one column block in fp32, and k is a multiple of 16.
 __attribute__((always_inline)) inline void MultiplyTwoRows(float* c, const float* a,
                                                            size_t a_stride, const float* b,
                                                            uint32_t k1, uint32_t rows,
@@ -136,9 +139,9 @@ __attribute__((always_inline)) inline void MultiplyTwoRows(float* c, const float
     }
 }
 
-// A is Zz, B is Zn, C is Nz (Mmad, table 2). Products are exact in fp32 for 16-bit inputs; they are
-// added in fp32, in the order of k but for two rows and less. Rows beyond m and columns beyond n of
-// C are left alone.
+// A is Zz, B is Zn and C is Nz (Mmad, table 2). Products of 16-bit inputs are exact in fp32. They
+// are added in fp32 in the order of k, except with two rows or fewer. Rows of C beyond m and
+// columns beyond n are not changed.
 TWIN_SIMD_CLONES void MultiplyFloat16(FloatOperands& operands, float* c, const uint8_t* a,
                                       const uint8_t* b, DType type, uint32_t m, uint32_t n,
                                       uint32_t k, bool accumulate) {
@@ -169,7 +172,7 @@ TWIN_SIMD_CLONES void MultiplyFloat16(FloatOperands& operands, float* c, const u
         return;
     }
     alignas(64) float scratch[2 * 256];
-    const size_t c_column = size_t{m1} * 256;  // floats between column blocks of C
+    const size_t c_column = size_t{m1} * 256;  // stride between column blocks of C, in floats
     for (uint32_t column = 0; column < n1; column += 2) {
         const bool pair = column + 1 < n1;
         for (uint32_t j = 0; j < k1; ++j) {
@@ -213,8 +216,8 @@ TWIN_SIMD_CLONES void MultiplyFloat16(FloatOperands& operands, float* c, const u
     }
 }
 
-// "对于整数类型只有饱和模式" (Mmad, constraints). Here the exact product is added to C once; where
-// between the additions the hardware saturates is not documented.
+// "对于整数类型只有饱和模式" (Mmad, constraints). Here the exact product is added to C once. It is
+// not documented after which of its additions the hardware saturates.
 inline int32_t AddSaturated(int32_t a, int32_t b) {
     int32_t sum = 0;
     if (!__builtin_add_overflow(a, b, &sum)) return sum;
@@ -227,7 +230,7 @@ __attribute__((always_inline)) inline void AddTile(int32_t* sums, const float* t
     for (uint32_t i = 0; i < rows * 16; ++i) sums[i] += static_cast<int32_t>(tile[i]);
 }
 
-// Rows x `width` columns of C from their sums.
+// Writes `rows` x `width` elements of C from their sums.
 __attribute__((always_inline)) inline void StoreSums(int32_t* c, const int32_t* sums, uint32_t rows,
                                                      uint32_t width, bool accumulate) {
     for (uint32_t row = 0; row < rows; ++row) {
@@ -238,7 +241,7 @@ __attribute__((always_inline)) inline void StoreSums(int32_t* c, const int32_t* 
     }
 }
 
-// One fractal of 16 rows of 32 bytes, `stride` floats between the rows of `out`.
+// Converts one fractal of 16 rows of 32 bytes. The rows of `out` are `stride` floats apart.
 __attribute__((always_inline)) inline void BytesToFloat(const uint8_t* fractal, float* out,
                                                         size_t stride) {
     int8_t bytes[kFractalBytes];
@@ -250,8 +253,8 @@ __attribute__((always_inline)) inline void BytesToFloat(const uint8_t* fractal, 
     }
 }
 
-// As MultiplyFloat16, with fractals of 32 in the depth, and in int32: fp32 does kExactDepth at a
-// time, exactly.
+// Like MultiplyFloat16, but fractals have 32 elements in the K dimension, and the sums are int32:
+// fp32 computes parts of kExactDepth, for which it is exact.
 TWIN_SIMD_CLONES void MultiplyInt8(IntegerOperands& operands, int32_t* c, const uint8_t* a,
                                    const uint8_t* b, uint32_t m, uint32_t n, uint32_t k,
                                    bool accumulate) {
@@ -274,7 +277,7 @@ TWIN_SIMD_CLONES void MultiplyInt8(IntegerOperands& operands, int32_t* c, const 
             for (uint32_t start = 0; start < k; start += kExactDepth) {
                 const uint32_t depth = std::min(k - start, kExactDepth);
                 for (uint32_t j = 0; j < depth / 32; ++j) {
-                    // The two halves of the depth of a fractal, as two fractals of 16 x 16.
+                    // Split the fractal along K into two fractals of 16 x 16.
                     alignas(64) float fractal[2 * 256];
                     const size_t place = size_t{start / 32 + j} * n1 + column;
                     BytesToFloat(b + place * kFractalBytes, fractal, 32);
@@ -335,11 +338,12 @@ TWIN_SIMD_CLONES void MultiplyInt8(IntegerOperands& operands, int32_t* c, const 
     }
 }
 
-/// From this size on the cube orders products that add to the same bytes of L0C (Mmad, note on
-/// synchronisation).
+/// From this number of fractals on, the cube itself orders products that add to the same bytes of
+/// L0C (Mmad, note on synchronisation).
 constexpr uint32_t kSelfOrderingFractals = 10;
 
-// 8 bits: the square is 32 rows of 32 bytes, one fractal below the other; so is its transpose.
+// 8 bits: the square has 32 rows of 32 bytes, with one fractal below the other. Its transpose has
+// the same form.
 void TransposeSquare8(uint8_t* first, uint8_t* second, const uint8_t* square) {
     for (uint32_t row = 0; row < 32; ++row) {
         uint8_t* const to = (row < 16 ? first : second) + row % 16 * 32;
@@ -347,8 +351,8 @@ void TransposeSquare8(uint8_t* first, uint8_t* second, const uint8_t* square) {
     }
 }
 
-// 32 bits: the square is 16 rows of 16, the fractals of 16 x 8 beside each other; so is its
-// transpose.
+// 32 bits: the square has 16 rows of 16 elements, with two fractals of 16 x 8 side by side. Its
+// transpose has the same form.
 void TransposeSquare32(uint8_t* first, uint8_t* second, const uint8_t* square) {
     for (uint32_t row = 0; row < 16; ++row) {
         for (uint32_t i = 0; i < 16; ++i) {
@@ -423,7 +427,7 @@ void LoadTransposedSquares(const Local& dst, const Local& src, DType type,
     RequireRange(kInstruction, "addrMode", params.addrMode, 0, 1, site);
     if (params.repeatTimes == 0) return;  // documented as no operation
     const uint32_t element = DTypeBytes(type);
-    const int64_t fractals = element == 2 ? 1 : 2;  // of a square
+    const int64_t fractals = element == 2 ? 1 : 2;  // fractals per square
     const int64_t repeats = params.repeatTimes;
     const int64_t square = fractals * kFractalBytes;
     const int64_t start = params.startIndex * square;
@@ -432,7 +436,7 @@ void LoadTransposedSquares(const Local& dst, const Local& src, DType type,
     // "仅在数据类型为float/int32_t/uint32_t/uint8_t/int8_t/int4b_t时有效"
     const int64_t fractal_gap = int64_t{params.dstFracGap} + 1;
     // "开发者需要保证目的操作数转置后的分形没有重叠": the second fractal of an iteration must not
-    // be the first of a later one.
+    // go where the first fractal of a later iteration goes.
     if (fractals == 2 && fractal_gap % gap == 0 && fractal_gap / gap < repeats) {
         Fail("overlap", site,
              "%s: with dstGap = %u and dstFracGap = %u, the second fractal of an iteration is the "
@@ -505,7 +509,7 @@ void MatrixMultiply(const Local& c, DType c_type, const Local& a, const Local& b
     RequireInside("Mmad", "fm", a, 0, m1 * k1 * kFractalBytes, site);
     RequireInside("Mmad", "filter", b, 0, k1 * n1 * kFractalBytes, site);
     RequireInside("Mmad", "dst", c, 0, m1 * n1 * 256 * DTypeBytes(c_type), site);
-    // Of the last fractals what m, n and k leave out is read, but not used.
+    // The parts of the last fractals that lie beyond m, n and k are read, but not used.
     const bool large = (params.m / 16) * (params.n / 16) >= kSelfOrderingFractals;
     const Accesses accesses("Mmad", TracePipe::kM, site,
                             !large                  ? Product::kNone
@@ -540,8 +544,8 @@ void MatrixMultiply(const Local& c, DType c_type, const Local& a, const Local& b
             accesses.Write(c, first, params.m * row_bytes);
         }
     }
-    // Found once per product: a look-up of thread-local storage inside the loops would cost more
-    // than they do.
+    // Thread-local storage is looked up once per product, because a look-up inside the loops would
+    // cost more than the loops do.
     static thread_local FloatOperands operands;
     static thread_local IntegerOperands integers;
     switch (ab_type) {

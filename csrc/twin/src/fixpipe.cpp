@@ -1,4 +1,4 @@
-// L0C -> GM: layouts, casts and quantisation.
+// The fixpipe from L0C to GM: layouts, casts and quantisation.
 #include <algorithm>
 #include <cstring>
 #include <vector>
@@ -24,7 +24,7 @@ bool HasScale(QuantMode_t mode) {
     return HasScaleTensor(mode) || mode == DEQF16 || mode == QF322B8_PRE || mode == REQ8;
 }
 
-// Fixpipe（L0C到GM数据搬运）, data types and table 4. Note that int32_t -> bfloat16_t is not there.
+// From Fixpipe（L0C到GM数据搬运）, data types and table 4, which have no int32_t -> bfloat16_t.
 bool Exists(QuantMode_t mode, DType from, DType to) {
     switch (mode) {
         case NoQuant:
@@ -46,15 +46,15 @@ bool Exists(QuantMode_t mode, DType from, DType to) {
     return false;
 }
 
-/// What a scale word says (随路量化, table 1).
+/// The decoded fields of a scale word (随路量化, table 1).
 struct Scale {
-    float factor;  ///< M1, for negative values too: there is no ReLU here
+    float factor;  ///< M1; it applies to negative values too, as the twin has no ReLU here
     int32_t offset;
 };
 
-// Bits 0-31 are a float, of which the hardware takes sign, exponent and 10 bits of the mantissa.
-// Bits 37-45 are the offset, two's complement as SetQuantVector makes it, bit 46 says that the
-// result is signed; both belong to the 8-bit modes.
+// Bits 0-31 are a float, of which the hardware uses the sign, the exponent and 10 bits of the
+// mantissa. Bits 37-45 are the offset, in two's complement as SetQuantVector writes it, and bit 46
+// tells that the result is signed; only the 8-bit modes use these two fields.
 Scale Decode(uint64_t word, uint32_t column, DType from, DType to, const Site& site) {
     const auto bits = static_cast<uint32_t>(word);
     const uint32_t exponent = bits >> 23 & 0xFF;
@@ -64,7 +64,8 @@ Scale Decode(uint64_t word, uint32_t column, DType from, DType to, const Site& s
              "are not allowed",
              kInstruction, column, bits);
     }
-    // The table shifts right by 1 to 16, the example it refers to by 0 to 15.
+    // Bit 36 is not supported because the page contradicts itself: its table shifts right by 1 to
+    // 16, the example that it refers to by 0 to 15.
     if (from == DType::kI32 && (word >> 36 & 1) != 0) {
         Fail("unsupported", site,
              "%s: the scale word of column %u has bit 36, a shift to 16 bits before the product",
@@ -109,7 +110,7 @@ std::vector<Scale> DecodeScales(const Local* scales, DType from, DType to,
     return decoded;
 }
 
-/// Values of L0C as fp32; a whole number becomes the nearest float.
+/// Loads 16 values of L0C as fp32; an int32 value becomes the nearest float.
 void LoadRow(const uint8_t* from, DType type, float* values) {
     std::memcpy(values, from, 64);
     if (type == DType::kF32) return;
@@ -118,9 +119,9 @@ void LoadRow(const uint8_t* from, DType type, float* values) {
     for (int i = 0; i < 16; ++i) values[i] = static_cast<float>(whole[i]);
 }
 
-// 随路量化与随路ReLU场景组合, the algorithms it refers to: the rounded product saturates at 9 bits,
-// and again at 8 bits once the offset is added. NaN counts as 0. That the product is rounded to
-// fp32 before is not written anywhere.
+// By the algorithms that 随路量化与随路ReLU场景组合 refers to, the rounded product saturates at 9
+// bits, and once the offset is added, the sum saturates at 8 bits. NaN counts as 0. It is an
+// assumption, which no page states, that the product is rounded to fp32 first.
 uint8_t Requantise(float value, const Scale& scale, DType to) {
     const int32_t product =
         FloatToInteger<int16_t>(value * scale.factor, AscendC::RoundMode::CAST_RINT);
@@ -129,7 +130,7 @@ uint8_t Requantise(float value, const Scale& scale, DType to) {
                                                  : std::clamp(sum, 0, 255));
 }
 
-/// 16 columns of a row.
+/// Converts 16 columns of a row.
 void Convert(const uint8_t* from, DType from_type, uint8_t* to, DType to_type,
              const Scale* scales) {
     if (from_type == to_type) {
@@ -142,7 +143,7 @@ void Convert(const uint8_t* from, DType from_type, uint8_t* to, DType to_type,
         for (int i = 0; i < 16; ++i) to[i] = Requantise(values[i], scales[i], to_type);
         return;
     }
-    // Inf/NaN mode, as everywhere in the twin: see convert.h.
+    // The twin always uses Inf/NaN mode: see convert.h.
     uint16_t bits[16];
     for (int i = 0; i < 16; ++i) {
         const float value = scales == nullptr ? values[i] : values[i] * scales[i].factor;
@@ -151,15 +152,15 @@ void Convert(const uint8_t* from, DType from_type, uint8_t* to, DType to_type,
     std::memcpy(to, bits, sizeof(bits));
 }
 
-/// Where the rows of 16 columns go in GM.
+/// Where in GM each row of a block of 16 columns goes. All strides are in bytes, start to start.
 struct Layout {
-    uint64_t row_stride;     ///< bytes
-    uint64_t column_stride;  ///< bytes between blocks of 16 columns of the source
-    uint64_t pair_stride;    ///< the same for pairs of them, where a fractal has 32 columns
-    bool merged;
-    uint64_t bytes;  ///< of a run without a gap
+    uint64_t row_stride;
+    uint64_t column_stride;  ///< between blocks of 16 columns of the source
+    uint64_t pair_stride;    ///< if merged: between pairs of blocks
+    bool merged;             ///< 8-bit NZ: a fractal has 32 columns, which are two blocks
+    uint64_t bytes;          ///< the output is `count` runs of this many bytes without a gap
     uint64_t count;
-    uint64_t stride;
+    uint64_t stride;  ///< between those runs
 
     uint64_t Offset(uint32_t row, uint32_t block) const {
         const uint64_t place =
@@ -178,7 +179,7 @@ Layout RowMajor(const AscendC::FixpipeParamsV220& params, uint32_t element, cons
     return {row, 16 * element, 0, false, uint64_t{params.nSize} * element, params.mSize, row};
 }
 
-// NZ2NZ and Int8-Channel-Merge.
+// NZ output, by the pages NZ2NZ and Int8-Channel-Merge.
 Layout Nz(const AscendC::FixpipeParamsV220& params, const Global& dst, uint32_t element,
           const Site& site) {
     const bool merged = element == 1;
@@ -196,7 +197,7 @@ Layout Nz(const AscendC::FixpipeParamsV220& params, const Global& dst, uint32_t 
              kInstruction, params.dstStride.value(), params.mSize.value(),
              static_cast<uint32_t>(row));
     }
-    // Against the start of its tensor, which an allocation on a device aligns.
+    // The alignment is relative to the start of the tensor, which is aligned on a device.
     const Machine& machine = *Current().machine;
     const int tensor = machine.FindTensor(dst.data, 1, false);
     if (tensor >= 0) {

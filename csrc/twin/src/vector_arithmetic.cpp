@@ -1,10 +1,10 @@
 // Elementwise arithmetic (Memory矢量计算/基础算术/*).
 //
-// half computes in float and rounds once to nearest even, which is exact for one operation. The
-// pages leave open what an integer operation returns on this architecture when the result does not
-// fit, and what the square root of a number is that is not positive: both stop. They also leave
-// open what Max and Min make of NaN (here: NaN) and call the reciprocal of zero unknown (here: the
-// IEEE 754 result). The hardware's Reciprocal is less exact than this one.
+// half is computed in float and rounded once to nearest even, which is exact for one operation. The
+// pages do not define what an integer operation returns on this architecture if the result does not
+// fit, nor the square root of a number that is not positive: both are errors here. They do not
+// define Max and Min of NaN either (here: NaN), and call the reciprocal of zero unknown (here: the
+// IEEE 754 result). The hardware's Reciprocal is less accurate than this one.
 #include <cmath>
 #include <limits>
 #include <type_traits>
@@ -16,7 +16,8 @@ namespace twin {
 
 namespace {
 
-/// What one lane holds in UB and computes in, for whole iterations.
+/// The type that a lane has in UB (Storage) and the type that it is computed in (Value), with the
+/// conversions of a whole iteration.
 struct FloatLanes {
     using Storage = float;
     using Value = float;
@@ -80,7 +81,8 @@ struct MinLanes {
     }
 };
 
-/// One instruction after its checks. The second source is a tensor, a scalar, or missing.
+/// An instruction whose arguments have been checked. Its second source is a tensor, a scalar, or
+/// missing.
 struct Task {
     const char* instruction;
     DType type;
@@ -105,8 +107,8 @@ void RequireFits(const Task& task, const LaneMask& mask, const Value* values) {
     }
 }
 
-// "如果src中的数值为非正数，可能会产生未知结果" (Sqrt, constraints). NaN is not looked at: it comes
-// from the caller's data and goes back to it.
+// "如果src中的数值为非正数，可能会产生未知结果" (Sqrt, constraints). NaN is no error: it comes from
+// the caller's data and is returned to the caller.
 void RequirePositive(const Task& task, const LaneMask& mask, const float* values) {
     for (uint32_t lane = 0; lane < task.walk.lanes; ++lane) {
         if (!mask.Active(lane) || !(values[lane] <= 0)) continue;
@@ -134,7 +136,7 @@ void Run(const Task& task, Operation operation) {
         for (Storage& lane : stored) lane = scalar;
         Lanes::Load(stored, b);
     }
-    const uint32_t repeats = Dry() ? 0 : task.walk.repeats;  // there is nothing in UB then
+    const uint32_t repeats = Dry() ? 0 : task.walk.repeats;  // UB holds no data in a dry launch
     for (uint32_t repeat = 0; repeat < repeats; ++repeat) {
         Gather(task.walk, task.src0, repeat, stored);
         Lanes::Load(stored, a);
@@ -205,8 +207,8 @@ void Execute(VectorOp op, const Task& task) {
     }
 }
 
-/// 通用地址重叠约束 names these for dst that is read again as src1: the accumulator of a loop of
-/// iterations.
+/// Whether dst may be read again as src1, as an accumulator over the iterations: 通用地址重叠约束
+/// names the operations and types.
 bool MayAccumulate(VectorOp op, DType type) {
     const bool named = op == VectorOp::kAdd || op == VectorOp::kSub || op == VectorOp::kMul ||
                        op == VectorOp::kMax || op == VectorOp::kMin;

@@ -1,4 +1,4 @@
-// Cast (Memory矢量计算/类型转换/Cast; rules of rounding: 数据结构/precision_conversion).
+// Cast (Memory矢量计算/类型转换/Cast; for the rounding rules, 数据结构/precision_conversion).
 #include "convert.h"
 #include "vector_lanes.h"
 
@@ -20,7 +20,7 @@ struct Pair {
     uint32_t modes;
 };
 
-/// The tables of the page for Atlas A2 and A3, which agree.
+/// The page has a table for Atlas A2 and one for Atlas A3. They agree, and this is their content.
 constexpr Pair kPairs[] = {
     {DType::kI8, DType::kF16, kNone},
     {DType::kU8, DType::kF16, kNone},
@@ -75,7 +75,7 @@ template <typename From, typename To, typename Convert>
 void Run(const Task& task, Convert convert) {
     From from[kLanes<From, To>] = {};
     To to[kLanes<From, To>] = {};
-    const uint32_t repeats = Dry() ? 0 : task.walk.repeats;  // there is nothing in UB then
+    const uint32_t repeats = Dry() ? 0 : task.walk.repeats;  // UB holds no data in a dry launch
     for (uint32_t repeat = 0; repeat < repeats; ++repeat) {
         Gather(task.walk, task.src, repeat, from);
         convert(from, to, task.walk.At(repeat));
@@ -83,7 +83,7 @@ void Run(const Task& task, Convert convert) {
     }
 }
 
-/// The conversions that kernels spend their time in, a whole iteration at a time.
+/// Runs the most frequent conversions, which convert a whole iteration at a time.
 template <typename From, typename To>
 void RunBulk(const Task& task, void (*convert)(const From*, To*, size_t)) {
     Run<From, To>(task, [=](const From* from, To* to, const LaneMask&) {

@@ -49,7 +49,8 @@ void VectorBrcb(DType type, const Local& dst, const Local& src, int64_t repeats,
                 const AscendC::BrcbRepeatParams& params, Site site) {
     RequireAiv("Brcb", site);
     RequireReservedDefaults("Brcb", params, site);
-    // The page's pseudo-code reads a block stride of 0 as 1, its constraints call it undefined.
+    // The page's pseudo-code treats a block stride of 0 as 1, but its constraints call it
+    // undefined.
     RequireDstBlockStride("Brcb", params.dstBlkStride, site);
     RequireField("Brcb", "repeatTime", repeats, kMaxRepeats, site);
     if (repeats == 0) return;

@@ -1,10 +1,11 @@
 // GatherMask (Memory矢量计算/比较与选择/GatherMask).
 //
-// Normal mode: every iteration offers 256 bytes of src0 to the pattern. Counter mode, in the only
-// reading that Atlas A2/A3 has: every iteration offers the first `mask` elements, which may be more
-// than 256 bytes. The kept elements of all iterations follow each other in dst. A pattern tensor is
-// read bit by bit within an iteration and starts anew src1RepeatStride blocks further for the next:
-// 256 bytes of elements use 8 or 16 bytes of it, so no stride continues a packed pattern.
+// In normal mode, every iteration applies the pattern to 256 bytes of src0. In counter mode (in the
+// only variant that Atlas A2/A3 has), every iteration applies it to the first `mask` elements,
+// which may be more than 256 bytes. The kept elements of all iterations follow each other in dst. A
+// pattern tensor is read bit by bit within an iteration, and the next iteration starts
+// src1RepeatStride blocks of 32 bytes further. Since 256 bytes of elements use only 8 or 16 bytes
+// of the pattern, no stride can continue a packed pattern.
 #include <cstring>
 #include <vector>
 
@@ -16,7 +17,7 @@ namespace {
 
 constexpr const char* kInstruction = "GatherMask";
 
-/// Of every four elements, those that the patterns 1 to 7 keep; lowest bit first.
+/// For the patterns 1 to 7, which of every four elements are kept; lowest bit first.
 constexpr uint8_t kFixedPatterns[8] = {0, 0b0101, 0b1010, 0b0001, 0b0010, 0b0100, 0b1000, 0b1111};
 
 struct Request {
@@ -25,8 +26,8 @@ struct Request {
     const Local* pattern;
     int fixed_pattern;
     int64_t repeats;
-    int64_t elements;  ///< offered per iteration
-    int64_t bytes;     ///< per element
+    int64_t elements;  ///< number that the pattern is applied to in each iteration
+    int64_t bytes;     ///< size of an element; the steps below are in bytes too
     int64_t block_step;
     int64_t repeat_step;
     int64_t pattern_step;
@@ -45,7 +46,8 @@ struct Request {
 int64_t SourceBytes(const Request& request) {
     const int64_t per_block = kBlockBytes / request.bytes;
     const int64_t blocks = (request.elements - 1) / per_block;
-    // With a block stride of 0 every block is the first one, of which a whole block has been read.
+    // With a block stride of 0, every block is the first block, which is read completely if there
+    // is more than one.
     const int64_t tail =
         request.block_step == 0 && blocks > 0 ? per_block : (request.elements - 1) % per_block + 1;
     return (request.repeats - 1) * request.repeat_step + blocks * request.block_step +
@@ -66,7 +68,7 @@ void RequirePattern(const Request& request, const Site& site) {
     RequireInside(kInstruction, "src1Pattern", pattern, 0, bytes, site);
 }
 
-/// Byte offsets in src0 of the kept elements, in the order in which dst gets them.
+/// Returns the byte offsets in src0 of the kept elements, in the order in which they go to dst.
 std::vector<int64_t> KeptElements(const Request& request) {
     std::vector<int64_t> kept;
     kept.reserve(static_cast<size_t>(request.repeats * request.elements));
@@ -100,7 +102,8 @@ void RequireDisjointOperands(const Request& request, int64_t dst_bytes, bool in_
     if (!in_place) RequireDisjoint(kInstruction, writes, "src0", reads, site);
 }
 
-/// dst may be src0 itself, as in the page's example, where writing stays behind reading.
+/// dst may be src0 itself, as in the page's example, as long as no element is overwritten before it
+/// is read.
 void RequireInPlace(const Request& request, const std::vector<int64_t>& kept, const Site& site) {
     RequireRange(kInstruction, "src0BlockStride in place", request.block_step / kBlockBytes, 1,
                  UINT8_MAX, site);
@@ -148,7 +151,8 @@ uint64_t VectorGatherMask(DType type, const Local& dst, const Local& src, const 
 
     const int64_t iterations =
         request.repeats * ((request.elements * bytes + kRepeatBytes - 1) / kRepeatBytes);
-    // All elements that are offered are read; those that are not kept may hold anything.
+    // The hardware reads all elements, but those that are not kept may be unwritten, so they are
+    // not reported.
     const Accesses accesses(kInstruction, TracePipe::kV, site);
     for (size_t i = 0; accesses.On() && i < kept.size(); ++i) accesses.Read(src, kept[i], bytes);
     if (pattern != nullptr) {

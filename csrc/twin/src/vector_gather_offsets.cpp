@@ -1,9 +1,9 @@
 // Gather (Memory矢量计算/离散与聚合/Gather).
 //
-// Every element of dst is the element of src that starts srcBaseAddr + srcOffset[i] bytes from the
-// start of src. The page does not say which offsets a masked iteration uses: here iterations take
-// 256 bytes of dst, so as many offsets as they have lanes, one after the other and without a
-// stride; lanes that the mask leaves out skip theirs, which may then be anything.
+// Element i of dst is the element at srcBaseAddr + srcOffset[i] bytes from the start of src. The
+// page does not say which offsets a masked iteration uses. Here an iteration covers 256 bytes of
+// dst and takes one offset per lane, and the offsets of all iterations follow each other without a
+// stride. Inactive lanes skip their offsets, which may then have any value.
 #include <cstring>
 #include <vector>
 
@@ -15,7 +15,7 @@ namespace {
 
 constexpr const char* kInstruction = "Gather";
 
-/// Calls `visit(repeat, lane)` for the active lanes, in order.
+/// Calls `visit(repeat, lane)` for every active lane, in order.
 template <typename Visit>
 void ForEachLane(const Walk& walk, const Visit& visit) {
     for (uint32_t repeat = 0; repeat < walk.repeats; ++repeat) {
@@ -25,7 +25,7 @@ void ForEachLane(const Walk& walk, const Visit& visit) {
     }
 }
 
-/// Byte offsets in src of the active lanes, each checked.
+/// Returns the byte offset in src for each active lane. Every offset is checked.
 std::vector<int64_t> SourceOffsets(const Walk& walk, const Local& src, const Local& src_offset,
                                    uint32_t src_base, uint32_t bytes, const Site& site) {
     std::vector<int64_t> sources;
@@ -38,7 +38,7 @@ std::vector<int64_t> SourceOffsets(const Walk& walk, const Local& src, const Loc
             Fail("misaligned", site, "%s: srcOffset[%u] is %u, must be a multiple of %u",
                  kInstruction, element, offset, bytes);
         }
-        // The sum is not the 32-bit one: no offset comes back into src from beyond its end.
+        // The sum is computed in 64 bits, so that an offset beyond the end of src does not wrap.
         const int64_t source = static_cast<int64_t>(src_base) + offset;
         const int64_t start = static_cast<int64_t>(src.offset) + source;
         if (start + bytes > src.end) {

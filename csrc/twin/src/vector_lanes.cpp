@@ -13,7 +13,7 @@ struct BlockSpan {
     int64_t last;
 };
 
-/// Bytes of the active lanes of one iteration, from the start of that iteration.
+/// The byte range of the active lanes of one iteration, relative to the start of the iteration.
 BlockSpan SpanOf(const Walk& walk, const Operand& operand, const LaneMask& mask) {
     BlockSpan span{INT64_MAX, 0};
     const uint32_t per_block = operand.LanesPerBlock();
@@ -72,13 +72,13 @@ Walk MakeWalk(const char* instruction, const VectorRange& range, uint32_t widest
     RequireField(instruction, "repeatTime", range.repeats, kMaxRepeats, site);
     walk.repeats = static_cast<uint32_t>(range.repeats);
     if (range.form == VectorRange::Form::kMask) {
-        // The hardware clamps a mask that is too large (掩码, table 5); asking for it is a mistake
-        // all the same.
+        // The hardware clamps a mask that is too large (掩码, table 5), but it is still a mistake
+        // in the kernel.
         RequireRange(instruction, "mask", range.count, 0, walk.lanes, site);
         walk.mask = LaneMask::First(static_cast<uint32_t>(range.count));
     } else {
         walk.mask.words[0] = range.bitmap[0];
-        // With 64 lanes the array may have one word only.
+        // For 64 lanes, the kernel's array may have a single word.
         if (walk.lanes > 64) walk.mask.words[1] = range.bitmap[1];
     }
     walk.last = walk.mask;
@@ -139,8 +139,8 @@ void RequireOverlap(const char* instruction, const Walk& walk, const Operand& ds
     if (in_place && (walk.repeats == 1 || dst.repeat_stride > (blocks - 1) * dst.block_stride))
         return;
 
-    // Rare, so block by block. Both starts are aligned: two blocks are the same or have no byte in
-    // common.
+    // This case is rare, so it may be checked block by block. Both starts are aligned, so two
+    // blocks are either the same or have no byte in common.
     const uint32_t per_block = dst.LanesPerBlock();
     std::bitset<arch::kUbBytes / kBlockBytes> written;
     for (uint32_t repeat = 0; repeat < walk.repeats; ++repeat) {
@@ -197,7 +197,7 @@ void RequireDisjoint(const char* instruction, const BlockSet& dst, const char* s
 
 namespace {
 
-/// Runs of active lanes, block by block.
+/// Visits the runs of active lanes, block by block.
 template <typename Visit>
 void ForRuns(const Walk& walk, const Operand& operand, const Visit& visit) {
     const uint32_t per_block = operand.LanesPerBlock();

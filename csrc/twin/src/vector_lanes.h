@@ -1,8 +1,9 @@
 // What the vector instructions share: which lanes an instruction works on, where they lie in UB,
 // and the rules for operands. Private to the twin.
 //
-// An iteration covers 256 bytes of the widest operand, that is `lanes` elements; an operand with
-// narrower elements has fewer blocks per iteration, not shorter ones (Cast, constraints).
+// An iteration covers 256 bytes of the operand with the widest elements, which are `lanes`
+// elements. An operand with narrower elements has fewer blocks per iteration, not shorter blocks
+// (Cast, constraints).
 #pragma once
 
 #include <array>
@@ -17,7 +18,7 @@ namespace twin {
 constexpr uint32_t kBlocksPerRepeat = 8;
 constexpr uint32_t kRepeatBytes = kBlocksPerRepeat * kBlockBytes;
 constexpr uint32_t kMaxLanes = kRepeatBytes / 2;  ///< no vector operation has 8-bit operands only
-constexpr int64_t kMaxRepeats = 255;              ///< 高维切分
+constexpr int64_t kMaxRepeats = 255;              ///< from the page 高维切分
 constexpr int64_t kMaxStride = 65535;
 
 /// One bit per lane of an iteration.
@@ -26,7 +27,7 @@ struct LaneMask {
 
     bool Active(uint32_t lane) const { return (words[lane / 64] >> (lane % 64) & 1) != 0; }
     uint32_t Count() const;
-    /// Bits [first, first + count), in one word.
+    /// Returns bits [first, first + count), which have to lie in one word.
     uint32_t Bits(uint32_t first, uint32_t count) const {
         return static_cast<uint32_t>(words[first / 64] >> (first % 64) &
                                      ((uint64_t{1} << count) - 1));
@@ -39,9 +40,9 @@ struct LaneMask {
 struct Walk {
     uint32_t lanes = 0;
     uint32_t repeats = 0;
-    bool contiguous = false;  ///< the first n elements, whatever strides the instruction was given
-    LaneMask mask;            ///< of every iteration but the last
-    LaneMask last;            ///< differs from `mask` where a count ends inside of an iteration
+    bool contiguous = false;  ///< it covers the first n elements, whatever the strides are
+    LaneMask mask;            ///< active lanes of every iteration but the last
+    LaneMask last;            ///< the last one's; differs if a count ends inside an iteration
 
     const LaneMask& At(uint32_t repeat) const { return repeat + 1 == repeats ? last : mask; }
     /// A count, mask or repeatTime of 0 makes the instruction a no-operation.
@@ -63,7 +64,7 @@ struct Operand {
 
     uint32_t LanesPerBlock() const { return kBlockBytes / lane_bytes; }
     uint32_t Blocks(const Walk& walk) const { return walk.lanes / LanesPerBlock(); }
-    /// Bytes from the start of the operand.
+    /// Offset of a block in bytes from the start of the operand.
     int64_t BlockOffset(uint32_t repeat, uint32_t block) const {
         return (static_cast<int64_t>(repeat) * repeat_stride +
                 static_cast<int64_t>(block) * block_stride) *
@@ -71,33 +72,35 @@ struct Operand {
     }
 };
 
-/// An elementwise operand: the strides are those of the instruction, or those of contiguous
-/// elements.
+/// Makes an elementwise operand, with the given strides, or for a contiguous walk with those of
+/// contiguous elements.
 Operand MakeOperand(const char* name, const Local& local, uint32_t lane_bytes, const Walk& walk,
                     int64_t block_stride, int64_t repeat_stride);
 
-/// Bytes between the start of an operand and the first, and the end of the last, active lane.
+/// The range of an operand that an instruction may touch: offsets in bytes from its start to the
+/// start of the first active lane and to the end of the last.
 struct Extent {
     int64_t first;
     int64_t last;
 };
 Extent ExtentOf(const Walk& walk, const Operand& operand);
 
-/// The operand is in UB, 32-byte aligned and inside its allocation.
+/// Fails unless the operand is in UB, 32-byte aligned and inside its allocation.
 void RequireOperand(const char* instruction, const Walk& walk, const Operand& operand,
                     const Site& site);
-/// A destination block stride of 0 is undefined (高维切分).
+/// Fails for a destination block stride of 0, which is undefined (高维切分).
 void RequireDstBlockStride(const char* instruction, int64_t stride, const Site& site);
-/// 通用说明和约束, 通用地址重叠约束. `accumulates`: later iterations may read what earlier ones
-/// wrote.
+/// Fails for an overlap of operands that the pages do not allow (通用说明和约束,
+/// 通用地址重叠约束). `accumulates` allows later iterations to read what earlier ones wrote.
 void RequireOverlap(const char* instruction, const Walk& walk, const Operand& dst,
                     const Operand& src, bool accumulates, const Site& site);
 
-/// Blocks of UB that an operand touches, for instructions whose dst and src never lie on the same
-/// blocks.
+/// The blocks of UB that an operand touches, for instructions whose dst and src must not share a
+/// block.
 class BlockSet {
 public:
-    /// Bytes [first, last) from the start of the operand, which have been found to be in UB.
+    /// Adds the blocks of bytes [first, last) from the start of the operand, which the caller has
+    /// checked to be in UB.
     void Add(const Local& local, int64_t first, int64_t last);
     void Add(const Walk& walk, const Operand& operand);
     bool Meets(const BlockSet& other) const { return (blocks_ & other.blocks_).any(); }
@@ -107,7 +110,8 @@ private:
 };
 void RequireDisjoint(const char* instruction, const BlockSet& dst, const char* src_name,
                      const BlockSet& src, const Site& site);
-/// blockNumber, repeatStrideMode and strideSizeMode are reserved: they keep their default.
+/// Fails unless blockNumber, repeatStrideMode and strideSizeMode, which are reserved, have their
+/// default values.
 template <typename Params>
 void RequireReservedDefaults(const char* instruction, const Params& params, const Site& site) {
     RequireRange(instruction, "blockNumber", params.blockNumber, kBlocksPerRepeat, kBlocksPerRepeat,
@@ -116,14 +120,14 @@ void RequireReservedDefaults(const char* instruction, const Params& params, cons
     RequireRange(instruction, "strideSizeMode", params.strideSizeMode ? 1 : 0, 0, 0, site);
 }
 
-/// The lanes of an operand that the instruction uses.
+/// Report to the sanitizer the active lanes of an operand.
 void ReadLanes(const Accesses& accesses, const Walk& walk, const Operand& operand);
 void WriteLanes(const Accesses& accesses, const Walk& walk, const Operand& operand);
 
 void RecordVector(const Local& dst, const Extent& extent, uint64_t repeats, uint64_t bytes,
                   uint32_t lane_bytes, const Site& site);
 
-/// Whether iteration `repeat` touches all of its bytes, in one piece.
+/// Whether all lanes of iteration `repeat` are active and its blocks contiguous.
 inline bool IsDense(const Walk& walk, const Operand& operand, uint32_t repeat) {
     const LaneMask& mask = walk.At(repeat);
     const uint64_t all = ~uint64_t{0};
@@ -131,8 +135,8 @@ inline bool IsDense(const Walk& walk, const Operand& operand, uint32_t repeat) {
            (walk.lanes <= 64 || mask.words[1] == all);
 }
 
-/// Reads the blocks of iteration `repeat` that have an active lane; other lanes keep what they
-/// held.
+/// Reads the blocks of iteration `repeat` that have an active lane. The elements of `lanes` in
+/// other blocks are not changed.
 template <typename T>
 void Gather(const Walk& walk, const Operand& operand, uint32_t repeat, T* lanes) {
     const uint8_t* source = operand.local.data;

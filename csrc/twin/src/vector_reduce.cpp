@@ -2,9 +2,9 @@
 // (Memory矢量计算/归约计算/{ReduceRepeat, ReduceDataBlock}, which replace the pages of those
 // names).
 //
-// Sums are binary trees: neighbours first, then neighbouring sums. A half tree rounds every sum to
-// half, which is where it differs from a float sum of the same elements. Lanes outside of the mask
-// take no part.
+// Sums are binary trees: first neighbouring elements are added, then neighbouring sums. With half,
+// every sum in the tree is rounded to half, so the result can differ from a float sum of the same
+// elements. Lanes outside the mask take no part.
 #include <algorithm>
 #include <cstring>
 
@@ -23,7 +23,7 @@ float RoundToType(float value, DType type) {
     return type == DType::kF16 ? HalfToFloat(FloatToHalf(value)) : value;
 }
 
-/// Sum of `count` lanes, a power of two; destroys them.
+/// Returns the sum of `count` lanes, a power of two. Overwrites the lanes.
 float TreeSum(float* lanes, uint32_t count, DType type) {
     for (; count > 1; count /= 2) {
         for (uint32_t i = 0; i < count / 2; ++i) {
@@ -33,7 +33,7 @@ float TreeSum(float* lanes, uint32_t count, DType type) {
     return lanes[0];
 }
 
-/// The lanes of one iteration as floats; `idle` where the mask is 0.
+/// Loads the lanes of one iteration as floats. Inactive lanes become `idle`.
 void LoadLanes(const Walk& walk, const Operand& src, uint32_t repeat, DType type, float idle,
                float* lanes) {
     if (type == DType::kF16) {
@@ -58,15 +58,15 @@ void StoreValue(uint8_t* target, float value, DType type) {
     }
 }
 
-/// Where results go, from repeat * stride * unit on.
+/// Where an iteration writes its results: bytes [first, bytes) from repeat * stride * unit on.
 struct Results {
-    int64_t unit;   ///< bytes
-    int64_t bytes;  ///< end of the bytes written in an iteration
-    int64_t first;  ///< start of them
+    int64_t unit;   ///< bytes per unit of dstRepStride
+    int64_t bytes;  ///< end of the bytes written
+    int64_t first;  ///< start of the bytes written
     int64_t alignment;
 };
 
-/// Every check of a reduction; returns the source operand.
+/// Checks the arguments of a reduction, and returns the source operand.
 Operand CheckReduction(const char* instruction, const Walk& walk, DType type, const Local& dst,
                        const Local& src, const Results& results, const ReduceStrides& strides,
                        const Site& site) {
@@ -77,8 +77,8 @@ Operand CheckReduction(const char* instruction, const Walk& walk, DType type, co
     RequireAligned(instruction, "dst", dst, static_cast<uint32_t>(results.alignment), site);
     const int64_t last = (walk.repeats - 1) * strides.dst_repeat * results.unit + results.bytes;
     RequireInside(instruction, "dst", dst, results.first, last, site);
-    // A result is never all of the blocks it came from, so no overlap can be a full one
-    // (通用地址重叠约束).
+    // Results are smaller than the blocks they are computed from, so dst and src can never overlap
+    // completely, as 通用地址重叠约束 would allow.
     BlockSet reads;
     BlockSet writes;
     reads.Add(walk, from);
@@ -115,8 +115,8 @@ void SumBlocks(const Walk& walk, DType type, const Local& dst, const Local& src,
     constexpr const char* kInstruction = "BlockReduceSum";
     const int64_t bytes = DTypeBytes(type);
     const uint32_t per_block = kBlockBytes / static_cast<uint32_t>(bytes);
-    // Blocks without an active lane are not written: the first and last that are bound the
-    // destination.
+    // Blocks without an active lane have no result written. The first and the last block with one
+    // bound the destination.
     int64_t first = kBlocksPerRepeat;
     int64_t last = 0;
     int64_t written = 0;
@@ -163,10 +163,11 @@ void SumRepeats(const char* instruction, const Walk& walk, DType type, const Loc
 
 struct Maximum {
     float value;
-    uint32_t index;  ///< lane of the iteration
+    uint32_t index;  ///< lane within the iteration
 };
 
-/// Of several equal maxima the first. NaN, which the page does not mention, counts as the maximum.
+/// Finds the maximum, the first one if several are equal. NaN, which the page does not mention,
+/// counts as the maximum.
 Maximum FindMaximum(const Walk& walk, uint32_t repeat, const float* lanes) {
     const LaneMask& mask = walk.At(repeat);
     Maximum found{0.0f, kMaxLanes};
@@ -187,7 +188,7 @@ void StoreIndex(uint8_t* target, uint32_t index, int64_t bytes) {
     }
 }
 
-/// Bytes per iteration, which are also the unit of dstRepStride (ReduceRepeat, table 3).
+/// Bytes written per iteration, which are also the unit of dstRepStride (ReduceRepeat, table 3).
 int64_t MaximumBytes(ReduceOrder order, DType type) {
     switch (order) {
         case ReduceOrder::ORDER_ONLY_VALUE:
@@ -230,10 +231,10 @@ void VectorReduceMax(DType type, const Local& dst, const Local& src, const Vecto
     const Walk walk = MakeWalk(kInstruction, range, DTypeBytes(type), site);
     if (walk.Empty()) return;
     const int64_t bytes = MaximumBytes(order, type);
-    // Whatever the order: the pages of CANN 8.0 to 9.1 (WholeReduceMax, dst) ask for 4 bytes for
-    // half and 8 for float, and so does a debug build of 2026's
-    // kernel_operator_vec_reduce_intf_impl.h; the page of the call in its place (ReduceRepeat,
-    // table 3) takes 2 and 4 for a value alone.
+    // The alignment is the same for every `order`: the pages of CANN 8.0 to 9.1 (WholeReduceMax,
+    // dst) ask for 4 bytes for half and 8 for float, and so does a debug build of 2026's
+    // kernel_operator_vec_reduce_intf_impl.h. The page of the call that replaces WholeReduceMax
+    // (ReduceRepeat, table 3) asks for 2 and 4 bytes when only the value is written.
     const Results results{bytes, bytes, 0, 2 * static_cast<int64_t>(DTypeBytes(type))};
     const Operand from = CheckReduction(kInstruction, walk, type, dst, src, results, strides, site);
     const int64_t step = strides.dst_repeat * bytes;
