@@ -1,4 +1,4 @@
-# Every target sets up what it needs in .venv by itself, once.
+# Every target installs what it needs into .venv by itself, once.
 
 PY ?= python3
 TORCH ?= torch==2.13.0
@@ -7,27 +7,29 @@ WERROR ?= OFF
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
-# The versions that are installed: those of third_party/constraints.txt, which were seen to work, with
-# TRANSFORMERS=5.23.0 in the place of one line. CONSTRAINTS= is the newest that pyproject.toml allows.
+# By default, the versions of third_party/constraints.txt are installed, which are known to work.
+# TRANSFORMERS=5.23.0 replaces the version of transformers. CONSTRAINTS= (empty) installs the newest
+# versions that pyproject.toml allows.
 TRANSFORMERS ?=
 CONSTRAINTS := $(VENV)/constraints.txt
 CONSTRAIN := $(CONSTRAINTS:%=--constraint %)
-# The [build-system] requirements of pyproject.toml less torch; pip checks them against it below.
+# The [build-system] requirements of pyproject.toml without torch. pip checks them against it below.
 BUILD_REQUIRES := 'setuptools>=77' 'cmake>=3.25' 'ninja>=1.11' 'pybind11>=2.13,<4'
-# In place and with torch named again: no install may fetch another torch than $(TORCH).
+# An editable install, which names torch again so that no install fetches another torch than $(TORCH).
 INSTALL := $(PIP) install $(CONSTRAIN) --no-build-isolation --check-build-dependencies $(TORCH) --editable
 
-# Tests run side by side, one process to a core.
+# Tests run in parallel, one process per core.
 JOBS ?= $(shell nproc)
 PYTEST := -m pytest --numprocesses $(JOBS) --dist worksteal
 
 CPP_FILES := $(shell find csrc tests/cpp -name '*.h' -o -name '*.cpp')
 BENCH := $(BIN)/python -m ascend_prefetch bench mla_prolog --dtype bf16
 
-# Tests of the ops' results, which run a second time with the twin as a sanitizer.
+# Tests of the ops' results, which run a second time with the twin's sanitizer.
 SANITIZED := $(patsubst %,tests/python/test_%.py,mla_prolog sfa_prolog o_proj w8a8 w8a8_prolog prolog_caches prefetch)
 
-# Tests of what other projects' releases may break: `make test-latest` runs them with the newest.
+# Tests that a new release of another project may break. `make test-latest` runs them with the newest
+# releases.
 INTEGRATION := $(patsubst %,tests/python/test_%*.py,transformers vllm policy example mla_prolog_transformers models checkpoint reference)
 LATEST := .venv-latest
 
@@ -36,14 +38,15 @@ BORDERS := $(patsubst %,tests/python/test_%.py,mla_prolog_errors sfa_prolog_erro
 ASAN := build-asan
 AARCH64 := build-aarch64
 
-# vLLM Ascend's releases, each with the vLLM that it is made for, beside one environment for all.
+# One environment for the tests of the vLLM plugin, and in it the releases of vLLM Ascend, each with the
+# vLLM that it is made for.
 VLLM := .venv-vllm
 VLLM_VERSIONS := 0.18.0 0.23.0 0.26.0rc1
-# The rest of those that the package index has: their configuration alone.
+# The other releases on the package index, of which only the configuration is tested.
 VLLM_CONFIGURED := $(VLLM_VERSIONS) 0.23.0.post1 0.27.1rc1 0.28.0rc1 0.29.0rc1 0.30.0rc2
 VLLM_INSTALLED := $(VLLM_CONFIGURED:%=$(VLLM)/releases/%/.installed)
 
-# Where sdist and wheel are installed, and what runs there.
+# Where `make wheel` installs sdist and wheel, and the command that it runs there.
 WHEEL := build-wheel
 SMALL_BENCH := venv/bin/python -m ascend_prefetch bench o_proj --model deepseek-v2-lite --tp 8 --tokens 1
 
@@ -69,17 +72,17 @@ bench: extension
 	$(BENCH) --model deepseek-v3 --tp 16 --tokens 1
 	$(BENCH) --model kimi-k2 --tp 1 --tokens 16
 
-# What a call of each op costs the host, up to the launch.
+# Measures the host time of a call of each op, up to the launch.
 .PHONY: bench-host
 bench-host: build
 	$(BIN)/python tests/python/host_speed.py
 
-# Drawn calls of every op by the thousand, for hours: tests/python/fuzz.py says how.
+# Fuzzes every op with thousands of random calls, for hours: see tests/python/fuzz.py.
 .PHONY: fuzz
 fuzz: build
 	$(BIN)/python tests/python/fuzz.py $(FUZZ)
 
-# The page of modelled results and the sweep that it sums up: about a quarter of an hour.
+# Regenerates the page of modelled results and the sweep that it summarises, in about 15 minutes.
 docs-results: $(VENV)/.installed-test extension
 	$(BIN)/python -m ascend_prefetch sweep --out docs/sweep.csv --plot docs/sweep.png
 	$(BIN)/python -m ascend_prefetch results --out docs/results.md --sweep docs/sweep.csv
@@ -88,15 +91,15 @@ test: lint build
 	$(BIN)/python $(PYTEST)
 	ASCEND_PREFETCH_SANITIZE=full $(BIN)/python $(PYTEST) -m 'not large' $(SANITIZED)
 
-# Mistakes that nobody planned, in kernels and planners: the tests of each op have to find them. An
-# hour or two; what was run is kept, and the next call goes on (tests/mutants).
+# Mutation testing: makes random mistakes in kernels and planners, which the tests of each op have to
+# find. Takes one or two hours. Finished mutants are kept, and the next call continues (tests/mutants).
 MUTANTS := build-mutants
 .PHONY: mutants
 mutants: $(VENV)/.installed-mutants build
 	$(BIN)/python tests/mutants --folder $(MUTANTS)
 
-# The host code with the compiler's address and undefined-behaviour sanitizers: all C++ tests, then the
-# module, from a copy of the package, with the tests that give the ops and readers bad input.
+# Tests the host code with the compiler's address and undefined-behaviour sanitizers: first all C++
+# tests, then, with the modules in a copy of the package, the tests that give ops and readers bad input.
 test-asan: $(VENV)/.installed-test
 	$(BIN)/cmake -S . -B $(ASAN) -G Ninja -DPython_EXECUTABLE=$(abspath $(BIN))/python \
 		-DASCEND_PREFETCH_SANITIZE=ON -DASCEND_PREFETCH_WERROR=$(WERROR) -DCMAKE_CXX_FLAGS_RELEASE=-O1
@@ -108,20 +111,22 @@ test-asan: $(VENV)/.installed-test
 	LD_PRELOAD="$$($(CXX) -print-file-name=libasan.so) $$($(CXX) -print-file-name=libstdc++.so)" \
 		ASAN_OPTIONS=detect_leaks=0 PYTHONPATH=$(ASAN)/package $(BIN)/python $(PYTEST) $(BORDERS)
 
-# Millions of plans through the kernels, without data: see docs/plan-walk.md. 12 minutes on two cores.
+# Runs the kernels with millions of plans, without data: see docs/plan-walk.md. Takes 12 minutes on two
+# cores.
 PRODUCTS := 5000000
 SEED := 1
 .PHONY: plan-walk
 plan-walk: build
 	$(BIN)/python tests/python/plan_walk.py --products $(PRODUCTS) --jobs $(JOBS) --seed $(SEED)
 
-# The plugin in the real vLLM Ascend, which runs on a CPU with a double of torch_npu: see tests/vllm.
+# Tests the plugin in the real vLLM Ascend, which runs on a CPU with a double of torch_npu: see
+# tests/vllm.
 test-vllm: extension $(VLLM_INSTALLED)
 	$(VLLM)/bin/python tests/vllm/run.py $(VLLM_VERSIONS) --configuration $(VLLM_CONFIGURED)
 
-# The same, and the tests of transformers, with the newest versions that the ranges of pyproject.toml and
-# tests/vllm/requirements.txt allow, in place of the constraints. Builds the module with the newest tools,
-# and the next target without them builds it again.
+# Runs the same tests, and those of transformers, with the newest versions that pyproject.toml and
+# tests/vllm/requirements.txt allow instead of the constraints. This builds the module with the newest
+# tools, so the next other target builds it again.
 .PHONY: test-latest test-integration
 test-latest:
 	rm -rf $(LATEST) $(LATEST)-vllm
@@ -132,9 +137,10 @@ test-integration: $(VENV)/.installed-test extension
 	$(BIN)/python $(PYTEST) $(wildcard $(INTEGRATION))
 	$(MAKE) test-vllm
 
-# sdist and wheel into dist/. Each is then installed where there is torch and nothing else, the wheel
-# with the module of the build tree, the sdist by compiling it, not optimised, to save time.
-# Not in a folder that has the version in its name: pip keeps wheels of such for ever.
+# Builds sdist and wheel into dist/. Each is then installed into an environment with torch only: the
+# wheel with the modules of the build tree, the sdist by compiling it, without optimisation to save
+# time. The sdist is unpacked into a folder without the version in its name, because pip keeps the
+# wheels of others for ever.
 .PHONY: wheel
 wheel: $(VENV)/.installed-test extension
 	rm -rf dist $(WHEEL) build/lib.* build/bdist.* python/ascend_prefetch.egg-info
@@ -151,40 +157,42 @@ wheel: $(VENV)/.installed-test extension
 	cd $(WHEEL)/sdist && CMAKE_ARGS=-DCMAKE_CXX_FLAGS_RELEASE=-O0 ../venv/bin/python -m pip install .
 	cd $(WHEEL) && $(SMALL_BENCH)
 
-# The documentation, into build/docs. Runs the code that its pages show, and commands for their output.
+# Builds the documentation into build/docs. This runs the code that its pages show, and the commands
+# whose output they show.
 .PHONY: docs
 docs: $(VENV)/.installed-docs extension
 	$(BIN)/python -m sphinx -q -W --keep-going -E -b html docs build/docs
 	@echo build/docs/index.html
 
-# The picture of the first page.
+# Regenerates the picture on the first page.
 .PHONY: docs-timeline
 docs-timeline: $(VENV)/.installed-test extension
 	$(BIN)/python -m ascend_prefetch timeline mla_prolog --model deepseek-v3 --tp 16 --out docs/timeline.png
 
-# The stubs of the modules, which tests compare with them.
+# Regenerates the stubs of the modules, which a test compares with the modules.
 .PHONY: stubs
 stubs: $(VENV)/.installed-test extension
 	$(BIN)/python -m pybind11_stubgen ascend_prefetch._C --output-dir python --exit-code
 	$(BIN)/python -m pybind11_stubgen ascend_prefetch._lab --output-dir python --exit-code
 
-# Everything but torch for 64-bit Arm, and its C++ tests under qemu; -O1 compiles in half the time.
+# Builds all that does not need torch for 64-bit Arm, and runs its C++ tests under qemu. -O1 halves the
+# time to compile.
 test-aarch64: $(VENV)/.installed
 	$(BIN)/cmake -S . -B $(AARCH64) -G Ninja -DCMAKE_MAKE_PROGRAM=$(abspath $(BIN))/ninja \
 		-DCMAKE_TOOLCHAIN_FILE=cmake/aarch64.cmake -DASCEND_PREFETCH_BUILD_TORCH=OFF \
 		-DASCEND_PREFETCH_DEVICE=OFF -DASCEND_PREFETCH_WERROR=$(WERROR) -DCMAKE_CXX_FLAGS_RELEASE=-O1
 	$(BIN)/cmake --build $(AARCH64) --target check_cpp
 
-# The op tests on CANN's CPU-debug library, where the build has found a toolkit.
+# Runs the op tests on CANN's CPU-debug library, if the build has found a toolkit.
 .PHONY: test-cpu-debug
 test-cpu-debug: $(VENV)/.installed-test build
 	$(BIN)/cmake --build build --target ascend_prefetch_cpu_debug
 	ASCEND_PREFETCH_CPU_DEBUG=build/csrc/lab/cpu_debug/libascend_prefetch_cpu_debug.so \
 		$(BIN)/python -m pytest -m 'not twin and not large' $(SANITIZED)
 
-# The NPU backend against torch_npu's wheel, which is unpacked and never imported; NPU=2.9.0 and
-# NPU=2.10.0 fetch the torch of that release as well. ACL's headers are those of the newest wheel: older
-# ones hold a part of them.
+# Compiles the NPU backend against torch_npu's wheel, which is unpacked and never imported. NPU=2.9.0 and
+# NPU=2.10.0 also fetch the torch of that release. ACL's headers come from the newest wheel, because
+# older wheels hold only some of them.
 npu-check: $(NPU_DIR)/.installed-$(NPU) $(NPU_DIR)/.installed-$(NPU_NEWEST)
 	$(BIN)/cmake -S tests/npu_check -B build-npu/$(NPU) -G Ninja \
 		-DCMAKE_MAKE_PROGRAM=$(abspath $(BIN))/ninja -DTORCH=$(NPU_TORCH) \
@@ -206,8 +214,8 @@ lint: $(VENV)/.installed-test
 	$(BIN)/codespell cmake csrc docs examples python tests third_party *.md *.toml Makefile
 	$(BIN)/clang-format --dry-run -Werror $(CPP_FILES)
 
-# clang-tidy, of what is in the build tree: all of csrc takes minutes, since ops and python include
-# torch; TIDY names folders.
+# Runs clang-tidy on the files that the build tree compiles. TIDY names the folders; all of csrc takes
+# minutes, since ops and python include torch.
 TIDY := arch plan model twin kernels ops python npu lab
 .PHONY: tidy
 tidy: $(VENV)/.installed-test extension
@@ -227,11 +235,11 @@ clean:
 distclean: clean
 	rm -rf $(VENV) $(VLLM) $(LATEST) $(LATEST)-vllm $(NPU_DIR)
 
-# The Python modules alone, into python/ascend_prefetch.
+# Builds only the Python modules, into python/ascend_prefetch.
 extension: $(VENV)/.installed
 	$(BIN)/python setup.py --quiet build_ext --inplace
 
-# Made anew, and what was installed with it too, only where another version stands in it.
+# The file is replaced, so that everything is installed again, only if a version in it has changed.
 $(VENV)/constraints.txt: FORCE
 	@mkdir -p $(@D)
 	@sed -e '/^#/d' $(TRANSFORMERS:%=-e 's/^transformers==[^ ]*/transformers==%/') third_party/constraints.txt >$@.new
@@ -240,8 +248,9 @@ $(VENV)/constraints.txt: FORCE
 .PHONY: FORCE
 FORCE:
 
-# third_party/constraints.txt anew: the newest versions that go together, for all versions of Python, of
-# which pip would look at one. torch, and CUDA's packages, which torch pins, are left to TORCH.
+# Regenerates third_party/constraints.txt: the newest versions that are compatible, for all versions of
+# Python (uv resolves for all, pip only for its own). torch, and CUDA's packages, which torch pins, are
+# left out: TORCH decides on them.
 .PHONY: constraints
 constraints: $(VENV)/.installed-test
 	sed -n '/^#/p' third_party/constraints.txt >$(VENV)/constraints.new
@@ -272,7 +281,8 @@ $(VENV)/.installed-test: $(VENV)/.installed
 	$(INSTALL) '.[test,lint]'
 	touch $@
 
-# It sees the project's own packages, torch above all, and adds what upstream's modules import.
+# This environment also sees the packages of $(VENV), torch above all, and adds those that upstream's
+# modules import.
 $(VLLM)/.installed: $(VENV)/.installed-test tests/vllm/requirements.txt
 	$(BIN)/python -c 'import sys; sys.exit("make PY=...: vllm-ascend is for Python 3.10 to 3.12, not %d.%d" % sys.version_info[:2] if not (3, 10) <= sys.version_info < (3, 13) else 0)'
 	$(BIN)/python -m venv --without-pip $(VLLM)
@@ -281,7 +291,8 @@ $(VLLM)/.installed: $(VENV)/.installed-test tests/vllm/requirements.txt
 	$(PIP) --python $(VLLM)/bin/python install $(CONSTRAIN) --quiet --no-deps -r tests/vllm/requirements.txt
 	touch $@
 
-# The Python of their source archives, 0.4 GB; not through pip's cache, which would keep it for complete.
+# Installs only the Python files of the source archives, 0.4 GB. pip's cache is not used, because it
+# would keep the wheels made here as if they were complete.
 $(VLLM)/releases/%/.installed: | $(VLLM)/.installed
 	rm -rf $(@D)
 	PYTHONPATH=$(abspath tests/vllm/python_only) $(PIP) install --quiet --no-deps --no-compile --no-cache-dir --no-binary :all: \

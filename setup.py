@@ -1,7 +1,8 @@
-"""Builds ascend_prefetch's modules with CMake; the rest about the package is in pyproject.toml.
+"""Builds ascend_prefetch's modules with CMake. Everything else about the package is in
+pyproject.toml.
 
 ASCEND_PREFETCH_LAB=OFF in the environment leaves the laboratory out: _lab, ascend_prefetch.lab and
-with them the command line. What is left serves NPU tensors.
+with them the command line. The rest of the package still serves NPU tensors.
 """
 
 import os
@@ -23,7 +24,7 @@ BUILD = ROOT / "build"
 LAB = os.environ.get("ASCEND_PREFETCH_LAB", "ON").upper()
 if LAB not in ("ON", "OFF"):
     raise SystemExit(f"ASCEND_PREFETCH_LAB: expected ON or OFF, got {LAB}")
-# Module and where CMake puts it.
+# For each module, the folder of the build tree that CMake puts it into.
 MODULES = {"_C": "csrc/python"} | ({"_lab": "csrc/lab"} if LAB == "ON" else {})
 
 
@@ -31,7 +32,8 @@ def find_torch():
     """Lets an isolated build see the torch of the environment that it builds for.
 
     pip hides site-packages from such a build, and would compile the module against the newest
-    torch, with which it may not load here. Returns whether there is a torch.
+    torch. The module might then not load with the torch of this environment. Returns whether
+    there is a torch.
     """
     if find_spec("torch") is not None:
         return True
@@ -40,14 +42,15 @@ def find_torch():
     if not (site_packages / "torch").is_dir() or isolated is None:
         return False
     sys.path.append(str(site_packages))
-    # For the interpreters that CMake starts. pip's own entry there is what hides site-packages.
+    # The interpreters that CMake starts need it too. It replaces pip's own PYTHONPATH, which hides
+    # site-packages from them.
     os.environ["PYTHONPATH"] = str(Path(isolated.origin).parents[1])
     return True
 
 
 def find_tool(name):
-    """The path of a build tool, of this environment if it has one."""
-    # pip does not put the scripts of the environment it installs into on PATH.
+    """Returns the path of a build tool, preferably that of this environment."""
+    # pip does not add the scripts of the environment that it installs into to PATH.
     path = os.pathsep.join([sysconfig.get_path("scripts"), os.environ.get("PATH", "")])
     tool = shutil.which(name, path=path)
     if tool is None:
@@ -56,15 +59,15 @@ def find_tool(name):
 
 
 def run(*command):
-    """Runs a command, or ends the build with it."""
+    """Runs a command, and ends the build if it fails."""
     if subprocess.call(command) != 0:
         raise SystemExit(f"failed: {shlex.join(map(str, command))}")
 
 
 def configure(cmake):
-    """Configures the build tree, from the start where the tools have changed."""
+    """Configures the build tree, from scratch if the tools have changed."""
     ninja = find_tool("ninja")
-    # What a CMake cache remembers and does not notice when it changes.
+    # The CMake cache remembers these, and does not notice when they change.
     toolchain = [
         subprocess.run([cmake, "--version"], check=True, capture_output=True, text=True).stdout,
         cmake,
@@ -81,17 +84,19 @@ def configure(cmake):
     arguments += shlex.split(os.environ.get("CMAKE_ARGS", ""))
     if not known:
         arguments.append("--fresh")
-        # A build of its own, which --fresh does not reach: cmake/AscendPrefetchDevice.cmake.
+        # The device build is a project of its own (cmake/AscendPrefetchDevice.cmake), to which
+        # --fresh does not apply.
         shutil.rmtree(BUILD / "device", ignore_errors=True)
     run(cmake, "-S", ROOT, "-B", BUILD, "-G", "Ninja", *arguments)
     stamp.write_text(text)
 
 
 def copy_device(folder):
-    """Puts the device backend beside the module in a folder, or takes away what is left of one.
+    """Copies the device backend to the module's folder; removes an older one in any case.
 
-    Library (csrc/npu/CMakeLists.txt) and kernels (csrc/npu/kernel_launch.h) are of no use alone:
-    a toolkit without torch_npu makes kernels only.
+    The library (csrc/npu/CMakeLists.txt) and the kernels (csrc/npu/kernel_launch.h) are copied
+    only if both exist, because neither is of use alone. With a toolkit but without torch_npu, a
+    build makes the kernels only.
     """
     library = folder / "_C_npu.so"
     library.unlink(missing_ok=True)
@@ -125,17 +130,20 @@ class CMakeBuild(build_ext):
         copy_device(target.parent)
 
     def copy_extensions_to_source(self):
-        """For in-place and editable builds, which copy the declared extension and nothing else."""
+        """Copies the device backend too, in in-place and editable builds.
+
+        The method of setuptools copies only the declared extensions.
+        """
         super().copy_extensions_to_source()
         build_py = self.get_finalized_command("build_py")
         copy_device(Path(build_py.get_package_dir("ascend_prefetch")))
 
 
 class ProductPackages(build_py):
-    """build_py, without the laboratory where it is left out."""
+    """build_py, which leaves the laboratory out if ASCEND_PREFETCH_LAB is OFF."""
 
     def finalize_options(self):
-        """Leaves out what pyproject.toml finds."""
+        """Removes the laboratory's packages from those that pyproject.toml finds."""
         super().finalize_options()
         if LAB == "OFF":
             lab = "ascend_prefetch.lab"
@@ -146,7 +154,8 @@ class ProductPackages(build_py):
 
 
 setup(
-    # Not among the requirements of pyproject.toml: what is there is taken, whatever its version.
+    # torch is not among the [build-system] requirements of pyproject.toml, so that a torch that is
+    # already there is used, whatever its version.
     setup_requires=[] if find_torch() else ["torch>=2.9,<3"],
     ext_modules=[Extension(f"ascend_prefetch.{name}", sources=[]) for name in MODULES],
     cmdclass={"build_ext": CMakeBuild, "build_py": ProductPackages},

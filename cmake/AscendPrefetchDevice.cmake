@@ -1,13 +1,13 @@
-# The kernels compiled for a device, where there is a CANN toolkit.
+# Compiles the kernels for a device, if there is a CANN toolkit.
 #
-#   ASCEND_PREFETCH_DEVICE   AUTO (default): if CANN_ROOT or ASCEND_HOME_PATH names a toolkit; ON; OFF
+#   ASCEND_PREFETCH_DEVICE   ON, OFF or AUTO (default): if CANN_ROOT or ASCEND_HOME_PATH names a toolkit
 #   ASCEND_PREFETCH_ARCH     dav-c220, the only architecture the kernels are written for
 #   SOC_VERSION              a chip of that architecture, for the toolkit; one binary serves them all
 #
-# Targets: ascend_prefetch_kernels makes kernels/<family>.o of the build tree, device code as
-# csrc/npu/kernel_launch.h describes it, and lab_kernels/<family>.o, the laboratory's; without a toolkit
-# it makes nothing. kernel_sizes, only with a
-# toolkit, lists the code bytes of every kernel in it.
+# Targets: ascend_prefetch_kernels builds kernels/<family>.o in the build tree, which is device code as
+# csrc/npu/kernel_launch.h describes it, and lab_kernels/<family>.o, which holds the kernels of the
+# laboratory; without a toolkit it builds nothing. kernel_sizes lists the code bytes of every kernel and
+# exists only with a toolkit.
 
 set(ASCEND_PREFETCH_DEVICE AUTO CACHE STRING "Compile the kernels for a device: AUTO, ON or OFF")
 set(ASCEND_PREFETCH_ARCH dav-c220 CACHE STRING "Device architecture")
@@ -16,12 +16,12 @@ if(NOT SOC_VERSION)
     set(SOC_VERSION "$ENV{SOC_VERSION}")
 endif()
 
-# dav-2201 is the name that 9.x gives to dav-c220.
+# CANN 9.x calls dav-c220 dav-2201.
 if(NOT ASCEND_PREFETCH_ARCH MATCHES "^dav-(c220|2201)$")
     message(FATAL_ERROR "ASCEND_PREFETCH_ARCH=${ASCEND_PREFETCH_ARCH}: the kernels are written for dav-c220 alone (dav-2201 in CANN 9.x: Atlas A2 and A3); leave it out")
 endif()
 
-# The chips of csrc/arch, all of them dav-c220.
+# The chips of csrc/arch are all dav-c220.
 file(STRINGS ${PROJECT_SOURCE_DIR}/csrc/arch/chip.cpp CHIP_LINES REGEX "\"Ascend")
 string(REGEX MATCHALL "Ascend[0-9A-Za-z_-]+" CHIPS "${CHIP_LINES}")
 list(GET CHIPS 0 FIRST_CHIP)
@@ -62,8 +62,9 @@ if(NOT CANN_FOUND)
 endif()
 message(STATUS "ascend_prefetch: host and device backend (CANN ${CANN_VERSION}, ${ASCEND_PREFETCH_ARCH}, ${SOC})")
 
-# A build of its own: ascendc.cmake sets host compiler flags, run paths and an install prefix for the
-# whole project it is included in. With make, as the toolkit's own examples use it.
+# The kernels are a project of their own, because ascendc.cmake sets host compiler flags, run paths and
+# an install prefix for the whole project that includes it. It is built with make, as in the toolkit's
+# own examples.
 include(ExternalProject)
 find_program(MAKE_PROGRAM make REQUIRED)
 set(DEVICE_DIR ${PROJECT_BINARY_DIR}/device)
@@ -93,7 +94,8 @@ ExternalProject_Add(ascend_prefetch_fatbin
     BUILD_BYPRODUCTS ${FATBINS}
     USES_TERMINAL_BUILD TRUE)
 
-# Chips of one architecture run the same code; the launcher looks for the file of its family.
+# Chips of one architecture run the same code. The launcher looks for the file of its chip's family, so
+# the binary is copied once for each family.
 string(REGEX REPLACE "(B|_93)[0-9C-]+" "\\1" FAMILIES "${CHIPS}")
 string(TOLOWER "${FAMILIES}" FAMILIES)
 list(REMOVE_DUPLICATES FAMILIES)

@@ -1,7 +1,8 @@
 # ascend_prefetch_library(NAME [SOURCES glob...] [INCLUDE dir...] [LINK target...])
 #
-# A static library of the sources that match the globs. INCLUDE and LINK are passed on to whoever links
-# it. A library without sources (headers only) becomes an INTERFACE library, which CMake tells apart.
+# Adds a static library of the sources that match the globs. INCLUDE and LINK apply to the library and
+# to everything that links it. A header-only library, which has no sources, becomes an INTERFACE
+# library.
 function(ascend_prefetch_library NAME)
     cmake_parse_arguments(PARSE_ARGV 1 ARG "" "" "SOURCES;INCLUDE;LINK")
     file(GLOB SOURCES CONFIGURE_DEPENDS ${ARG_SOURCES})

@@ -1,16 +1,16 @@
-# Finds the CANN toolkit: what compiles Ascend C kernels for a device.
+# Finds the CANN toolkit, which compiles Ascend C kernels for a device.
 #
-# Looks in CANN_ROOT, which is ASCEND_HOME_PATH of the environment (set_env.sh of a toolkit sets it)
-# unless given. Defines
+# Looks in CANN_ROOT, by default the environment's ASCEND_HOME_PATH, which a toolkit's set_env.sh sets.
+# Defines
 #
 #   CANN_FOUND, CANN_VERSION   e.g. 8.1.RC1, 9.1.0
 #   CANN_KERNEL_CMAKE          the toolkit's ascendc.cmake: ascendc_fatbin_library and others
-#   CANN_CPU_DEBUG_DIR         CMake package of its CPU-debug library (tikicpulib); empty without
+#   CANN_CPU_DEBUG_DIR         CMake package of its CPU-debug library (tikicpulib); empty if it has none
 #   CANN::ascendcl             ACL's headers and library
 #
-# A toolkit that is named but cannot be used is an error that says in one line what helps.
+# A toolkit that is named but cannot be used is an error, whose one line says how to fix it.
 
-# The environment is not cached: it counts anew at every configure run.
+# The value from the environment is not cached, so that every configure run reads it again.
 set(CANN_ROOT "" CACHE PATH "CANN toolkit (default: ASCEND_HOME_PATH)")
 if(NOT CANN_ROOT)
     set(CANN_ROOT "$ENV{ASCEND_HOME_PATH}")
@@ -22,9 +22,9 @@ function(_cann_refuse PROBLEM)
     message(FATAL_ERROR "CANN_ROOT=${CANN_ROOT} ${PROBLEM}, or build the host backend alone with -DASCEND_PREFETCH_DEVICE=OFF")
 endfunction()
 
-# 8.1.RC1: version_dir of compiler/version.info, whose Version counts differently (7.7.0.1.238).
-# 9.x: Version of the same file, which links to share/info/asc-devkit/version.info (asc-devkit,
-# scripts/package/asc-devkit/asc-devkit.xml).
+# In 8.1.RC1 the version is version_dir in compiler/version.info, whose Version is another number
+# (7.7.0.1.238). In 9.x it is Version in the same file, which is a link to
+# share/info/asc-devkit/version.info (asc-devkit, scripts/package/asc-devkit/asc-devkit.xml).
 function(_cann_read_version OUT)
     foreach(FILE compiler/version.info share/info/asc-devkit/version.info)
         if(NOT EXISTS "${CANN_ROOT}/${FILE}")
@@ -41,7 +41,8 @@ function(_cann_read_version OUT)
     set(${OUT} "" PARENT_SCOPE)
 endfunction()
 
-# The first of the places that exists: 8.1.RC1 has tools/tikcpp, all have compiler/tikcpp.
+# Sets OUT to the first of the places that exists in the toolkit, or to nothing. For instance, 8.1.RC1
+# has tools/tikcpp, and all versions have compiler/tikcpp.
 function(_cann_first OUT)
     set(${OUT} "" PARENT_SCOPE)
     foreach(PLACE ${ARGN})
@@ -68,7 +69,7 @@ if(CANN_ROOT)
     if(NOT CANN_KERNEL_CMAKE)
         _cann_refuse("has no ${PLACE}: install the toolkit package, not only the runtime")
     endif()
-    # bisheng is the same compiler under its newer name; 8.1.RC1 has both.
+    # bisheng is the newer name of the same compiler; 8.1.RC1 has both names.
     _cann_first(CANN_COMPILER
         compiler/ccec_compiler/bin/bisheng compiler/ccec_compiler/bin/ccec
         tools/ccec_compiler/bin/bisheng tools/ccec_compiler/bin/ccec

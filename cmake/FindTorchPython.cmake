@@ -1,13 +1,13 @@
 # Finds the torch that the Python interpreter imports.
 #
-# torch's own CMake package demands the CUDA toolkit when the wheel was built with CUDA; nothing here
-# needs it, so the paths come from torch.utils.cpp_extension and only the CPU libraries are linked.
+# torch's own CMake package demands the CUDA toolkit if the wheel was built with CUDA. Nothing here
+# needs CUDA, so the paths come from torch.utils.cpp_extension, and only the CPU libraries are linked.
 #
-# Needs Python_EXECUTABLE. Defines TorchPython_VERSION, TorchPython_CXX11_ABI (0 or 1) and the target
+# Requires Python_EXECUTABLE. Defines TorchPython_VERSION, TorchPython_CXX11_ABI (0 or 1) and the target
 # TorchPython::torch.
 
 if(NOT TorchPython_INTERPRETER STREQUAL Python_EXECUTABLE)
-    # `import torch` would import torch_npu, which may fail or print here.
+    # Without the variable, `import torch` would import torch_npu, which may fail or print text here.
     execute_process(
         COMMAND ${CMAKE_COMMAND} -E env TORCH_DEVICE_BACKEND_AUTOLOAD=0 ${Python_EXECUTABLE} -c "
 import torch
@@ -20,7 +20,7 @@ print(';'.join(cpp_extension.library_paths()))"
         RESULT_VARIABLE STATUS
         OUTPUT_STRIP_TRAILING_WHITESPACE)
     if(STATUS EQUAL 0 AND OUTPUT MATCHES "^([^\n]+)\n([^\n]+)\n([^\n]+)\n([^\n]+)$")
-        # Importing torch takes seconds: once a build tree is enough.
+        # Importing torch takes seconds, so it is done only once for each build tree.
         set(TorchPython_INTERPRETER ${Python_EXECUTABLE} CACHE INTERNAL "")
         set(TorchPython_VERSION ${CMAKE_MATCH_1} CACHE INTERNAL "")
         set(TorchPython_CXX11_ABI ${CMAKE_MATCH_2} CACHE INTERNAL "")

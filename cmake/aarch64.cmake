@@ -1,4 +1,5 @@
-# Cross build for 64-bit Arm with Debian's compiler; its tests run under qemu. `make test-aarch64`, or
+# Toolchain of the cross build for 64-bit Arm with Debian's compiler. Its tests run under qemu. Use it
+# by `make test-aarch64`, or by
 #
 #   cmake -S . -B build-aarch64 --toolchain cmake/aarch64.cmake -DASCEND_PREFETCH_BUILD_TORCH=OFF
 #   cmake --build build-aarch64 --target check_cpp

@@ -41,7 +41,8 @@ std::vector<Pair> ArgumentPairs() {
              run.Next();
              LoadData(to, from, params);
          }},
-        // The row stride of [tokens, 128, 512]: 65536 is 0 to the hardware.
+        // 65536 is the row stride of a tensor of [tokens, 128, 512], and the hardware reads it as
+        // 0.
         {"field-overflow",
          "the row stride of a load to fractals needs 17 bits",
          {"srcDValue is 65536", "0 to 65535"},

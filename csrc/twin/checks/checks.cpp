@@ -23,7 +23,8 @@ std::vector<Pair> AllPairs() {
     return all;
 }
 
-/// What one form of the kernel ended in, if it was not clean; `run` holds the line it marked.
+/// Runs one form of the kernel, and returns its error if it had one. `run` then holds the line that
+/// the kernel has marked.
 std::optional<Error> Attempt(const Pair& pair, Run& run, std::vector<GmTensor> tensors) {
     LaunchConfig config;
     config.name = pair.code;

@@ -1,4 +1,4 @@
-// Order between cores that meet in GM.
+// Order between cores that access the same bytes of GM.
 // Pages: 同步控制/核间同步/{CrossCoreSetFlag(ISASI), CrossCoreWaitFlag(ISASI)}.
 #include "kernel_parts.h"
 #include "pair.h"
@@ -15,7 +15,7 @@ using AscendC::GetSubBlockIdx;
 
 namespace {
 
-/// How an AIC hands over to its AIVs.
+/// What is wrong in the synchronisation by which an AIC passes data to its AIVs.
 enum class Fault { kNone, kNoFlag, kOtherPipe, kSetEarly, kOneWaits, kWaitLate };
 
 template <Fault fault>
@@ -43,7 +43,7 @@ void AicToAivs(Run& run) {
     if (now == Fault::kWaitLate) CrossCoreWaitFlag(0);
 }
 
-/// Loads "out" to L1, or stores an AIV's half of it.
+/// LoadL1 loads "out" to L1; StoreHalf stores an AIV's half of "out".
 void LoadL1(Run& run) {
     TPipe pipe;
     const auto l1 = Allocate<kL1, half>(pipe, 256);
@@ -87,7 +87,8 @@ std::vector<Pair> BetweenTypes() {
          {"DataCopy on MTE2 reads", "CrossCoreSetFlag", "AIV 0"},
          Groups(),
          AicToAivs<Fault::kWaitLate>},
-        // The AIC comes first in the twin: the report names the AIV, which writes what was read.
+        // The twin runs the AIC first, so the report names the AIV, which writes the bytes that the
+        // AIC has read.
         {"core-race",
          "an AIC reads what its AIVs store, without a flag",
          {"DataCopy on MTE3 writes", "which reads them", "AIV 0"},
@@ -118,7 +119,8 @@ std::vector<Pair> BetweenTypes() {
     };
 }
 
-/// AIV 0 stores, AIV 1 loads; with `flag` the broken form has one, behind the wrong pipe.
+/// AIV 0 stores and AIV 1 loads. With `flag`, the broken form sets a flag on the wrong pipe;
+/// without, it sets none.
 template <bool flag>
 void AivToAiv(Run& run) {
     if ASCEND_IS_AIC
@@ -183,7 +185,8 @@ std::vector<Pair> BetweenEquals() {
              run.Next();
              DataCopy(l1, run.Out<float>(), 256);
          }},
-        // AIV 0 -> AIC -> AIV 1, which never hears of AIV 0 otherwise.
+        // The data passes from AIV 0 to AIV 1, and the AIC in between passes on the flag. No other
+        // flag orders the two AIVs.
         {"core-race",
          "a core in between passes the flag on before it has it",
          {"DataCopy on MTE2 reads", "DataCopy on MTE3 of ", "AIV 1"},

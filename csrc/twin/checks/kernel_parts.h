@@ -1,4 +1,4 @@
-// What the small kernels have in common. Private to the checks and to the tests of the twin.
+// Building blocks of the small kernels. Private to the checks and to the tests of the twin.
 #pragma once
 
 #include <cstdint>
@@ -19,7 +19,7 @@ constexpr auto kL0a = TPosition::A2;
 constexpr auto kL0b = TPosition::B2;
 constexpr auto kL0c = TPosition::CO1;
 
-/// Elements of most tensors in UB here; 256 bytes of float.
+/// Number of elements of most tensors in UB here, which is 256 bytes of float.
 constexpr uint32_t kCount = 64;
 
 constexpr uint32_t kBytes = kCount * sizeof(float);
@@ -29,7 +29,7 @@ constexpr half kHalfOne{0x3C00};
 using InQueue = AscendC::TQue<TPosition::VECIN, 1>;
 using OutQueue = AscendC::TQue<TPosition::VECOUT, 1>;
 
-/// A queue that has its memory: `buffers` tensors of kCount floats.
+/// A queue that has its memory already: `buffers` buffers of kCount floats each.
 template <typename Queue>
 struct Ready : Queue {
     explicit Ready(TPipe& pipe, uint8_t buffers = 1) {
@@ -37,17 +37,17 @@ struct Ready : Queue {
     }
 };
 
-/// `count` elements of the pipe's memory at `position`, which nothing has written.
+/// Allocates `count` elements of the pipe's memory at `position`. They are unwritten.
 template <TPosition position, typename T>
 LocalTensor<T> Allocate(TPipe& pipe, uint32_t count) {
-    AscendC::TBuf<position> buffer;  // the tensor may outlive it: the memory is the pipe's
+    AscendC::TBuf<position> buffer;  // the tensor may outlive it, since the pipe owns the memory
     pipe.InitBuffer(buffer, count * static_cast<uint32_t>(sizeof(T)));
     return buffer.template Get<T>();
 }
 
 inline LocalTensor<float> Ub(TPipe& pipe) { return Allocate<kUb, float>(pipe, kCount); }
 
-/// Both halves of an event.
+/// Sets an event and waits for it, if `on`.
 template <HardEvent event>
 void Sync(bool on = true, int id = 0) {
     if (!on) return;
@@ -57,7 +57,7 @@ void Sync(bool on = true, int id = 0) {
 
 inline void All() { AscendC::PipeBarrier<PIPE_ALL>(); }
 
-/// UB full of ones, complete.
+/// Allocates kCount floats in UB and fills them with ones, complete on return.
 inline LocalTensor<float> Ones(TPipe& pipe) {
     const auto ub = Ub(pipe);
     AscendC::Duplicate(ub, 1.0F, kCount);
@@ -65,8 +65,8 @@ inline LocalTensor<float> Ones(TPipe& pipe) {
     return ub;
 }
 
-/// The buffers of a cube core for one product of `rows` x 16 by 16 x 16; A and B come from the same
-/// L1.
+/// The buffers of a cube core for one product of `rows` x 16 by 16 x 16. A and B are loaded from
+/// the same L1 buffer.
 struct Cube {
     TPipe pipe;
     LocalTensor<half> l1, l0a, l0b;
@@ -95,7 +95,7 @@ inline AscendC::MmadParams Shape(uint16_t m, uint16_t n, uint16_t k, bool initia
     return params;
 }
 
-/// L0C of `rows` x 16 to rows of 16 elements.
+/// Stores `rows` x 16 elements of L0C to contiguous rows of 16 elements.
 inline AscendC::FixpipeParamsV220 StoreRows(uint16_t rows) {
     AscendC::FixpipeParamsV220 params;
     params.nSize = 16;
@@ -105,7 +105,7 @@ inline AscendC::FixpipeParamsV220 StoreRows(uint16_t rows) {
     return params;
 }
 
-/// A product of 16 x 16 in L0C, everything before it complete.
+/// Fills L0C with a product of 16 x 16, complete on return.
 inline void FillL0c(Cube& cube, const GlobalTensor<half>& in) {
     AscendC::DataCopy(cube.l1, in, 256);
     All();

@@ -1,4 +1,4 @@
-// The lives of the framework's objects: TPipe, TBuf, TQue and the tensors that they hand out.
+// The lifetimes of the framework's objects: TPipe, TBuf, TQue and the tensors that they hand out.
 // Pages: 资源管理/TPipe/{TPipe构造函数, Init, Destroy, Reset, InitBuffer}, 资源管理/TBuf/Get,
 // 资源管理/TQue/*.
 #include <optional>
@@ -77,8 +77,8 @@ std::vector<Pair> Pipes() {
 
 std::vector<Pair> Beginnings() {
     return {
-        // LoadSums of a prolog whose plan has no shares: the toolkits' Get stores to memory that
-        // nobody has chosen.
+        // A prolog once did this in LoadSums, where its plan had no shares. With the toolkits, Get
+        // returns a tensor at an arbitrary address.
         {"not-initialised",
          "a buffer that InitBuffer has not seen is asked for a tensor",
          {"TBuf::Get before InitBuffer"},
@@ -175,7 +175,7 @@ std::vector<Pair> Ends() {
              run.Next();
              Duplicate(x, 1.0F, kCount);
          }},
-        // Both lie at byte 0 of UB: a device would overwrite the new one.
+        // Both tensors lie at byte 0 of UB, so a device would overwrite the new one.
         {"use-after-pipe",
          "a tensor is used over which a later TPipe has laid another one",
          {"Duplicate: dst (byte 0 of UB)", "another one hands out its bytes now"},

@@ -1,4 +1,4 @@
-// Bytes that are not there, not written, not writable or not aligned.
+// Accesses to bytes that do not exist, or are not written, not writable or not aligned.
 #include "kernel_parts.h"
 #include "pair.h"
 
@@ -14,7 +14,7 @@ using AscendC::PipeBarrier;
 
 namespace {
 
-/// A store of `count` elements to `first` elements into "out".
+/// Stores `count` elements to "out", from element `first` on.
 void Store(Run& run, uint64_t first, uint32_t count) {
     TPipe pipe;
     const auto ones = Ones(pipe);
@@ -22,7 +22,7 @@ void Store(Run& run, uint64_t first, uint32_t count) {
     DataCopy(run.Out<float>()[first], ones, count);
 }
 
-/// A product of what is in L0A, L0B and, where it adds to it, L0C.
+/// A product of the contents of L0A and L0B, which is added to L0C unless `initialise`.
 void Product(Run& run, Cube& cube, bool initialise = true) {
     Sync<HardEvent::MTE1_M>();
     run.Next();
@@ -82,7 +82,7 @@ std::vector<Pair> Uninitialised() {
              run.Next();
              static_cast<void>(ub.GetValue(1));
          }},
-        // "isPad为false": the padding holds random values then (DataCopyPad).
+        // "isPad为false": in that case the padding holds random values (DataCopyPad).
         {"uninitialised",
          "a vector instruction reads the padding of a load without a padding value",
          {"Muls on V", "bytes [4, 32) of UB"},
@@ -128,7 +128,7 @@ std::vector<Pair> Uninitialised() {
              run.Next();
              Muls(ub, ub, 2.0F, kCount);
          }},
-        // LoadData moves what nobody wrote without using it; the product does.
+        // LoadData moves unwritten bytes without using them; the product uses them.
         {"uninitialised",
          "a product uses fractals of L1 that nothing has written",
          {"Mmad on M", "of L0A", "AIC 0"},
@@ -243,7 +243,7 @@ std::vector<Pair> Places() {
              run.Next();
              Muls(to, ub[run.fixed() ? 8 : 4], 2.0F, 8);
          }},
-        // The quantiser kept the largest magnitudes of the pieces of a row side by side.
+        // The quantisation did this once: it kept the maxima of the pieces of a row side by side.
         {"misaligned",
          "a maximum alone is written between two pairs of floats",
          {"WholeReduceMax: dst starts at byte ", "must be a multiple of 8"},
@@ -256,7 +256,7 @@ std::vector<Pair> Places() {
              AscendC::WholeReduceMax(to[run.fixed() ? 2 : 1], from, 64, 1, 1, 1, 8,
                                      AscendC::ReduceOrder::ORDER_ONLY_VALUE);
          }},
-        // The second slot of sums that half a tile was taken for.
+        // The second of two slots for sums, if each slot is taken to be half a tile.
         {"misaligned",
          "a product is written between two blocks of 1,024 bytes of L0C",
          {"Mmad", "of L0C", "must be a multiple of 1024"},

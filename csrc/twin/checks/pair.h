@@ -1,7 +1,9 @@
-// A broken kernel and its corrected form. Private to the checks and to the tests of the twin.
+// A pair is a broken kernel and its corrected form. Private to the checks and to the tests of the
+// twin.
 //
-// To add one, append it to the list of its group: what `run.fixed()` switches is the mistake, and
-// `run.Next()` stands right above the line that the report has to name.
+// To add a pair, append it to the list of its group. `run.fixed()` tells whether to run the
+// corrected form, so it switches the mistake off, and `run.Next()` goes directly above the line
+// that the report has to name.
 #pragma once
 
 #include <cstdint>
@@ -13,10 +15,10 @@
 
 namespace twin::checks {
 
-/// Both GM tensors of every pair: "in", which is initialised, and "out".
+/// Size of both GM tensors of every pair: "in", which is initialised, and "out".
 constexpr size_t kGmBytes = 8192;
 
-/// What a kernel sees of its launch.
+/// The launch of one form of a pair, as the kernel sees it.
 class Run {
 public:
     Run(bool fixed, uint8_t* in, uint8_t* out) : fixed_(fixed), in_(in), out_(out) {}
@@ -32,8 +34,8 @@ public:
         return Tensor<T>(out_);
     }
 
-    /// The report names the next line. What one core marks another one may mark over, but a report
-    /// stops all of them at its own line.
+    /// Marks the next line as the one that the report has to name. Cores overwrite each other's
+    /// mark, but an error stops all of them, so the mark of the failing core is the last.
     void Next(const char* file = __builtin_FILE(), int line = __builtin_LINE()) {
         file_ = file;
         line_ = line + 1;
@@ -59,20 +61,20 @@ private:
 struct Setup {
     KernelKind kind;
     uint32_t blocks = 1;
-    bool fresh_output = false;  ///< nothing has written "out" yet
-    bool in_place = false;      ///< "in" and "out" are one memory
+    bool fresh_output = false;  ///< "out" starts uninitialised
+    bool in_place = false;      ///< "in" and "out" share the same memory
     SanitizeMode mode = SanitizeMode::kFull;
 };
 
 inline Setup Aiv() { return {KernelKind::kAivOnly}; }
 inline Setup Aic() { return {KernelKind::kAicOnly}; }
-/// Every block an AIC and its two AIVs.
+/// Every block is an AIC with its two AIVs.
 inline Setup Groups(uint32_t blocks = 1) { return {KernelKind::kMixAic1Aiv2, blocks}; }
 
 struct Pair {
     const char* code;
     const char* name;
-    std::vector<const char*> says;  ///< what the report contains
+    std::vector<const char*> says;  ///< texts that the report has to contain
     Setup setup;
     void (*kernel)(Run& run);
 };
@@ -86,7 +88,8 @@ std::vector<Pair> LifePairs();
 std::vector<Pair> QueuePairs();
 std::vector<Pair> ArgumentPairs();
 
-/// A group passes 32 bytes from GM through UB to GM: the twin is in working order.
+/// Whether the twin is in working order: the AIVs of a group copy 32 bytes from GM through UB to
+/// GM.
 bool TwinWorks();
 
 }  // namespace twin::checks

@@ -1,4 +1,4 @@
-// Order between the pipes of a core, and of a pipe with itself.
+// Order between the pipes of a core, and between the instructions of one pipe.
 // Pages: 同步控制/核内同步/{SetFlag-WaitFlag(ISASI), PipeBarrier(ISASI)},
 //        矩阵计算（ISASI）/Mmad计算/Mmad.
 #include "kernel_parts.h"
@@ -110,7 +110,7 @@ std::vector<Pair> RacesInUb() {
     };
 }
 
-/// What stands between a load and its use: an event that is not the one it takes.
+/// A load and its use, which the broken form surrounds with calls that do not order the two.
 template <typename Before, typename After>
 void LoadAndUse(Run& run, const Before& before, const After& after) {
     TPipe pipe;
@@ -171,7 +171,8 @@ std::vector<Pair> WrongEvents() {
              Muls(to, second, 2.0F, kCount);
              if (!run.fixed()) WaitFlag<HardEvent::MTE2_V>(1);
          }},
-        // Each event is there in both; in the wrong order V hands on what it does not have yet.
+        // Both forms have both events. In the wrong order, V signals MTE3 before it has itself
+        // waited for the load.
         {"pipe-race",
          "two events that hand over through a third pipe stand in the wrong order",
          {"DataCopy on MTE3 reads", "DataCopy on MTE2"},
@@ -206,7 +207,8 @@ std::vector<Pair> WrongEvents() {
                  if (run.fixed() && i < 4) SetFlag<HardEvent::V_MTE2>(id);
              }
          }},
-        // But not what the scalar unit wrote itself, which takes S_V.
+        // An instruction is ordered after whatever the scalar unit has waited for before it issues
+        // the instruction. The scalar unit's own writes are another matter: they need S_V.
         {"pipe-race",
          "the scalar unit waits for a load after it has issued the use",
          {"Muls on V reads"},
@@ -263,7 +265,7 @@ std::vector<Pair> RacesInGm() {
     };
 }
 
-/// The hand-overs of a matrix product, in both turns of a loop.
+/// The events of a matrix product, one of which the broken form leaves out in a loop of two turns.
 enum class Step { kMte2Mte1, kMte1M, kMFix, kMte1Mte2, kMMte1, kFixM };
 
 template <Step missing>
@@ -329,8 +331,8 @@ std::vector<Pair> RacesOfTheCube() {
     };
 }
 
-/// Below m / 16 * n / 16 = 10 a product that adds to the last one needs a barrier; from 10 on the
-/// cube sees to it (Mmad, constraints).
+/// If m / 16 * n / 16 is below 10, a product that adds to the last one needs a barrier; from 10 on,
+/// the cube itself orders them (Mmad, constraints).
 template <uint16_t rows>
 void Accumulate(Run& run) {
     Cube cube(rows);

@@ -72,7 +72,7 @@ std::vector<Pair> Tensors() {
              Muls(y, x, 2.0F, kCount);
              if (run.fixed()) in.FreeTensor(x);
          }},
-        // The stale tensor has the address of the new one, and all its bytes are written.
+        // The freed tensor has the same address as the new one, whose bytes are all written.
         {"use-after-free",
          "a vector instruction reads a freed tensor whose buffer another one has",
          {"Muls: ", "another tensor has it since "},

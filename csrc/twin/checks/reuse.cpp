@@ -1,5 +1,5 @@
-// Events and cross-core flags that are used again: right in the order that the twin runs, undefined
-// in another one.
+// Events and cross-core flags that are used again, correctly in the interleaving that the twin runs
+// but not in every one.
 // Pages: 同步控制/核内同步/SetFlag-WaitFlag(ISASI), 同步控制/核间同步/CrossCoreSetFlag(ISASI),
 //        高级编程/硬件实现/架构规格/NPU架构版本2201.
 #include "kernel_parts.h"
@@ -40,7 +40,8 @@ std::vector<Pair> ReusePairs() {
              run.Next();
              CrossCoreSetFlag<2, PIPE_MTE2>(other);
          }},
-        // The counter of an AIC does not know who has raised it: all AICs, or its own AIVs.
+        // The counter of an AIC does not tell which group has signalled it: all AICs, or its own
+        // AIVs.
         {"cross-core-order",
          "a flag is signalled to an AIC by all AICs and by its own AIVs",
          {"flag 0 is signalled to ", "by other cores"},
@@ -56,8 +57,8 @@ std::vector<Pair> ReusePairs() {
              run.Next();
              CrossCoreSetFlag<2, PIPE_MTE3>(0);
          }},
-        // In this run every set is waited for before the next one; nothing makes the AIC wait for
-        // that.
+        // In this run, every set is waited for before the next one, but nothing makes the AIC wait
+        // until then.
         {"cross-core-repeat",
          "a flag is set again without a signal back",
          {"flag 0 is set again", "a signal back"},

@@ -140,8 +140,8 @@ std::vector<Pair> Flags() {
                  CrossCoreSetFlag<0, PIPE_MTE3>(0);
              }
          }},
-        // "每一个计数器计数范围为0-15": the AIVs hold still until all sets are there. Full mode
-        // stops at the second one.
+        // "每一个计数器计数范围为0-15": the AIVs wait until all sets are done. The mode is kOff,
+        // because kFull would report the second set.
         {"cross-core-counter",
          "a flag is set 16 times before anyone waits",
          {"flag 0", "15"},

@@ -55,6 +55,7 @@ struct Walk {
 Walk MakeWalk(const char* instruction, const VectorRange& range, uint32_t widest_bytes,
               const Site& site);
 
+/// An operand in UB, with the distances between its blocks.
 struct Operand {
     const char* name;
     Local local;
