@@ -1,11 +1,11 @@
 // Elementwise arithmetic (Memory矢量计算/基础算术/*).
 //
 // half is computed in float and rounded once, to nearest even, which gives the correctly rounded
-// half result of each single operation. The
-// pages do not define what an integer operation returns on this architecture if the result does not
-// fit, nor the square root of a number that is not positive: both are errors here. They do not
-// define Max and Min of NaN either (here: NaN), and call the reciprocal of zero unknown (here: the
-// IEEE 754 result). The hardware's Reciprocal is less accurate than this one.
+// half result of each single operation. The pages do not define what an integer operation returns
+// on this architecture if the result does not fit, nor the square root of a number that is not
+// positive: both are errors here. They do not define Max and Min of NaN either (here: NaN), and
+// call the reciprocal of zero unknown (here: the IEEE 754 result). The hardware's Reciprocal is
+// less accurate than this one.
 #include <cmath>
 #include <limits>
 #include <type_traits>

@@ -86,7 +86,6 @@ uint64_t Rounded(const char* name, uint64_t up, uint64_t none, uint64_t down, Si
 void DeclareKernelType(const char* type, Site site);
 
 /// Throws twin::Error with this code, for the running core.
-
 [[noreturn]] void Fail(const char* code, Site site, const char* format, ...)
     __attribute__((format(printf, 3, 4)));
 

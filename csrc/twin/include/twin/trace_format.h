@@ -83,7 +83,7 @@ struct TraceCore {
 
 /// A GM tensor of the launch.
 struct TraceTensor {
-    uint64_t address;  ///< virtual GM address, which may differ from run to run
+    uint64_t address;  ///< virtual GM address of its first byte; differs from run to run
     uint64_t bytes;
     uint32_t writable;  ///< 0 for inputs and weights
     uint32_t reserved;
