@@ -43,7 +43,7 @@ struct MemoryCounts {
     uint64_t hbm_read = 0;
     uint64_t hbm_written = 0;
     uint64_t l2_hit = 0;
-    uint64_t written = 0;  ///< by cores, into L2
+    uint64_t written = 0;  ///< written by cores, into L2
 };
 
 /// A transfer that is complete.

@@ -161,7 +161,7 @@ private:
 
     std::vector<TraceFile> launches_;
     std::map<Address, Weight> weights_;
-    std::vector<Weight*> tensors_;  ///< by tensor of the current launch; null if it is no weight
+    std::vector<Weight*> tensors_;  ///< for each tensor of the current launch; null if no weight
     uint32_t launch_ = 0;
     L2State l2_;
     PrefetchAccount account_;

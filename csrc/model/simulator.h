@@ -64,7 +64,7 @@ private:
 
     arch::TimingConstants constants_;
     MemorySystem memory_;
-    std::map<uint32_t, std::deque<Region>> sdma_;  ///< by stream
+    std::map<uint32_t, std::deque<Region>> sdma_;  ///< regions left, by stream
     uint32_t last_stream_ = 0;
     bool sdma_busy_ = false;
     uint64_t prefetched_ = 0;

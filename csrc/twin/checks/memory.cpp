@@ -243,7 +243,8 @@ std::vector<Pair> Places() {
              run.Next();
              Muls(to, ub[run.fixed() ? 8 : 4], 2.0F, 8);
          }},
-        // The quantisation did this once: it kept the maxima of the pieces of a row side by side.
+        // The quantisation once did this: it kept the maximum magnitudes of the pieces of a row
+        // side by side.
         {"misaligned",
          "a maximum alone is written between two pairs of floats",
          {"WholeReduceMax: dst starts at byte ", "must be a multiple of 8"},

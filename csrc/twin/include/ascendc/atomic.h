@@ -1,6 +1,7 @@
 // Atomic transfers to GM, which add to the bytes there, or take the maximum or minimum with them.
 // Pages: 原子操作/{SetAtomicAdd, SetAtomicMax(ISASI), SetAtomicMin(ISASI), DisableDmaAtomic,
-//        关键特性说明}; 8.1 has SetAtomicNone, which newer toolkits keep beside DisableDmaAtomic.
+//        关键特性说明}; CANN 8.1 has SetAtomicNone, which newer toolkits keep next to
+//        DisableDmaAtomic.
 //
 // Each call applies to the later transfers of the core from UB or L0C to GM, until the next such
 // call or SetAtomicNone. It needs no synchronisation with them

@@ -34,7 +34,7 @@ public:
     Error(std::string code, std::string kernel, std::string core, std::string file, int line,
           std::string message, std::vector<Access> accesses = {}, std::string ordered_by = "");
 
-    const std::string code;    ///< of the rule, e.g. "out-of-bounds"; one of kErrorCodes
+    const std::string code;    ///< code of the rule, e.g. "out-of-bounds"; one of kErrorCodes
     const std::string kernel;  ///< name given to the launch
     const std::string core;    ///< e.g. "AIC 3"; "host" for errors of the launch itself
     const std::string file;
