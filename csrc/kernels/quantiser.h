@@ -20,11 +20,11 @@ template <typename T>
 class Quantiser {
 public:
     // `width` is the width of the widest row held in UB, a multiple of 64. Rows longer than
-    // that or than 4096 elements are processed in pieces, at most 32 of them (kMostQuantisedPieces
+    // that or than 4096 elements are processed in pieces, at most 32 of them (kMaxQuantisedPieces
     // of plan/units.h), so that the maxima of all pieces fit one repeat.
     __aicore__ inline void Open(AscendC::TPipe* pipe, uint32_t width) {
         pipe_ = pipe;
-        width_ = Min(width, kMostPiece);
+        width_ = Min(width, kMaxPiece);
         pipe->InitBuffer(narrow_, width_ * sizeof(half));
         pipe->InitBuffer(result_, width_);
         pipe->InitBuffer(scale_, kBlockFloats * sizeof(float));
@@ -209,7 +209,7 @@ private:
     }
 
     // A piece has at most kLanes repeats, so that their maxima fit one repeat.
-    static constexpr uint32_t kMostPiece = kLanes * kLanes;
+    static constexpr uint32_t kMaxPiece = kLanes * kLanes;
     // The smallest max|x| for which 127 / max|x| is finite.
     static constexpr float kLeast = 0x1.fc0002p-122f;
 

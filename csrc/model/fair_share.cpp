@@ -20,7 +20,7 @@ void ShareFairly(const std::vector<Demand>& demands, double hbm_rate, double l2_
             if (fixed[i]) continue;
             hbm += demands[i].hbm;
             l2 += demands[i].l2;
-            own = std::min(own, demands[i].most_rate - level);
+            own = std::min(own, demands[i].max_rate - level);
         }
         const double hbm_step = hbm > 0 ? hbm_rate / hbm : own;
         const double l2_step = l2 > 0 ? l2_rate / l2 : own;
@@ -32,7 +32,7 @@ void ShareFairly(const std::vector<Demand>& demands, double hbm_rate, double l2_
             if (fixed[i]) continue;
             const bool full =
                 (demands[i].hbm > 0 && hbm_step <= step) || (demands[i].l2 > 0 && l2_step <= step);
-            if (!full && demands[i].most_rate > level) continue;
+            if (!full && demands[i].max_rate > level) continue;
             rates[i] = level;
             fixed[i] = true;
             --rising;

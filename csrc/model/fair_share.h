@@ -8,9 +8,9 @@ namespace model {
 
 /// What each byte of a transfer costs the shared resources, and how fast its own engine is.
 struct Demand {
-    double most_rate;  ///< limit of its engine, bytes per us
-    double hbm;        ///< HBM bytes per byte of the transfer
-    double l2;         ///< L2 bytes per byte of the transfer
+    double max_rate;  ///< limit of its engine, bytes per us
+    double hbm;       ///< HBM bytes per byte of the transfer
+    double l2;        ///< L2 bytes per byte of the transfer
 };
 
 /// Computes `rates`, bytes per us for each demand, max-min fair: all rates rise together, and each

@@ -242,7 +242,7 @@ void KernelReplay::StartTransfer(uint32_t index, uint32_t pipe_index, const Trac
     transfer.range = {tensor.address + record.gm_offset, record.block_bytes, record.block_count,
                       record.block_stride};
     transfer.write = !load;
-    transfer.most_rate = rate * constants_.clock_mhz;
+    transfer.max_rate = rate * constants_.clock_mhz;
     transfer.l2_factor = aic && load ? constants_.l2_cube_factor : 1;
     transfer.hbm_factor = 1;
     if (load) {

@@ -11,8 +11,8 @@ uint64_t Lines(uint8_t mask) { return static_cast<uint64_t>(__builtin_popcount(m
 
 }  // namespace
 
-L2State::L2State(uint64_t capacity_bytes) : most_sectors_(capacity_bytes / kSectorBytes) {
-    if (most_sectors_ == 0) throw std::invalid_argument("L2 of no bytes");
+L2State::L2State(uint64_t capacity_bytes) : max_sectors_(capacity_bytes / kSectorBytes) {
+    if (max_sectors_ == 0) throw std::invalid_argument("L2 of no bytes");
 }
 
 template <typename Visit>
@@ -60,7 +60,7 @@ L2State::Sector& L2State::Touch(uint64_t number, L2Access& access) {
         PushFront(index);
         return sectors_[index];
     }
-    if (sectors_.size() < most_sectors_) {
+    if (sectors_.size() < max_sectors_) {
         index = static_cast<uint32_t>(sectors_.size());
         sectors_.emplace_back();
     } else {

@@ -69,7 +69,7 @@ private:
     void Unlink(uint32_t index);
     void PushFront(uint32_t index);
 
-    size_t most_sectors_;
+    size_t max_sectors_;
     std::vector<Sector> sectors_;
     std::unordered_map<uint64_t, Page> pages_;
     uint64_t last_page_number_ = ~uint64_t{0};

@@ -108,7 +108,7 @@ void MemorySystem::LookUp(uint32_t number) {
     counts_.written += counts.written;
     const auto bytes = static_cast<double>(range.bytes());
     entry.left = bytes;
-    entry.demand.most_rate = transfer.most_rate;
+    entry.demand.max_rate = transfer.max_rate;
     entry.demand.hbm = (static_cast<double>(access.miss) * transfer.hbm_factor +
                         static_cast<double>(access.write_back)) /
                        bytes;

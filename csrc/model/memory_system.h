@@ -31,7 +31,7 @@ struct GmRange {
 struct Transfer {
     GmRange range;
     bool write;
-    double most_rate;   ///< limit of its engine, bytes per us
+    double max_rate;    ///< limit of its engine, bytes per us
     double hbm_factor;  ///< HBM bytes that each missing byte costs
     double l2_factor;   ///< L2 bytes that each byte costs
     bool waits;         ///< no other transfer of the same engine hides the latency of a miss

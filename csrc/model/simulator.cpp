@@ -75,7 +75,7 @@ void Simulator::FeedSdma() {
     const uint64_t bytes = std::min(region.bytes, kSdmaPiece);
     Transfer transfer{};
     transfer.range = {region.address, bytes, 1, bytes};
-    transfer.most_rate = sdma_.size() > 1 ? constants_.sdma_shared_rate : constants_.sdma_rate;
+    transfer.max_rate = sdma_.size() > 1 ? constants_.sdma_shared_rate : constants_.sdma_rate;
     transfer.hbm_factor = 1;
     transfer.l2_factor = 1;
     transfer.tag = kNoTransfer;

@@ -10,7 +10,7 @@ namespace {
 
 // No real tensor comes near this size. The limit keeps a corrupt trace from exhausting memory:
 // AccountPrefetch keeps a state for every 32 bytes of a weight.
-constexpr uint64_t kMostTensorBytes = uint64_t{8} << 30;
+constexpr uint64_t kMaxTensorBytes = uint64_t{8} << 30;
 
 class Reader {
 public:
@@ -139,10 +139,10 @@ TraceFile ReadTrace(const std::string& bytes) {
     for (uint32_t i = 0; i < header.site_count; ++i) file.sites.push_back(reader.TakeText("sites"));
     for (auto& tensor : file.tensors) {
         tensor.name = reader.TakeText("tensor names");
-        if (tensor.bytes > kMostTensorBytes) {
+        if (tensor.bytes > kMaxTensorBytes) {
             throw std::invalid_argument("trace: tensor '" + tensor.name + "' of " +
                                         std::to_string(tensor.bytes) + " bytes; at most " +
-                                        std::to_string(kMostTensorBytes));
+                                        std::to_string(kMaxTensorBytes));
         }
     }
     file.kernel = reader.TakeText("kernel name");

@@ -8,9 +8,9 @@ namespace npu {
 /// seem to be side streams; two main streams then share it. The pool has at least two streams.
 template <class Next, class IsMain, class IsSide>
 auto PickSideStream(Next next, IsMain is_main, IsSide is_side) {
-    constexpr int kMostTries = 64;  // torch_npu's pool has 32
+    constexpr int kMaxTries = 64;  // torch_npu's pool has 32
     auto stream = next();
-    for (int tries = 1; is_main(stream) || (is_side(stream) && tries < kMostTries); ++tries) {
+    for (int tries = 1; is_main(stream) || (is_side(stream) && tries < kMaxTries); ++tries) {
         stream = next();
     }
     return stream;

@@ -23,7 +23,7 @@ namespace {
 constexpr const char* kOp = "o_proj";
 constexpr int64_t kStrip = plan::kStrip;
 constexpr int64_t kLanes = plan::kLanes;
-constexpr int64_t kMostStride = plan::kMostStride;
+constexpr int64_t kMaxStride = plan::kMaxStride;
 
 struct Arguments {
     const at::Tensor& attn_output;
@@ -67,8 +67,8 @@ void CheckUpProjection(const ArgumentChecks& check, const Arguments& args, Dimen
                        "a latent size that is a positive multiple of 16", dims.kv_lora);
     check.RequireValue(strips(value), "w_uv", "a value size that is a positive multiple of 16",
                        value);
-    check.RequireValue(dims.kv_lora <= kMostStride && value <= kMostStride, "w_uv",
-                       Text("at most ", kMostStride, " rows and columns"),
+    check.RequireValue(dims.kv_lora <= kMaxStride && value <= kMaxStride, "w_uv",
+                       Text("at most ", kMaxStride, " rows and columns"),
                        ShapeText({dims.kv_lora, value}));
 }
 
@@ -94,21 +94,20 @@ Dimensions CheckArguments(const ArgumentChecks& check, const Arguments& args) {
     } else {
         check.Contiguous("attn_output", args.attn_output);
     }
-    check.RequireValue(dims.tokens > 0 && dims.tokens <= plan::kMostTokens, "attn_output",
-                       Text("1 to ", plan::kMostTokens, " tokens"), dims.tokens);
-    constexpr int64_t kMostRow = plan::kMostLeftStrideBytes / plan::kHalfBytes;
+    check.RequireValue(dims.tokens > 0 && dims.tokens <= plan::kMaxTokens, "attn_output",
+                       Text("1 to ", plan::kMaxTokens, " tokens"), dims.tokens);
+    constexpr int64_t kMaxRow = plan::kMaxLeftStrideBytes / plan::kHalfBytes;
     const c10::SymInt row = !args.w_uv             ? dims.columns
                             : dims.heads_outermost ? dims.kv_lora
                                                    : dims.heads * dims.kv_lora;
-    check.RequireValue(row > 0 && row <= kMostRow && row % kStrip == 0, "attn_output",
-                       Text("rows of a positive multiple of 16 up to ", kMostRow, " elements"),
-                       row);
+    check.RequireValue(row > 0 && row <= kMaxRow && row % kStrip == 0, "attn_output",
+                       Text("rows of a positive multiple of 16 up to ", kMaxRow, " elements"), row);
     dims.hidden = OutFeatures(args.o_proj);
     CheckLinear(check, args.o_proj, dims.hidden, dims.columns, dtype);
     check.RequireValue(dims.hidden > 0 && dims.hidden % kStrip == 0, "o_proj_weight",
                        "a hidden size that is a positive multiple of 16", dims.hidden);
-    check.RequireValue(dims.hidden <= kMostStride && dims.columns <= kMostStride, "o_proj_weight",
-                       Text("at most ", kMostStride, " in and out features"),
+    check.RequireValue(dims.hidden <= kMaxStride && dims.columns <= kMaxStride, "o_proj_weight",
+                       Text("at most ", kMaxStride, " in and out features"),
                        ShapeText({dims.columns, dims.hidden}));
     if (args.bias) {
         check.Dense("bias", *args.bias, {dims.hidden}, {dtype, at::kFloat});

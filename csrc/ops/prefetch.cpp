@@ -38,7 +38,7 @@ struct Range {
 };
 
 void CheckCount(const ArgumentChecks& check, const at::TensorList& weights) {
-    const size_t most = plan::kMostPrefetchRegions;
+    const size_t most = plan::kMaxPrefetchRegions;
     check.RequireValue(!weights.empty() && weights.size() <= most, "weights",
                        Text("1 to ", most, " tensors"), weights.size());
 }

@@ -9,8 +9,8 @@ ArgumentName WeightName(size_t index) { return {"prefetch", index}; }
 }  // namespace
 
 void CheckPrefetch(const ArgumentChecks& check, const PrefetchArguments& prefetch) {
-    check.RequireValue(prefetch.weights.size() <= plan::kMostPrefetchRegions, "prefetch",
-                       Text("at most ", plan::kMostPrefetchRegions, " tensors"),
+    check.RequireValue(prefetch.weights.size() <= plan::kMaxPrefetchRegions, "prefetch",
+                       Text("at most ", plan::kMaxPrefetchRegions, " tensors"),
                        prefetch.weights.size());
     for (size_t i = 0; i < prefetch.weights.size(); ++i) {
         // The dispatcher does not consider the tensors of an optional list, so the dispatch keys

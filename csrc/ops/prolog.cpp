@@ -41,13 +41,13 @@ void CheckSizes(const ArgumentChecks& check, const PrologArguments& args, const 
     const auto rank = [](const c10::SymInt& size, int64_t most) {
         return size > 0 && size % kLanes == 0 && size <= most;
     };
-    const auto most_rank = static_cast<int64_t>(plan::kMostLoraRank);
+    const auto most_rank = static_cast<int64_t>(plan::kMaxLoraRank);
     const Text most_rank_text("a multiple of 64 up to ", most_rank, " elements");
-    check.RequireValue(dims.tokens > 0 && dims.tokens <= plan::kMostTokens, "hidden_states",
-                       Text("1 to ", plan::kMostTokens, " tokens"), dims.tokens);
+    check.RequireValue(dims.tokens > 0 && dims.tokens <= plan::kMaxTokens, "hidden_states",
+                       Text("1 to ", plan::kMaxTokens, " tokens"), dims.tokens);
     check.RequireValue(
-        strips(dims.hidden) && dims.hidden <= plan::kMostStride, "hidden_states",
-        Text("a hidden size that is a positive multiple of 16 up to ", plan::kMostStride),
+        strips(dims.hidden) && dims.hidden <= plan::kMaxStride, "hidden_states",
+        Text("a hidden size that is a positive multiple of 16 up to ", plan::kMaxStride),
         dims.hidden);
     if (HasLatent(args)) {
         check.RequireValue(rank(dims.q_lora, most_rank), "q_a_norm_weight", most_rank_text,
@@ -58,16 +58,16 @@ void CheckSizes(const ArgumentChecks& check, const PrologArguments& args, const 
     check.RequireValue(dims.heads > 0, "w_uk", "at least one head", dims.heads);
     check.RequireValue(strips(dims.nope), "w_uk", "a nope size that is a positive multiple of 16",
                        dims.nope);
-    check.RequireValue(!args.q_b.quantised() || rank(dims.nope, plan::kMostInt8NopeDim), "w_uk",
-                       Text("a nope size that is a multiple of 64 up to ", plan::kMostInt8NopeDim,
+    check.RequireValue(!args.q_b.quantised() || rank(dims.nope, plan::kMaxInt8NopeDim), "w_uk",
+                       Text("a nope size that is a multiple of 64 up to ", plan::kMaxInt8NopeDim,
                             " elements where q_b is int8"),
                        dims.nope);
     const c10::SymInt rows = dims.heads * (dims.nope + kRope);
-    check.RequireValue(rows <= plan::kMostStride, "q_b_weight",
-                       Text("at most ", plan::kMostStride, " rows"), rows);
+    check.RequireValue(rows <= plan::kMaxStride, "q_b_weight",
+                       Text("at most ", plan::kMaxStride, " rows"), rows);
     const c10::SymInt block_size = CacheBlockSize(args.kv_cache);
-    check.RequireValue(block_size > 0 && block_size <= plan::kMostCacheRows, "kv_cache",
-                       Text("blocks of 1 to ", plan::kMostCacheRows, " rows"), block_size);
+    check.RequireValue(block_size > 0 && block_size <= plan::kMaxCacheRows, "kv_cache",
+                       Text("blocks of 1 to ", plan::kMaxCacheRows, " rows"), block_size);
 }
 
 /// The kernel computes in fp32, where eps must be a positive normal number.
@@ -131,14 +131,14 @@ void CheckIndexer(const ArgumentChecks& check, const PrologArguments& args,
     dims.indexer_dim = indexer.k_norm_weight->sym_size(0);
     const auto dim = dims.indexer_dim;
     check.RequireValue(
-        dim > kRope && dim % kLanes == 0 && dim <= plan::kMostIndexerHeadDim,
+        dim > kRope && dim % kLanes == 0 && dim <= plan::kMaxIndexerHeadDim,
         "indexer_k_norm_weight",
-        Text("a head size that is a multiple of 64 from 128 to ", plan::kMostIndexerHeadDim), dim);
+        Text("a head size that is a multiple of 64 from 128 to ", plan::kMaxIndexerHeadDim), dim);
     const c10::SymInt columns = OutFeatures(indexer.wq_b);
     check.RequireValue(columns > 0 && columns % dim == 0, "indexer_wq_b",
                        Text("whole heads of ", dim, " features"), columns);
-    check.RequireValue(columns <= plan::kMostStride, "indexer_wq_b",
-                       Text("at most ", plan::kMostStride, " features"), columns);
+    check.RequireValue(columns <= plan::kMaxStride, "indexer_wq_b",
+                       Text("at most ", plan::kMaxStride, " features"), columns);
     dims.indexer_heads = columns / dim;
     check.RequireValue(dims.indexer_heads % kStrip == 0, "indexer_wq_b",
                        "a number of heads that is a multiple of 16", dims.indexer_heads);

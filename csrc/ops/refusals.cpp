@@ -24,7 +24,7 @@ void RefuseBackend(const c10::OperatorHandle& op, Stack* stack) {
         check.Strided(name, tensor);
     });
     check.RequireValue(tensors > 0, op.schema().arguments().front().name().c_str(),
-                       Text("1 to ", plan::kMostPrefetchRegions, " tensors"), tensors);
+                       Text("1 to ", plan::kMaxPrefetchRegions, " tensors"), tensors);
     TORCH_CHECK(false, op.schema().name(), ": no backend takes these tensors together");
 }
 

@@ -6,12 +6,12 @@
 namespace plan {
 
 uint32_t LeastPiece(uint32_t width) {
-    return static_cast<uint32_t>(RoundUp(CeilDiv(width, kMostQuantisedPieces), kLanes));
+    return static_cast<uint32_t>(RoundUp(CeilDiv(width, kMaxQuantisedPieces), kLanes));
 }
 
 void RequireQuantisedWidth(const std::string& quantity, uint32_t width) {
-    Require(width <= kMostQuantisedWidth, quantity,
-            "at most " + std::to_string(kMostQuantisedWidth) + " where a token has a scale", width);
+    Require(width <= kMaxQuantisedWidth, quantity,
+            "at most " + std::to_string(kMaxQuantisedWidth) + " where a token has a scale", width);
 }
 
 GemmProblem TokenProduct(const std::string& name, uint32_t tokens, uint32_t n, uint32_t k,

@@ -33,11 +33,11 @@ private:
     std::string text_;
 };
 
-/// Holds at most kMostPlans plans and is emptied when it is full. Thread-safe.
+/// Holds at most kMaxPlans plans and is emptied when it is full. Thread-safe.
 template <typename Plan>
 class PlanCache {
 public:
-    static constexpr size_t kMostPlans = 8192;  // a model of 64 layers at 128 batch sizes
+    static constexpr size_t kMaxPlans = 8192;  // a model of 64 layers at 128 batch sizes
 
     template <typename Make>
     Plan Find(const PlanKey& key, const Make& make) {
@@ -48,7 +48,7 @@ public:
         }
         Plan plan = make();
         const std::lock_guard<std::mutex> lock(mutex_);
-        if (plans_.size() >= kMostPlans) plans_.clear();
+        if (plans_.size() >= kMaxPlans) plans_.clear();
         plans_.emplace(key.text(), plan);
         ++made_;
         return plan;

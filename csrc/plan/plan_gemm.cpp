@@ -19,13 +19,13 @@ constexpr uint32_t kLargeSlotBytes = 88 * 1024;
 // From this depth on a product takes at least ten times as long as moving its sums out of L0C.
 constexpr uint32_t kLongDepth = 1024;
 constexpr uint32_t kRowBytes = 512;
-constexpr uint32_t kMostRows = 128;
+constexpr uint32_t kMaxRows = 128;
 // With 1024 rows of A and a tile of columns for each core in L2, a product with m = n = k = 8192
 // reads its weight from HBM 8 times instead of 64.
-constexpr uint32_t kBlockRows = 8 * kMostRows;
-constexpr uint32_t kMostTileBytes = 64 * 1024;            // of A
-constexpr uint32_t kMostSlotBytes = 120 * 1024;           // of A
-constexpr uint32_t kMostSlotBytesOfManyRows = 76 * 1024;  // of A
+constexpr uint32_t kBlockRows = 8 * kMaxRows;
+constexpr uint32_t kMaxTileBytes = 64 * 1024;            // of A
+constexpr uint32_t kMaxSlotBytes = 120 * 1024;           // of A
+constexpr uint32_t kMaxSlotBytesOfManyRows = 76 * 1024;  // of A
 // Maximum number of batches whose pieces of A share a slot; of 128 heads a core gets at most 8.
 constexpr uint32_t kSlotBatches = 4;
 constexpr uint32_t kL0SlotBytes = arch::kL0bBytes / 2;
@@ -59,14 +59,14 @@ GemmPlan PlanGemm(const GemmProblem& problem) {
             problem.n);
     Require(problem.k > 0 && problem.k % unit == 0, problem, "depth" + multiple, problem.k);
     const uint64_t a_stride = uint64_t{problem.a_row_stride} * bytes;
-    Require(a_stride <= kMostLeftStrideBytes, problem,
-            "a row of the left matrix must be at most " + std::to_string(kMostLeftStrideBytes) +
+    Require(a_stride <= kMaxLeftStrideBytes, problem,
+            "a row of the left matrix must be at most " + std::to_string(kMaxLeftStrideBytes) +
                 " bytes",
             a_stride);
     const uint32_t stored_n = problem.stored_n == 0 ? problem.n : problem.stored_n;
     const uint32_t b_stride = column_major == nz ? stored_n : problem.k;
-    Require((nz ? b_stride : b_stride * bytes / kHalfBytes) <= kMostWeightStride, problem,
-            "the stride of the weight must be at most " + std::to_string(kMostWeightStride) +
+    Require((nz ? b_stride : b_stride * bytes / kHalfBytes) <= kMaxWeightStride, problem,
+            "the stride of the weight must be at most " + std::to_string(kMaxWeightStride) +
                 " units of " + (nz ? "a row" : "2 bytes"),
             nz ? b_stride : b_stride * bytes / kHalfBytes);
 
@@ -83,7 +83,7 @@ GemmPlan PlanGemm(const GemmProblem& problem) {
     plan.c_batch_stride = problem.c_batch_stride;
     plan.b_layout = static_cast<uint32_t>(problem.layout);
     plan.b_stride = b_stride;
-    plan.tile_m = std::min(problem.m, kMostRows);
+    plan.tile_m = std::min(problem.m, kMaxRows);
     // The contiguous dimension of the weight gets the long side of the tile, as far as L0C can hold
     // the sums of two tiles and a core has that many columns.
     const auto rows = static_cast<uint32_t>(RoundUp(plan.tile_m, kStrip));
@@ -97,7 +97,7 @@ GemmPlan PlanGemm(const GemmProblem& problem) {
     plan.tile_n = std::min({wide, RoundDown(kL0cSlotElements / rows, strip), problem.n, share});
     const auto depth_share = static_cast<uint32_t>(CeilDiv(problem.k, problem.depth_shares));
     const uint32_t large = RoundDown(kLargeSlotBytes / bytes / row, strip);
-    const bool many_rows = rows > kMostRows / 2;
+    const bool many_rows = rows > kMaxRows / 2;
     if (many_rows && share > plan.tile_n && share <= large && depth_share >= kLongDepth) {
         // A is read once for every tile of columns. With many rows of A, one tile takes all of the
         // core's columns.
@@ -106,14 +106,13 @@ GemmPlan PlanGemm(const GemmProblem& problem) {
         plan.tile_n = std::min(share, problem.n);
     }
     plan.tile_k = RoundDown(weight_slot_bytes / bytes / plan.tile_n, column_major ? row : unit);
-    plan.tile_k =
-        std::min({plan.tile_k, RoundDown(kMostTileBytes / bytes / rows, unit), problem.k});
+    plan.tile_k = std::min({plan.tile_k, RoundDown(kMaxTileBytes / bytes / rows, unit), problem.k});
     plan.row_shares = problem.row_shares;
     plan.depth_shares = problem.depth_shares;
     plan.c_share_stride = problem.c_share_stride;
     const auto depth = static_cast<uint32_t>(
         CeilDiv(CeilDiv(problem.k, plan.tile_k), problem.depth_shares) * plan.tile_k);
-    const uint32_t slot_bytes = many_rows ? kMostSlotBytesOfManyRows : kMostSlotBytes;
+    const uint32_t slot_bytes = many_rows ? kMaxSlotBytesOfManyRows : kMaxSlotBytes;
     plan.a_depth = std::min(depth, RoundDown(slot_bytes / bytes / rows, plan.tile_k));
     plan.block_rows = kBlockRows;
     const uint32_t l0_elements = kL0SlotBytes / bytes;
@@ -152,7 +151,7 @@ uint32_t BestRowShares(const GemmProblem& problem) {
 }
 
 uint32_t BestDepthShares(const GemmProblem& problem, uint32_t most) {
-    if (problem.m > kMostRows) return 1;
+    if (problem.m > kMaxRows) return 1;
     uint32_t best = 1;
     double least = 0;
     for (uint32_t shares = 1; shares <= most; ++shares) {

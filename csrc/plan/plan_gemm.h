@@ -11,11 +11,11 @@
 namespace plan {
 
 /// Limit of the 16-bit stride fields of Nd2NzParams::srcDValue and DataCopyParams::srcStride.
-constexpr uint32_t kMostStride = 65535;
+constexpr uint32_t kMaxStride = 65535;
 /// Longest row of a 16-bit weight, in elements, since weights are loaded in units of 2 bytes.
-constexpr uint32_t kMostWeightStride = kMostStride;
+constexpr uint32_t kMaxWeightStride = kMaxStride;
 /// Longest row of the left matrix, in bytes, since it is loaded in units of 4 bytes.
-constexpr uint32_t kMostLeftStrideBytes = kMostStride * 4;
+constexpr uint32_t kMaxLeftStrideBytes = kMaxStride * 4;
 
 /// Memory layout of a weight; the values are those of GemmPlan::b_layout.
 enum class WeightLayout : uint32_t { kOutIn = 0, kOutInNz = 1, kInOut = 2, kInOutNz = 3 };

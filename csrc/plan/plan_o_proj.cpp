@@ -15,13 +15,13 @@ namespace plan {
 namespace {
 
 constexpr uint32_t kFloatBytes = sizeof(float);
-constexpr uint32_t kMostStepColumns = 4096;  // in fp32 these are 16 KiB
+constexpr uint32_t kMaxStepColumns = 4096;  // in fp32 these are 16 KiB
 
 /// Columns of a step: with fewer tokens than cores, a row is split over several cores.
 uint32_t StepColumns(uint32_t columns, uint32_t tokens, uint32_t cores) {
     const uint64_t parts = std::max<uint64_t>(1, cores / tokens);
     const uint64_t part = RoundUp(CeilDiv(columns, parts), kLanes);
-    return static_cast<uint32_t>(std::min<uint64_t>(part, kMostStepColumns));
+    return static_cast<uint32_t>(std::min<uint64_t>(part, kMaxStepColumns));
 }
 
 /// Bytes of UB that the vector cores' blocks take in addition to the landing pads: what their Open
@@ -35,8 +35,8 @@ uint64_t UbBytes(const OProjPlan& plan) {
 }
 
 void Check(const OProjProblem& problem) {
-    Require(problem.tokens > 0 && problem.tokens <= kMostTokens, "tokens",
-            "1 to " + std::to_string(kMostTokens), problem.tokens);
+    Require(problem.tokens > 0 && problem.tokens <= kMaxTokens, "tokens",
+            "1 to " + std::to_string(kMaxTokens), problem.tokens);
     Require(problem.hidden_size > 0, "hidden size", "at least 1", problem.hidden_size);
     if (problem.o_proj.dynamic()) RequireQuantisedWidth("value columns", problem.value_columns);
     if (problem.kv_lora_rank == 0) return;
@@ -63,7 +63,7 @@ OProjShapePlan PlanOProj(const OProjProblem& problem, const arch::Chip& chip) {
     plan.vector_cores = chip.aiv_count;
     plan.step_columns = StepColumns(problem.hidden_size, problem.tokens, chip.aiv_count);
     plan.widest = plan.step_columns;
-    if (quantised) plan.widest = std::max(plan.widest, kMostStepColumns / 2);
+    if (quantised) plan.widest = std::max(plan.widest, kMaxStepColumns / 2);
     if (problem.o_proj.dynamic())
         plan.widest = std::max(plan.widest, LeastPiece(problem.value_columns));
     plan.quant = {problem.o_proj.scale_bytes};

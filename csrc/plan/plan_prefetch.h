@@ -20,7 +20,7 @@ struct PrefetchRange {
 ///
 /// A range is rounded out to whole 32-byte blocks of GM, but not beyond its tensor. Ranges must not
 /// overlap; a block that two of them touch is loaded with the first. Throws std::invalid_argument
-/// for more than kMostPrefetchRegions ranges.
+/// for more than kMaxPrefetchRegions ranges.
 PrefetchPlan PlanPrefetch(const std::vector<PrefetchRange>& ranges, uint32_t cores);
 
 }  // namespace plan

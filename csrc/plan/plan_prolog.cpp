@@ -37,22 +37,22 @@ bool QuantisesHidden(const PrologProblem& problem) {
 }
 
 void Check(const PrologProblem& problem) {
-    Require(problem.tokens > 0 && problem.tokens <= kMostTokens, "tokens",
-            "1 to " + std::to_string(kMostTokens), problem.tokens);
+    Require(problem.tokens > 0 && problem.tokens <= kMaxTokens, "tokens",
+            "1 to " + std::to_string(kMaxTokens), problem.tokens);
     Require(problem.heads > 0, "heads", "at least 1", problem.heads);
     Require(problem.rope_dim == kRopeDim, "rope dimension", std::to_string(kRopeDim),
             problem.rope_dim);
     const uint32_t block_size = problem.kv_cache.block_size;
-    Require(block_size > 0 && block_size <= kMostCacheRows, "cache block size",
-            "1 to " + std::to_string(kMostCacheRows), block_size);
-    if (problem.q_lora_rank > 0) RequireRank("q_lora_rank", problem.q_lora_rank, kMostLoraRank);
-    RequireRank("kv_lora_rank", problem.kv_lora_rank, kMostLoraRank);
+    Require(block_size > 0 && block_size <= kMaxCacheRows, "cache block size",
+            "1 to " + std::to_string(kMaxCacheRows), block_size);
+    if (problem.q_lora_rank > 0) RequireRank("q_lora_rank", problem.q_lora_rank, kMaxLoraRank);
+    RequireRank("kv_lora_rank", problem.kv_lora_rank, kMaxLoraRank);
     if (QuantisesHidden(problem)) RequireQuantisedWidth("hidden size", problem.hidden_size);
     if (problem.q_b.quantised())
-        RequireRank("nope size with an int8 q_b", problem.nope_dim, kMostInt8NopeDim);
+        RequireRank("nope size with an int8 q_b", problem.nope_dim, kMaxInt8NopeDim);
     if (problem.indexer.heads > 0) {
         Require(problem.q_lora_rank > 0, "q_lora_rank", "a query latent for the indexer", 0);
-        RequireRank("indexer head size", problem.indexer.head_dim, kMostIndexerHeadDim);
+        RequireRank("indexer head size", problem.indexer.head_dim, kMaxIndexerHeadDim);
     }
 }
 
@@ -162,7 +162,7 @@ uint64_t UbBytes(const PrologPlan& plan, bool quantised) {
     const uint64_t rotated = heads * kRopeDim * (2 * kFloatBytes + kFloatBytes / 2 + kHalfBytes);
     const uint64_t slots = RoundUp(uint64_t{plan.rows_per_core} * plan.slot_bytes, kBlockBytes);
     const uint64_t dequantiser = 3 * widest * kFloatBytes + 8 * 1024 + kBlockBytes;
-    const uint64_t piece = std::min<uint64_t>(widest, kMostQuantisedPiece);
+    const uint64_t piece = std::min<uint64_t>(widest, kMaxQuantisedPiece);
     const uint64_t quantiser = piece * (kHalfBytes + 1) + kBlockBytes + 4 * kLanes * kFloatBytes;
     return rows + norm + tables + rotated + slots + (quantised ? dequantiser + 2 * quantiser : 0);
 }

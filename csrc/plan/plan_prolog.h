@@ -49,12 +49,12 @@ struct PrologProblem {
 };
 
 /// Limits of the ops, which their argument checks quote.
-constexpr uint32_t kMostLoraRank = 4096;
+constexpr uint32_t kMaxLoraRank = 4096;
 /// A head of an int8 q_b, rope included, is one row in UB; the limit keeps it no longer than a
 /// latent with its rope.
-constexpr uint32_t kMostInt8NopeDim = kMostLoraRank;
-constexpr uint32_t kMostIndexerHeadDim = 512;
-constexpr uint32_t kMostCacheRows = 1024;  // per block
+constexpr uint32_t kMaxInt8NopeDim = kMaxLoraRank;
+constexpr uint32_t kMaxIndexerHeadDim = 512;
+constexpr uint32_t kMaxCacheRows = 1024;  // per block
 constexpr uint32_t kRopeDim = 64;
 
 using PrologShapePlan = ShapePlan<PrologPlan>;

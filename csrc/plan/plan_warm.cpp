@@ -11,7 +11,7 @@ namespace plan {
 
 namespace {
 
-static_assert(sizeof(WarmPlan::regions) / sizeof(WarmRegion) == kMostPrefetchRegions);
+static_assert(sizeof(WarmPlan::regions) / sizeof(WarmRegion) == kMaxPrefetchRegions);
 
 // A load is at least 16 KB (AD: granularity); two loads in flight per core hide the start-up of
 // ~235 cycles.
@@ -34,7 +34,7 @@ std::string RegionName(size_t region) { return "prefetch[" + std::to_string(regi
 
 /// The regions through which the chunk sequence runs.
 struct Shares {
-    std::array<Share, kMostPrefetchRegions> list;
+    std::array<Share, kMaxPrefetchRegions> list;
     size_t count = 0;
 };
 
@@ -69,8 +69,8 @@ Shares TakeRegions(WarmPlan& warm, const PrefetchRequest& request, uint64_t usab
 }  // namespace
 
 void CheckRegionCount(size_t regions) {
-    if (regions > kMostPrefetchRegions) {
-        throw std::invalid_argument("prefetch: at most " + std::to_string(kMostPrefetchRegions) +
+    if (regions > kMaxPrefetchRegions) {
+        throw std::invalid_argument("prefetch: at most " + std::to_string(kMaxPrefetchRegions) +
                                     " regions, got " + std::to_string(regions));
     }
 }

@@ -42,9 +42,9 @@ struct PrefetchDecision {
     std::string reason;
 };
 
-constexpr size_t kMostPrefetchRegions = 8;
+constexpr size_t kMaxPrefetchRegions = 8;
 
-/// Throws std::invalid_argument for more than kMostPrefetchRegions regions.
+/// Throws std::invalid_argument for more than kMaxPrefetchRegions regions.
 void CheckRegionCount(size_t regions);
 
 /// How many bytes can be prefetched before a prefetch evicts earlier ones.
@@ -93,7 +93,7 @@ struct WarmSchedule {
 ///
 /// If `report` is not null, the kernel's time and the decisions are written to it; if it is null,
 /// no memory is allocated and no text is made. Throws std::invalid_argument for more than
-/// kMostPrefetchRegions regions.
+/// kMaxPrefetchRegions regions.
 WarmSchedule PlanWarm(const arch::Chip& chip, const WarmRoom& room, const PrefetchRequest& request,
                       PlanReport* report);
 

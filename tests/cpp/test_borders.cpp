@@ -75,7 +75,7 @@ plan::LinearFormat AnyFormat(Random& random) {
 
 plan::PrefetchRequest AnyRequest(Random& random) {
     plan::PrefetchRequest request;
-    request.regions.resize(random() % (plan::kMostPrefetchRegions + 2));
+    request.regions.resize(random() % (plan::kMaxPrefetchRegions + 2));
     for (auto& region : request.regions) region = {uint64_t{Any(random)} * 32, Any(random)};
     if (Coin(random)) request.bytes = random() >> (random() % 64);
     return request;
@@ -264,7 +264,7 @@ TEST(output_projections_of_any_shape_are_refused_or_fit) {
 
 TEST(prefetches_of_any_ranges_cover_them) {
     Repeat([](Random& random) {
-        std::vector<plan::PrefetchRange> ranges(1 + random() % plan::kMostPrefetchRegions);
+        std::vector<plan::PrefetchRange> ranges(1 + random() % plan::kMaxPrefetchRegions);
         uint64_t address = 4096;
         for (auto& range : ranges) {
             range.tensor = {address, 1 + random() % 100000};

@@ -368,14 +368,14 @@ TEST(plans_refuse_what_the_kernel_cannot_do) {
 // The largest sizes that there are.
 TEST(plans_at_the_limits) {
     const arch::Chip& chip = arch::FindChip("Ascend910_9391");
-    plan::PrologProblem problem = DeepSeekV3(plan::kMostTokens, 1);
-    problem.kv_cache.block_size = plan::kMostCacheRows;
-    problem.q_lora_rank = problem.kv_lora_rank = plan::kMostLoraRank;
-    CHECK_EQ(plan::PlanProlog(problem, chip).kernel.tokens, plan::kMostTokens);
+    plan::PrologProblem problem = DeepSeekV3(plan::kMaxTokens, 1);
+    problem.kv_cache.block_size = plan::kMaxCacheRows;
+    problem.q_lora_rank = problem.kv_lora_rank = plan::kMaxLoraRank;
+    CHECK_EQ(plan::PlanProlog(problem, chip).kernel.tokens, plan::kMaxTokens);
     plan::OProjProblem o_proj;
-    o_proj.tokens = plan::kMostTokens;
+    o_proj.tokens = plan::kMaxTokens;
     o_proj.value_columns = o_proj.hidden_size = 64;
-    CHECK_EQ(plan::PlanOProj(o_proj, chip).kernel.tokens, plan::kMostTokens);
+    CHECK_EQ(plan::PlanOProj(o_proj, chip).kernel.tokens, plan::kMaxTokens);
 }
 
 // What rows take in UB: sums of each share of the depth but the first beside the row itself, and
@@ -594,7 +594,7 @@ TEST(call_plans_of_kept_shapes_are_those_of_new_ones) {
         o_proj.value_columns = 64 * (1 + random() % 32);
         o_proj.hidden_size = 7168;
         plan::PrefetchRequest request;
-        request.regions.resize(random() % (plan::kMostPrefetchRegions + 1));
+        request.regions.resize(random() % (plan::kMaxPrefetchRegions + 1));
         uint64_t passing = 0;
         const bool hinted = random() % 2 == 0;
         for (plan::PrefetchRegion& region : request.regions) {
@@ -627,7 +627,7 @@ TEST(a_full_cache_of_plans_starts_anew) {
         key.Add(problem, uint8_t{7});
         CHECK_EQ(cache.Find(key, [&] { return ++made, problem; }), problem);
     };
-    const auto most = static_cast<uint32_t>(plan::PlanCache<uint32_t>::kMostPlans);
+    const auto most = static_cast<uint32_t>(plan::PlanCache<uint32_t>::kMaxPlans);
     for (uint32_t problem = 0; problem < most; ++problem) find(problem);
     for (uint32_t problem = 0; problem < most; ++problem) find(problem);
     CHECK_EQ(made, most);
@@ -643,7 +643,7 @@ TEST(the_widest_rows_leave_no_room_for_landing_pads) {
     for (const arch::Chip& chip : arch::Chips()) {
         for (const uint32_t tokens : {1u, 8192u}) {
             plan::PrologProblem problem = DeepSeekV3(tokens, 1);
-            problem.q_lora_rank = problem.kv_lora_rank = plan::kMostLoraRank;
+            problem.q_lora_rank = problem.kv_lora_rank = plan::kMaxLoraRank;
             problem.slots_int64 = true;
             const plan::LinearFormat int8 = {plan::WeightLayout::kInOut, 8, false};
             problem.qkv_a = problem.q_b = int8;
@@ -651,7 +651,7 @@ TEST(the_widest_rows_leave_no_room_for_landing_pads) {
             problem.indexer.head_dim = 128;
             problem.indexer.wq_b = int8;
             CHECK_EQ(plan::PlanProlog(problem, chip).kernel.widest,
-                     plan::kMostLoraRank + plan::kRopeDim);
+                     plan::kMaxLoraRank + plan::kRopeDim);
             plan::PrefetchRequest request;
             request.regions = {{0x1000, 1 << 20}};
             const PrologWarm warm = PlanWarm(problem, chip, request);

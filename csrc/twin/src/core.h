@@ -29,7 +29,7 @@ constexpr int kFirstSyncAllFlag = 11;  ///< SyncAll uses flags 11 to 14 (SyncAll
 constexpr int kLastSyncAllFlag = 14;
 constexpr int kHardEvents = static_cast<int>(AscendC::HardEvent::MAX);
 constexpr int kLocalBuffers = 7;
-constexpr uint32_t kMostBuffers = 64;    ///< maximum per kernel (InitBuffer, constraints)
+constexpr uint32_t kMaxBuffers = 64;     ///< maximum per kernel (InitBuffer, constraints)
 constexpr uint32_t kBlockBytes = 32;     ///< data block of UB and L1
 constexpr uint32_t kFractalBytes = 512;  ///< 16 rows of 32 bytes
 

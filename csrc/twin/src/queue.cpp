@@ -11,7 +11,7 @@ namespace {
 
 using State = QueueBuffer::State;
 
-constexpr int kMostQueued = 4;  ///< maximum depth of a queue (TQueBind简介, template parameters)
+constexpr int kMaxQueued = 4;  ///< maximum depth of a queue (TQueBind简介, template parameters)
 
 CoreQueues& Queues() { return Current().queues; }
 
@@ -134,7 +134,7 @@ QueueBuffer& RequireTensor(const char* operation, const char* foreign_code, cons
 }  // namespace
 
 QueueBuffer* CoreQueues::Find(const Local& tensor) {
-    const size_t index = tensor.lease % kMostBuffers;
+    const size_t index = tensor.lease % kMaxBuffers;
     return tensor.lease == 0 || index >= buffers.size() ? nullptr : &buffers[index];
 }
 
@@ -178,7 +178,7 @@ int InitQueue(int before, const QueuePath& path, int32_t depth, int64_t count, u
              "a %s queue of depth 0: AllocTensor and DeQue in place came after CANN 8.1",
              path.name);
     }
-    RequireRange("InitBuffer", "the depth of the queue", depth, 1, kMostQueued, site);
+    RequireRange("InitBuffer", "the depth of the queue", depth, 1, kMaxQueued, site);
     RequireRange("InitBuffer", "num", count, 1, kTensorsPerPosition, site);
     const int others = HoldingEvents(path.position);
     if (others + count > kTensorsPerPosition) {
@@ -230,7 +230,7 @@ Local AllocateTensor(int number, const QueuePath& path, Site site) {
     }
     buffer.state = State::kTaken;
     buffer.site = site;
-    buffer.lease = ++all.leases * kMostBuffers + static_cast<uint32_t>(index);
+    buffer.lease = ++all.leases * kMaxBuffers + static_cast<uint32_t>(index);
     // "non-inplace接口分配的Tensor内容可能包含随机值"
     ForgetContents(buffer.memory);
     Local tensor = buffer.memory;

@@ -572,9 +572,9 @@ Local AllocateLocal(TraceBuffer buffer, uint64_t bytes, Site site) {
         Fail("capacity", site, "InitBuffer of %llu bytes in %s: %u of %u bytes are taken",
              static_cast<unsigned long long>(bytes), BufferName(buffer), used, capacity);
     }
-    if (++core.buffer_count > kMostBuffers) {
+    if (++core.buffer_count > kMaxBuffers) {
         Fail("capacity", site, "InitBuffer of buffer %u; a kernel has at most %u",
-             core.buffer_count, kMostBuffers);
+             core.buffer_count, kMaxBuffers);
     }
     Local local;
     local.buffer = buffer;

@@ -232,9 +232,8 @@ void VectorReduceMax(DType type, const Local& dst, const Local& src, const Vecto
     if (walk.Empty()) return;
     const int64_t bytes = MaximumBytes(order, type);
     // The alignment is the same for every `order`: the pages of CANN 8.0 to 9.1 (WholeReduceMax,
-    // dst) ask for 4 bytes for half and 8 for float, and so does a debug build of 2026's
-    // kernel_operator_vec_reduce_intf_impl.h. The page of the call that replaces WholeReduceMax
-    // (ReduceRepeat, table 3) asks for 2 and 4 bytes when only the value is written.
+    // dst) ask for 4 bytes for half and 8 for float. The page of the call that replaces
+    // WholeReduceMax (ReduceRepeat, table 3) asks for 2 and 4 bytes when only the value is written.
     const Results results{bytes, bytes, 0, 2 * static_cast<int64_t>(DTypeBytes(type))};
     const Operand from = CheckReduction(kInstruction, walk, type, dst, src, results, strides, site);
     const int64_t step = strides.dst_repeat * bytes;

@@ -30,7 +30,7 @@ plan::LinearFormat DrawFormat(Draws& draws) {
 plan::PrefetchRequest DrawRequest(Draws& draws) {
     plan::PrefetchRequest request;
     if (draws.Coin()) return request;
-    const uint64_t regions = 1 + draws.Below(draws.OneIn(8) ? plan::kMostPrefetchRegions : 3);
+    const uint64_t regions = 1 + draws.Below(draws.OneIn(8) ? plan::kMaxPrefetchRegions : 3);
     for (uint64_t i = 0; i < regions; ++i) {
         const uint64_t most = draws.OneIn(4) ? 64 * 1024 : kPrefetchBytes;
         request.regions.push_back(

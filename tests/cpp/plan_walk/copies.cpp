@@ -10,9 +10,9 @@ namespace {
 using walk::kBlock;
 using walk::Port;
 
-constexpr int64_t kMostCount = 4095;
-constexpr int64_t kMostPadBytes = 2097151;  // 2^21 - 1 (DataCopyPad, blockLen)
-constexpr int64_t kMostNzStride = 16384;
+constexpr int64_t kMaxCount = 4095;
+constexpr int64_t kMaxPadBytes = 2097151;  // 2^21 - 1 (DataCopyPad, blockLen)
+constexpr int64_t kMaxNzStride = 16384;
 
 TraceBuffer Landing() { return IsAic() ? TraceBuffer::kL1 : TraceBuffer::kUb; }
 
@@ -46,7 +46,7 @@ void Transfer(const char* instruction, const Global& global, const Local& local,
 void TransferBlocks(const Global& global, const Local& local, DType type,
                     const AscendC::DataCopyParams& params, bool store, Site site) {
     walk::At(site);
-    walk::RequireRange("DataCopy", "blockCount", params.blockCount, 1, kMostCount);
+    walk::RequireRange("DataCopy", "blockCount", params.blockCount, 1, kMaxCount);
     walk::RequireRange("DataCopy", "blockLen", params.blockLen, 1, UINT16_MAX);
     RequireGmElement(global, type);
     const uint64_t length = params.blockLen;
@@ -76,8 +76,8 @@ void TransferCount(const Global& global, const Local& local, DType type, uint32_
 
 void RequirePad(const AscendC::DataCopyExtParams& params, const Global& global, DType type) {
     walk::RequireCore("DataCopyPad", walk::Running().state(), false);
-    walk::RequireRange("DataCopyPad", "blockCount", params.blockCount, 1, kMostCount);
-    walk::RequireRange("DataCopyPad", "blockLen", params.blockLen, 1, kMostPadBytes);
+    walk::RequireRange("DataCopyPad", "blockCount", params.blockCount, 1, kMaxCount);
+    walk::RequireRange("DataCopyPad", "blockLen", params.blockLen, 1, kMaxPadBytes);
     if (params.blockLen % walk::Bytes(type) != 0) {
         walk::Fail("parameter-range", "DataCopyPad: blockLen is %u bytes, no whole elements",
                    params.blockLen.value());
@@ -141,14 +141,14 @@ void CopyNd2Nz(const Local& dst, const Global& src, DType type, const AscendC::N
                Site site) {
     constexpr const char* kInstruction = "DataCopy (ND2NZ)";
     walk::RequireCore(kInstruction, walk::At(site), true);
-    walk::RequireRange(kInstruction, "ndNum", params.ndNum, 1, kMostCount);
-    walk::RequireRange(kInstruction, "nValue", params.nValue, 1, kMostNzStride);
+    walk::RequireRange(kInstruction, "ndNum", params.ndNum, 1, kMaxCount);
+    walk::RequireRange(kInstruction, "nValue", params.nValue, 1, kMaxNzStride);
     walk::RequireRange(kInstruction, "dValue", params.dValue, 1, UINT16_MAX);
     walk::RequireRange(kInstruction, "srcDValue", params.srcDValue, 1, UINT16_MAX);
-    walk::RequireRange(kInstruction, "dstNzC0Stride", params.dstNzC0Stride, 1, kMostNzStride);
-    walk::RequireRange(kInstruction, "dstNzNStride", params.dstNzNStride, 1, kMostNzStride);
+    walk::RequireRange(kInstruction, "dstNzC0Stride", params.dstNzC0Stride, 1, kMaxNzStride);
+    walk::RequireRange(kInstruction, "dstNzNStride", params.dstNzNStride, 1, kMaxNzStride);
     walk::RequireRange(kInstruction, "dstNzMatrixStride", params.dstNzMatrixStride, 0,
-                       kMostNzStride);
+                       kMaxNzStride);
     if (params.nValue > 1 && params.srcDValue < params.dValue) {
         walk::Fail("parameter-range", "%s: srcDValue is %u, a row has dValue = %u elements",
                    kInstruction, params.srcDValue.value(), params.dValue.value());

@@ -11,8 +11,8 @@ using walk::kFractal;
 
 // Mmad, constraints: where its sums start in L0C.
 constexpr uint32_t kSumsAlignment = 1024;
-constexpr int64_t kMostSide = 4095;  // of Mmad, and columns of the fixpipe
-constexpr int64_t kMostFixpipeRows = 8192;
+constexpr int64_t kMaxSide = 4095;  // of Mmad, and columns of the fixpipe
+constexpr int64_t kMaxFixpipeRows = 8192;
 constexpr uint32_t kSide = 16;
 
 TraceBuffer RequireL0(const char* instruction, const Local& dst) {
@@ -65,9 +65,9 @@ void MatrixMultiply(const Local& c, DType c_type, const Local& a, const Local& b
                     const AscendC::MmadParams& params, Site site) {
     walk::RequireCore("Mmad", walk::At(site), true);
     // One row turns on GEMV, which takes another left matrix.
-    walk::RequireRange("Mmad", "m", params.m, 2, kMostSide);
-    walk::RequireRange("Mmad", "n", params.n, 1, kMostSide);
-    walk::RequireRange("Mmad", "k", params.k, 1, kMostSide);
+    walk::RequireRange("Mmad", "m", params.m, 2, kMaxSide);
+    walk::RequireRange("Mmad", "n", params.n, 1, kMaxSide);
+    walk::RequireRange("Mmad", "k", params.k, 1, kMaxSide);
     const int64_t m = walk::CeilDiv(params.m, kSide);
     const int64_t n = walk::CeilDiv(params.n, kSide);
     const int64_t k = walk::CeilDiv(params.k, walk::kBlock / walk::Bytes(ab_type));
@@ -81,8 +81,8 @@ void FixpipeToGm(const Global& dst, DType dst_type, const Local& src, DType src_
                  const AscendC::FixpipeParamsV220& params, bool, Site site) {
     constexpr const char* kInstruction = "Fixpipe";
     walk::RequireCore(kInstruction, walk::At(site), true);
-    walk::RequireRange(kInstruction, "nSize", params.nSize, 1, kMostSide);
-    walk::RequireRange(kInstruction, "mSize", params.mSize, 1, kMostFixpipeRows);
+    walk::RequireRange(kInstruction, "nSize", params.nSize, 1, kMaxSide);
+    walk::RequireRange(kInstruction, "mSize", params.mSize, 1, kMaxFixpipeRows);
     walk::RequireRange(kInstruction, "dstStride", params.dstStride, 1, UINT32_MAX);
     if (params.nSize % kSide != 0)
         walk::Fail("parameter-range", "%s: nSize is %u, no multiple of %u", kInstruction,

@@ -11,8 +11,8 @@ namespace walk {
 
 namespace {
 
-constexpr int kAddressBits = 40;        ///< of a tensor
-constexpr uint32_t kMostFlagSets = 15;  // CrossCoreSetFlag, constraints
+constexpr int kAddressBits = 40;       ///< of a tensor
+constexpr uint32_t kMaxFlagSets = 15;  // CrossCoreSetFlag, constraints
 constexpr int kFlags = 16;
 
 size_t IndexOf(uint64_t address) { return (address >> kAddressBits) - 1; }
@@ -195,7 +195,7 @@ void RequireFlagsMeet(const std::vector<FlagCall>& aic, const std::vector<FlagCa
                 const FlagCall& call = (*calls[side])[next[side]];
                 if (call.set) {
                     uint32_t& counter = counters[call.mode == 2 ? 1 - side : side][call.flag];
-                    if (++counter > kMostFlagSets) {
+                    if (++counter > kMaxFlagSets) {
                         Fail("cross-core-counter", "flag %u is set %u times ahead of its waits",
                              call.flag, counter);
                     }

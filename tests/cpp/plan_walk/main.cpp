@@ -22,11 +22,11 @@ namespace {
 using walk::Cores;
 using walk::Draws;
 
-constexpr uint32_t kMostTp = 64;
+constexpr uint32_t kMaxTp = 64;
 /// One plan of so many runs on all cores.
 constexpr uint64_t kWholeEvery = 16;
 /// Tokens of plans on all cores: beyond, one takes as long as a hundred others.
-constexpr uint32_t kMostWholeTokens = 256;
+constexpr uint32_t kMaxWholeTokens = 256;
 /// Of batches of more tokens than this a pass has one in kLargeEvery.
 constexpr uint32_t kLargeTokens = 1024;
 constexpr uint64_t kLargeEvery = 8;
@@ -50,9 +50,9 @@ struct Totals {
 std::vector<uint32_t> TokenCounts() {
     std::vector<uint32_t> tokens;
     for (uint32_t count = 1; count <= 160; ++count) tokens.push_back(count);
-    for (uint32_t edge = 256; edge <= plan::kMostTokens; edge += 128) {
+    for (uint32_t edge = 256; edge <= plan::kMaxTokens; edge += 128) {
         for (const uint32_t count : {edge - 1, edge, edge + 1}) {
-            if (count <= plan::kMostTokens) tokens.push_back(count);
+            if (count <= plan::kMaxTokens) tokens.push_back(count);
         }
     }
     return tokens;
@@ -89,7 +89,7 @@ private:
         std::vector<Place> places;
         const std::vector<uint32_t> tokens = TokenCounts();
         for (size_t model = 0; model <= models_.size(); ++model) {
-            for (uint32_t tp = 1; tp <= kMostTp; tp *= 2) {
+            for (uint32_t tp = 1; tp <= kMaxTp; tp *= 2) {
                 if (model < models_.size() && models_[model].heads % tp != 0) continue;
                 for (const uint32_t count : tokens) {
                     for (size_t chip = 0; chip < arch::Chips().size(); ++chip) {
@@ -118,7 +118,7 @@ private:
             tp = 1;
         }
         const std::string name = model.name + " TP" + std::to_string(tp);
-        const Cores cores = place.tokens <= kMostWholeTokens && draws.OneIn(kWholeEvery)
+        const Cores cores = place.tokens <= kMaxWholeTokens && draws.OneIn(kWholeEvery)
                                 ? Cores::kAll
                                 : Cores::kSome;
 

@@ -16,7 +16,7 @@ using twin::TracePipe;
 
 Machine* running = nullptr;
 
-constexpr uint32_t kMostBuffers = 64;  // of a kernel (InitBuffer, constraints)
+constexpr uint32_t kMaxBuffers = 64;  // of a kernel (InitBuffer, constraints)
 constexpr int kFlagIds = 16;
 constexpr int kFirstSyncAllFlag = 11;  // to 14 (SyncAll)
 
@@ -153,7 +153,7 @@ Local AllocateLocal(TraceBuffer buffer, uint64_t bytes, Site site) {
                    static_cast<unsigned long long>(bytes), static_cast<int>(buffer), used,
                    capacity);
     }
-    if (++state.buffers > walk::kMostBuffers)
+    if (++state.buffers > walk::kMaxBuffers)
         walk::Fail("capacity", "InitBuffer of buffer %u of a kernel", state.buffers);
     Local local;
     local.buffer = buffer;

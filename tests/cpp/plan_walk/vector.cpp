@@ -13,8 +13,8 @@ namespace {
 using walk::kBlock;
 using walk::kRepeat;
 
-constexpr int64_t kMostRepeats = 255;
-constexpr int64_t kMostStride = 65535;
+constexpr int64_t kMaxRepeats = 255;
+constexpr int64_t kMaxStride = 65535;
 constexpr int64_t kBlocksPerRepeat = 8;
 
 /// What an instruction works on: `repeats` iterations, of each the first `active` of `lanes`
@@ -33,7 +33,7 @@ Walk MakeWalk(const char* instruction, const VectorRange& range, uint32_t widest
         return {true, range.count, 0, 0};
     }
     const int64_t lanes = kRepeat / widest;
-    walk::RequireRange(instruction, "repeatTime", range.repeats, 1, kMostRepeats);
+    walk::RequireRange(instruction, "repeatTime", range.repeats, 1, kMaxRepeats);
     int64_t active = range.count;
     if (range.form == VectorRange::Form::kBitmap) {
         active = 0;
@@ -65,7 +65,7 @@ void Unary(const char* instruction, const Local& dst, uint32_t dst_bytes, const 
            uint32_t src_bytes, const VectorRange& range, const AscendC::UnaryRepeatParams& params,
            Site site) {
     const Walk walk = MakeWalk(instruction, range, std::max(dst_bytes, src_bytes), site);
-    walk::RequireRange(instruction, "dstBlkStride", params.dstBlkStride, 1, kMostStride);
+    walk::RequireRange(instruction, "dstBlkStride", params.dstBlkStride, 1, kMaxStride);
     RequireOperand(instruction, "dst", walk, dst, dst_bytes, params.dstBlkStride,
                    params.dstRepStride);
     RequireOperand(instruction, "src", walk, src, src_bytes, params.srcBlkStride,
@@ -78,9 +78,9 @@ void Reduce(const char* instruction, DType type, const Local& dst, const Local& 
             uint32_t alignment, Site site) {
     const uint32_t bytes = walk::Bytes(type);
     const Walk walk = MakeWalk(instruction, range, bytes, site);
-    walk::RequireRange(instruction, "dstRepStride", strides.dst_repeat, 0, kMostStride);
-    walk::RequireRange(instruction, "srcBlkStride", strides.src_block, 0, kMostStride);
-    walk::RequireRange(instruction, "srcRepStride", strides.src_repeat, 0, kMostStride);
+    walk::RequireRange(instruction, "dstRepStride", strides.dst_repeat, 0, kMaxStride);
+    walk::RequireRange(instruction, "srcBlkStride", strides.src_block, 0, kMaxStride);
+    walk::RequireRange(instruction, "srcRepStride", strides.src_repeat, 0, kMaxStride);
     RequireOperand(instruction, "src", walk, src, bytes, strides.src_block, strides.src_repeat);
     walk::RequireLocal(instruction, "dst", dst, TraceBuffer::kUb, alignment, 0,
                        (walk.repeats - 1) * strides.dst_repeat * unit + unit);
@@ -93,7 +93,7 @@ void VectorBinary(VectorOp op, DType type, const Local& dst, const Local& src0, 
     const char* instruction = kNames[static_cast<int>(op)];
     const uint32_t bytes = walk::Bytes(type);
     const Walk walk = MakeWalk(instruction, range, bytes, site);
-    walk::RequireRange(instruction, "dstBlkStride", params.dstBlkStride, 1, kMostStride);
+    walk::RequireRange(instruction, "dstBlkStride", params.dstBlkStride, 1, kMaxStride);
     RequireOperand(instruction, "dst", walk, dst, bytes, params.dstBlkStride, params.dstRepStride);
     RequireOperand(instruction, "src0", walk, src0, bytes, params.src0BlkStride,
                    params.src0RepStride);
@@ -129,8 +129,8 @@ void VectorDuplicate(DType type, const Local& dst, const void*, const VectorRang
 void VectorBrcb(DType type, const Local& dst, const Local& src, int64_t repeats,
                 const AscendC::BrcbRepeatParams& params, Site site) {
     walk::RequireCore("Brcb", walk::At(site), false);
-    walk::RequireRange("Brcb", "repeatTime", repeats, 1, kMostRepeats);
-    walk::RequireRange("Brcb", "dstBlkStride", params.dstBlkStride, 1, kMostStride);
+    walk::RequireRange("Brcb", "repeatTime", repeats, 1, kMaxRepeats);
+    walk::RequireRange("Brcb", "dstBlkStride", params.dstBlkStride, 1, kMaxStride);
     walk::RequireLocal("Brcb", "dst", dst, TraceBuffer::kUb, kBlock, 0,
                        (repeats - 1) * params.dstRepStride * kBlock +
                            (kBlocksPerRepeat - 1) * params.dstBlkStride * kBlock + kBlock);
@@ -161,7 +161,7 @@ uint64_t VectorGatherMask(DType type, const Local& dst, const Local& src, const 
                           const AscendC::GatherMaskParams& params, Site site) {
     walk::RequireCore("GatherMask", walk::At(site), false);
     walk::RequireRange("GatherMask", "src1Pattern", fixed_pattern, 1, 7);
-    walk::RequireRange("GatherMask", "repeatTimes", params.repeatTimes, 1, kMostRepeats);
+    walk::RequireRange("GatherMask", "repeatTimes", params.repeatTimes, 1, kMaxRepeats);
     const int64_t bytes = walk::Bytes(type);
     const int64_t repeats = params.repeatTimes;
     // Patterns 1 and 2 keep every other element, 3 to 6 every fourth, 7 all.

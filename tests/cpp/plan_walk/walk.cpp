@@ -47,11 +47,11 @@ constexpr uint64_t kScaleRow = plan::kBlockBytes;  // of a token
 // Prefetched tensors come first in a machine, so that their addresses are known to the planner.
 constexpr int kAddressBits = 40;
 /// Batches beyond which counting takes longer than walking.
-constexpr uint32_t kMostCountedTokens = 512;
+constexpr uint32_t kMaxCountedTokens = 512;
 
 // Half of L0A and of L0B, a step of a product (kernels/gemm.h).
 constexpr uint64_t kL0SlotBytes = arch::kL0aBytes / 2;
-constexpr uint32_t kMostWeightSlots = 4;  // events of them (kernels/weight_stream.h)
+constexpr uint32_t kMaxWeightSlots = 4;  // events of them (kernels/weight_stream.h)
 
 /// The tiles of a product fit the slots that its kernel has for them.
 void RequireSlots(const char* name, const GemmPlan& gemm, const GemmBuffers& buffers) {
@@ -68,9 +68,9 @@ void RequireSlots(const char* name, const GemmPlan& gemm, const GemmBuffers& buf
     fits("a step of the left matrix in L0A", gemm.l0_k * rows * bytes, kL0SlotBytes);
     fits("a tile of sums", rows * gemm.tile_n * kFloat,
          uint64_t{gemm.l0c_slots} * buffers.l0c_slot_bytes);
-    if (buffers.b_slots == 0 || buffers.b_slots > kMostWeightSlots) {
+    if (buffers.b_slots == 0 || buffers.b_slots > kMaxWeightSlots) {
         Fail("slot", "%s: the weight stream has %u slots, it has events for %u", name,
-             buffers.b_slots, kMostWeightSlots);
+             buffers.b_slots, kMaxWeightSlots);
     }
 }
 
@@ -507,7 +507,7 @@ Walked Walk(const PrologCase& prolog, const PrologPlans& plans, Cores cores, Dra
     const std::vector<WarmWindow> windows = {warm.while_q_b, warm.while_indexer_q,
                                              warm.while_absorb};
     RequireWindows(warm.plan, windows, prolog.chip->aiv_count);
-    const bool counted = cores == Cores::kAll && plan.tokens <= kMostCountedTokens;
+    const bool counted = cores == Cores::kAll && plan.tokens <= kMaxCountedTokens;
     if (counted) {
         bound.Expect();
         ExpectWindows(bound.machine, warm.plan, windows, PrefetchNames(warm.plan));
@@ -565,7 +565,7 @@ Walked Walk(const OProjCase& o_proj, const OProjPlans& plans, Cores cores, Draws
     if (v_up) RequireGemm("w_uv", plan.v_up, plan.buffers, aics);
     RequireGemm("o_proj", plan.o_proj, plan.buffers, aics);
     RequireWindows(warm.plan, {warm.while_o_proj}, o_proj.chip->aiv_count);
-    const bool counted = cores == Cores::kAll && tokens <= kMostCountedTokens;
+    const bool counted = cores == Cores::kAll && tokens <= kMaxCountedTokens;
     if (counted) {
         constexpr uint32_t kUnit = plan::kBlockBytes;
         if (v_up) machine.Expect("value", Port::kFixpipe, value * kHalf, kUnit);
@@ -608,7 +608,7 @@ Walked Walk(const MatmulCase& matmul, const MatmulPlan& plan, Cores cores, Draws
     addresses.a = machine.Add("a", uint64_t{p.m} * p.k * element, false);
     addresses.weight = machine.Add("weight", uint64_t{p.n} * p.k * element, false);
     addresses.c = machine.Add("c", result, true);
-    const bool counted = cores == Cores::kAll && p.m <= kMostCountedTokens;
+    const bool counted = cores == Cores::kAll && p.m <= kMaxCountedTokens;
     if (counted) machine.Expect("c", Port::kFixpipe, result, plan::kBlockBytes);
     MatmulKernel* kernel = p.int8 ? matmul_int8 : matmul.half ? matmul_fp16 : matmul_bf16;
     RunCores(machine, p.cores, 0, cores, draws, walked, [&] { kernel(addresses, plan); });
