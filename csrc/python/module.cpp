@@ -105,17 +105,18 @@ PYBIND11_MODULE(_C, m) {
     m.def("timing_constants", &TimingConstants,
           "Constants of planner and timing model: low, nominal, high, unit, class, source each.");
     m.def("load_device", &ops::LoadDevice, py::arg("path"),
-          "Tensors of the type that the device in this library runs go to it. RuntimeError, one "
-          "line, where it cannot be used.");
+          "Load the device of this library: it runs the tensors of its type from now on. "
+          "RuntimeError, one line, if it cannot be used.");
     m.def("device_chip", &ops::DeviceChip,
-          "SoC name of the device that is loaded, empty without one. RuntimeError, one line, where "
-          "its chip cannot be used. The first call starts the device's runtime.");
+          "SoC name of the loaded device, empty without one. RuntimeError, one line, if its chip "
+          "cannot be used. The first call starts the device's runtime.");
     m.def("unload_device", &ops::UnloadDevice,
-          "The host's device runs CPU tensors again, nothing those of other types.");
+          "Forget the loaded device: the host's device runs CPU tensors again, and tensors of other "
+          "types have no backend.");
     m.def("loaded_device", &LoadedDevice,
-          "The device that is loaded (npu/device.h); None without one.");
+          "The loaded device (npu/device.h); None without one.");
     m.def("set_host_device", &SetHostDevice, py::arg("device"),
-          "CPU tensors are run by this device (npu/device.h), unless a loaded one runs them.");
+          "Let this device (npu/device.h) run CPU tensors while no loaded device does.");
     m.def("host_chip", &ops::HostChipName, "SoC name that CPU tensors are planned for.");
     BindPlanning(m);
 }

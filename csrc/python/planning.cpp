@@ -52,16 +52,16 @@ py::list TakePlanLog() {
 
 void BindPlanning(py::module_& m) {
     m.def("start_plan_log", &ops::StartPlanLog, py::arg("only_plans") = false,
-          "Ops keep what their planner decides from now on. With only_plans calls on CPU tensors "
-          "launch nothing.");
+          "Keep what the planner decides for every op from now on. With only_plans, calls on CPU "
+          "tensors launch nothing.");
     m.def("take_plan_log", &TakePlanLog,
-          "Stops that: (op, expected us, decisions) of every op since, a decision being (weight, "
-          "window, idle us, bytes, reason).");
+          "Stop the log and return (op, expected us, decisions) of every op since its start; a "
+          "decision is (weight, window, idle us, bytes, reason).");
     m.def("plan_sdma", &PlanSdma, py::arg("chip"), py::arg("name"), py::arg("bytes"),
           py::arg("warmed"), py::arg("windows"),
           py::arg("constants") = std::map<std::string, double>{},
-          "What SDMA brings of a weight in each window (name, idle us, bytes that pass through L2 "
-          "before its use): (offset, bytes, reason); see plan/plan_layer.h.");
+          "Plan what SDMA fetches of a weight in each window (name, idle us, bytes that pass through "
+          "L2 before its use): (offset, bytes, reason); see plan/plan_layer.h.");
     m.def(
         "usable_l2_bytes",
         [](const std::string& chip) { return plan::UsableL2Bytes(arch::FindChip(chip)); },

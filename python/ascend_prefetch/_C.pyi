@@ -17,7 +17,7 @@ def constants() -> dict:
     """
 def device_chip() -> str:
     """
-    SoC name of the device that is loaded, empty without one. RuntimeError, one line, where its chip cannot be used. The first call starts the device's runtime.
+    SoC name of the loaded device, empty without one. RuntimeError, one line, if its chip cannot be used. The first call starts the device's runtime.
     """
 def host_chip() -> str:
     """
@@ -25,27 +25,27 @@ def host_chip() -> str:
     """
 def load_device(path: str) -> None:
     """
-    Tensors of the type that the device in this library runs go to it. RuntimeError, one line, where it cannot be used.
+    Load the device of this library: it runs the tensors of its type from now on. RuntimeError, one line, if it cannot be used.
     """
 def loaded_device() -> typing_extensions.CapsuleType | None:
     """
-    The device that is loaded (npu/device.h); None without one.
+    The loaded device (npu/device.h); None without one.
     """
 def plan_sdma(chip: str, name: str, bytes: typing.SupportsInt | typing.SupportsIndex, warmed: typing.SupportsInt | typing.SupportsIndex, windows: collections.abc.Sequence[tuple[str, typing.SupportsFloat | typing.SupportsIndex, typing.SupportsInt | typing.SupportsIndex]], constants: collections.abc.Mapping[str, typing.SupportsFloat | typing.SupportsIndex] = {}) -> list[tuple[int, int, str]]:
     """
-    What SDMA brings of a weight in each window (name, idle us, bytes that pass through L2 before its use): (offset, bytes, reason); see plan/plan_layer.h.
+    Plan what SDMA fetches of a weight in each window (name, idle us, bytes that pass through L2 before its use): (offset, bytes, reason); see plan/plan_layer.h.
     """
 def set_host_device(device: typing_extensions.CapsuleType) -> None:
     """
-    CPU tensors are run by this device (npu/device.h), unless a loaded one runs them.
+    Let this device (npu/device.h) run CPU tensors while no loaded device does.
     """
 def start_plan_log(only_plans: bool = False) -> None:
     """
-    Ops keep what their planner decides from now on. With only_plans calls on CPU tensors launch nothing.
+    Keep what the planner decides for every op from now on. With only_plans, calls on CPU tensors launch nothing.
     """
 def take_plan_log() -> list:
     """
-    Stops that: (op, expected us, decisions) of every op since, a decision being (weight, window, idle us, bytes, reason).
+    Stop the log and return (op, expected us, decisions) of every op since its start; a decision is (weight, window, idle us, bytes, reason).
     """
 def timing_constants() -> dict:
     """
@@ -53,7 +53,7 @@ def timing_constants() -> dict:
     """
 def unload_device() -> None:
     """
-    The host's device runs CPU tensors again, nothing those of other types.
+    Forget the loaded device: the host's device runs CPU tensors again, and tensors of other types have no backend.
     """
 def usable_l2_bytes(chip: str) -> int:
     """
