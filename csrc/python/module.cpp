@@ -110,11 +110,11 @@ PYBIND11_MODULE(_C, m) {
     m.def("device_chip", &ops::DeviceChip,
           "SoC name of the loaded device, empty without one. RuntimeError, one line, if its chip "
           "cannot be used. The first call starts the device's runtime.");
-    m.def("unload_device", &ops::UnloadDevice,
-          "Forget the loaded device: the host's device runs CPU tensors again, and tensors of other "
-          "types have no backend.");
-    m.def("loaded_device", &LoadedDevice,
-          "The loaded device (npu/device.h); None without one.");
+    m.def(
+        "unload_device", &ops::UnloadDevice,
+        "Forget the loaded device: the host's device runs CPU tensors again, and tensors of other "
+        "types have no backend.");
+    m.def("loaded_device", &LoadedDevice, "The loaded device (npu/device.h); None without one.");
     m.def("set_host_device", &SetHostDevice, py::arg("device"),
           "Let this device (npu/device.h) run CPU tensors while no loaded device does.");
     m.def("host_chip", &ops::HostChipName, "SoC name that CPU tensors are planned for.");

@@ -57,11 +57,12 @@ void BindPlanning(py::module_& m) {
     m.def("take_plan_log", &TakePlanLog,
           "Stop the log and return (op, expected us, decisions) of every op since its start; a "
           "decision is (weight, window, idle us, bytes, reason).");
-    m.def("plan_sdma", &PlanSdma, py::arg("chip"), py::arg("name"), py::arg("bytes"),
-          py::arg("warmed"), py::arg("windows"),
-          py::arg("constants") = std::map<std::string, double>{},
-          "Plan what SDMA fetches of a weight in each window (name, idle us, bytes that pass through "
-          "L2 before its use): (offset, bytes, reason); see plan/plan_layer.h.");
+    m.def(
+        "plan_sdma", &PlanSdma, py::arg("chip"), py::arg("name"), py::arg("bytes"),
+        py::arg("warmed"), py::arg("windows"),
+        py::arg("constants") = std::map<std::string, double>{},
+        "Plan what SDMA fetches of a weight in each window (name, idle us, bytes that pass through "
+        "L2 before its use): (offset, bytes, reason); see plan/plan_layer.h.");
     m.def(
         "usable_l2_bytes",
         [](const std::string& chip) { return plan::UsableL2Bytes(arch::FindChip(chip)); },
