@@ -3,12 +3,12 @@
 import signal
 import sys
 
-# `python -m ascend_prefetch` is on its way, and no other program that imports the package.
+# True only while `python -m ascend_prefetch` starts, not in a program that imports the package.
 _is_command = sys.argv[:1] == ["-m"] and ("-m", __name__) in zip(
     sys.orig_argv, sys.orig_argv[1:], strict=False
 )
 if _is_command and signal.getsignal(signal.SIGINT) == signal.default_int_handler:
-    # Ctrl-C ends the imports without their traceback.
+    # Ctrl-C during the imports ends the program without a traceback.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 try:

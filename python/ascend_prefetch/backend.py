@@ -1,9 +1,9 @@
 """Where the ops can run: on a device for NPU tensors, on the host twin for CPU tensors.
 
-The twin belongs to the laboratory (ascend_prefetch.lab), which an installation need not have.
+The twin belongs to the laboratory (ascend_prefetch.lab), which an installation may lack.
 
-The device backend is a library beside this file, which a build with CANN makes. It needs the
-torch_npu that it was built with.
+The device backend is a library beside this file. Only a build with CANN makes it, and it needs the
+torch_npu release that it was built with.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ class Backend(NamedTuple):
     """A backend of the ops.
 
     Attributes:
-        available: whether calls reach it here.
-        detail: what it takes; or in one line why there is none.
+        available: whether calls can run on it in this process.
+        detail: which tensors it takes; or one line that says why it is not available.
     """
 
     available: bool
@@ -34,9 +34,9 @@ class Backend(NamedTuple):
 
 
 def backends() -> dict[str, Backend]:
-    """Every backend by name: twin, the device on a host, and npu.
+    """Every backend by name: "twin", which runs the kernels on the host, and "npu".
 
-    Where there is a device library the first call asks which chip it runs on, which starts CANN's
+    Where there is a device library, the first call asks it for the chip, which starts CANN's
     runtime.
     """
     return {"twin": _twin, "npu": _with_chip(_npu)}
@@ -52,7 +52,7 @@ def _with_chip(npu: Backend) -> Backend:
 
 
 def chip() -> str:
-    """SoC name of the chip that plans are for: the NPU's where there is one, else the host's."""
+    """SoC name of the chip that plans are made for: the NPU if there is one, else the twin's."""
     return _C.device_chip() or _C.host_chip()
 
 
@@ -61,10 +61,10 @@ _npu = Backend(False, "not loaded")
 
 
 def load() -> None:
-    """Loads the backends that there are; importing ascend_prefetch calls it.
+    """Loads the backends that are installed; importing ascend_prefetch calls it.
 
     Raises:
-        ImportError: the library and torch_npu, or torch_npu and torch, do not go together.
+        ImportError: the library does not match torch_npu, or torch_npu does not match torch.
     """
     global _twin, _npu
     _twin = _load_twin()
@@ -108,7 +108,7 @@ def _load(library: Path) -> str | None:
 
 
 def _release(version: str) -> list[str]:
-    """ "2.13" of "2.13.0+cpu": what both must share."""
+    """Major and minor of a version, which torch and torch_npu must share: "2.13.0" gives 2, 13."""
     return version.split(".")[:2]
 
 

@@ -1,10 +1,10 @@
 """Tells torch that prefetch and prefetch_join have effects although they return and change nothing.
 
-Every pass of a compiler may drop a call whose results nobody uses, merge two calls with the same
-arguments, or move them. Marked as an ordered effect, a call is tied to the next one and to the end
-of the graph by tokens, so that all of them are carried out, once each and in their order.
+A compiler pass may drop a call whose results nobody uses, merge two calls with the same arguments,
+or reorder calls. Calls that are marked as ordered effects are chained to each other and to the end
+of the graph by tokens, so that each of them runs exactly once and in program order.
 
-The mark has to be there before anything is traced: importing ascend_prefetch sets it.
+The mark must be set before anything is traced; importing ascend_prefetch sets it.
 """
 
 import torch
@@ -16,11 +16,11 @@ def register() -> None:
         torch.ops.ascend_prefetch.prefetch.default,
         torch.ops.ascend_prefetch.prefetch_join.default,
     ]
-    # For graphs without tokens: those of Dynamo, torch.export and make_fx.
+    # For the graphs of Dynamo, torch.export and make_fx, which have no tokens.
     for op in ops:
         torch.fx.node.has_side_effect(op)
     try:
-        # Private, but the same from torch 2.9 to 2.13.
+        # A private interface, unchanged from torch 2.9 to 2.13.
         from torch._higher_order_ops.effects import _EffectType, _register_effectful_op
 
         sink_tokens = torch.ops.prims._sink_tokens.default
@@ -28,6 +28,6 @@ def register() -> None:
         return
     for op in ops:
         _register_effectful_op(op, _EffectType.ORDERED)
-    # The end of the tokens. Newer releases mark it themselves; inductor of torch 2.9 drops it, and
-    # every effect with it, from graphs for inference.
+    # _sink_tokens ends the chain of tokens. Newer releases mark it themselves; inductor of torch
+    # 2.9 drops it from inference graphs, and every effect with it.
     torch.fx.node.has_side_effect(sink_tokens)

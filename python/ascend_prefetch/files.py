@@ -1,4 +1,4 @@
-"""Files: those that are read, and those that are there as a whole or not at all."""
+"""Checked reading of files, and writing that leaves a whole file or none."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from typing import Any, BinaryIO, NamedTuple
 from ascend_prefetch.shown import plain, shown
 
 MOST_JSON_BYTES = 1 << 28
-"""Of a JSON file. The largest that are read, indices of checkpoints, have some 10 MB."""
+"""Maximum size of a JSON file. The largest, indices of checkpoints, have some 10 MB."""
 
 _KINDS = (
     (stat.S_ISDIR, "a directory"),
@@ -28,15 +28,15 @@ _KINDS = (
 
 
 def open_regular(path: Path) -> BinaryIO:
-    """Opens a regular file for reading: of a FIFO or a device nobody knows when it ends.
+    """Opens a regular file for reading; a FIFO or a device might never end.
 
     Raises:
-        ValueError: something else than a file, or a name that no file can have.
+        ValueError: the path is not a regular file, or is a name that no file can have.
         FileNotFoundError: there is nothing of this name.
-        OSError: it cannot be read.
+        OSError: the file cannot be read.
     """
     try:
-        # Opening a FIFO would otherwise wait for somebody who writes.
+        # Without O_NONBLOCK, opening a FIFO waits until another process opens it for writing.
         handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except (FileNotFoundError, PermissionError):
         raise
@@ -51,13 +51,14 @@ def open_regular(path: Path) -> BinaryIO:
 
 
 def read_json(path: Path) -> Any:
-    """What a JSON file holds.
+    """The content of a JSON file.
 
     Raises:
-        ValueError: no file, more than MOST_JSON_BYTES, no JSON in UTF-8, a name that an object has
-            twice, or more levels than Python reads.
+        ValueError: the path is not a regular file, or the file is larger than MOST_JSON_BYTES, is
+            not JSON in UTF-8, has an object with a duplicate name, or is nested deeper than Python
+            reads.
         FileNotFoundError: there is nothing of this name.
-        OSError: it cannot be read.
+        OSError: the file cannot be read.
     """
     with open_regular(path) as file:
         content = file.read(MOST_JSON_BYTES + 1)
@@ -67,15 +68,15 @@ def read_json(path: Path) -> Any:
 
 
 def parse_json(content: bytes, name: object) -> Any:
-    """What JSON says.
+    """Parses JSON.
 
     Args:
-        content: UTF-8.
-        name: of the file or variable that has it, for errors.
+        content: the text in UTF-8.
+        name: name of the file or variable it comes from, for errors.
 
     Raises:
-        ValueError: no JSON in UTF-8, a name that an object has twice, or more levels than Python
-            reads.
+        ValueError: the content is not JSON in UTF-8, has an object with a duplicate name, or is
+            nested deeper than Python reads.
     """
     try:
         return json.loads(content.decode("utf-8"), object_pairs_hook=_object)
@@ -89,9 +90,9 @@ class Output(NamedTuple):
     """A file that is to be written.
 
     Attributes:
-        name: the option or argument that names it.
-        path: where.
-        suffixes: what its name may end in; anything where there are none.
+        name: the option or argument that gives the path.
+        path: where it is to be written.
+        suffixes: the suffixes that its name may have; empty where any is allowed.
     """
 
     name: str
@@ -100,15 +101,16 @@ class Output(NamedTuple):
 
 
 def check_outputs(outputs: Sequence[Output], inputs: Sequence[Path] = ()) -> None:
-    """Before any work: whether all of these can be written, each to a file of its own.
+    """Checks before any work that all outputs can be written, each to a file of its own.
 
     Args:
-        outputs: what will be written.
-        inputs: files that are read, which none of them may replace.
+        outputs: the files that will be written.
+        inputs: files that are read, which no output may replace.
 
     Raises:
-        ValueError: a name that ends otherwise, no directory, a directory, a file that cannot be
-            written, or one that is named twice, under the same name or through a link.
+        ValueError: an output has a suffix that is not allowed, lies in a directory that does not
+            exist, is itself a directory, cannot be written, or is the same file as another output
+            or an input, directly or through a link.
     """
     for output in outputs:
         _check_output(output)
@@ -123,17 +125,17 @@ def check_outputs(outputs: Sequence[Output], inputs: Sequence[Path] = ()) -> Non
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
-    """A path to write to, beside `path`, that takes its place when the block has succeeded.
+    """A temporary path beside `path`, which replaces `path` once the block has succeeded.
 
-    A link stays one: what it leads to is replaced, with the permissions that it had. What is no
-    regular file, such as /dev/null, is written to, in one go at the end.
+    A symbolic link stays a link: its target is replaced, and keeps its permissions. A path that is
+    not a regular file, such as /dev/null, is not replaced but written to, in one go at the end.
     """
     target = _target(path)
     if _is_special(target):
         with TemporaryDirectory() as directory:
             part = Path(directory) / "part"
             yield part
-            # Opening a FIFO that nobody reads would wait.
+            # Without O_NONBLOCK, opening a FIFO that no process reads would wait.
             handle = os.open(target, os.O_WRONLY | os.O_APPEND | os.O_NONBLOCK | os.O_CLOEXEC)
             os.set_blocking(handle, True)
             with part.open("rb") as source, os.fdopen(handle, "wb") as file:
@@ -176,12 +178,12 @@ def _check_output(output: Output) -> None:
 
 
 def _target(path: Path) -> Path:
-    """Where a path leads: a link stays one."""
+    """The file that is written: the target of a link, but the path itself for a stream."""
     return path if _is_stream(path) else path.resolve()
 
 
 def _is_stream(path: Path) -> bool:
-    """Whether it is a link of the system's own to what is open, such as /dev/stdout."""
+    """Whether the path is a system link to an open file, such as /dev/stdout."""
     return path.parent == Path("/dev/fd") or path in _STREAMS or path.parts[1:2] == ("proc",)
 
 
@@ -189,12 +191,12 @@ _STREAMS = (Path("/dev/stdout"), Path("/dev/stderr"))
 
 
 def _is_special(target: Path) -> bool:
-    """Whether a file is written to, since another one cannot take its place."""
+    """Whether a path must be written to in place, as another file cannot replace it."""
     return _is_stream(target) or (target.exists() and not target.is_file())
 
 
 def _part(target: Path) -> Path:
-    """Beside a file, with a name that does not get too long."""
+    """A temporary path beside a file; the name is short even where the file's is not."""
     return target.with_name(f".{uuid.uuid4().hex}.part")
 
 
@@ -208,12 +210,12 @@ def _same_file(path: Path, other: Path) -> bool:
 
 
 def _kind(mode: int) -> str:
-    """What a file is if it is no regular one, else ""."""
+    """The kind of a file that is not regular, such as "a FIFO"; "" for a regular file."""
     return next((name for matches, name in _KINDS if matches(mode)), "")
 
 
 def _object(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
-    """An object of JSON, whose names are there once: the later one would replace the earlier."""
+    """A JSON object; a duplicate name, whose last value would silently win, is refused."""
     found: dict[str, Any] = {}
     for name, value in pairs:
         if name in found:

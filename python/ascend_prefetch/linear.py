@@ -15,13 +15,13 @@ class W8A8Linear:
     """A linear layer with int8 weights and int8 activations.
 
     y = (q(x) @ weight + quant_bias) * dequant_scale, times the token's scale if dynamic. Static
-    layers quantise x with input_scale and input_offset, dynamic ones every token by itself.
-    ascend_prefetch.lab.reference.quant has the arithmetic.
+    layers quantise x with input_scale and input_offset; dynamic layers find a scale for every
+    token. ascend_prefetch.lab.reference.quant has the exact arithmetic.
 
     Attributes:
         weight: [in, out] int8.
-        dequant_scale: [out] float32, or packed into int64. Static: input_scale times the scales of
-            the weight's columns; dynamic: the scales of the weight's columns.
+        dequant_scale: [out] float32, or packed into int64. In a static layer it is input_scale
+            times the scales of the weight's columns; in a dynamic one, those scales alone.
         input_scale: [1] float32; None for a dynamic layer.
         input_offset: [1] float32, or None for 0; static only.
         quant_bias: [out] int32, or None for 0.
@@ -70,16 +70,16 @@ def linear_to_nz(layer: Linear) -> Linear:
 
 
 def stored_weight(layer: Linear) -> torch.Tensor:
-    """The tensor that holds the weight, of whatever form."""
+    """The tensor that holds the weight, for a 16-bit and a W8A8 layer alike."""
     return layer.weight if isinstance(layer, W8A8Linear) else layer
 
 
 def quant_arguments(layer: Linear, prefix: str = "") -> dict[str, torch.Tensor]:
-    """What an op takes beside the weight of a W8A8 layer, by argument name.
+    """The arguments that an op takes beside the weight of a W8A8 layer, by name.
 
     Args:
-        layer: the layer; there is nothing to add to a 16-bit weight.
-        prefix: what the op puts before the names: `"qkv_a_"`, or nothing for o_proj.
+        layer: the layer; a 16-bit weight has no further arguments.
+        prefix: the op's prefix of the names: `"qkv_a_"`, or nothing for o_proj.
     """
     if not isinstance(layer, W8A8Linear):
         return {}

@@ -2,14 +2,14 @@
 
 The functions here forward to the registered ops and add nothing; call either.
 
-T counts tokens (1 to 8192), N the heads of this tensor-parallel rank, hidden the elements per token
-between layers, rope is 64. All tensors of a call are on one device and contiguous unless said
-otherwise. "The activation dtype" is that of hidden_states or attn_output, bfloat16 or float16;
-tensors have it unless another dtype is named.
+T counts tokens (1 to 8192), N the heads of this tensor-parallel rank, and hidden the elements per
+token between layers; rope is 64. All tensors of a call are on one device, and contiguous unless
+said otherwise. "The activation dtype" is that of hidden_states or attn_output, bfloat16 or float16;
+tensors have this dtype unless another one is named.
 
 Linear weights
     The weights of qkv_a, q_b, indexer_wq_b and o_proj come in four forms, told apart by dtype and
-    rank. Each layer has a form of its own.
+    rank. The layers of a call may have different forms.
 
     - 16-bit: [out, in] as torch Linear has it, or FRACTAL_NZ [in / 16, out, 16].
     - int8 (W8A8): [in, out], or FRACTAL_NZ [out / 32, in, 32]; `in` and `out` are multiples of 64.
@@ -18,74 +18,75 @@ Linear weights
     and indexer_weights_proj are always 16-bit, row-major or in FRACTAL_NZ of their last two
     dimensions. No weight has more than 65,535 rows or columns.
 
-    An int8 layer takes these arguments, which carry its name in front (o_proj's carry none); they
-    are refused for 16-bit weights:
+    An int8 layer takes the following arguments, prefixed with the layer's name (those of o_proj
+    have no prefix). They are refused for 16-bit weights:
 
     - dequant_scale: [out] float32, or int64 with the bits of the float32 in its low half
       (ascend_prefetch.packing.pack_dequant_scale). Required.
-    - input_scale: [1] float32. Given, the layer is static: activations are quantised with it, and
-      dequant_scale is input_scale times the scales of the weight's columns. Absent, it is dynamic:
-      every token has a scale of its own, found by the kernel, and dequant_scale holds the scales
-      of the weight's columns alone.
+    - input_scale: [1] float32. If it is given, the layer is static: activations are quantised with
+      it, and dequant_scale is input_scale times the scales of the weight's columns. If it is
+      absent, the layer is dynamic: the kernel finds a scale for every token, and dequant_scale
+      holds the scales of the weight's columns alone.
     - input_offset: [1] float32, the zero point of a static layer; 0 by default.
     - quant_bias: [out] int32, added to the int32 sums.
 
-    The activations that are quantised are those of the activation dtype: hidden_states, q_c as it
-    is returned, attn_output, or its up-projection rounded to that dtype. int8 products are summed
-    in int32, exactly. ascend_prefetch.lab.reference.quant has the arithmetic, bit by bit.
+    Values are quantised from the activation dtype: hidden_states, q_c as it is returned,
+    attn_output, or its up-projection rounded to that dtype. int8 products are summed exactly, in
+    int32. ascend_prefetch.lab.reference.quant has the arithmetic, bit by bit.
 
 Caches
     kv_cache, rope_cache and indexer_cache are paged and written in place, one row of D elements per
     token: D is kv_lora, rope and the indexer's head size.
 
     - Row-major: [blocks, block_size, 1, D].
-    - FRACTAL_NZ: [blocks, D / 16, block_size, 16], or [blocks, D / 32, block_size, 32] of an int8
-      cache. A last dimension of that width tells it apart.
+    - FRACTAL_NZ: [blocks, D / 16, block_size, 16], or [blocks, D / 32, block_size, 32] for an int8
+      cache. The width of the last dimension tells this layout from the row-major one.
     - Joint: rope_cache is None and kv_cache has rows of kv_lora + rope elements, in either layout.
-    - int8: kv_cache is int8 and kv_cache_scale, [1] float32, divides its rows before they are
-      rounded and saturated. rope_cache keeps the activation dtype; there is no joint form.
+    - int8: kv_cache is int8, and its rows are divided by kv_cache_scale, [1] float32, before they
+      are rounded and saturated. rope_cache keeps the activation dtype; there is no joint form.
 
-    All caches of a call have the same blocks of the same size, of 1 to 1024 rows. Dimension 0 may
-    be strided. slot_mapping is [T] int32 or int64: slot s is row s % block_size of block
-    s // block_size, -1 skips the token's rows in every cache; other slots must be distinct. A dense
-    row-major cache of larger blocks can be viewed as one of smaller blocks, with the same slots.
+    All caches of a call have the same number of blocks of the same size, of 1 to 1024 rows.
+    Dimension 0 may be strided. slot_mapping is [T] int32 or int64: slot s is row s % block_size of
+    block s // block_size. Slot -1 skips the token's rows in every cache; all other slots must be
+    distinct. A dense row-major cache of larger blocks can be viewed as one of smaller blocks, with
+    the same slots.
 
 Prefetch
-    A kernel's own weights run ahead of its products through L1, over every hand-over. When the last
-    of them has arrived, vector cores that would only wait load those of `prefetch` into L2. This
-    changes no result and no tensor. `prefetch` holds up to 8 contiguous tensors of any dtype in the
-    order of need.
+    A kernel loads its own weights into L1 ahead of its matrix products, without a pause where cube
+    and vector cores hand data over. Once the last of these weights has arrived, vector cores that
+    would otherwise wait load the weights of `prefetch` into L2. This changes no result and no
+    tensor. `prefetch` holds up to 8 contiguous tensors of any dtype, in the order of need.
 
-    By default the planner decides how much, from the time in which HBM idles between the kernel's
-    own loads; ascend_prefetch.planning.explain tells what it decides and why. prefetch_bytes
-    replaces that: how much in all, in bytes, 0 for nothing. prefetch_passing_bytes are hints, one
-    for each weight of `prefetch` and never falling: the bytes that pass through L2 between this op
-    and the use of the weight (the cache that attention reads, expert weights). What L2 would lose
-    before its use is not prefetched.
+    By default the planner decides how much to prefetch, from the time in which HBM idles between
+    the kernel's own loads; ascend_prefetch.planning.explain shows its decisions and their reasons.
+    prefetch_bytes overrides the planner: it is the total number of bytes to prefetch, 0 for none.
+    prefetch_passing_bytes are hints, one for each weight of `prefetch`, which never decrease: the
+    bytes that pass through L2 between this op and the use of the weight (the cache that attention
+    reads, expert weights). Bytes that L2 would evict before their use are not prefetched.
 
 Memory
-    A tensor lies within its storage; one that was freed or shrunk is refused. What is written, the
-    caches, shares no byte with any other argument; views of one memory that lie side by side or
-    between each other, such as the caches of all layers in one pool of blocks, share none. What is
-    prefetched shares none with anything that the op reads, writes or prefetches beside it: where
-    layers share their weights, a weight that an op reads itself is not to be named as what comes
-    next. Tensors that are only read may be views of one memory, or the same tensor twice. Negative
-    and conjugate views (Tensor.is_neg, is_conj) are taken where they are only read.
+    A tensor must lie within its storage; one whose storage was freed or shrunk is refused. The
+    caches, which are written, may share no byte with any other argument. Views of one memory that
+    lie side by side or interleaved, such as the caches of all layers in one pool of blocks, share
+    no byte. A prefetched tensor may share no byte with any other that the op reads, writes or
+    prefetches: where layers share their weights, do not pass a weight in `prefetch` that the op
+    itself reads. Tensors that are only read may be views of one memory, or the same tensor twice.
+    Negative and conjugate views (Tensor.is_neg, is_conj) are accepted where they are only read.
 
 Autograd
-    The ops have no derivative. Forward they take tensors that require gradients, with caches that
-    require none; a backward pass that reaches an op raises NotImplementedError and names it, in
-    compiled graphs too. torch.func.grad and its like, torch.vmap and forward derivatives are
-    refused where the op is called. What is prefetched has no part in gradients.
+    The ops have no derivative. The forward call takes tensors that require gradients, but no caches
+    that do. A backward pass that reaches an op raises NotImplementedError, which names the op, in
+    compiled graphs too. The transforms of torch.func, torch.vmap and forward-mode derivatives are
+    refused where the op is called. Prefetched tensors take no part in gradients.
 
 Errors
-    RuntimeError: rank, shape, dtype, device, layout, strides or storage of an argument, None for
-    one that has to be there, or an argument that does not go with the others. ValueError: a value
-    out of range (tokens, slots, eps, bytes, sizes that the hardware's fields cannot hold), or
-    memory that is shared and may not be. Both name the op and the argument, and nothing is written.
+    RuntimeError: wrong rank, shape, dtype, device, layout, strides or storage of an argument, None
+    for a required one, or an argument that does not go with the others. ValueError: a value out of
+    range (tokens, slots, eps, bytes, sizes that the hardware's fields cannot hold), or memory that
+    is shared and may not be. Both name the op and the argument, and nothing is written.
 
-    Of CPU tensors slots, scales (positive and finite) and zero points (finite) are checked as
-    well, which a device would have to be waited for.
+    The values of slots, scales (positive and finite) and zero points (finite) are checked for CPU
+    tensors only, since on a device the host would have to wait for them.
 """
 
 from __future__ import annotations
@@ -95,7 +96,7 @@ from collections.abc import Sequence
 import torch
 
 MOST_TOKENS = 8192
-"""Of a call (csrc/plan/units.h)."""
+"""Maximum number of tokens T of a call (csrc/plan/units.h)."""
 
 
 def mla_prolog(
@@ -131,11 +132,11 @@ def mla_prolog(
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
     """MLA projections of decode tokens in one kernel, with the paged cache write.
 
-    Rounds q_c and the queries to the activation dtype between its matrix products, which it sums in
-    fp32 (int32 for int8 layers). Linear weights, caches, prefetch and errors: see the module.
+    Matrix products are summed in fp32 (int32 for int8 layers); between them q_c and the queries are
+    rounded to the activation dtype. Linear weights, caches, prefetch and errors: see the module.
 
-    Models without a query latent pass no q_a_norm_weight; q_lora then counts 0 rows of
-    qkv_a_weight, and q_b_weight (q_proj) has hidden inputs.
+    Models without a query latent pass None as q_a_norm_weight; q_lora is then 0, and q_b_weight
+    (the model's q_proj) takes hidden_states, so that in = hidden.
 
     Args:
         hidden_states: [T, hidden]; hidden is a multiple of 16.
@@ -156,12 +157,12 @@ def mla_prolog(
             rounded or, for an int8 kv_cache, quantised.
         eps: epsilon of both RMS norms.
         rope_interleaved: True where the projections yield rope pairs as neighbours (DeepSeek),
-            False where they yield two halves. Results are half-split either way.
+            False where they yield two halves. Results are in two halves either way.
         qkv_a_dequant_scale, qkv_a_input_scale, qkv_a_input_offset, qkv_a_quant_bias: of an int8
             qkv_a_weight.
         q_b_dequant_scale, q_b_input_scale, q_b_input_offset, q_b_quant_bias: of an int8 q_b_weight.
         kv_cache_scale: [1] float32, of an int8 kv_cache.
-        quantize_q_nope: quantises q_nope to int8 with a scale per token and head.
+        quantize_q_nope: whether q_nope is quantised to int8, with a scale per token and head.
         prefetch: weights that are needed next.
         prefetch_bytes: how much to prefetch in all, in bytes; by default the planner decides.
         prefetch_passing_bytes: for each weight of `prefetch`, bytes that pass through L2 before it
@@ -170,9 +171,9 @@ def mla_prolog(
     Returns:
         q_nope: [T, N, kv_lora], the absorbed queries; int8 with quantize_q_nope.
         q_rope: [T, N, 64].
-        q_c: [T, q_lora], the normed query latent; [T, 0] for models without.
-        q_nope_scale: [T, N] float32 with quantize_q_nope, what q_nope is to be multiplied with;
-            else empty, [0].
+        q_c: [T, q_lora], the normed query latent; [T, 0] for models without one.
+        q_nope_scale: [T, N] float32 with quantize_q_nope, the factors by which q_nope is to be
+            multiplied; otherwise empty, [0].
     """
     return torch.ops.ascend_prefetch.mla_prolog(
         hidden_states,
@@ -251,33 +252,33 @@ def sfa_prolog(
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
     """mla_prolog with the projections of a sparse attention's indexer, in one kernel.
 
-    Everything that mla_prolog documents holds here. The indexer adds its queries wq_b(q_c), its key
-    LayerNorm(wk(hidden_states)), which goes to indexer_cache at slot_mapping, and the weights of
-    its heads. Rope rotates the first 64 elements of each query head and of the key. Layers without
-    an indexer pass none of its arguments; with one, q_a_norm_weight is required.
+    The documentation of mla_prolog holds here too. The indexer adds its queries wq_b(q_c), its key
+    LayerNorm(wk(hidden_states)), which is written to indexer_cache at slot_mapping, and the weights
+    of its heads. Rope rotates the first 64 elements of each query head and of the key. Layers
+    without an indexer pass none of its arguments; with an indexer, q_a_norm_weight is required.
 
     Args:
         indexer_cache: rows of Di elements; Di is a multiple of 64 from 128 to 512, 128 in all
             known models.
         indexer_wq_b: linear weight, out = Hi * Di, in = q_lora, for Hi indexer heads, which are
             replicated, not split, under tensor parallelism; Hi is a multiple of 16.
-        indexer_wk: [Di, hidden]; or [Di + Hi, hidden], the rows of wk above those of weights_proj,
-            without indexer_weights_proj.
+        indexer_wk: [Di, hidden]; or, without indexer_weights_proj, [Di + Hi, hidden], the rows of
+            wk above those of weights_proj.
         indexer_k_norm_weight: [Di], float32 or the activation dtype.
         indexer_k_norm_bias: [Di], the dtype of indexer_k_norm_weight.
         indexer_weights_proj: [Hi, hidden], or None where indexer_wk holds it.
         indexer_rope_interleaved: True where rope pairs neighbours (GLM-5), False where it pairs
-            two halves (DeepSeek-V3.2). Unlike the attention's, results keep the order of the
-            pairs, as vLLM Ascend caches them.
+            two halves (DeepSeek-V3.2). Unlike the attention's queries and keys, the results keep
+            the order of the pairs, as vLLM Ascend caches them.
         indexer_eps: epsilon of the LayerNorm.
         indexer_wq_b_dequant_scale, indexer_wq_b_input_scale: of an int8 indexer_wq_b.
         indexer_wq_b_input_offset, indexer_wq_b_quant_bias: likewise.
 
     Returns:
         q_nope, q_rope, q_c, q_nope_scale: as of mla_prolog.
-        indexer_q: [T, Hi, Di]; without an indexer empty, [0].
-        indexer_weights: [T, Hi] float32, the plain projection without any scale; without an indexer
-            empty, [0].
+        indexer_q: [T, Hi, Di]; empty, [0], without an indexer.
+        indexer_weights: [T, Hi] float32, the plain projection without any scale; empty, [0],
+            without an indexer.
     """
     return torch.ops.ascend_prefetch.sfa_prolog(
         hidden_states,
@@ -340,17 +341,18 @@ def o_proj(
     """Value up-projection and output projection in one kernel.
 
     Under tensor parallelism the result is this rank's partial sum; bias and quant_bias belong on
-    one rank only. The up-projected values are rounded to the activation dtype, both products are
+    one rank only. The up-projected values are rounded to the activation dtype; both products are
     summed in fp32 (int32 for an int8 weight). Linear weights, prefetch and errors: see the module.
 
     Args:
         attn_output: [T, N, kv_lora] with w_uv, contiguous or the transpose of a contiguous
-            [N, T, kv_lora]; else [T, N * v]. Rows are a multiple of 16 elements, at most 131,070.
+            [N, T, kv_lora]; otherwise [T, N * v]. Rows are a multiple of 16 elements, at most
+            131,070.
         o_proj_weight: linear weight, out = hidden, in = N * v; hidden is a multiple of 16.
         w_uv: [N, kv_lora, v], kv_lora and v multiples of 16; None where attn_output is
             up-projected already.
-        bias: [hidden], float32 or the activation dtype, added to the result; hidden is a multiple
-            of 64 then.
+        bias: [hidden], float32 or the activation dtype, added to the result; hidden must then be a
+            multiple of 64.
         dequant_scale, input_scale, input_offset, quant_bias: of an int8 o_proj_weight.
         prefetch: weights that are needed next.
         prefetch_bytes: how much to prefetch in all, in bytes; by default the planner decides.
@@ -386,41 +388,42 @@ def prefetch(
 ) -> None:
     """Loads weights into L2, for windows outside the other ops.
 
-    Such as under a collective, which leaves HBM idle. Changes no tensor. A compiled graph calls it
-    as often as the program does, and calls keep their order, joins among them.
+    Such a window is a collective, which leaves HBM idle. The op changes no tensor. A compiled graph
+    calls it as often as the program does, and keeps the order of these calls and of prefetch_join.
 
-    Of each weight it loads the 32-byte blocks of memory that hold the bytes asked for, each once,
-    and nothing outside the weight. Offsets that are multiples of 512 load fastest.
+    Of each weight the op loads the 32-byte blocks of memory that hold the requested bytes, each
+    once, and nothing outside the weight. Offsets that are multiples of 512 load fastest.
 
-    In all it loads at most the usable share of L2, 0.7 of its capacity, and refuses more: such a
-    prefetch evicts what it has brought.
+    A call may ask for at most the usable share of L2, 0.7 of its capacity; more is refused, as such
+    a prefetch would evict bytes that it has just loaded.
 
     Engines
-        "vector_cores": a kernel on the current stream that loads and discards; what follows on the
-        stream waits for it.
+        "vector_cores": a kernel on the current stream loads the bytes and discards them; later work
+        on the stream waits for it.
 
-        "sdma": the copy engine beside the cores, by cache operations of the runtime (CMO) on a side
-        stream that is forked from the current one here. Nothing waits for it before prefetch_join,
-        which has to be called before a graph capture ends. Prefetches from before a capture have to
-        be joined before it begins. CPU tensors have no such engine: the call checks its arguments
-        and loads nothing.
+        "sdma": the copy engine beside the cores loads them, by cache operations of the runtime
+        (CMO) on a side stream, which this call forks from the current one. Nothing waits for the
+        prefetch before prefetch_join, which must be called before a graph capture ends. Prefetches
+        issued before a capture must be joined before it begins. For CPU tensors there is no such
+        engine: the call checks its arguments and loads nothing.
 
     Args:
-        weights: 1 to 8 contiguous tensors of any dtype, in the order of need. No two may share a
-            byte asked for.
-        max_bytes: per weight, the most bytes to load, > 0; by default, and beyond its end, all of
-            the weight from its offset.
-        offsets: per weight, where in it to start, in bytes, >= 0 and before its end; 0 by default.
-        cores: vector cores to use, 1 to all of the chip; by default all. None for "sdma".
-        after: a tensor that has to be computed before the prefetch starts, which is how a compiled
-            graph knows where to put it. Neither read nor changed.
+        weights: 1 to 8 contiguous tensors of any dtype, in the order of need. The requested bytes
+            of two weights may not overlap.
+        max_bytes: per weight, the maximum number of bytes to load, > 0; by default, and where it
+            exceeds the rest of the weight, everything from the offset on.
+        offsets: per weight, the byte to start at, >= 0 and before the weight's end; 0 by default.
+        cores: number of vector cores to use, from 1 to all of the chip's; by default all. Must be
+            None for "sdma".
+        after: a tensor that must be computed before the prefetch starts, which tells a compiled
+            graph where to place the call. It is neither read nor changed.
         engine: "vector_cores" or "sdma".
 
     Raises:
-        RuntimeError: a weight is not contiguous, not dense or on another device, or its storage is
-            smaller than it, the lengths of the lists differ, or cores are given for "sdma".
-        ValueError: a number out of range, an unknown engine, no weight or an empty one, shared
-            bytes, or more bytes than L2 can use.
+        RuntimeError: a weight is not contiguous, not dense, on another device or larger than its
+            storage, the lists differ in length, or cores are given for "sdma".
+        ValueError: a number is out of range, the engine is unknown, there are no weights, a weight
+            is empty, requested bytes overlap, or they are more than L2 can use.
     """
     torch.ops.ascend_prefetch.prefetch(
         weights, max_bytes=max_bytes, offsets=offsets, cores=cores, after=after, engine=engine
@@ -430,10 +433,10 @@ def prefetch(
 def prefetch_join() -> None:
     """Makes the current stream wait for every SDMA prefetch that was issued from it.
 
-    That is the current stream of the current device; prefetches from other streams or devices stay
-    pending. Those from before a graph capture have to be joined before it begins.
+    The current stream is that of the current device; prefetches from other streams or devices stay
+    pending. Prefetches issued before a graph capture must be joined before it begins.
 
-    Does not block the host. Nothing happens where none is pending, and never on CPU. In a compiled
-    graph it stays behind the prefetches before it; nothing else holds it in place.
+    The call does not block the host. It does nothing where no prefetch is pending, and nothing on
+    CPU. A compiled graph keeps it after the prefetches that precede it; no other order is kept.
     """
     torch.ops.ascend_prefetch.prefetch_join()

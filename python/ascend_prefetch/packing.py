@@ -1,8 +1,8 @@
-"""Packing of what the ops read: FRACTAL_NZ matrices and 64-bit dequantisation scales.
+"""Packs operands of the ops: FRACTAL_NZ matrices and 64-bit dequantisation scales.
 
 FRACTAL_NZ is the layout in which the cube unit reads a matrix without rearranging it. A matrix
-[rows, cols] becomes [cols / C0, rows, C0]: vertical strips of C0 columns, 32 bytes a row, one after
-the other. Sixteen rows of a strip make one fractal.
+[rows, cols] becomes [cols / C0, rows, C0]: vertical strips of C0 columns, stored one after the
+other with 32 bytes per row. Sixteen rows of a strip make one fractal.
 Source: torch_npu.npu_format_cast, format 29 (ACL_FORMAT_FRACTAL_NZ).
 """
 
@@ -60,7 +60,7 @@ def nz_to_nd(packed: torch.Tensor) -> torch.Tensor:
 
 
 def pack_dequant_scale(scale: torch.Tensor) -> torch.Tensor:
-    """Packs float32 scales into the 64-bit form that models in float16 carry.
+    """Packs float32 scales into the 64-bit form that checkpoints of float16 models hold.
 
     Args:
         scale: float32, any shape.
@@ -77,14 +77,14 @@ def pack_dequant_scale(scale: torch.Tensor) -> torch.Tensor:
 
 
 def unpack_dequant_scale(scale: torch.Tensor) -> torch.Tensor:
-    """The float32 scales of either form: the inverse of pack_dequant_scale.
+    """The float32 scales, from packed or float32 ones: the inverse of pack_dequant_scale.
 
-    torch_npu.npu_trans_quant_param packs the same way, but drops the 13 lowest bits and sets bit
+    torch_npu.npu_trans_quant_param packs the same way, but clears the 13 lowest bits and sets bit
     46, a flag.
 
     Args:
-        scale: int64 with the bits of a float32 in the low half, whatever is above; or float32,
-            which is returned as it is.
+        scale: int64 with the bits of a float32 in the low half; the high half is ignored. A float32
+            tensor is returned as it is.
 
     Raises:
         ValueError: another dtype.

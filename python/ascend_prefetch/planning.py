@@ -10,15 +10,15 @@ from ascend_prefetch import _C
 
 
 class Decision(NamedTuple):
-    """What one engine brings of a weight in one window.
+    """How much of a weight one engine prefetches in one window.
 
     Attributes:
         weight: "prefetch[i]", or the name that a layer gives it.
         engine: "MTE2" inside a kernel, or "SDMA" between kernels.
-        window: where.
-        idle_us: of HBM in the window, as the planner expects it.
-        bytes: how much.
-        reason: why so much, or why nothing.
+        window: name of the window.
+        idle_us: microseconds for which the planner expects HBM to idle in the window.
+        bytes: bytes to prefetch.
+        reason: why this many, or why none.
     """
 
     weight: str
@@ -39,10 +39,10 @@ class Plan(NamedTuple):
     """The planner's view of one call of an op.
 
     Attributes:
-        op: its name.
-        expected_us: modelled time of the kernel in closed form, nominal, without launch and
-            prefetches.
-        decisions: in order of time.
+        op: name of the op.
+        expected_us: modelled time of the kernel in microseconds, from the closed form with nominal
+            constants, without its launch and without prefetches.
+        decisions: one for each window and weight, in order of time.
     """
 
     op: str
@@ -55,7 +55,7 @@ class Plan(NamedTuple):
 
 
 def logging_plans() -> AbstractContextManager[list[Plan]]:
-    """Collects the plan of every op that is called inside the block; filled when it ends."""
+    """Collects the plan of every op called inside the block; the list is filled when it ends."""
     return _logging(only_plans=False)
 
 
@@ -75,9 +75,9 @@ def _logging(only_plans: bool) -> Iterator[list[Plan]]:
 
 
 def explain(run: Callable[[], object]) -> list[Plan]:
-    """The plans of the fused ops that a call on CPU tensors makes; nothing is computed.
+    """The plans of the fused ops that `run` calls on CPU tensors; nothing is computed.
 
-    Print one: it is a small table.
+    A plan prints as a small table.
     """
     with _logging(only_plans=True) as plans:
         run()

@@ -1,4 +1,4 @@
-"""Values as an error shows them: what came may be of any size, and hold anything."""
+"""Values as an error text shows them: a bad argument may have any size and content."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ def shown(value: object, most: int = 80) -> str:
     try:
         text = repr(value)
     except ValueError:
-        # Python writes out no int of more than 4,300 digits, unless told to.
+        # By default Python converts no int of more than 4,300 digits to text.
         return "a number of thousands of digits"
     return text if len(text) <= most + 5 else f"{text[:most]}...{text[-1]}"
 
 
 def count_of(count: int, what: str) -> str:
-    """A number of things, whose plural has an s."""
+    """The count and the noun, "1 row" or "2 rows"; the noun's plural must end in s."""
     return f"{count} {what}" + "s" * (count != 1)
 
 
 def plain(text: object, most: int = 300) -> str:
-    """A name as it is, without quotes, where it can be printed and is no longer than `most`."""
+    """A name without quotes, escaped where it cannot be printed and cut after `most` characters."""
     return shown(str(text), most)[1:-1]

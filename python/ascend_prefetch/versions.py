@@ -1,4 +1,4 @@
-"""Whether a tensor has been written to, for those who keep what they made of it."""
+"""Tells whether a tensor was written to, for code that caches values computed from it."""
 
 from __future__ import annotations
 
@@ -6,5 +6,5 @@ import torch
 
 
 def version_of(tensor: torch.Tensor) -> int:
-    """Counts writes in place; inference tensors do not count theirs."""
+    """The number of in-place writes so far; always 0 for inference tensors, which do not count."""
     return 0 if tensor.is_inference() else tensor._version
