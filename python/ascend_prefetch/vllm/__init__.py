@@ -1,8 +1,9 @@
 """The plugin for vLLM Ascend: its MLA and SFA attention runs the ops of this package.
 
 Installed beside vllm-ascend it does nothing until `--additional-config
-'{"ascend_prefetch": {"enabled": true}}'` turns it on. What it does not support goes the way of
-vLLM Ascend, logged once per reason. docs/vllm-ascend.md is the guide.
+'{"ascend_prefetch": {"enabled": true}}'` turns it on. Layers and steps that it does not support go
+upstream, that is, they run vLLM Ascend's own code; each reason is logged once.
+docs/vllm-ascend.md is the guide.
 """
 
 from __future__ import annotations
@@ -46,10 +47,10 @@ def _register() -> None:
 
 @functools.cache
 def _seam(setting: str | None = None) -> Release | None:
-    """The release of vLLM Ascend whose seam is taken; None, with a line in the log, for none.
+    """The release of vLLM Ascend whose seam is used; None, after a line in the log, if none fits.
 
     Args:
-        setting: which one it is, where the user has said so.
+        setting: the release that the user has set; None to look at what is installed.
     """
     installed = _installed("vllm-ascend")
     known = ", ".join(known_versions())
@@ -72,7 +73,7 @@ def _seam(setting: str | None = None) -> Release | None:
 
 
 def _is_built_from_source(installed: str) -> bool:
-    """Versions such as 0.1.dev100+g0123456: of a commit, whose number says little or nothing."""
+    """Whether a version is of a commit, such as 0.1.dev100+g0123456: its number tells little."""
     return ".dev" in installed or "+" in installed
 
 
@@ -82,11 +83,11 @@ def _minor(installed: str) -> str:
 
 
 def _by_modules(installed: str) -> Release | None:
-    """The release whose names a source build has: those that its version and vLLM's tell first."""
+    """The release whose names a source build has; that of its own or vLLM's version goes first."""
     beside = _installed("vllm") or ""
     told = [RELEASES[name] for name in map(_minor, (installed, beside)) if name in RELEASES]
     if importlib.util.find_spec("vllm_ascend") is None:
-        # Nothing to look at: what a release needs of it is looked for when a layer is built.
+        # There are no modules to inspect: the release's names are checked when a layer is built.
         return told[0] if told else None
     different = []
     for candidate in dict.fromkeys([*told, *reversed(RELEASES.values())]):

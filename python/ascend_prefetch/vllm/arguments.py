@@ -1,4 +1,4 @@
-"""What the ops take of a layer, made once after its weights were loaded."""
+"""The ops' arguments that come from a layer, made once after its weights are loaded."""
 
 from __future__ import annotations
 
@@ -24,11 +24,12 @@ class Prolog:
     """The weights of mla_prolog or sfa_prolog.
 
     Attributes:
-        qkv_a: the first weight that is read.
+        qkv_a: the weight that the prolog reads first.
         before: positional arguments from qkv_a_weight to kv_a_norm_weight.
-        indexer: positional arguments from indexer_wq_b to indexer_weights_proj; empty without one.
+        indexer: positional arguments from indexer_wq_b to indexer_weights_proj; empty for a layer
+            without an indexer.
         options: keyword arguments that do not change from call to call.
-        watch: of everything that the above were made of.
+        watch: watches every tensor that the arguments were made from.
     """
 
     qkv_a: torch.Tensor
@@ -49,11 +50,11 @@ class Output:
 
 @dataclass
 class LayerArguments:
-    """Both of a layer; a part that is not supported is None and has its reason.
+    """The arguments of both ops of a layer; those of an op that it does not support are None.
 
     Attributes:
-        reasons: by part, "prolog" or "o_proj".
-        watch: of everything that the above were made of.
+        reasons: why an op is not supported, by "prolog" or "o_proj".
+        watch: watches every tensor that the arguments were made from.
     """
 
     prolog: Prolog | None = None
@@ -67,7 +68,7 @@ def read_layer(impl: Any, read_indexer: ReadIndexer | None) -> LayerArguments:
 
     Args:
         impl: AscendMLAImpl or AscendSFAImpl after process_weights_after_loading.
-        read_indexer: gives the arguments of the indexer; None for MLA.
+        read_indexer: returns the arguments of the indexer; None for MLA.
 
     Raises:
         UpstreamChanged: the layer lacks what all known releases have.
@@ -106,10 +107,10 @@ def _read_prolog(impl: Any, read_indexer: ReadIndexer | None) -> Prolog:
             options["q_a_norm_bias"] = q_bias
     w_uk = _need(watch.tensor(impl, "W_UK_T"), "W_UK")
     kv_norm_weight = _need(watch.tensor(kv_norm, "weight"), "the weight of kv_a_layernorm")
-    kv_bias = _bias(kv_norm, watch.copied)  # the answer to the next line goes when it changes
+    kv_bias = _bias(kv_norm, watch.copied)  # copied: a changed value invalidates the next check
     if kv_bias is not None and kv_bias.any():
-        # Not kv_a_norm_bias: upstream's cache op knows none, nor do its fused ones, and of a cache
-        # that both write some rows would have it and others would not.
+        # kv_a_norm_bias cannot be used: upstream's cache op has no such bias, nor have its fused
+        # ops. In a cache that both write, some rows would have the bias and others would not.
         raise Unsupported("kv_a_layernorm has a bias, which vLLM Ascend leaves out of its rows")
     before = (qkv_a.weight, q_norm_weight, q_b.weight, w_uk, kv_norm_weight)
     prolog = Prolog(qkv_a.weight, before, (), options, watch)
@@ -122,9 +123,9 @@ def _read_prolog(impl: Any, read_indexer: ReadIndexer | None) -> Prolog:
 
 
 def _bias(norm: Any, read: Callable[[object, str], torch.Tensor | None]) -> torch.Tensor | None:
-    """What upstream's AscendRMSNorm adds; None without a bias, or where the checkpoint had none.
+    """The bias of upstream's AscendRMSNorm; None if there is none, or the checkpoint had none.
 
-    A norm that does not say whether one was loaded holds zeros if none was.
+    A norm that does not tell whether a bias was loaded holds zeros if none was.
     """
     return read(norm, "bias") if getattr(norm, "bias_loaded", True) else None
 
@@ -151,8 +152,8 @@ def indexer_arguments(
 
     Args:
         impl: AscendSFAImpl with an indexer.
-        wk: of wk, or of wk and weights_proj in one.
-        weights_proj: LinearArguments, or None where wk holds it.
+        wk: arguments of wk, or of wk and weights_proj in one weight.
+        weights_proj: arguments of weights_proj, or None where wk holds it.
     """
     wq_b = read_linear("the indexer's wq_b", impl.wq_b, watch, "indexer_wq_b_")
     for name, linear in (("wk", wk), ("weights_proj", weights_proj)):
@@ -192,10 +193,11 @@ def _check_prolog(prolog: Prolog, impl: Any, *, sparse: bool) -> None:
 
 
 def _ask_op(name: str, device: torch.device, *arguments: Any) -> None:
-    """Lets an op say whether it takes these arguments; nothing is computed.
+    """Asks an op whether it accepts these arguments; nothing is computed.
 
     Raises:
-        Unsupported: with the op's own words, or for a device that this build has no kernels for.
+        Unsupported: the op refuses them, in its own words, or this build has no kernels for the
+            device.
     """
     *tensors, options = arguments
     npu = backends()["npu"]

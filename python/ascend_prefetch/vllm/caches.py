@@ -1,4 +1,4 @@
-"""Whether the ops write the caches that a layer is given."""
+"""Whether the ops can write the caches that a layer is given."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .switch import holders
 
 
 class KnownCaches:
-    """The caches that were looked at last, held weakly, and what was found."""
+    """The caches that were checked last, held weakly, and the result."""
 
     def __init__(self) -> None:
         self._seen: tuple[weakref.ref[torch.Tensor], ...] = ()
@@ -19,7 +19,7 @@ class KnownCaches:
         holders.add(self)
 
     def refusal(self, layer: Any, caches: tuple) -> str | None:
-        """Why a step with these caches of a layer goes upstream; looked at when they are new."""
+        """Why a step with these caches goes upstream, or None; new caches are checked, once."""
         seen = self._seen
         if seen and len(seen) == len(caches):
             for reference, cache in zip(seen, caches, strict=True):  # any() takes twice as long
@@ -32,7 +32,7 @@ class KnownCaches:
         return self._refusal
 
     def forget(self) -> None:
-        """The next ones are new."""
+        """Forgets the caches, so that the next ones are checked."""
         self._seen = ()
 
 

@@ -1,4 +1,4 @@
-"""Why a call or a layer goes the way of upstream, said once per reason."""
+"""Why a call or a layer goes upstream; each reason is logged once."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ _said: set[str] = set()
 
 
 class Unsupported(Exception):
-    """What the fused ops do not do, or not here; its text is the reason that is logged."""
+    """The fused ops cannot do this, or not on this device; the text is the reason to log."""
 
 
 class UpstreamChanged(Exception):
-    """Upstream is not what this package was written for; its text names what differs."""
+    """Upstream's code differs from what this package was written for; the text names how."""
 
 
 def attribute(owner: object, name: str, what: str | None = None) -> object:
-    """An attribute of upstream's that every known release has.
+    """An attribute that upstream's object has in every known release.
 
     Args:
-        owner: the object of upstream's.
-        name: of the attribute.
-        what: the owner is called in the error; its class by default.
+        owner: upstream's object.
+        name: name of the attribute.
+        what: what the error calls the owner; by default its class.
 
     Raises:
-        UpstreamChanged: there is none, which a default would turn into a wrong answer.
+        UpstreamChanged: the attribute is missing; a default value could give wrong results.
     """
     try:
         return getattr(owner, name)
@@ -38,21 +38,21 @@ def attribute(owner: object, name: str, what: str | None = None) -> object:
 def say_once(
     reason: str, so: str = "vLLM Ascend's own path is taken", level: int = logging.INFO
 ) -> None:
-    """Logs a reason, the first time it is one, and what is done because of it."""
+    """Logs a reason and its consequence `so`, the first time that this reason occurs."""
     if reason not in _said:
         _said.add(reason)
         logger.log(level, "ascend_prefetch: %s: %s", so, reason)
 
 
 def stay_off(reason: str) -> None:
-    """Logs what is wrong as an error, once: upstream goes its own way from then on."""
+    """Logs as an error, once, why the plugin stays off: upstream's own code runs from then on."""
     if reason not in _said:
         _said.add(reason)
         logger.error("ascend_prefetch stays off: %s; vLLM Ascend runs without it", reason)
 
 
 def upstream_changed(error: Exception | str) -> None:
-    """Logs as an error, once, what of upstream is not as it was: its own path is taken."""
+    """Logs as an error, once, how upstream has changed; upstream's own path is taken."""
     text = str(error)
     if isinstance(error, Exception) and not isinstance(error, UpstreamChanged):
         text = f"{type(error).__name__}: {error}"
@@ -60,7 +60,7 @@ def upstream_changed(error: Exception | str) -> None:
 
 
 def no_prefetch(error: Exception) -> None:
-    """Logs what stands against a prefetch: ops run without it."""
+    """Logs why a prefetch is impossible; the ops run without it."""
     if isinstance(error, UpstreamChanged):
         say_once(str(error), so="nothing is prefetched", level=logging.ERROR)
     else:
@@ -68,15 +68,15 @@ def no_prefetch(error: Exception) -> None:
 
 
 def remember(reason: str) -> None:
-    """Counts a reason as said: who says it has words of its own."""
+    """Marks a reason as logged, for a caller that logs it in its own words."""
     _said.add(reason)
 
 
 def reasons() -> tuple[str, ...]:
-    """The reasons that have been said in this process, sorted."""
+    """The reasons that have been logged in this process, sorted."""
     return tuple(sorted(_said))
 
 
 def forget() -> None:
-    """Lets every reason be said again."""
+    """Lets every reason be logged again."""
     _said.clear()

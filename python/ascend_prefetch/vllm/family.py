@@ -12,29 +12,29 @@ import torch
 from .arguments import Prolog, ReadIndexer
 from .seams import Seam
 
-# Rows beyond which a step goes upstream: a decode step has not so many, and upstream's own fused
-# ops stop there as well.
+# Steps with more rows go upstream: a decode step has fewer, and upstream's own fused ops have the
+# same limit.
 _MOST_TOKENS = 1024
 
 ReadStep = tuple[int, torch.Tensor, torch.Tensor, torch.Tensor, Any]
-"""What a step's metadata has: T; slots [T or more]; cos and sin [T or more, ..., rope]; the cached
-tokens of each request as a list, a tensor or None."""
+"""The contents of a step's metadata: T; slots [T or more]; cos and sin [T or more, ..., rope]; the
+number of cached tokens of each request, as a list, a tensor or None."""
 
 
 class SharedStep:
-    """What the layers of a step share, made by the first of them.
+    """The values that all layers of a step share, made by the first layer.
 
     Attributes:
-        tokens: rows, T.
+        tokens: number of rows, T.
         cos, sin: [T, rope].
-        slots: [T], of the rows in the caches.
-        cached: tokens in the caches of all requests; 0 where the host does not know.
+        slots: [T], the slots of the rows in the caches.
+        cached: cached tokens of all requests together; 0 where the host does not know them.
     """
 
     __slots__ = ("_read", "cached", "cos", "sin", "slots", "tokens")
 
     def __init__(self, read: ReadStep, captured_kv_len: int | None) -> None:
-        """captured_kv_len: cached tokens of a request while a graph is captured, else None."""
+        """captured_kv_len: cached tokens to assume per request under graph capture, else None."""
         self._read = read
         self.tokens, slots, cos, sin, lengths = read
         self.cos = cos.view(cos.shape[0], -1)[: self.tokens]
@@ -43,31 +43,31 @@ class SharedStep:
         is_tensor = isinstance(lengths, torch.Tensor)
         if lengths is None or (is_tensor and lengths.device.type != "cpu"):
             self.cached = 0
-        elif captured_kv_len is not None:  # values under capture mean nothing, and are not read
+        elif captured_kv_len is not None:  # under capture the lengths are dummies, so not read
             self.cached = len(lengths) * captured_kv_len
         else:
             self.cached = int(lengths.sum()) if is_tensor else sum(lengths)
 
     def holds(self, read: ReadStep) -> bool:
-        """Whether that is what it was made of: drafting changes metadata in place."""
+        """Whether it was made from these very objects: drafting changes metadata in place."""
         return all(map(operator.is_, self._read, read))
 
 
 class Family(ABC):
-    """A kind of attention in a release; FusedLayer.forward asks it, from top to bottom.
+    """A kind of attention in a release, in the order in which FusedLayer.forward calls it.
 
-    `layer` is upstream's object throughout, `caches` are its latents, rope keys and, with an
-    indexer, that one's keys.
+    `layer` is always upstream's object; `caches` are its caches of latents, of rope keys and, if it
+    has an indexer, of the indexer's keys.
 
     Attributes:
         name: "mla" or "sfa".
-        op: finds the prolog among torch.ops.ascend_prefetch.
-        seam: of the release.
+        op: looks up the prolog op in torch.ops.ascend_prefetch.
+        seam: the seam of the release.
         layer_refusal: why a layer goes upstream in every step, or None.
-        caches: all caches of a layer, of what upstream hands to its forward.
-        before_cache_write, cache_written: tell upstream, by the layer's name.
-        done: tells upstream that output was written, by the layer's name and what forward was given
-            as caches.
+        caches: finds all caches of a layer in the argument kv_cache of upstream's forward.
+        before_cache_write, cache_written: tell upstream so, given the layer's name.
+        done: tells upstream that output was written, given the layer's name and the argument
+            kv_cache of forward.
     """
 
     name: str
@@ -89,11 +89,11 @@ class Family(ABC):
 
     @abstractmethod
     def read_step(self, metadata: Any) -> ReadStep:
-        """What the layers share, as the metadata has it."""
+        """The values that the layers share, as the metadata holds them."""
 
     @abstractmethod
     def passing_bytes(self, layer: Any, step: SharedStep, caches: tuple) -> int:
-        """Bytes of the caches that attention reads: they pass through L2 before o_proj is used."""
+        """Bytes of the caches that attention reads; they pass through L2 before o_proj is read."""
 
     @abstractmethod
     def written(self, layer: Any, prolog: Prolog, caches: tuple) -> tuple:
@@ -103,7 +103,7 @@ class Family(ABC):
     def attention(
         self, layer: Any, queries: tuple[torch.Tensor, ...], caches: tuple, metadata: Any
     ) -> torch.Tensor:
-        """Upstream's attention to what the prolog returned."""
+        """Upstream's attention for the queries that the prolog returned."""
 
     @abstractmethod
     def latent(self, layer: Any, attention: torch.Tensor, tokens: int) -> torch.Tensor | None:
@@ -111,11 +111,11 @@ class Family(ABC):
 
     @abstractmethod
     def upstream_o_proj(self, layer: Any, attention: torch.Tensor, output: torch.Tensor) -> None:
-        """Upstream's way from the result of attention() to output [T or more, hidden]."""
+        """Upstream's projection of the result of attention() into output [T or more, hidden]."""
 
 
 def rows_refusal(tokens: int, gather: bool) -> str | None:
-    """Why a step goes upstream for its rows: they are split over ranks, or too many."""
+    """Why a step goes upstream because of its rows, split over ranks or too many; or None."""
     if gather:
         return "hidden states that are split over ranks (flash communication)"
     if not 0 < tokens <= _MOST_TOKENS:

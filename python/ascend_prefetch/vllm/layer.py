@@ -1,4 +1,4 @@
-"""The forward of an attention layer: what becomes of a step, from top to bottom."""
+"""The forward of an attention layer; it reads from top to bottom."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ _Upstream: Any = object  # AscendMLAImpl or AscendSFAImpl where patch makes a cl
 
 
 class FusedLayer(_Upstream):  # type: ignore[misc]
-    """Put in front of AscendMLAImpl or AscendSFAImpl, whose forward runs where the ops do not.
+    """Derived from AscendMLAImpl or AscendSFAImpl, whose forward runs where the ops cannot.
 
-    Class attributes are set where the class is made, see patch.fused_class.
+    patch.fused_class makes the subclass and sets its class attributes.
 
     Attributes:
-        family: what differs between the two.
-        fused_weights: what the ops take.
-        keep_latent: whether _v_up_proj leaves its input as it is, for the op o_proj.
+        family: what differs between dense and sparse attention.
+        fused_weights: the arguments of the ops.
+        keep_latent: whether _v_up_proj returns its input unchanged, for the op o_proj.
     """
 
     family: Family
@@ -54,10 +54,10 @@ class FusedLayer(_Upstream):  # type: ignore[misc]
         *more: Any,
         **unknown: Any,
     ) -> torch.Tensor:
-        """Upstream's forward; by the ops where they take the step.
+        """Upstream's forward, run by the ops where they support the step.
 
-        Arguments that it had in no release that this was written for go to upstream with all of the
-        step, and are named in the log.
+        A step with arguments that no known release of upstream has goes upstream as a whole, and
+        the log names these arguments.
         """
         given = (layer_name, hidden_states, kv_cache, attn_metadata, need_gather_q_kv, output)
         family, weights = self.family, self.fused_weights
@@ -65,10 +65,10 @@ class FusedLayer(_Upstream):  # type: ignore[misc]
             names = ", ".join([*(f"number {6 + i}" for i, _ in enumerate(more, 1)), *unknown])
             upstream_changed(f"{family.name}: forward was given the unknown argument {names}")
             return super().forward(*given, *more, **unknown)
-        if attn_metadata is None or kv_cache is None:  # a run that measures memory
+        if attn_metadata is None or kv_cache is None:  # vLLM's profile run, which measures memory
             return super().forward(*given)
 
-        # The step, the weights and the caches have to be the ops'.
+        # The ops must support the step, the weights and the caches.
         ledger.enter(family.seam.forward_context(), self._number)
         refusal = family.step_refusal(attn_metadata, need_gather_q_kv, hidden_states)
         arguments = weights.ready(self) if refusal is None else None
@@ -118,30 +118,30 @@ class FusedLayer(_Upstream):  # type: ignore[misc]
         return output
 
     def process_weights_after_loading(self, act_dtype: torch.dtype) -> None:
-        """Upstream's, then reads the weights anew: also after a reload."""
+        """Runs upstream's method, then reads the weights again; also called after a reload."""
         super().process_weights_after_loading(act_dtype)
         self.fused_weights.read(self)
 
     def _v_up_proj(self, x: torch.Tensor) -> torch.Tensor:
-        """The attention's latent output as it is where o_proj takes W_UV along."""
+        """Returns the latent output of attention unchanged where the op o_proj applies W_UV."""
         return x if self.keep_latent else super()._v_up_proj(x)
 
     def _shared_step(self, metadata: Any) -> SharedStep:
-        """What the layers share of this step, made by the first of them."""
+        """The values that the layers of this step share, made by the first layer."""
         read = self.family.read_step(metadata)
         step: SharedStep | None = metadata.__dict__.get("_ascend_prefetch")
         if step is None or not step.holds(read):
-            # Lengths of the requests under capture mean nothing.
+            # Under graph capture the lengths of the requests are dummies.
             length = self.settings.captured_kv_len if self.family.seam.capturing() else None
             step = metadata._ascend_prefetch = SharedStep(read, length)
         return step
 
     def _write(self, partial: torch.Tensor, output: torch.Tensor) -> None:
-        """The sum over ranks of o_proj's [T, hidden], written to output, which may have more."""
+        """Sums o_proj's [T, hidden] over the ranks into output, which may have padding rows."""
         tokens = partial.shape[0]
         if output.shape[0] != tokens:
-            # Padding as well: another rank of the group may run this step upstream's way, and waits
-            # for as many rows.
+            # Padding is reduced as well: another rank of the group may run this step upstream and
+            # wait for the same number of rows.
             output[:tokens] = partial
             output[tokens:] = 0
             partial = output

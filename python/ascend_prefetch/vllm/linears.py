@@ -1,8 +1,8 @@
 """vLLM Ascend's linear layers as arguments of the ops.
 
-Forms of a weight, set in upstream's process_weights_after_loading: 16-bit [out, in]; int8
-[in, out]. Either may be in FRACTAL_NZ, which torch_npu keeps beside an unchanged shape; the ops
-ask it.
+Upstream's process_weights_after_loading leaves a weight as 16-bit [out, in] or as int8 [in, out].
+Either may be in FRACTAL_NZ, which torch_npu records without changing the shape; the ops ask
+torch_npu for the format.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from .watch import Watch
 _PLAIN = {"UnquantizedLinearMethod", "AscendUnquantizedLinearMethod"}
 _STATIC = "AscendW8A8LinearMethod"
 _DYNAMIC = "AscendW8A8DynamicLinearMethod"
-_PLAIN_CUSTOM_OPS = {"CustomReplicatedOp"}  # what a ReplicatedLinear always has: plain
+_PLAIN_CUSTOM_OPS = {"CustomReplicatedOp"}  # every ReplicatedLinear has it; no communication
 
 
 class LinearArguments(NamedTuple):
-    """What an op takes of one linear layer.
+    """An op's arguments that come from one linear layer.
 
     Attributes:
-        weight: of the layer.
+        weight: the layer's weight.
         options: scales and biases by argument name, with the op's prefix.
     """
 
@@ -33,22 +33,22 @@ class LinearArguments(NamedTuple):
 
 
 def read_linear(name: str, layer: object, watch: Watch, prefix: str = "") -> LinearArguments:
-    """A layer's arguments; what they are made of is watched.
+    """A layer's arguments; the tensors that they are made from are added to `watch`.
 
     Args:
-        name: for reasons.
+        name: name of the layer, for error texts.
         layer: a linear layer of vLLM after loading, or None.
         watch: where its tensors are added.
-        prefix: what the op puts before its options, such as "q_b_".
+        prefix: the op's prefix of the layer's options, such as "q_b_".
 
     Raises:
-        Unsupported: there is no weight (any more), or a quantisation, bias or communication that
-            the ops do not know.
-        UpstreamChanged: the layer lacks what those of all known releases have.
+        Unsupported: the weight is missing or was freed, or the ops do not support the layer's
+            quantisation, bias or communication.
+        UpstreamChanged: the layer lacks an attribute that it has in every known release.
     """
     if layer is None:
         raise Unsupported(f"there is no {name}")
-    # Layers of vLLM itself, which vLLM Ascend leaves as they are, have no communication of its own.
+    # vLLM's own layers, which vLLM Ascend leaves unchanged, have none of its custom communication.
     is_ascends = type(layer).__module__.split(".")[0] == "vllm_ascend"
     has_custom_op = is_ascends or hasattr(layer, "custom_op")
     custom_op = type(attribute(layer, "custom_op", name) if has_custom_op else None).__name__
@@ -83,8 +83,8 @@ def _static_options(name: str, layer: object, watch: Watch) -> dict[str, torch.T
         "input_scale": scale_with_reciprocal(reciprocal[:1]),
         "input_offset": offset[:1].float().contiguous(),
     }
-    # The bias is that of all of the input features: one rank of a row-parallel layer adds it.
-    # Replicated layers, which have a rank as well, are not told how much of the input is theirs.
+    # The bias belongs to the sum over all input features, so one rank of a row-parallel layer adds
+    # it. Replicated layers have a rank too, but no attribute for their share of the input.
     size = attribute(layer, "input_size", name)
     row_parallel = getattr(layer, "input_size_per_partition", size) != size
     first = not row_parallel or attribute(layer, "tp_rank", name) == 0
@@ -96,7 +96,7 @@ def _static_options(name: str, layer: object, watch: Watch) -> dict[str, torch.T
 
 
 def _float_scale(name: str, layer: object, attribute: str, watch: Watch) -> torch.Tensor:
-    """Scales of the columns, [out], float32 or int64 as they are, others as float32."""
+    """Scales of the columns, [out]: float32 and int64 unchanged, other dtypes as float32."""
     scale = watch.copied(layer, attribute)
     if scale is None:
         raise Unsupported(f"upstream freed {attribute} of {name} for its own fused path")
@@ -108,11 +108,11 @@ def _float_scale(name: str, layer: object, attribute: str, watch: Watch) -> torc
 def scale_with_reciprocal(reciprocal: torch.Tensor) -> torch.Tensor:
     """The float32 scale whose reciprocal is a given one.
 
-    Upstream multiplies with the reciprocal rounded to the dtype of the model
-    (quantization/methods/w8a8_static.py), the ops with the reciprocal of a float32 scale. For 102
-    of bfloat16's 128 mantissas that is the same number; no float32 has the reciprocal of the other
-    26, whose is one unit in the last place of float32 away. There an activation that lies on a tie
-    may be rounded to the other neighbour.
+    Upstream multiplies by the reciprocal rounded to the dtype of the model
+    (quantization/methods/w8a8_static.py), the ops by the reciprocal of a float32 scale. For 102 of
+    bfloat16's 128 mantissas the two are the same number. For the other 26 no float32 scale has
+    exactly this reciprocal: the nearest is off by one unit in the last place of float32, and an
+    activation that lies on a tie may be rounded to the other neighbour.
 
     Args:
         reciprocal: [1], of any dtype.
@@ -123,8 +123,8 @@ def scale_with_reciprocal(reciprocal: torch.Tensor) -> torch.Tensor:
 def bytes_of(weight: torch.Tensor) -> torch.Tensor:
     """The memory of a contiguous weight, [bytes] uint8.
 
-    A view of a tensor that torch_npu keeps in FRACTAL_NZ would convert it; upstream's weak
-    reference is a plain tensor of the same memory.
+    Viewing a tensor that torch_npu keeps in FRACTAL_NZ would convert it; upstream's weak reference
+    is a plain tensor over the same memory.
     """
     if weight.device.type == "npu":
         weight = torch.ops._C_ascend.weak_ref_tensor(weight)

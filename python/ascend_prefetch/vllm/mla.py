@@ -1,7 +1,7 @@
 """Dense attention (AscendMLAImpl): steps of decode rows alone run the fused ops.
 
-A step with prefill rows goes upstream whole: its prefill rows need fused_qkv_a and q_b as well, and
-splitting it would read both weights twice.
+A step with prefill rows goes upstream as a whole: its prefill rows need fused_qkv_a and q_b as
+well, and splitting the step would read both weights twice.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from .seams import Seam
 
 
 class DenseAttention(Family):
-    """See Family."""
+    """Dense attention; Family documents the methods."""
 
     name = "mla"
     op = attrgetter("mla_prolog.default")
@@ -31,24 +31,24 @@ class DenseAttention(Family):
         self.done = seam.mla_done
 
     def step_refusal(self, metadata: Any, gather: bool, hidden_states: torch.Tensor) -> str | None:
-        """Steps with prefill rows, and those that every kind refuses."""
+        """Refuses steps with prefill rows, and those that every kind of attention refuses."""
         if metadata.num_prefills or not metadata.num_decodes:
             return "steps with prefill rows"
         return rows_refusal(metadata.num_decode_tokens, gather)
 
     def read_step(self, metadata: Any) -> ReadStep:
-        """Of the decode rows, whose lengths are on the host already."""
+        """Reads the decode rows; the lengths of their requests are already on the host."""
         decode = metadata.decode
         tokens, slots = metadata.num_decode_tokens, metadata.slot_mapping
         return tokens, slots, decode.cos, decode.sin, decode.seq_lens_list
 
     def passing_bytes(self, layer: Any, step: SharedStep, caches: tuple) -> int:
-        """All rows of both caches."""
+        """Counts all rows of both caches."""
         row = (layer.kv_lora_rank + layer.qk_rope_head_dim) * caches[0].element_size()
         return step.cached * row
 
     def written(self, layer: Any, prolog: Prolog, caches: tuple) -> tuple:
-        """Both: upstream keeps FRACTAL_NZ in row-major shapes."""
+        """Both caches; upstream gives caches in FRACTAL_NZ a row-major shape, which is undone."""
         latent, rope = caches[0], caches[1]
         if not layer.enable_kv_nz:
             return latent, rope
@@ -63,11 +63,11 @@ class DenseAttention(Family):
         return layer._forward_decode(q_nope, q_rope, latent, rope, latent.shape[1], metadata, None)
 
     def latent(self, layer: Any, attention: torch.Tensor, tokens: int) -> torch.Tensor:
-        """Heads and tokens change places."""
+        """Transposes heads and tokens."""
         return attention.view(layer.num_heads, tokens, layer.kv_lora_rank).transpose(0, 1)
 
     def upstream_o_proj(self, layer: Any, attention: torch.Tensor, output: torch.Tensor) -> None:
-        """Of as many rows as upstream pads the step to."""
+        """Projects as many rows as upstream pads the step to."""
         width = layer.num_heads * layer.v_head_dim
         padded = attention.new_zeros(self.seam.padded_tokens(), width)
         padded[: attention.shape[0]] = attention

@@ -13,12 +13,12 @@ _layers: weakref.WeakValueDictionary[Place, Any] = weakref.WeakValueDictionary()
 
 
 class Place(NamedTuple):
-    """Where an attention layer is: "model.layers.3.self_attn.attn" is ("model", 3, ...).
+    """The place of an attention layer: "model.layers.3.self_attn.attn" is ("model", 3, ...).
 
     Attributes:
-        model: what stands before the layers.
-        number: of the decoder layer.
-        inside: the rest of the name, which tells a model's layers from those of its draft.
+        model: the part of the name before "layers".
+        number: number of the decoder layer.
+        inside: the rest of the name, which tells a model's layers from those of its draft model.
     """
 
     model: str
@@ -27,7 +27,7 @@ class Place(NamedTuple):
 
 
 def place_of(layer_name: str | None) -> Place | None:
-    """The place that a name tells; None where it has no number, or a layer has two attentions."""
+    """The place that a name gives; None without a number, or where a layer has two attentions."""
     found = _LAYER.match(layer_name or "")
     if found is None or re.search(r"\d", found[3]):
         return None
@@ -43,27 +43,27 @@ def register(layer_name: str | None, impl: object) -> Place | None:
 
 
 def next_layer(place: Place | None) -> Any | None:
-    """The attention layer behind this one; None behind the last."""
+    """The next decoder layer's attention; None after the last layer."""
     return None if place is None else _layers.get(place._replace(number=place.number + 1))
 
 
 class FeedForward:
-    """The bytes of weights between a layer's o_proj and the next layer's fused_qkv_a.
+    """The bytes of weights that are read between a layer's o_proj and the next fused_qkv_a.
 
-    Read from the model's configuration and, of experts, from the layer itself, once it is there.
+    They are computed from the model's configuration and, for experts, from the loaded layer.
 
     Attributes:
         dense: bytes that every step reads.
         expert: bytes of one local expert; 0 in a dense layer.
-        experts: on this rank.
-        chosen: per token of this rank, at most.
+        experts: number of experts on this rank.
+        chosen: maximum number of experts that are chosen per token of this rank.
     """
 
     def __init__(self, vllm_config: Any, place: Place, itemsize: int) -> None:
         """
         Raises:
-            UpstreamChanged: something of it cannot be read. A guess would let the planner count on
-                bytes in L2 that others push out.
+            UpstreamChanged: a value cannot be read. With a guess the planner might prefetch bytes
+                that other reads evict from L2 before their use.
         """
         self.dense = self.expert = self.experts = self.chosen = 0
         text = vllm_config.model_config.hf_config
@@ -73,7 +73,7 @@ class FeedForward:
         if moe is None:
             width = _number(text, "intermediate_size")
         else:
-            # Models without shared experts say None or 0.
+            # In models without shared experts it is None or 0.
             shared = attribute(text, "n_shared_experts", "the model's configuration") or 0
             width = _number(text, "moe_intermediate_size") * int(shared)  # type: ignore[call-overload]
             weights: list[Any] = [getattr(moe, name, None) for name in ("w13_weight", "w2_weight")]
@@ -89,14 +89,14 @@ class FeedForward:
         self.chosen *= _number(parallel, "data_parallel_size")
 
     def bytes(self, tokens: int) -> int:
-        """What a step of so many tokens reads, at most."""
+        """The maximum number of bytes that a step of `tokens` tokens reads."""
         return self.dense + self.expert * min(self.experts, tokens * self.chosen)
 
 
 def _experts_of(vllm_config: Any, place: Place) -> Any | None:
     """The layer's routed experts, which vLLM keeps by name in its static forward context.
 
-    From vLLM 0.26 on that is a runner, and the weights are in its routed_experts.
+    From vLLM 0.26 on the context holds a runner, whose routed_experts has the weights.
     """
     prefix = ".".join(part for part in (place.model, "layers", str(place.number)) if part) + "."
     for name, layer in vllm_config.compilation_config.static_forward_context.items():
@@ -108,7 +108,7 @@ def _experts_of(vllm_config: Any, place: Place) -> Any | None:
 
 
 def _number(owner: Any, name: str) -> int:
-    """A whole number of a configuration."""
+    """A configuration value that must be an integer."""
     value = attribute(owner, name)
     if isinstance(value, bool) or not isinstance(value, int):
         raise UpstreamChanged(f"{type(owner).__name__}.{name} is {value!r}")

@@ -1,10 +1,10 @@
 """What the plugin adds to a layer's two ops, in Python: python -m ascend_prefetch.vllm.overhead.
 
-Layers of a stand-in for AscendMLAImpl run a step through the plugin, and the same two ops are
-called with arguments made beforehand. Both call stand-ins of the ops that return at once, so the
-difference is what the plugin does beside them: it looks for changed weights, reads the step's
-metadata, keeps the ledger. A call of the real op on meta tensors, which checks its arguments and
-computes nothing, is the scale. Times are this thread's, the least of many repetitions.
+Layers of a stand-in for AscendMLAImpl run a step through the plugin; for comparison the same two
+ops are called with arguments made beforehand. Both use stand-ins of the ops that return at once, so
+the difference is the plugin's own work: it looks for changed weights, reads the step's metadata and
+keeps the ledger. The time of the real ops on meta tensors, which check their arguments and compute
+nothing, is the scale. Times are CPU times of this thread, the minimum of many repetitions.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ HIDDEN, Q_LORA, KV_LORA, NOPE, ROPE, V, HEADS = 128, 64, 64, 64, 64, 64, 2
 
 
 class UnquantizedLinearMethod:
-    """Named as vLLM's, which is how the plugin tells it."""
+    """The plugin recognises vLLM's class by this name."""
 
 
 class _Linear(torch.nn.Module):
@@ -52,7 +52,7 @@ class _Norm(torch.nn.Module):
 
 
 class _Attention:
-    """AscendMLAImpl as far as a decode step needs it; its attention is there already."""
+    """The parts of AscendMLAImpl that a decode step needs; attention returns a ready result."""
 
     def __init__(self, *, layer_name: str, device: str, tokens: int) -> None:
         self.q_lora_rank, self.kv_lora_rank = Q_LORA, KV_LORA
@@ -95,7 +95,7 @@ class _Layer(FusedLayer, _Attention):
 
 
 class _Inputs:
-    """A decode step's tensors; new metadata, and a new context, in every step."""
+    """A decode step's tensors; every step gets new metadata and a new context."""
 
     def __init__(self, tokens: int, device: str) -> None:
         new: dict[str, Any] = {"dtype": torch.bfloat16, "device": device}
@@ -165,11 +165,11 @@ def _us_per_layer(run: Callable[[], None], repetitions: int) -> float:
 
 
 def measure(tokens: int = 16, repetitions: int = 200) -> dict[str, float]:
-    """Microseconds of Python per layer, which is two ops.
+    """Microseconds of Python per layer, that is, per two ops.
 
     Returns:
-        plugin_us, bare_us and their difference added_us, with stand-ins of the ops;
-        torch_ops_us, two calls of the real ops on meta tensors; ratio, added_us to torch_ops_us.
+        plugin_us, bare_us and their difference added_us, all with stand-ins of the ops;
+        torch_ops_us, of the two real ops on meta tensors; and ratio, added_us / torch_ops_us.
     """
     layers, step = _layers(tokens, "cpu"), _Inputs(tokens, "cpu")
     results = (step.hidden,) * 4

@@ -1,4 +1,4 @@
-"""Puts the fused layers in the place of vLLM Ascend's, once its modules are imported."""
+"""Replaces vLLM Ascend's attention layers by the fused ones, once its modules are imported."""
 
 from __future__ import annotations
 
@@ -19,11 +19,12 @@ from .signatures import MARK, first_difference
 from .strict_config import hide_settings
 
 FindRelease = Callable[[str | None], Release | None]
-"""The release whose seam is taken, by the setting `release`; None, with a line, for none."""
+"""Returns the release whose seam is used, given the setting `release`; None, after a log line, if
+none fits."""
 
 
 class _AfterImport(importlib.abc.MetaPathFinder):
-    """Runs functions behind the import of modules: registering imports nothing by itself."""
+    """Runs functions after the import of modules; registering them imports nothing."""
 
     def __init__(self, hooks: Mapping[str, Callable[[Any], None]]) -> None:
         self.hooks = hooks
@@ -54,7 +55,7 @@ class _AfterImport(importlib.abc.MetaPathFinder):
 
 
 def install(find: FindRelease) -> None:
-    """Hooks the modules that are patched; those that are imported already are patched now.
+    """Hooks the modules to be patched; those that are already imported are patched now.
 
     Args:
         find: called when a layer is built with the plugin on.
@@ -78,7 +79,7 @@ def install(find: FindRelease) -> None:
 
 
 def guarded(step: Callable[..., None], *args: object) -> None:
-    """Runs a step of the installation; what it raises is a line in the log, no more."""
+    """Runs a step of the installation; an exception becomes a line in the log."""
     try:
         step(*args)
     except Exception as error:
@@ -89,7 +90,7 @@ def guarded(step: Callable[..., None], *args: object) -> None:
 
 
 def _settle_settings(module: Any) -> None:
-    """Settings are settled before vLLM and the platform look at a configuration."""
+    """Settles the settings before vLLM and the platform look at a configuration."""
     config = module.VllmConfig
     original = config.__post_init__
     if hasattr(original, MARK):
@@ -118,7 +119,7 @@ def _wrap_backend(backend: Any, plain: type, family: str, find: FindRelease) -> 
         try:
             settings = current()
             if settings is None:
-                # A replay calls a static method of the class, which the fused one inherits.
+                # Replaying a graph calls a static method of the class; the fused class inherits it.
                 return chosen
             if args or kwargs:
                 unknown = ", ".join([*map(repr, args), *kwargs])
@@ -140,7 +141,7 @@ _classes: dict[tuple[type, str], type] = {}
 
 
 def _class_for(plain: type, family: str, settings: PrefetchConfig, find: FindRelease) -> type:
-    """The fused class; upstream's own where it is not what a known release has."""
+    """The fused class; upstream's own where it differs from every known release."""
     key = (plain, repr(settings))
     if key in _classes:
         return _classes[key]

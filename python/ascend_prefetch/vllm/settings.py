@@ -1,9 +1,9 @@
 """Where the settings come from, and how they travel: vLLM's additional_config.
 
-vLLM hands its configuration to every process, with additional_config in it, and hashes it. So the
-settings stay there, those of the environment are put there, and only the constructor that refuses
-unknown keys is not shown them (see strict_config). Whatever is wrong with them is one line, and the
-server starts without this package.
+vLLM hands its configuration, additional_config included, to every process, and hashes it. So the
+settings stay in it, settings from the environment are added to it, and they are hidden only from
+the constructor that refuses unknown keys (see strict_config). An error in the settings is logged in
+one line, and the server starts without this package.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ from .fallback import logger
 from .strict_config import hides_settings
 
 VARIABLE = "ASCEND_PREFETCH_SETTINGS"
-"""Of the environment: what the key would have, as JSON. The key wins."""
+"""Environment variable that holds the settings as JSON; the key in additional_config wins."""
 
 OFF = {"enabled": False}
 
 
 def from_environment() -> dict[str, Any] | None:
-    """The settings in the environment, unchecked; None without any.
+    """The settings in the environment, unchecked; None if there are none.
 
     Raises:
-        ValueError: not a JSON object, or one with a name twice.
+        ValueError: the variable is not a JSON object, or has a duplicate name.
     """
     text = os.environ.get(VARIABLE, "")
     if not text.strip():
@@ -44,10 +44,12 @@ def from_environment() -> dict[str, Any] | None:
 
 
 def settle(vllm_config: Any) -> None:
-    """Before vLLM completes a configuration: settings of the environment join it, wrong ones go.
+    """Adds settings from the environment to a configuration and removes invalid ones.
+
+    It runs before vLLM completes the configuration.
 
     Args:
-        vllm_config: its VllmConfig, whose additional_config is replaced, never changed.
+        vllm_config: vLLM's VllmConfig; its additional_config is replaced, never changed in place.
     """
     additional = vllm_config.additional_config
     given = {} if additional is None else additional
@@ -71,8 +73,8 @@ def settle(vllm_config: Any) -> None:
 def current() -> PrefetchConfig | None:
     """The settings of the configuration that layers are being built for.
 
-    None where it is off, where its settings are wrong, and where no layers are being built: vLLM
-    Ascend asks for its classes with every full graph that it replays as well.
+    None if the package is off, if its settings are wrong, or if no layers are being built: vLLM
+    Ascend also asks for its attention classes whenever it replays a full graph.
     """
     from vllm.config import get_current_vllm_config_or_none
 
@@ -82,7 +84,8 @@ def current() -> PrefetchConfig | None:
     additional = fallback.attribute(config, "additional_config") or {}
     try:
         if not isinstance(additional, Mapping) or KEY not in additional:
-            # Made before this plugin was loaded, or by a vLLM that has no such configuration.
+            # The configuration was made before this plugin hooked its class, or by a vLLM whose
+            # class it does not know.
             found = from_environment()
             if found is None:
                 return None
@@ -112,7 +115,7 @@ def _of_environment(error: Exception) -> str:
 
 
 def _name_conflict(settings: PrefetchConfig, given: Mapping[str, Any]) -> None:
-    """One line where the environment says something else than the key."""
+    """Logs one line where the environment and the key differ."""
     try:
         found = from_environment()
         if found is None:
@@ -135,13 +138,13 @@ def _name_conflict(settings: PrefetchConfig, given: Mapping[str, Any]) -> None:
 
 
 def _keep_from_validation(vllm_config: Any) -> None:
-    """Takes the key out for good where the constructor that may refuse it could not be hooked."""
+    """Removes the key where the constructor that may refuse it could not be hooked."""
     additional = vllm_config.additional_config
     if not additional or KEY not in additional:
         return
     try:
         broken = hides_settings(importlib.import_module("vllm_ascend.ascend_config"))
-    except Exception as error:  # whatever a module of another release does when it is imported
+    except Exception as error:  # importing a module of another release may raise anything
         broken = f"looked for vllm_ascend.ascend_config, found {type(error).__name__}: {error}"
     if broken is not None:
         fallback.stay_off(broken)

@@ -1,6 +1,6 @@
 """Sparse attention (AscendSFAImpl): steps of up to 1,024 rows run the fused ops.
 
-Sparse attention treats prefill and decode rows alike, so do the ops.
+Sparse attention treats prefill and decode rows alike, and so do the ops.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _SPARSE_COUNT = 2048  # rows that upstream's indexer chooses per token
 
 
 class SparseAttention(Family):
-    """See Family."""
+    """Sparse attention; Family documents the methods."""
 
     name = "sfa"
     op = attrgetter("sfa_prolog.default")
@@ -33,13 +33,13 @@ class SparseAttention(Family):
         self.done = seam.sfa_done
 
     def indexer_reader(self, layer: Any) -> ReadIndexer:
-        """The release's; in some, layers may have no indexer."""
+        """The seam's reader; a layer without an indexer, as some releases have, gets no weights."""
         if not self.seam.shares_indexers or attribute(layer, "has_indexer"):
             return self.seam.read_indexer
         return lambda impl, watch: {"weights": ()}
 
     def step_refusal(self, metadata: Any, gather: bool, hidden_states: torch.Tensor) -> str | None:
-        """Steps that every kind refuses, and padded ones."""
+        """Refuses padded steps, and those that every kind of attention refuses."""
         tokens = metadata.num_input_tokens
         if (refusal := rows_refusal(tokens, gather)) is not None:
             return refusal
@@ -48,12 +48,12 @@ class SparseAttention(Family):
         return "steps whose rows and slots differ in number"
 
     def read_step(self, metadata: Any) -> ReadStep:
-        """Of all rows."""
+        """Reads all rows."""
         tokens, slots = metadata.num_input_tokens, metadata.slot_mapping
         return tokens, slots, metadata.cos, metadata.sin, metadata.seq_lens_cpu
 
     def passing_bytes(self, layer: Any, step: SharedStep, caches: tuple) -> int:
-        """Chosen rows of the latent and rope caches, and all keys of the indexer."""
+        """Counts the chosen rows of the latent and rope caches, and all keys of the indexer."""
         itemsize = caches[0].element_size()
         row = (layer.kv_lora_rank + layer.qk_rope_head_dim) * itemsize
         keys = layer.head_dim * itemsize if len(caches) > 2 else 0
@@ -61,13 +61,13 @@ class SparseAttention(Family):
         return chosen * row + step.cached * keys
 
     def written(self, layer: Any, prolog: Prolog, caches: tuple) -> tuple:
-        """The indexer's among them if the layer has one."""
+        """The latent and rope caches, and the indexer's if the layer has an indexer."""
         return caches[:3] if prolog.indexer else caches[:2]
 
     def attention(
         self, layer: Any, queries: tuple[torch.Tensor, ...], caches: tuple, metadata: Any
     ) -> torch.Tensor:
-        """[T, N, kv_lora], of the rows that the indexer chooses here or chose in another layer."""
+        """[T, N, kv_lora], over the rows that this layer's or another layer's indexer chose."""
         q_nope, q_rope, _, _, index_q, index_weights = queries
         shares = self.seam.shares_indexers
         if shares and layer.skip_topk:
@@ -82,10 +82,10 @@ class SparseAttention(Family):
         )
 
     def latent(self, layer: Any, attention: torch.Tensor, tokens: int) -> torch.Tensor | None:
-        """As it is."""
+        """The result unchanged, as [T, N, kv_lora]; None if it has another number of rows."""
         fits = attention.shape[0] == tokens
         return attention.view(tokens, layer.num_heads, layer.kv_lora_rank) if fits else None
 
     def upstream_o_proj(self, layer: Any, attention: torch.Tensor, output: torch.Tensor) -> None:
-        """Behind W_UV, which attention leaves out."""
+        """Applies W_UV, which attention() leaves out, before o_proj."""
         output[...] = layer.o_proj(layer._v_up_proj(attention))[0]

@@ -1,4 +1,4 @@
-"""Whether upstream's names are those that a hook was written for, looked up without raising."""
+"""Checks, without raising, that upstream's names are those that a hook was written for."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 MARK = "_ascend_prefetch_wrapped"
-"""An attribute of what stands in for a function of upstream's, which is wrapped once."""
+"""Attribute of a wrapper around upstream's function; it prevents wrapping the function twice."""
 
 
 class Expected(NamedTuple):
     """A name of upstream, as it was in the releases that a hook was written for.
 
     Attributes:
-        module: where it is.
-        name: dotted, below the module.
-        signature: of a function, without annotations, as signature_of() gives it; None for what is
-            only looked up.
-        fields: that a class of data has to declare; others may be there as well.
-        absent: whether it must not be there: it tells a release from those that came later.
+        module: module that has the name.
+        name: dotted name within the module.
+        signature: signature of a function, without annotations, as signature_of() returns it; None
+            if only the name is checked.
+        fields: fields that a data class must declare, among others.
+        absent: whether the name must be missing, which tells a release from later ones.
     """
 
     module: str
@@ -34,7 +34,7 @@ def signature_of(function: Callable[..., Any]) -> str:
     """Names, kinds and defaults of parameters, such as "(self, x, scale=None)".
 
     Raises:
-        TypeError, ValueError: it has no signature that can be read.
+        TypeError, ValueError: Python cannot tell its signature.
     """
     empty = inspect.Parameter.empty
     parameters = inspect.signature(function).parameters.values()
@@ -43,9 +43,9 @@ def signature_of(function: Callable[..., Any]) -> str:
 
 
 def difference(expected: Expected) -> str | None:
-    """What was looked for and what was found, in one line; None where they agree.
+    """One line with what was looked for and what was found; None where they agree.
 
-    Imports the module.
+    The module is imported.
     """
     where = f"{expected.module}.{expected.name}"
     looked_for = where + (expected.signature or "")
@@ -53,7 +53,7 @@ def difference(expected: Expected) -> str | None:
         found: Any = importlib.import_module(expected.module)
         for name in expected.name.split("."):
             found = getattr(found, name)
-    except Exception as error:  # whatever a module of another release does when it is imported
+    except Exception as error:  # importing a module of another release may raise anything
         if expected.absent:
             return None
         return f"looked for {looked_for}, found {type(error).__name__}: {_first_line(error)}"
@@ -73,12 +73,12 @@ def difference(expected: Expected) -> str | None:
 
 
 def first_difference(expected: Iterable[Expected]) -> str | None:
-    """The first difference, or None."""
+    """The first difference that is found, or None."""
     return next((line for one in expected if (line := difference(one)) is not None), None)
 
 
 def _fields(found: Any) -> set[str]:
-    """Declared names of a data class, or those that a class lists in `extra_attrs`."""
+    """The declared fields of a data class, and the names that a class lists in `extra_attrs`."""
     declared = set(getattr(found, "extra_attrs", ()))
     for base in getattr(found, "__mro__", ()):
         declared |= set(vars(base).get("__annotations__", ()))

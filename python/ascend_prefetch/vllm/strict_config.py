@@ -1,4 +1,4 @@
-"""AscendConfig is not given our key: from 0.27 on it refuses keys that it does not know."""
+"""Hides our key from AscendConfig, which from 0.27 on refuses keys that it does not know."""
 
 from __future__ import annotations
 
@@ -12,11 +12,14 @@ from .signatures import MARK
 
 
 def hide_settings(module: Any) -> None:
-    """Written for AscendConfig(**additional_config) of 0.27.1rc1 to 0.30.0rc2. That of releases up
-    to 0.26, AscendConfig(vllm_config), looks up what it knows, and is left alone.
+    """Hooks AscendConfig so that its constructor never sees our key.
 
-    pydantic gives the class another constructor when it completes it, at the first instance or
-    later: what is hooked for good is __new__, which comes before the constructor and hooks that.
+    Written for AscendConfig(**additional_config) of 0.27.1rc1 to 0.30.0rc2.
+    AscendConfig(vllm_config) of releases up to 0.26 only looks up the keys that it knows, and is
+    left alone.
+
+    pydantic replaces the constructor when it completes the class, at the first instance or later.
+    Therefore __new__, which runs before the constructor, is hooked, and it hooks the constructor.
     """
     config = module.AscendConfig
     if hasattr(config.__new__, MARK) or _looks_up(config):
@@ -32,7 +35,7 @@ def hide_settings(module: Any) -> None:
 
 
 def _drop_key(config: Any) -> None:
-    """The constructor of this class takes our key, and says nothing of it to its own."""
+    """Wraps the constructor of this class so that it drops our key before the original runs."""
     original = config.__init__
     if hasattr(original, MARK):
         return
@@ -47,7 +50,7 @@ def _drop_key(config: Any) -> None:
 
 
 def hides_settings(module: Any) -> str | None:
-    """None where AscendConfig never sees our key; else what was looked for, in one line."""
+    """None where AscendConfig never sees our key; else one line with what was not as expected."""
     config = getattr(module, "AscendConfig", None)
     if config is None:
         return f"looked for {module.__name__}.AscendConfig, found none"
@@ -57,5 +60,5 @@ def hides_settings(module: Any) -> str | None:
 
 
 def _looks_up(config: Any) -> bool:
-    """Whether it takes vLLM's configuration rather than every key of additional_config."""
+    """Whether the constructor takes vllm_config rather than the keys of additional_config."""
     return list(inspect.signature(config.__init__).parameters) == ["self", "vllm_config"]

@@ -1,14 +1,14 @@
 """The run-time switch: fused ops and prefetches on or off, without a restart.
 
-Three ways to it:
+There are three ways to use it:
 
 - `ascend_prefetch.vllm.turn(False)` in the process that runs the model;
 - `LLM(..., worker_extension_cls="ascend_prefetch.vllm.switch.Switchable")`, then
   `llm.collective_rpc("turn_ascend_prefetch", args=(False,))`;
 - the environment variable ASCEND_PREFETCH=0 for processes that start with it.
 
-A graph that was captured keeps what it was captured with; the switch holds for calls from Python,
-which attention is under piecewise graphs and in eager mode, and for graphs captured later.
+A captured graph keeps what it was captured with. The switch affects calls from Python, as those of
+attention are in eager mode and under piecewise graphs, and graphs that are captured later.
 """
 
 from __future__ import annotations
@@ -42,33 +42,33 @@ def turn(on: bool) -> bool:
     """Turns fused ops and prefetches of this process on or off.
 
     Returns:
-        What it was before.
+        Whether they were on before.
     """
     before, switch.on = switch.on, bool(on)
     return before
 
 
 holders: weakref.WeakSet[Any] = weakref.WeakSet()
-"""What holds weights or caches in this process, and lets go of them by its forget()."""
+"""Objects of this process that hold weights or caches; their method forget() releases them."""
 
 
 def release() -> None:
-    """Lets go of all weights and caches, at any time; the next step takes them up again.
+    """Releases all weights and caches, at any time; the next step finds them again.
 
-    For sleep mode and before weights are replaced, in every process that runs the model: without it
-    a layer's old weights stay until its next step, which sees that they were replaced.
+    Call it for sleep mode and before weights are replaced, in every process that runs the model.
+    Without it the old weights of a layer stay alive until its next step notices the replacement.
     """
     for holder in list(holders):
         holder.forget()
 
 
 class Switchable:
-    """Methods for vLLM's workers, by its option worker_extension_cls."""
+    """Methods that vLLM's option worker_extension_cls adds to its workers."""
 
     def turn_ascend_prefetch(self, on: bool) -> bool:
-        """turn() in every worker; see LLM.collective_rpc."""
+        """Calls turn() in this worker; see LLM.collective_rpc."""
         return turn(on)
 
     def release_ascend_prefetch(self) -> None:
-        """release() in every worker."""
+        """Calls release() in this worker."""
         release()

@@ -1,4 +1,4 @@
-"""Notices that weights were replaced, freed or written anew, so that what was made of them goes.
+"""Detects that weights were replaced, freed or overwritten, so that values made from them expire.
 
 Sleep mode, reinforcement learning and upstream's own fused paths do all three.
 """
@@ -13,7 +13,7 @@ from ascend_prefetch.versions import version_of
 
 
 def home_of(owner: object, name: str) -> MutableMapping[str, object] | None:
-    """The dictionary that holds an attribute: looking there is what nn.Module's lookup costs."""
+    """The dictionary that holds an attribute; reading it directly skips nn.Module's lookup."""
     for home in (getattr(owner, "_parameters", {}), getattr(owner, "_buffers", {}), vars(owner)):
         if name in home:
             return home
@@ -21,10 +21,10 @@ def home_of(owner: object, name: str) -> MutableMapping[str, object] | None:
 
 
 class Watch:
-    """Tensors by where they are kept, as they were when added."""
+    """Remembers tensors with the place that holds them and their state when they were added."""
 
     def __init__(self, *others: Watch) -> None:
-        """A watch of all that others watch."""
+        """A watch of all tensors that `others` watch."""
         self._kept: list[tuple[Callable[[str], object], str, torch.Tensor, int]] = []
         self._copied: list[tuple[torch.Tensor, int]] = []
         for other in others:
@@ -32,7 +32,7 @@ class Watch:
             self._copied += other._copied
 
     def tensor(self, owner: object, name: str) -> torch.Tensor | None:
-        """An attribute that is used as it is; None if there is none. Values may change."""
+        """A tensor attribute that is used directly, so its values may change; None if missing."""
         home = home_of(owner, name)
         kept = home.get(name) if home is not None else None
         if home is None or not isinstance(kept, torch.Tensor):
@@ -41,7 +41,7 @@ class Watch:
         return kept.data if isinstance(kept, torch.nn.Parameter) else kept
 
     def copied(self, owner: object, name: str) -> torch.Tensor | None:
-        """An attribute of which copies are made: they go when its values change."""
+        """A tensor attribute that is copied, so a change of its values counts; None if missing."""
         tensor = self.tensor(owner, name)
         if tensor is not None:
             kept = self._kept[-1][2]
@@ -49,7 +49,7 @@ class Watch:
         return tensor
 
     def unchanged(self) -> bool:
-        """Whether every tensor is where and what it was."""
+        """Whether every tensor is still in its place, at its address and, if copied, unwritten."""
         for find, name, tensor, address in self._kept:
             if find(name) is not tensor or tensor.data_ptr() != address:
                 return False

@@ -1,4 +1,4 @@
-"""What a layer's ops take and prefetch, made of its weights and anew when those are replaced."""
+"""A layer's op arguments and prefetches, made from its weights and remade when these change."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from .switch import holders, switch
 
 
 class LayerWeights:
-    """Of one layer.
+    """The op arguments and prefetch windows of one layer.
 
     Attributes:
-        arguments: of its ops; None before the first step and after forget().
+        arguments: arguments of its ops; None before the first step and after forget().
     """
 
     def __init__(self, place: neighbours.Place | None) -> None:
@@ -25,7 +25,7 @@ class LayerWeights:
         holders.add(self)
 
     def ready(self, layer: Any) -> LayerArguments | None:
-        """The arguments while the layer's prolog is fused and switched on."""
+        """The arguments if the layer's prolog is fused and switched on, else None."""
         if not switch.on:
             return None
         arguments = self.arguments
@@ -37,7 +37,7 @@ class LayerWeights:
         return arguments if arguments.prolog is not None else None
 
     def read(self, layer: Any) -> LayerArguments:
-        """Reads them anew; says what of the layer stays upstream's, and why."""
+        """Reads the arguments again; logs which parts of the layer go upstream, and why."""
         family, settings = layer.family, layer.settings
         try:
             refusal = family.layer_refusal(layer)
@@ -45,7 +45,7 @@ class LayerWeights:
                 arguments = LayerArguments(reasons={"prolog": refusal, "o_proj": refusal})
             else:
                 arguments = read_layer(layer, family.indexer_reader(layer))
-        except Exception as error:  # a layer that is not what this version's was
+        except Exception as error:  # a layer that differs from those of the known releases
             upstream_changed(error)
             arguments = LayerArguments()
         if not settings.prolog:
@@ -63,19 +63,19 @@ class LayerWeights:
         return arguments
 
     def forget(self) -> None:
-        """Drops what was made of the weights; the next step makes it anew."""
+        """Drops everything made from the weights; the next step makes it again."""
         self.arguments = self._under_prolog = self._under_o_proj = None
 
     def prefetch_o_proj(self, passing_bytes: int) -> dict[str, object]:
-        """The prefetch arguments of the prolog; those bytes pass before o_proj is used."""
+        """The prolog's prefetch arguments; passing_bytes pass through L2 before o_proj is read."""
         return {} if self._under_prolog is None else self._under_prolog.claim(passing_bytes)
 
     def prefetch_next_layer(self, tokens: int) -> dict[str, object]:
-        """The prefetch arguments of an o_proj of so many tokens."""
+        """The prefetch arguments of o_proj for a step of `tokens` tokens."""
         return {} if self._under_o_proj is None else self._under_o_proj.prefetch(tokens)
 
     def _plan_windows(self, layer: Any, arguments: LayerArguments) -> None:
-        """What is prefetched under the prolog and under o_proj."""
+        """Decides which weights are prefetched under the prolog and under o_proj."""
         ratios = layer.settings.prefetch_ratio["attn"]
         if arguments.output is not None and ratios["o"]:
             self._under_prolog = windows.Region(

@@ -1,7 +1,7 @@
-"""What the ops prefetch while they run: o_proj under the prolog, the next layer's under o_proj.
+"""What the ops prefetch while they run: o_proj under the prolog, the next qkv_a under o_proj.
 
-How much of it they bring is the planner's decision, inside of the op, from the bytes that pass
-through L2 before the weight is used: the cache that attention reads, the weights of experts.
+The planner inside the op decides how much of a weight is loaded, from the bytes that pass through
+L2 before the weight is used: the cache that attention reads, the weights of experts.
 """
 
 from __future__ import annotations
@@ -22,23 +22,23 @@ from .linears import bytes_of
 from .switch import holders
 
 ledger = PrefetchLedger()
-"""Of this process: what plugin and policy prefetch, each byte once in a step and layer."""
+"""The ledger of this process for plugin and policy: each byte once per step and layer."""
 holders.add(ledger)
 
 
 class Region:
-    """The share of a weight that may be prefetched, from one place."""
+    """The share of a weight that one op may prefetch."""
 
     def __init__(
         self, weight: torch.Tensor, ratio: float, *, layer: int | None, site: str, name: str
     ) -> None:
         """
         Args:
-            weight: of a linear layer.
-            ratio: how much of it, from its beginning, in whole blocks of 32 bytes.
+            weight: weight of a linear layer.
+            ratio: share of it, counted from its beginning, in whole blocks of 32 bytes.
             layer: number of the decoder layer that uses it.
             site: the op under which it is prefetched.
-            name: of the weight.
+            name: name of the weight.
         """
         self._weight = weight
         self._bytes = weight.nbytes
@@ -46,19 +46,20 @@ class Region:
             self._bytes = int(weight.nbytes * ratio) // 32 * 32
         about: dict[str, Any] = {"layer": layer, "site": site, "engine": "MTE2", "name": name}
         self._about = about
-        # As often asked as steps are run.
+        # The same request is made in every step, so it is kept.
         self._request: Request | None = None
         if self._bytes == weight.nbytes:
             self._request = Request(weight, **about)
         self._usable = _C.usable_l2_bytes(backend.chip())
 
     def claim(self, passing_bytes: int) -> dict[str, object]:
-        """The prefetch arguments of an op; none where the bytes were claimed before in this step.
+        """The prefetch arguments of an op; none where this step has already claimed the bytes.
 
         Args:
-            passing_bytes: what passes through L2 before the weight is used.
+            passing_bytes: bytes that pass through L2 before the weight is used.
         """
-        # The op would refuse what L2 loses before its use: unclaimed, it is left to later windows.
+        # The op does not prefetch bytes that L2 would evict before their use. They are not claimed,
+        # so that later windows may prefetch them.
         room = self._usable - passing_bytes
         if self._request is not None and self._bytes <= room and ledger.ask(self._request):
             return {"prefetch": [self._weight], "prefetch_passing_bytes": [passing_bytes]}
@@ -74,7 +75,8 @@ class Region:
 class NextLayer:
     """The window under o_proj, for the next layer's fused_qkv_a.
 
-    Found at the first use, when all layers are there; follows the weights of that layer.
+    The next layer is looked up at the first use, when all layers exist; when its weights are
+    replaced, the window follows.
     """
 
     def __init__(self, place: neighbours.Place, vllm_config: object, ratio: float) -> None:
@@ -87,7 +89,7 @@ class NextLayer:
         self._between: neighbours.FeedForward | None = None
 
     def prefetch(self, tokens: int) -> dict[str, object]:
-        """The prefetch arguments of an o_proj of so many tokens."""
+        """The prefetch arguments of o_proj for a step of `tokens` tokens."""
         if self._layer is None:
             behind = neighbours.next_layer(self._place)
             self._layer = _nowhere if behind is None else weakref.ref(behind)
@@ -97,14 +99,14 @@ class NextLayer:
         if behind.fused_weights.arguments is not self._arguments:
             try:
                 self._follow(behind)
-            except Exception as error:  # a forward pass goes on
+            except Exception as error:  # must not stop the forward pass
                 no_prefetch(error)
         if self._region is None or self._between is None:
             return {}
         return self._region.claim(self._between.bytes(tokens))
 
     def _follow(self, behind: Any) -> None:
-        """Takes the region anew, and lets go of the old one."""
+        """Replaces the region by one of the layer's present weights."""
         self._arguments = behind.fused_weights.arguments
         self._region = None
         if self._arguments is not None and self._arguments.prolog is not None:
@@ -121,4 +123,4 @@ class NextLayer:
 
 
 def _nowhere() -> None:
-    """Stands for the layer behind the last."""
+    """Stands in for the weak reference to a next layer where there is none."""

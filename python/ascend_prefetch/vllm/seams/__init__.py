@@ -1,4 +1,4 @@
-"""What differs between the versions of vLLM Ascend, one module each, chosen once."""
+"""Seams: what differs between the releases of vLLM Ascend, one module each, chosen once."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ __all__ = ["RELEASES", "Release", "Seam", "known_versions"]
 
 
 class Seam(Protocol):
-    """What a seam module has.
+    """The interface of a seam module.
 
     Attributes:
-        shares_indexers: whether layers may take another layer's choice of tokens, and say so.
+        shares_indexers: whether a layer may use the tokens that another layer's indexer selected,
+            and has attributes that tell.
     """
 
     shares_indexers: bool
@@ -31,31 +32,31 @@ class Seam(Protocol):
         """vLLM's context of this step."""
 
     def all_reduce(self, partial: torch.Tensor) -> torch.Tensor:
-        """The sum over tensor-parallel ranks."""
+        """Sums [T, hidden] over the tensor-parallel ranks."""
 
     def capturing(self) -> bool:
         """Whether a graph is being captured."""
 
     def padded_tokens(self) -> int:
-        """Rows of this step with padding, on this rank."""
+        """Number of rows of this step on this rank, padding included."""
 
     def mla_cache_written(self, layer_name: str) -> None:
-        """After the decode rows of a dense layer's cache were written."""
+        """Called after the decode rows of a dense layer's cache were written."""
 
     def mla_done(self, layer_name: str, kv_cache: tuple) -> None:
-        """After a dense layer's output was written."""
+        """Called after a dense layer's output was written."""
 
     def before_sfa_cache_write(self, layer_name: str) -> None:
-        """Before a sparse layer's cache is written."""
+        """Called before a sparse layer's cache is written."""
 
     def sfa_cache_written(self, layer_name: str) -> None:
-        """After all caches of a sparse layer were written."""
+        """Called after all caches of a sparse layer were written."""
 
     def sfa_done(self, layer_name: str, kv_cache: tuple) -> None:
-        """After a sparse layer's output was written."""
+        """Called after a sparse layer's output was written."""
 
     def sparse_caches(self, impl: Any, kv_cache: tuple) -> tuple:
-        """(latent, rope, indexer) of a sparse layer; without an indexer two of them."""
+        """The caches (latent, rope, indexer) of a sparse layer; (latent, rope) without indexer."""
 
     def read_indexer(self, impl: Any, watch: Watch) -> dict[str, Any]:
         """The indexer's arguments of sfa_prolog: see arguments.indexer_arguments."""
@@ -72,5 +73,5 @@ class Seam(Protocol):
 
 
 def known_versions() -> tuple[str, ...]:
-    """Versions of vLLM Ascend that have a seam, major and minor."""
+    """Releases of vLLM Ascend that have a seam, as major and minor."""
     return tuple(RELEASES)

@@ -1,4 +1,4 @@
-"""What the versions share."""
+"""Functions that the seams of several releases share."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ def capturing() -> bool:
 
 
 def padded_tokens() -> int:
-    """Rows of this step with padding, on this rank."""
+    """Number of rows of this step on this rank, padding included."""
     return _EXTRA_CTX.num_tokens
 
 
 def first_true(impl: object, reasons: dict[str, str]) -> str | None:
-    """The reason of the first attribute that is true.
+    """The reason of the first attribute that is true, or None; reasons are by attribute name.
 
     Raises:
-        UpstreamChanged: one is not there.
+        UpstreamChanged: an attribute is missing.
     """
     for name, reason in reasons.items():
         if attribute(impl, name):
@@ -41,7 +41,7 @@ def first_true(impl: object, reasons: dict[str, str]) -> str | None:
 
 
 def nothing(*_: object) -> None:
-    """Where a version has nothing to tell its KV connector."""
+    """Does nothing, for releases that tell their KV connector nothing at this point."""
 
 
 def save_caches(layer_name: str, kv_cache: tuple) -> None:
@@ -50,12 +50,12 @@ def save_caches(layer_name: str, kv_cache: tuple) -> None:
 
 
 def split_caches(impl: object, kv_cache: tuple) -> tuple:
-    """(latent, rope, indexer) where the layer owns all of them."""
+    """The caches (latent, rope, indexer) of a layer that owns all of them."""
     return kv_cache
 
 
 def read_joint_indexer(impl: Any, watch: Watch) -> dict[str, Any]:
-    """An indexer that keeps wk above weights_proj in one weight."""
+    """The arguments of an indexer whose one weight has wk's rows above those of weights_proj."""
     wk = read_linear("the indexer's wk_weights_proj", impl.wk_weights_proj, watch)
     return indexer_arguments(impl, watch, wk, None)
 

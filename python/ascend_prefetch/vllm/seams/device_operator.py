@@ -1,4 +1,4 @@
-"""Top-k indices by DeviceOperator, where a version has its indexer there."""
+"""Top-k selection for releases whose DeviceOperator has the indexer's kernel."""
 
 from __future__ import annotations
 

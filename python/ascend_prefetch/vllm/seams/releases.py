@@ -1,7 +1,7 @@
-"""The releases of vLLM Ascend that have a seam, and which names of theirs it was written for.
+"""The releases of vLLM Ascend that have a seam, and upstream's names that it was written for.
 
-Every name that the plugin takes over, calls or imports is here, with its signature in those
-releases; read in their source archives. Nothing here imports upstream.
+Every name of upstream that the plugin replaces, calls or imports is listed, with its signature as
+read in the source archives of these releases. Nothing here imports upstream.
 """
 
 from __future__ import annotations
@@ -101,13 +101,13 @@ class Release:
     """Releases of vLLM Ascend that share a seam.
 
     Attributes:
-        name: major and minor, as of the setting `release`.
-        versions: that it was written for.
-        module: of the seam, beside this one.
-        names: of upstream that any layer takes.
-        dense, sparse: that layers of dense and of sparse attention take beside them.
-        policy: that the policy takes in the place of upstream's WeightPrefetchMethod; empty for
-            releases that have no such class.
+        name: major and minor, as in the setting `release`.
+        versions: versions that the seam was written for.
+        module: name of the seam module, beside this file.
+        names: names of upstream that every layer uses.
+        dense, sparse: further names that layers of dense and of sparse attention use.
+        policy: names that the policy uses when it replaces upstream's WeightPrefetchMethod; empty
+            for releases that have no such class.
     """
 
     name: str
@@ -119,18 +119,18 @@ class Release:
     policy: tuple[Expected, ...] = ()
 
     def of_family(self, family: str) -> tuple[Expected, ...]:
-        """All names that layers of a family take: "mla" or "sfa"."""
+        """All names that layers of a family, "mla" or "sfa", use."""
         return (*self.names, *(self.dense if family == "mla" else self.sparse))
 
     def fits(self) -> str | None:
-        """The first name that is not as this release has it, in one line; None where all are."""
+        """One line about the first name that differs from this release; None if none does."""
         return first_difference((*self.names, *self.dense, *self.sparse))
 
     def load(self) -> Seam:
-        """The seam itself; imports vLLM Ascend.
+        """The seam module; importing it imports vLLM Ascend.
 
         Raises:
-            ImportError: upstream lacks a name.
+            ImportError: upstream lacks a name that the seam imports.
         """
         seam: Any = importlib.import_module(f"{__package__}.{self.module}")
         return seam
@@ -179,4 +179,4 @@ RELEASES = {
         ),
     )
 }
-"""By name, the oldest first."""
+"""The releases by name, the oldest first."""

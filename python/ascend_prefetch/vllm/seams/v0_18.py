@@ -1,4 +1,4 @@
-"""vLLM Ascend 0.18: wk and weights_proj apart, top-k inside of the indexer's method."""
+"""vLLM Ascend 0.18: wk and weights_proj are two weights; the indexer's method selects top-k."""
 
 from __future__ import annotations
 
@@ -61,5 +61,5 @@ def select(
         sparse_count=2048,
         sparse_mode=3,
     )
-    # torch_npu's returns values as well, this version's own op does not.
+    # torch_npu's op returns the values too; this release's own op returns the indices alone.
     return indices if isinstance(indices, torch.Tensor) else indices[0]

@@ -1,4 +1,4 @@
-"""vLLM Ascend 0.23: wk and weights_proj in one, top-k in DeviceOperator."""
+"""vLLM Ascend 0.23: wk and weights_proj are one weight; DeviceOperator selects top-k."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""vLLM Ascend 0.26: the indexer owns its cache; output gates and layers without rope exist."""
+"""vLLM Ascend 0.26: the indexer owns its cache; layers may have output gates or no rope."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def mla_refusal(impl: Any) -> str | None:
 
 
 def sparse_caches(impl: Any, kv_cache: tuple) -> tuple:
-    """(latent, rope, indexer) of a sparse layer; without an indexer two of them."""
+    """The caches (latent, rope, indexer) of a sparse layer; (latent, rope) without an indexer."""
     return impl._compose_sfa_kv_cache(kv_cache)
 
 

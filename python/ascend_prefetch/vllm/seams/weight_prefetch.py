@@ -1,8 +1,8 @@
-"""The policy in the place of vLLM Ascend's WeightPrefetchMethod, for the weights of other modules.
+"""The policy that replaces vLLM Ascend's WeightPrefetchMethod, for the weights of other modules.
 
 The model code of 0.18 and 0.23 calls it before experts, MLP and static W8A8 layers; later releases
-have no such class. What the fused ops prefetch and what the policy does share one ledger, which
-also tells the policy the layer that runs.
+have no such class. The fused ops and the policy share one ledger of what is prefetched, which also
+tells the policy which layer runs.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ _MADE_WITH = "(self, weight_prefetch_config)"
 
 
 def policy_difference(upstream: type) -> str | None:
-    """How upstream's class differs from what its call sites find in ours; None where it does not.
+    """How upstream's class differs from ours, which its call sites would use; None if equal.
 
-    Written for the methods of 0.18.0 to 0.23.0.post1, which are ours.
+    Our class has the methods of 0.18.0 to 0.23.0.post1.
     """
     name = upstream.__name__
     if signature_of(upstream.__init__) != _MADE_WITH:  # type: ignore[misc]
@@ -56,10 +56,11 @@ def upstream_policy(
     """The policy for the model that vLLM is setting up.
 
     Args:
-        settings: the package's.
-        names: of upstream that it takes, see releases.Release.policy.
-        upstream: the class in whose place it comes.
-        args, kwargs: what upstream makes its own with: its settings, which are not looked at.
+        settings: the settings of this package.
+        names: names of upstream that the policy uses, see releases.Release.policy.
+        upstream: the class that it replaces.
+        args, kwargs: the arguments of upstream's constructor, its own settings; their values are
+            ignored.
 
     Raises:
         UpstreamChanged: upstream's class is not the one that this was written for.
@@ -90,10 +91,10 @@ def upstream_policy(
 
 
 class _Planner(WindowPlanner):
-    """Plans nothing where it cannot: what calls it is a forward pass."""
+    """Plans nothing where planning fails, as an error must not stop the forward pass."""
 
     def piece(self, site: Site, nbytes: int, most: int) -> Piece:
-        """See WindowPlanner; empty for an unknown chip."""
+        """See WindowPlanner.piece; the piece is empty for an unknown chip."""
         try:
             return super().piece(site, nbytes, most)
         except Exception as error:
@@ -102,7 +103,7 @@ class _Planner(WindowPlanner):
 
 
 class _Contexts:
-    """What runs now, by vLLM's forward context; looked up once in a forward pass."""
+    """The running step, from vLLM's forward context; looked up once per forward pass."""
 
     def __init__(self) -> None:
         from vllm.forward_context import get_forward_context
@@ -113,7 +114,7 @@ class _Contexts:
         self._last: StepContext | None = None
 
     def __call__(self) -> StepContext | None:
-        """None outside of a forward pass."""
+        """The context of the running step; None outside a forward pass."""
         try:
             step = self._forward_context()
         except AssertionError:
@@ -125,13 +126,13 @@ class _Contexts:
 
     @staticmethod
     def _layers(instance: Any) -> tuple[Any, int]:
-        """The decoder layers of vLLM's model, and the first that runs here."""
-        if instance is None:  # runs that are not the model's
+        """The decoder layers of vLLM's model, and the number of the first one on this rank."""
+        if instance is None:  # a forward context that was made for something else than a model
             return None, 0
         model = getattr(instance, "model", None)
         layers = getattr(model, "layers", None)
         if layers is None:
             name = type(instance).__name__
             say_once(f"{name} has no model.layers", so="nothing is prefetched by sites")
-        # Models that do not run in a pipeline do not have it.
+        # Models without pipeline parallelism have no start_layer.
         return layers, getattr(model, "start_layer", 0)
