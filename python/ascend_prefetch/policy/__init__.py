@@ -1,6 +1,6 @@
-"""Which weights are prefetched outside the fused ops, how much of them, and by whom.
+"""Which weights are prefetched outside the fused ops, how much of each, and by which engine.
 
-Knows no framework: who knows one supplies a StepContext.
+This package depends on no serving framework: the framework's plugin supplies a StepContext.
 """
 
 from ascend_prefetch.policy.config import DEFAULT_RATIOS, KEY, OLD_KEY, PrefetchConfig

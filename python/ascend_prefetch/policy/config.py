@@ -1,4 +1,4 @@
-"""What a user may set about prefetching: one namespaced dict in vLLM's --additional-config."""
+"""The user's settings of prefetching: one namespaced dict in vLLM's --additional-config."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from typing import Any
 from ascend_prefetch.shown import shown
 
 KEY = "ascend_prefetch"
-"""Where the settings lie in additional_config."""
+"""The key of the settings in additional_config."""
 
 OLD_KEY = "weight_prefetch_config"
-"""Where vLLM Ascend up to 0.23 had its own; read with a DeprecationWarning."""
+"""The key of vLLM Ascend's own settings up to 0.23; read with a DeprecationWarning."""
 
 DEFAULT_RATIOS: Mapping[str, Mapping[str, float]] = {
     "attn": {"qkv": 1.0, "o": 1.0},
     "moe": {"gate_up": 0.8},
     "mlp": {"gate_up": 1.0, "down": 1.0},
 }
-"""The most that is prefetched of a weight, by module and weight, as a share of its bytes.
+"""The maximum share of a weight's bytes that is prefetched, by module and weight.
 
 The values are those of vLLM Ascend.
 """
 
 MOST_KV_LEN = 1 << 30
-"""Cached tokens of a request: a thousand times what models are made for, in a 32-bit number."""
+"""Maximum of captured_kv_len: a thousand times what models are made for, and fits 32 bits."""
 
 _OLD_SETTINGS = ("enabled", "prefetch_ratio")
 
@@ -41,18 +41,18 @@ class PrefetchConfig:
     """The settings.
 
     Attributes:
-        enabled: whether anything is done at all.
-        prefetch_ratio: the most that is prefetched of a weight, 0 (nothing) to 1 of its bytes, by
+        enabled: whether the package does anything at all.
+        prefetch_ratio: the maximum share of a weight's bytes that is prefetched, from 0 to 1, by
             module and weight; the planner may decide on less. A module that is left out or empty,
             and a weight that is left out, has its default: see DEFAULT_RATIOS.
         prolog: whether mla_prolog and sfa_prolog replace the projections before attention.
-        o_proj: whether o_proj replaces the projections behind it.
+        o_proj: whether o_proj replaces the projections after attention.
         next_layer: whether the next layer's fused_qkv_a is prefetched.
-        captured_kv_len: cached tokens of each request that a captured graph counts on when it
-            decides what stays in L2: it is captured with lengths that mean nothing. From 1 to
+        captured_kv_len: cached tokens per request that are assumed under graph capture to decide
+            what stays in L2, as the lengths of the requests are dummies then. From 1 to
             MOST_KV_LEN.
-        release: of vLLM Ascend, major and minor such as "0.23", where its version does not tell, as
-            that of a build from source; None to look.
+        release: release of vLLM Ascend as major and minor, such as "0.23", for a build from source,
+            whose version does not tell; None to find it out.
 
     Raises:
         ValueError: an unknown key or a value out of range.
@@ -84,8 +84,8 @@ class PrefetchConfig:
         DeprecationWarning.
 
         Raises:
-            ValueError: an unknown key, a value out of range, or both keys, saying different things.
-                The message is one line that names the key, what is allowed and what came.
+            ValueError: a key is unknown, a value is out of range, or both keys are given and
+                differ. The message is one line with the key, what is allowed and what was given.
         """
         if additional_config is None:
             return cls()
@@ -111,7 +111,7 @@ class PrefetchConfig:
         return new
 
     def _old_settings(self) -> dict[str, float]:
-        """What the old key can set, by name."""
+        """The settings that the old key can hold, by name."""
         settings: dict[str, float] = {"enabled": self.enabled}
         for module, ratios in self.prefetch_ratio.items():
             settings |= {f"prefetch_ratio.{module}.{name}": ratios[name] for name in ratios}
@@ -138,7 +138,7 @@ _SETTINGS = (*_SWITCHES, "prefetch_ratio", "captured_kv_len", "release")
 
 
 def _checked_ratios(key: str, ratios: Any) -> dict[str, dict[str, float]]:
-    """All ratios: those that are given, and the defaults of the others."""
+    """All ratios: the given ones, and the defaults of the others."""
     _check_mapping(key, ratios)
     _check_keys(key, ratios, tuple(DEFAULT_RATIOS))
     checked = _default_ratios()
@@ -147,7 +147,7 @@ def _checked_ratios(key: str, ratios: Any) -> dict[str, dict[str, float]]:
         _check_keys(f"{key}.{module}", given, tuple(DEFAULT_RATIOS[module]))
         for weight, ratio in given.items():
             number = isinstance(ratio, (int, float)) and not isinstance(ratio, bool)
-            if not number or not 0 <= ratio <= 1:  # which NaN is not, either
+            if not number or not 0 <= ratio <= 1:  # NaN fails this comparison too
                 raise ValueError(
                     f"{key}.{module}.{weight}: expected a number from 0 to 1, got {shown(ratio)}"
                 )

@@ -1,4 +1,4 @@
-"""What the policy knows of the forward pass that runs: supplied by whoever knows the framework."""
+"""The running forward pass as the policy sees it; the framework's plugin supplies it."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ class StepContext(NamedTuple):
 
     Attributes:
         step: an object that lives as long as the pass and belongs to it alone.
-        num_tokens: rows of the pass; None where nobody knows.
+        num_tokens: number of rows of the pass; None if unknown.
         layers: the decoder layers of the model, by number; None where there are none.
-        layer: number of the layer that runs now, where that is known better than by the names that
+        layer: number of the running layer, if the framework tells it; None to use the names that
             the call sites give.
-        first_layer: number of the first layer that runs here.
+        first_layer: number of the first layer that runs on this rank.
     """
 
     step: object
@@ -47,7 +47,7 @@ def layer_at(context: StepContext | None, number: int | None) -> object | None:
 
 
 def find(owner: Any, *paths: str) -> Any:
-    """The first of several dotted attributes that is there and not None."""
+    """The first of several dotted attributes that exists and is not None; else None."""
     for path in paths:
         found = owner
         for name in path.split("."):

@@ -1,4 +1,4 @@
-"""What brings the bytes of a weight into L2 between kernels."""
+"""Engines that load the bytes of a weight into L2 between kernels."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from typing import Protocol
 
 import torch
 
-_MOST_PIECES = 8  # that the op takes in one call
+_MOST_PIECES = 8  # maximum number of pieces in one call of the op prefetch
 
 
 class Engine(Protocol):
     """An engine that works beside the current stream.
 
     Attributes:
-        name: as the ledger has it.
+        name: name of the engine in the ledger.
     """
 
     name: str
@@ -22,17 +22,17 @@ class Engine(Protocol):
     def start(
         self, weight: torch.Tensor, pieces: Sequence[tuple[int, int]], after: torch.Tensor | None
     ) -> None:
-        """Begins to load pieces (offset, bytes) of a contiguous weight once `after` is there."""
+        """Starts loading pieces (offset, bytes) of a contiguous weight once `after` is computed."""
 
     def join(self) -> None:
-        """Makes the current stream wait for everything that was begun."""
+        """Makes the current stream wait for every load that was started."""
 
 
 class Sdma:
-    """The copy engine, on a side stream of its own: what a graph capture wants joined.
+    """The copy engine, on a side stream; it must be joined before a graph capture ends.
 
-    Vector cores would not do: on the current stream their prefetch is a kernel that the weight's
-    reader waits for, so nothing would overlap.
+    The op's engine "vector_cores" does not serve here: its prefetch is a kernel on the current
+    stream, which the kernel that reads the weight would wait for, so nothing would overlap.
     """
 
     name = "SDMA"
@@ -52,5 +52,5 @@ class Sdma:
             )
 
     def join(self) -> None:
-        """The current stream waits for all that was started."""
+        """Makes the current stream wait for every load that was started."""
         torch.ops.ascend_prefetch.prefetch_join()

@@ -1,4 +1,4 @@
-"""Which bytes of which weight were prefetched in a step, and by whom: none of them twice."""
+"""Records which bytes of each weight a step prefetches, so that none is prefetched twice."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ class Claim(NamedTuple):
     """A row of the ledger: who asked for bytes of a weight, and how many it was granted.
 
     Attributes:
-        layer: the decoder layer that the weight belongs to; None where nobody knows.
-        weight: its name.
+        layer: number of the decoder layer that the weight belongs to; None if unknown.
+        weight: name of the weight.
         site: who asked, e.g. "mla_prolog".
-        engine: what brings the bytes, e.g. "MTE2".
-        offset: where the bytes start that were asked for.
-        bytes: granted.
-        refused: asked for, but claimed before in this step.
+        engine: the engine that loads the bytes, e.g. "MTE2".
+        offset: the first requested byte.
+        bytes: number of bytes that were granted.
+        refused: number of requested bytes that were already claimed in this step.
     """
 
     layer: int | None
@@ -39,7 +39,7 @@ class Claim(NamedTuple):
 
 
 class Totals(NamedTuple):
-    """Since the ledger was made or reset: steps, claims, and bytes that were granted or refused."""
+    """Counts of steps, claims, granted and refused bytes since the ledger was made or reset."""
 
     steps: int
     claims: int
@@ -48,7 +48,7 @@ class Totals(NamedTuple):
 
 
 class _Taken(NamedTuple):
-    """Bytes [begin, end) of a storage that a layer's weight has."""
+    """Bytes [begin, end) of a storage, claimed for a weight of one layer."""
 
     begin: int
     end: int
@@ -56,22 +56,22 @@ class _Taken(NamedTuple):
 
 
 class _Memory:
-    """What was claimed of one storage in one step."""
+    """The claims on one storage in one step."""
 
     __slots__ = ("rows", "storage", "taken")
 
     def __init__(self, storage: torch.UntypedStorage) -> None:
         self.storage = weakref.ref(storage)
         self.taken: list[_Taken] = []
-        # Number of the first claim, bytes and refused bytes by what a row is about: asking again
-        # makes no new row.
+        # For each row of the ledger, by its key: the number of its first claim, the granted and the
+        # refused bytes. Repeating a claim adds to its row.
         self.rows: dict[tuple[int | None, str, str, str, int], list[int]] = {}
 
 
 class Request:
-    """A claim of all of a weight that every step repeats; see PrefetchLedger.ask.
+    """A claim of a whole weight, which every step repeats; see PrefetchLedger.ask.
 
-    Holds the weight's storage weakly.
+    It holds the weight's storage weakly.
     """
 
     __slots__ = ("about", "begin", "bytes", "key", "storage")
@@ -93,27 +93,27 @@ class Request:
 
 
 class ClaimsOfStep:
-    """What was claimed in one step.
+    """The claims of one step.
 
     Attributes:
-        layer: most recently entered; None before the first.
+        layer: number of the most recently entered layer; None before the first.
     """
 
     __slots__ = ("asked", "context", "layer", "memories", "prune_at")
 
     def __init__(self, context: object | None = None) -> None:
-        # Strong only where weak is impossible; the ledger keeps few steps.
+        # Held strongly only if it cannot be held weakly; the ledger keeps few steps.
         self.context = _weak(context)
         self.layer: int | None = None
-        # By id of the storage; those of dead ones come again.
+        # By id of the storage; Python may reuse the id of a dead one.
         self.memories: dict[int, _Memory] = {}
         self.prune_at = 256
-        # Requests that were granted whole, and the numbers of their claims: entered into memories
-        # when somebody wants to know more than that. One of each storage.
+        # Requests that were granted whole, with the numbers of their claims, one per storage. They
+        # are entered into memories only when more has to be known of the storage.
         self.asked: dict[int, tuple[Request, int]] = {}
 
     def memory(self, storage: torch.UntypedStorage) -> _Memory:
-        """What was claimed of it, to be changed."""
+        """The claims on a storage, for the caller to update."""
         key = id(storage)
         memory = self.memories.get(key)
         if memory is None or memory.storage() is not storage:
@@ -125,7 +125,7 @@ class ClaimsOfStep:
         return memory
 
     def settle(self) -> None:
-        """Enters what was asked for."""
+        """Enters the requests of `asked` into the memories."""
         for request, number in self.asked.values():
             storage = request.storage()
             if storage is None:
@@ -138,17 +138,16 @@ class ClaimsOfStep:
 
 
 class PrefetchLedger:
-    """Grants every byte of a layer's weight once in a step.
+    """Grants every byte of a layer's weight once per step.
 
-    Bytes are those of memory: two tensors that share storage share them. The ledger keeps no weight
-    alive, and forgets what it granted of one that is freed or replaced. It holds the claims of
-    few steps at a time, however long it is used. A worker has one of its own.
+    Bytes are bytes of memory: two tensors that share storage share them. The ledger keeps no weight
+    alive, and forgets the claims on one that is freed or replaced. However long it is used, it
+    holds the claims of few steps at a time. Every worker process has its own ledger.
 
-    A graph of captured kernels is replayed without any claim: the ledger then shows those of its
-    capture.
+    Replaying a captured graph makes no claims; the ledger then still shows those of the capture.
     """
 
-    # Contexts that live at the same time: nested ones, or two micro-batches in turns.
+    # Maximum number of live contexts: they may be nested, or belong to alternating micro-batches.
     _MOST_STEPS = 4
 
     def __init__(self) -> None:
@@ -162,32 +161,32 @@ class PrefetchLedger:
 
     @property
     def step(self) -> ClaimsOfStep:
-        """The present step, an object of its own, and which layer began last in it."""
+        """The current step, with the layer that was entered last; every step is a new object."""
         return self._step
 
     def forget(self) -> None:
-        """Forgets all claims; what follows belongs to a new step. Totals go on."""
+        """Forgets all claims and begins a new step; the totals continue."""
         self._steps = {}
         self.begin_step()
 
     def begin_step(self) -> None:
-        """Claims that follow belong to a new step without a context."""
+        """Begins a new step, without a context; later claims belong to it."""
         self._step = ClaimsOfStep()
         self._counts[0] += 1
 
     def enter(self, context: object | None, layer: int | None = None) -> bool:
-        """Claims that follow belong to the step of this context, a new one if it is new.
+        """Makes the step of this context the current one; a new context begins a new step.
 
-        A context may be that of several passes through a model, as those of a draft model are: a
-        layer that is not behind the last one begins a new step.
+        One context may serve several passes through a model, as with a draft model: a layer whose
+        number is not above that of the layer before it begins a new step.
 
         Args:
-            context: any object that lives as long as the step and is not used for another one, such
+            context: any object that lives as long as the step and is not reused for another, such
                 as vLLM's forward context; it is held weakly where possible. None changes nothing.
-            layer: the number of the layer that begins now, if one does.
+            layer: number of the layer that begins now; None if none begins.
 
         Returns:
-            Whether claims before were those of another step.
+            Whether the current step has changed.
         """
         if context is None:
             return False
@@ -227,24 +226,25 @@ class PrefetchLedger:
         engine: str,
         name: str = "",
     ) -> list[ByteRange]:
-        """Asks for bytes of a weight; what is granted is for the caller to prefetch.
+        """Claims bytes of a weight; the caller then prefetches the granted ones.
 
         Args:
-            weight: a dense tensor of any dtype. Nothing of it is granted where it is None, or its
-                memory has been freed.
-            offset: where in it to start, in bytes.
-            max_bytes: how many at most; all of it from the offset on by default.
-            layer: the decoder layer that the weight belongs to. Layers that share memory may each
-                prefetch it; None stands for any.
+            weight: a dense tensor of any dtype. Nothing is granted if it is None, or its memory has
+                been freed.
+            offset: the first byte to claim.
+            max_bytes: maximum number of bytes; by default everything from the offset on.
+            layer: number of the decoder layer that the weight belongs to. Layers that share memory
+                may each prefetch it; None stands for any layer.
             site: who asks.
-            engine: what will bring the bytes.
-            name: of the weight, for people.
+            engine: the engine that will load the bytes.
+            name: name of the weight, for people.
 
         Returns:
-            The bytes that no claim of this step has, in rising order; [] when there are none.
+            The ranges that no earlier claim of this step covers, in rising order; [] if none is
+            left.
 
         Raises:
-            ValueError: an offset or a number of bytes below 0.
+            ValueError: `offset` or `max_bytes` is below 0.
         """
         if offset < 0 or (max_bytes is not None and max_bytes < 0):
             raise ValueError(
@@ -255,7 +255,7 @@ class PrefetchLedger:
             return []
         storage = weight.untyped_storage()
         start = int(weight.storage_offset()) * weight.itemsize
-        # Some free a weight by shrinking what is behind it.
+        # Some frameworks free a weight by shrinking its storage.
         end = start + min(weight.nbytes, int(storage.nbytes()) - start)
         begin = start + offset
         if max_bytes is not None:
@@ -285,12 +285,12 @@ class PrefetchLedger:
         """Claims all bytes of a request, at a fraction of what claim() costs.
 
         Returns:
-            Whether all were granted. If not, nothing was claimed: claim() tells which bytes are
-            left, if any.
+            Whether all bytes were granted. If not, nothing was claimed; call claim() for the bytes
+            that are left, if any.
         """
         step, key = self._step, request.key
         before = step.asked.get(key) or (step.memories.get(key),)
-        # Of a storage that is gone it is another one that had the same address.
+        # If the recorded storage is gone, the record is of another one that had the same id.
         if before[0] is not None and before[0].storage() is not None:
             return False
         counts = self._counts
@@ -301,9 +301,9 @@ class PrefetchLedger:
 
     @property
     def claims(self) -> list[Claim]:
-        """The claims of the present step, in order; not those of weights that are gone.
+        """The claims of the current step, in order, except on weights that are gone.
 
-        Claims that differ in nothing but what they were granted are one.
+        Claims that differ only in the bytes that they were granted are merged into one.
         """
         self._step.settle()
         rows = [
@@ -320,7 +320,7 @@ class PrefetchLedger:
         return Totals(*self._counts)
 
     def table(self) -> str:
-        """The claims of the present step and the totals, for people."""
+        """The claims of the current step and the totals, as a table for people."""
         head = ("layer", "weight", "site", "engine", "offset", "bytes", "refused")
         rows = [
             ("-" if claim.layer is None else str(claim.layer), *map(str, claim[1:4]))
@@ -346,7 +346,7 @@ class PrefetchLedger:
 
 
 def _weak(value: object | None) -> Callable[[], object | None]:
-    """A callable that returns the value, or None once it is gone, where it can be held weakly."""
+    """A callable that returns the value: a weak reference if possible, else a strong one."""
     try:
         return weakref.ref(value)
     except TypeError:
@@ -354,7 +354,7 @@ def _weak(value: object | None) -> Callable[[], object | None]:
 
 
 def _free(taken: list[_Taken], begin: int, end: int, layer: int | None) -> list[tuple[int, int]]:
-    """What of [begin, end) is not taken by the layer, in rising order."""
+    """The parts of [begin, end) that the layer has not claimed, in rising order."""
     free = []
     for first, last, owner in sorted(taken, key=lambda piece: piece.begin):
         if layer is not None and owner is not None and owner != layer:

@@ -1,4 +1,4 @@
-"""The weight prefetches of vLLM Ascend's call sites, decided by the planner."""
+"""Weight prefetches at vLLM Ascend's call sites, sized by the planner."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ from ascend_prefetch.policy.ledger import PrefetchLedger
 from ascend_prefetch.policy.sites import Site, WindowPlanner
 
 MOE_LEAST_ROWS = 96
-"""Below it a step does not use enough experts for their weights to be worth it, as upstream."""
+"""Steps with fewer rows use too few experts for a prefetch to pay off; upstream's value."""
 
 MLP_MOST_TOKENS = 499
-"""Above it the MLP is bound by its arithmetic, as upstream."""
+"""In steps with more tokens the MLP is compute-bound; upstream's value."""
 
 
 class Settings(Protocol):
-    """PrefetchConfig, or the object that vLLM Ascend made of its own key."""
+    """PrefetchConfig, or the object that vLLM Ascend made from its own key."""
 
     @property
     def enabled(self) -> bool:
@@ -39,19 +39,19 @@ class Settings(Protocol):
 
     @property
     def prefetch_ratio(self) -> Mapping[str, Mapping[str, float]]:
-        """The most of each weight, as a share of its bytes, by module and weight."""
+        """The maximum share of each weight's bytes, by module and weight."""
 
 
 @dataclass
 class ModulePrefetch:
-    """What is prefetched of one kind of module.
+    """The prefetches of one kind of module.
 
     Attributes:
         module_name: "attn", "moe" or "mlp".
-        enable: whether anything is, by the settings and the kind of model.
-        is_active_this_forward: whether the last call site decided to.
-        prefetch_ratio: the most of each weight, as a share of its bytes.
-        linear_prefix_map: which weight the linear layers of a class hold, by the exact name.
+        enable: whether its weights are prefetched, by the settings and the kind of model.
+        is_active_this_forward: whether the last call site decided to prefetch.
+        prefetch_ratio: the maximum share of each weight's bytes.
+        linear_prefix_map: the weight that linear layers of a class hold, by the exact class name.
     """
 
     module_name: str
@@ -65,11 +65,11 @@ class ModulePrefetch:
 
 
 class _Joins:
-    """Whether a site's counterpart, which joins, follows in steps of so many rows.
+    """Learns for each number of rows whether a site's counterpart, which joins, will be called.
 
-    Upstream's counterparts are in other functions, on some paths of the model only: without one
-    the prefetch would stay behind, and a graph capture that it was begun in would fail. A capture
-    is of rows that ran before.
+    Upstream's counterparts are in other functions, and only on some paths of the model. Without one
+    the prefetch would stay pending, and a graph capture in which it was issued would fail. A
+    captured step has a number of rows that ran before, so the answer is known by then.
     """
 
     _MOST_KEPT = 4096
@@ -79,19 +79,19 @@ class _Joins:
         self._waiting: int | None = None
 
     def begin(self, rows: int | None) -> bool:
-        """The site was called; whether the counterpart will follow, as it did the last time."""
+        """Notes that the site was called; returns whether its counterpart followed last time."""
         self.abandon()
         self._waiting = rows
         return rows in self._followed
 
     def abandon(self) -> None:
-        """Nothing that follows belongs to the site any more."""
+        """Notes that the counterpart of the last call of the site was not called."""
         if self._waiting is not None:
             self._followed.discard(self._waiting)
             self._waiting = None
 
     def end(self) -> None:
-        """The counterpart was called."""
+        """Notes that the counterpart was called."""
         if self._waiting is None:
             return
         if len(self._followed) >= self._MOST_KEPT:
@@ -103,23 +103,24 @@ class _Joins:
 class WeightPrefetchMethod:
     """Prefetches weights at the call sites of vLLM Ascend, with its methods and signatures.
 
-    A site names a weight and is told nothing about when: the planner gives it as many bytes as the
-    copy engine brings while the kernels up to the weight's use are launched. Ratios and upstream's
-    caps only take from that. The ledger sees to it that no byte is brought twice in a step.
+    A site names a weight, but not how much time there is. The planner grants as many bytes as the
+    copy engine loads while the kernels up to the weight's use are launched; ratios and upstream's
+    caps can only reduce that. The ledger ensures that no byte is loaded twice in a step.
 
-    Every prefetch is joined. Sites with a counterpart (`..._postprocess`) are joined there; where
-    upstream does not call it on every path, only after it was seen to follow. The sites before
-    qkv_a and o_proj have none, so they prefetch only for a caller who joins.
+    Every prefetch is joined. Prefetches of sites with a counterpart (`..._postprocess`) are joined
+    there; where upstream does not call the counterpart on every path, the site prefetches only
+    after the counterpart was seen to follow. The sites before qkv_a and o_proj have no counterpart,
+    so they prefetch only for a caller that joins.
 
-    In a compiled graph a site is one call per layer, decided when it is traced; the ledger, which
-    is about steps, does not know of it.
+    In a compiled graph a site is one call per layer, whose size is decided at tracing; the ledger,
+    which counts by steps, does not record it.
 
     Attributes:
         is_moe: whether the model has experts; decides between `moe` and `mlp`.
         mla_sfa_prefetch_enable: whether the settings enable prefetching.
-        attn, moe, mlp: of the kinds of modules.
-        ledger: what was prefetched in this step.
-        planner: what was decided, and why.
+        attn, moe, mlp: the prefetches of each kind of module.
+        ledger: the bytes that were prefetched in this step.
+        planner: the decisions so far, with their reasons.
     """
 
     MLP_GATE_UP = "gate_up"
@@ -142,19 +143,19 @@ class WeightPrefetchMethod:
         Args:
             weight_prefetch_config: the settings.
             is_moe: whether the model has experts.
-            context: what runs now; None where there is nothing to know, and then what needs it is
-                not prefetched.
-            caller_joins: whether join() is called behind the output projection of every attention
-                layer.
-            switch: whether to prefetch now; asked at every site.
-            ledger: shared with others who prefetch; one of its own without.
-            planner: for the twin's chip without.
-            engine: the copy engine without.
-            notice: told in one line, at every call, of a layer that lacks the weight that a site is
-                about: the model's attributes have other names than in vLLM Ascend up to 0.23.
+            context: returns the running forward pass, or None if unknown; sites that need it then
+                prefetch nothing.
+            caller_joins: whether the caller calls join() after the output projection of every
+                attention layer.
+            switch: returns whether to prefetch; asked at every site.
+            ledger: the ledger to share with other prefetches; by default a new one.
+            planner: the planner to use; by default one for the chip of backend.chip().
+            engine: the engine to use; by default the copy engine.
+            notice: called with one line whenever a layer lacks the weight of a site, which happens
+                when the model's attributes are not named as in vLLM Ascend up to 0.23.
 
         Raises:
-            ValueError: settings out of range.
+            ValueError: a setting is out of range.
         """
         enabled = bool(weight_prefetch_config.enabled)
         ratios = PrefetchConfig(prefetch_ratio=weight_prefetch_config.prefetch_ratio).prefetch_ratio
@@ -177,23 +178,26 @@ class WeightPrefetchMethod:
         self._engine = engine or Sdma()
         self._notice = notice
         self._pending = False
-        # The step that the sites belong to, and the layer that began last in it, by the ledger.
+        # The step that the sites belong to; the ledger knows the layer that was entered last in it.
         self._step = self.ledger.step
         self._began: int | None = None
         self._layer: int | None = None
         self._joins = {"moe": _Joins(), "mlp": _Joins()}
-        # Layer of each output projection, None for other weights of its class.
+        # The layer of each output projection; None for other weights of the same class.
         self._output_layers: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
 
     # --- for the caller of the sites ---
 
     def enter_layer(self, number: int) -> None:
-        """The sites that follow are of a decoder layer, until another begins here or in ledger."""
+        """Assigns the following sites to a decoder layer, until another layer is entered.
+
+        The next layer may be entered here or in the ledger.
+        """
         self._enter(number)
         self._layer = number
 
     def join(self) -> None:
-        """Makes the current stream wait for every prefetch that was begun, if one was."""
+        """Makes the current stream wait for every pending prefetch; does nothing if none is."""
         if self._pending:
             self._pending = False
             self._engine.join()
@@ -207,12 +211,12 @@ class WeightPrefetchMethod:
         max_size: int = 0,
         linear_layer: torch.nn.Module | None = None,
     ) -> None:
-        """Before qkv_a, or before o_proj, which is given as linear_layer.
+        """The site before qkv_a, or before o_proj, whose layer is then given as linear_layer.
 
         Args:
             inputs: the weight.
-            dependency: what has to be computed before.
-            max_size: how many bytes at most; 0 for no limit but the planner's.
+            dependency: the tensor that must be computed before the prefetch starts.
+            max_size: maximum number of bytes; 0 for no limit but the planner's.
             linear_layer: the layer of an output projection.
         """
         if not self.mla_sfa_prefetch_enable or not self._caller_joins:
@@ -225,13 +229,13 @@ class WeightPrefetchMethod:
     def maybe_prefetch_attn_weight_preprocess(
         self, layer_cls_name: str, weight: torch.Tensor, start_flag: torch.Tensor
     ) -> None:
-        """Before a static W8A8 layer quantises its input.
+        """The site before a static W8A8 layer quantises its input.
 
         Args:
-            layer_cls_name: of the layer's class. Output projections share theirs with others, which
-                are told apart by the model.
-            weight: of the layer.
-            start_flag: what has to be computed before.
+            layer_cls_name: name of the layer's class. Output projections share it with other
+                layers; the model's attributes tell which weights are output projections.
+            weight: the layer's weight.
+            start_flag: the tensor that must be computed before the prefetch starts.
         """
         name = self._attention_weight(layer_cls_name)
         if name is None:
@@ -247,7 +251,7 @@ class WeightPrefetchMethod:
     def maybe_prefetch_attn_weight_postprocess(
         self, layer_cls_name: str, stop_flag: torch.Tensor
     ) -> None:
-        """Behind that."""
+        """Joins what maybe_prefetch_attn_weight_preprocess started."""
         if self._attention_weight(layer_cls_name) is not None:
             self.join()
 
@@ -256,14 +260,14 @@ class WeightPrefetchMethod:
     def maybe_prefetch_moe_weight_preprocess(
         self, hidden_states: torch.Tensor, prefix: str
     ) -> None:
-        """Before experts are selected: gate_up of the present layer's.
+        """The site before experts are selected; prefetches gate_up of the running layer's experts.
 
         Args:
             hidden_states: [rows, hidden].
             prefix: "gate_up".
 
         Raises:
-            ValueError: another prefix.
+            ValueError: `prefix` is something else.
         """
         self.moe.is_active_this_forward = False
         if not self.moe.enable:
@@ -281,7 +285,7 @@ class WeightPrefetchMethod:
             self._start(sites.SELECT_EXPERTS, weight, hidden_states, number)
 
     def maybe_prefetch_moe_weight_postprocess(self, stop_flag: torch.Tensor) -> None:
-        """Before experts multiply."""
+        """The site before the experts' matrix products; joins."""
         if self.moe.enable:
             self._enter()
             self._joins["moe"].end()
@@ -296,13 +300,13 @@ class WeightPrefetchMethod:
         x_dependency: torch.Tensor | None,
         curr_layer_prefix: str | None = None,
     ) -> None:
-        """Behind a linear layer (gate_up), or before the activation (down).
+        """The site after a linear layer (for gate_up), or before the activation (for down).
 
         Args:
             prefetch_layer_name: MLP_GATE_UP or MLP_DOWN.
-            x_dependency: what has to be computed before.
-            curr_layer_prefix: name of the linear layer; for gate_up, which is prefetched behind the
-                output projection of self_attn alone.
+            x_dependency: the tensor that must be computed before the prefetch starts.
+            curr_layer_prefix: name of the linear layer, required for gate_up, which is prefetched
+                only after the output projection of self_attn.
 
         Raises:
             ValueError: another name, or gate_up without a prefix.
@@ -321,7 +325,7 @@ class WeightPrefetchMethod:
             self._prefetch_down(context, x_dependency)
 
     def maybe_prefetch_mlp_weight_postprocess(self, stop_flag: torch.Tensor) -> None:
-        """Behind the norm, or behind the activation."""
+        """The site after the norm, or after the activation; joins."""
         if self.mlp.is_active_this_forward:
             self.join()
 
@@ -340,7 +344,7 @@ class WeightPrefetchMethod:
             return
         self._layer = number
         weight = self._weight_of(layer_at(context, number), "mlp.gate_up_proj.weight")
-        # Joined before the activation's own prefetch is, or not at all.
+        # The counterpart joins it before the activation's prefetch starts, or never does.
         if self._joins["mlp"].begin(context.num_tokens):
             self._start(sites.MLP_NORM, weight, after, number)
 
@@ -348,7 +352,7 @@ class WeightPrefetchMethod:
         self._joins["mlp"].end()
         number = self._present(context)
         if number is None:
-            # No name was given in this step: layers are counted, one activation each.
+            # No site of this step has given a name; layers are counted by their one activation.
             number = context.first_layer
         weight = self._weight_of(layer_at(context, number), "mlp.down_proj.weight")
         self._start(sites.MLP_ACTIVATION, weight, after, number)
@@ -367,10 +371,10 @@ class WeightPrefetchMethod:
             self._notice(f"{type(layer).__name__} has no {path}")
 
     def _enter(self, begins: int | None = None) -> StepContext | None:
-        """The context, after what is known of an older step was forgotten.
+        """The running context; a new step makes the policy forget what it knew of the old one.
 
         Args:
-            begins: the layer that begins now.
+            begins: number of the layer that begins now, if one does.
         """
         context = self._context()
         if not torch.compiler.is_compiling() and context is not None:
@@ -385,7 +389,7 @@ class WeightPrefetchMethod:
         return context
 
     def _present(self, context: StepContext | None, named: int | None = None) -> int | None:
-        """The layer that runs now: by the context, else by name, else by what ran last."""
+        """The running layer: by the context, else by name, else the one entered last."""
         if context is not None and context.layer is not None:
             return context.layer
         return self._layer if named is None else named

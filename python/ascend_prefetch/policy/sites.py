@@ -1,4 +1,4 @@
-"""How much of a weight fits into the time that HBM idles before its use, outside the fused ops."""
+"""How much of a weight can be loaded while HBM idles before its use, outside the fused ops."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ class Site(NamedTuple):
     """A place in vLLM Ascend's model code that calls the policy.
 
     Attributes:
-        name: of the site, for people and settings.
+        name: name of the site, for people and settings.
         module: "attn", "moe" or "mlp".
         ratio: the weight's name among the module's ratios.
-        weight: its name, for people.
-        launches: kernels that are launched from the site to the weight's first read, at least:
-            HBM idles during each launch. The reader is one of them.
-        most_bytes: vLLM Ascend's cap; 0 for none.
+        weight: the weight's name, for people.
+        launches: minimum number of kernels that are launched from the site to the weight's first
+            read, its reader included; HBM idles during each launch.
+        most_bytes: vLLM Ascend's maximum; 0 for none.
     """
 
     name: str
@@ -33,9 +33,9 @@ class Site(NamedTuple):
 
 
 MOST_MLP_BYTES = 18 * 1024 * 1024
-"""Of an MLP weight, as in vLLM Ascend."""
+"""Maximum number of prefetched bytes of an MLP weight, as in vLLM Ascend."""
 
-# The kernels in between: none, quantisation, gating and dispatch, the norm, the activation.
+# Between site and reader run: nothing, quantisation, gating and dispatch, the norm, the activation.
 BEFORE_QKV_A = Site("before qkv_a", "attn", "qkv", "fused_qkv_a_proj", 1)
 BEFORE_O_PROJ = Site("before o_proj", "attn", "o", "o_proj", 1)
 QUANTISE_QKV = Site("quantise qkv", "attn", "qkv", "qkv_proj", 2)
@@ -53,10 +53,10 @@ class Piece(NamedTuple):
 
 
 class WindowPlanner:
-    """What SDMA brings of a weight at a site, as plan/plan_layer.h decides it; decisions are kept.
+    """Decides how much of a weight SDMA loads at a site, and keeps the decisions.
 
-    The time is that of the site's launches in the best case, or what the weight's reader would have
-    to wait for. Caps take from what is decided.
+    csrc/plan/plan_layer.h decides, from the shortest time that the site's launches can take, as the
+    weight's reader would have to wait for more. Caps reduce the result.
     """
 
     _MOST_KEPT = 1024
@@ -65,21 +65,23 @@ class WindowPlanner:
         """
         Args:
             chip: SoC name; by default that of backend.chip().
-            idle_us: by name of a site, how long HBM idles there, where that is known better.
+            idle_us: microseconds for which HBM idles, by name of a site, where the caller knows
+                better than the launches tell.
         """
         self._chip = chip
         self._idle_us = dict(idle_us or {})
         table = _C.timing_constants()
         self._launch_us = table["launch_us"]["low"]
-        # Unused here, but not published for every chip, and plan_sdma wants one.
+        # plan_sdma requires the constant, though it has no effect here; it is not published for
+        # every chip.
         self._constants = {"hbm_rate": table["hbm_rate"]["nominal"]}
         self._decided: dict[tuple[str | None, Site, int, int], tuple[Piece, Decision]] = {}
 
     def piece(self, site: Site, nbytes: int, most: int) -> Piece:
-        """The piece of a weight of `nbytes` bytes that is brought at a site, at most `most` bytes.
+        """The piece of a weight of `nbytes` bytes to load at a site, at most `most` bytes.
 
         Raises:
-            ValueError: an unknown chip.
+            ValueError: the chip is unknown.
         """
         key = (self._chip or backend.chip(), site, nbytes, most)
         if key not in self._decided:
@@ -90,12 +92,12 @@ class WindowPlanner:
 
     @torch.compiler.assume_constant_result
     def traced_piece(self, site: Site, nbytes: int, most: int) -> tuple[int, int]:
-        """piece() while a graph is traced, which keeps what it gives."""
+        """piece() as plain integers, for tracing: a compiled graph keeps them as constants."""
         offset, size = self.piece(site, nbytes, most)
         return offset, size
 
     def decisions(self) -> list[Decision]:
-        """What was decided so far, and why."""
+        """The decisions so far, with their reasons."""
         return [decision for _, decision in self._decided.values()]
 
     def _decide(self, chip: str, site: Site, nbytes: int, most: int) -> tuple[Piece, Decision]:
@@ -111,9 +113,9 @@ class WindowPlanner:
 
 
 def dense_bytes(weight: torch.Tensor) -> torch.Tensor | None:
-    """A contiguous tensor over the weight's memory; None where it has holes.
+    """A contiguous tensor over the weight's memory; None if the memory has gaps.
 
-    Weights are kept transposed here and there, which is a matter of strides alone.
+    Some weights are stored transposed, so only their strides make them non-contiguous.
     """
     if weight.is_contiguous():
         return weight
