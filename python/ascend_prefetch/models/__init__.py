@@ -1,4 +1,4 @@
-"""Model dimensions and attention weights."""
+"""Dimensions and attention weights of models."""
 
 from .checkpoint import load_indexer_weights, load_mla_weights
 from .dimensions import MODELS, IndexerDimensions, ModelDimensions, get_model

@@ -6,11 +6,11 @@ LongcatFlashForCausalLM in transformers. W8A8 layers are those of msmodelslim's 
 0.23 does (quantization/methods/w8a8_static.py, w8a8_dynamic.py): beside `weight` int8 [out, in],
 
 - W8A8 and W8A8_MIX have input_scale [1], input_offset [1], quant_bias [out] int32 and deq_scale
-  [out], float32 or packed into int64; W8A8_MIX also what W8A8_DYNAMIC has, for prefill;
+  [out], float32 or packed into int64; W8A8_MIX also has the tensors of W8A8_DYNAMIC, for prefill;
 - W8A8_DYNAMIC has weight_scale [out, 1] and weight_offset [out, 1], all zeros.
 
-Every tensor of an attention module is read, known to change no result of the ops, or refused by
-name: see unread_tensors.
+Every tensor of an attention module is either read, or known not to change any result of the ops, or
+refused by name: see unread_tensors.
 """
 
 from __future__ import annotations
@@ -60,37 +60,38 @@ def load_mla_weights(
 
     The factors that LongCat multiplies its latents with, dims.q_lora_scale and kv_lora_scale, are
     folded into the norm weights (and biases), rounded to their dtype, as vllm 0.23 does at load
-    time (model_executor/models/longcat_flash.py). Biases of the latent norms, which W8A8
-    checkpoints have whose outliers were moved, are read where there are any. quant_bias of o_proj
-    goes to rank 0 alone, since ranks hold partial sums.
+    time (model_executor/models/longcat_flash.py). Biases of the latent norms, which exist in W8A8
+    checkpoints with outlier suppression, are read if present. Only rank 0 gets the quant_bias of
+    o_proj, since the ranks' results are summed.
 
     Args:
-        directory: holds model.safetensors.index.json and its shards, or model.safetensors, or
-            what msmodelslim writes instead.
+        directory: holds model.safetensors.index.json and its shards, or model.safetensors, or the
+            files that msmodelslim writes instead.
         dims: the dimensions the checkpoint is expected to have.
-        layer: index of the attention layer: that of the decoder layer, times the attentions per
-            layer where there are several.
+        layer: index of the attention layer, counted over all attention modules where decoder
+            layers have several.
         tp_rank: rank within the tensor-parallel group, 0 <= tp_rank < tp_size.
         tp_size: tensor-parallel degree.
-        dtype: floating-point dtype of the result, which is that of the activations; None takes
-            that of the layer's 16-bit weights, and keeps what is stored where it has none: the ops
-            take 16-bit weights only, the references any. W8A8 layers keep int8 and their scales.
-        ignored: tensors of the attention module that the caller answers for, by their names
-            within it ("q_b_proj.bias") or their full names in the checkpoint: they are left out
-            where they would be refused. A name is that of some layer's tensor, not always this
-            one's: one list does for all layers.
+        dtype: floating-point dtype of the result, which is that of the activations. None takes the
+            dtype of the layer's 16-bit weights; if it has none, tensors keep their stored dtype
+            (the ops take 16-bit weights only, the references any). W8A8 layers keep int8 and their
+            scales.
+        ignored: tensors of the attention module that are left out instead of refused, at the
+            caller's responsibility, by their names within it ("q_b_proj.bias") or their full names
+            in the checkpoint. Every name must exist in some layer, not necessarily in this one, so
+            that one list serves all layers.
 
     Returns:
         Contiguous tensors of their own, independent of the files.
 
     Raises:
         FileNotFoundError: the directory, its checkpoint, or a shard the index names is missing.
-        ValueError: an argument is out of range or no whole number, `ignored` is no collection of
-            names or has one that no layer's attention has, a file is corrupt, the index
-            names a shard outside the directory, a tensor is missing or has another shape or dtype
-            than expected, nothing reads a tensor (a bias of a projection, a gate), the layer has
-            weights of both 16-bit dtypes and `dtype` is None, or a layer is quantised in another
-            way than W8A8.
+        ValueError: an argument is out of range or not an integer, `ignored` is not a collection of
+            names or has one that no layer's attention has, a file is corrupt, the index names a
+            shard outside the directory, a tensor is missing or has another shape or dtype than
+            expected, nothing reads a tensor (a bias of a projection, a gate), the layer has weights
+            of both 16-bit dtypes and `dtype` is None, or a layer is quantised in another way than
+            W8A8.
     """
     for argument, number in (("tp_size", tp_size), ("tp_rank", tp_rank)):
         _check_whole(argument, number)
@@ -137,7 +138,7 @@ def load_mla_weights(
         q_a_norm_bias=q_a_norm_bias,
         kv_a_norm_bias=reader.bias("kv_a_layernorm.bias", kv_lora, dims.kv_lora_scale),
     )
-    # load_indexer_weights sees to the rest.
+    # load_indexer_weights checks the indexer's tensors.
     reader.refuse_unread(besides="indexer." if dims.indexer is not None else None)
     return weights
 
@@ -155,19 +156,20 @@ def load_indexer_weights(
         directory: as for load_mla_weights.
         dims: the dimensions the checkpoint is expected to have.
         layer: index of the attention layer.
-        dtype: floating-point dtype of the projections; None as for load_mla_weights, of the whole
-            attention module.
+        dtype: floating-point dtype of the projections; None takes the dtype of the 16-bit weights
+            of the whole attention module, as in load_mla_weights.
         ignored: as for load_mla_weights; the names begin with "indexer.".
 
     Returns:
-        Contiguous tensors of their own; the norm in float32, as exact as it is stored. None for a
+        Contiguous tensors of their own; the norm in float32, converted without loss. None for a
         layer without an indexer.
 
     Raises:
-        FileNotFoundError, ValueError: as load_mla_weights, or the model has no indexer.
+        FileNotFoundError: as in load_mla_weights.
+        ValueError: as in load_mla_weights, or the model has no indexer.
     """
     shapes = indexer_weight_shapes(dims)
-    # The activations are those of the whole module.
+    # The dtype is that of the activations, which the whole attention module shares.
     modules = _MLA_MODULES + _INDEXER_MODULES
     reader = _LayerReader(directory, dims, layer, dtype, modules, ignored)
     if not reader.has("indexer."):
@@ -189,7 +191,7 @@ def load_indexer_weights(
 
 
 class _Projection(NamedTuple):
-    """Part of a linear layer.
+    """The part of a linear layer that is read.
 
     Attributes:
         name: name of the module.
@@ -205,7 +207,7 @@ class _Projection(NamedTuple):
 
 
 class _LayerReader:
-    """Tensors of one attention module by their names within it."""
+    """Reads the tensors of one attention module by their names within it."""
 
     def __init__(
         self,
@@ -226,7 +228,8 @@ class _LayerReader:
         decoder_layer, module = divmod(layer, dims.attentions_per_layer)
         self._prefix = f"model.layers.{decoder_layer}.self_attn"
         self._names = self._files.names(self._prefix)
-        # Names beside the modules of a layer with several attentions, which no layer reads.
+        # In layers with several attention modules: tensors that belong to none of them, so that
+        # nothing reads them.
         self._strays: list[str] = []
         if dims.attentions_per_layer > 1:
             attentions = tuple(f"{index}." for index in range(dims.attentions_per_layer))
@@ -242,11 +245,11 @@ class _LayerReader:
         return f"{self._prefix}.{name}" in self._files
 
     def has(self, prefix: str) -> bool:
-        """Whether the name of any tensor begins so."""
+        """Whether the name of any tensor starts with `prefix`."""
         return any(name.startswith(prefix) for name in self._names)
 
     def _short_names(self, ignored: Collection[str]) -> set[str]:
-        """Names in the module of the tensors in `ignored`, each of which some layer has."""
+        """The names of the tensors in `ignored` within the module; each must be some layer's."""
         if isinstance(ignored, (str, bytes)) or not isinstance(ignored, Collection):
             raise ValueError(f"ignored: expected a list of tensors' names, got {shown(ignored)}")
         here = {f"{self._prefix}.{name}": name for name in self._names}
@@ -274,11 +277,11 @@ class _LayerReader:
         return found
 
     def refuse_unread(self, within: str = "", besides: str | None = None) -> None:
-        """Raises ValueError where a tensor has not been read, though it may change results.
+        """Raises ValueError if a tensor was not read that may change results.
 
         Args:
-            within: what names begin with that this reading is about.
-            besides: what names begin with that it is not about.
+            within: prefix of the names to check.
+            besides: prefix of names that are not checked; None for none.
         """
         unread = [
             name
@@ -297,7 +300,7 @@ class _LayerReader:
         first = left[0]
         module = self._prefix.rpartition(".")[0] if first in self._strays else self._prefix
         others = f" (and {len(left) - 1} more)" if len(left) > 1 else ""
-        # A damaged file may name its tensors anything.
+        # The names in a corrupt file may be anything.
         full = f"{module}.{first}"
         sane = full.isprintable() and len(full) < 200
         name_of_it = f": {first!r}" if sane else ""
@@ -331,26 +334,26 @@ class _LayerReader:
         return result
 
     def vector(self, name: str, size: int, scale: float = 1.0) -> torch.Tensor:
-        """A tensor of one dimension, of the dtype asked for, times `scale`; rounded once."""
+        """A one-dimensional tensor times `scale`, in the requested dtype; rounded once."""
         stored = self._read(name, (size,), _FLOATS)
         if scale == 1.0:
             return self.own([stored])
         return (stored.double() * scale).to(self._dtype or stored.dtype)
 
     def bias(self, name: str, size: int, scale: float) -> torch.Tensor | None:
-        """The same for a tensor that may be absent; None then."""
+        """The same as vector() for a tensor that may be absent; None in that case."""
         return self.vector(name, size, scale) if name in self else None
 
     def float_vector(self, name: str, size: int) -> torch.Tensor:
-        """A tensor of one dimension in float32, whatever dtype is asked for."""
+        """A one-dimensional tensor in float32, whatever dtype is requested."""
         return self._read(name, (size,), _FLOATS).to(torch.float32, copy=True)
 
     def matrix(self, projection: _Projection) -> torch.Tensor:
-        """The weight of a layer that is never quantised; backed by the file."""
+        """The weight of a layer that is never quantised; it is memory-mapped from the file."""
         return self._weight(projection, _FLOATS)
 
     def linear(self, *projections: _Projection, with_quant_bias: bool = True) -> Linear:
-        """One layer with the outputs of the projections one after the other."""
+        """One layer that concatenates the outputs of the projections."""
         types = {projection.name: self._quant_type(projection) for projection in projections}
         if len(set(types.values())) > 1:
             found = ", ".join(f"{name} {kind or 'FLOAT'}" for name, kind in types.items())
@@ -365,8 +368,8 @@ class _LayerReader:
             scales = [self._weight_scale(projection) for projection in projections]
             return W8A8Linear(weight, torch.cat(scales))
         for projection in projections:
-            # What W8A8_MIX has for prefill is in deq_scale already; quant_bias is another rank's
-            # where it is not asked for.
+            # W8A8_MIX's scales for prefill are already part of deq_scale; a quant_bias that is not
+            # requested belongs to another rank.
             self._seen |= {f"{projection.name}.{part}" for part in ("weight_scale", "quant_bias")}
         return W8A8Linear(
             weight,
@@ -387,7 +390,7 @@ class _LayerReader:
         described = self._types.get(weight)
         if f"{name}.input_scale" in self._files and described in (None, *_STATIC_TYPES):
             return _STATIC_TYPES[0]
-        # W8A16 has the tensors of W8A8_DYNAMIC: only the description tells them apart.
+        # W8A16 has the same tensors as W8A8_DYNAMIC; only the description tells them apart.
         if f"{name}.weight_scale" in self._files and described in (None, _DYNAMIC_TYPE):
             return _DYNAMIC_TYPE
         raise ValueError(
@@ -423,7 +426,7 @@ class _LayerReader:
     def _shared_scalar(
         self, projections: tuple[_Projection, ...], name: str, dtypes: tuple[str, ...]
     ) -> torch.Tensor:
-        """[1] float32 that all projections agree on: they quantise the same activations once."""
+        """A [1] float32 that all projections share, as the same activations are quantised once."""
         first, *others = projections
         value = self._read(f"{first.name}.{name}", (1,), dtypes).float().clone()
         for other in others:
@@ -446,7 +449,7 @@ def _check_whole(name: str, value: Any) -> None:
 
 
 def _columns(parts: list[torch.Tensor]) -> torch.Tensor:
-    """[in, out] of several weights [out, in], one after the other."""
+    """[in, out], the transposes of several weights [out, in] side by side."""
     outputs = [part.shape[0] for part in parts]
     result = torch.empty((parts[0].shape[1], sum(outputs)), dtype=parts[0].dtype)
     for target, part in zip(result.split(outputs, dim=1), parts, strict=True):

@@ -1,6 +1,6 @@
 """Tensors of a safetensors checkpoint directory by name.
 
-Files are memory-mapped and only the asked-for rows and columns are read; pickle is never involved.
+Files are memory-mapped and only the requested rows and columns are read; pickle is never involved.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class CheckpointFiles:
 
     Raises:
         FileNotFoundError: the directory or its checkpoint is missing.
-        ValueError: a file is corrupt or no file, or there are several checkpoints.
+        ValueError: a file is corrupt or not a regular file, or there are several checkpoints.
     """
 
     def __init__(self, directory: str | os.PathLike[str]) -> None:
@@ -53,15 +53,16 @@ class CheckpointFiles:
         return name in self._shards
 
     def names(self, module: str) -> list[str]:
-        """Names of the tensors of `module` and the modules in it, without that of the module."""
+        """Names of the tensors in `module` and its submodules, without the module's own name."""
         prefix = f"{module}."
         return [name.removeprefix(prefix) for name in self._shards if name.startswith(prefix)]
 
     def dtype(self, name: str) -> str:
-        """The dtype of tensor `name` in the words of safetensors, such as BF16 or I8.
+        """The dtype of tensor `name` as safetensors names it, such as BF16 or I8.
 
         Raises:
-            FileNotFoundError, ValueError: the tensor or its file is missing, the file corrupt.
+            FileNotFoundError: the file is missing.
+            ValueError: the tensor is missing or the file is corrupt.
         """
         return self._slice(name).get_dtype()
 
@@ -73,14 +74,14 @@ class CheckpointFiles:
         rows: slice = ALL,
         columns: slice = ALL,
     ) -> torch.Tensor:
-        """Rows and columns of tensor `name`; backed by the file.
+        """Rows and columns of tensor `name`, memory-mapped from the file.
 
         Args:
             name: name of the tensor.
             shape: the shape it must have as a whole.
-            dtypes: the dtypes it may have, in the words of safetensors.
+            dtypes: the dtypes it may have, as safetensors names them.
             rows: part of its first dimension.
-            columns: part of its second.
+            columns: part of its second dimension.
 
         Raises:
             FileNotFoundError: the file is missing.
@@ -99,12 +100,12 @@ class CheckpointFiles:
         return tensor[rows] if len(shape) == 1 else tensor[rows, columns]
 
     def descriptions(self) -> dict[str, Any]:
-        """What quant_model_description*.json says: quantisation types by tensor name.
+        """The quantisation types by tensor name, from quant_model_description*.json.
 
-        Empty where there is no such file.
+        The result is empty if there is no such file.
 
         Raises:
-            ValueError: it is no file with a JSON object.
+            ValueError: it is not a regular file with a JSON object.
         """
         merged: dict[str, Any] = {}
         for path in sorted(self._directory.glob("quant_model_description*.json")):
@@ -116,7 +117,7 @@ class CheckpointFiles:
 
     def _find_source(self) -> Path:
         for name in (_INDEX, _SINGLE):
-            # Whatever it is: something else than a file is refused where it is opened.
+            # Any kind of file counts here; what is not a regular one is refused when it is opened.
             if os.path.lexists(self._directory / name):
                 return self._directory / name
         for pattern in ("*.safetensors.index.json", "*.safetensors"):
@@ -146,7 +147,7 @@ class CheckpointFiles:
 
     def _shard_path(self, name: str) -> Path:
         shard = self._shards[name]
-        # Shards lie beside the index: a path would let a checkpoint read files elsewhere. Links
+        # Shards lie beside the index: with a path, a checkpoint could read files elsewhere. Links
         # stay allowed, as the Hugging Face cache is made of them.
         if Path(shard).name != shard:
             raise ValueError(
@@ -165,7 +166,7 @@ class CheckpointFiles:
         return path
 
     def _near_names(self, name: str) -> str:
-        # Comparing with all of a large model's names would take seconds.
+        # Comparing with all names of a large model would take seconds.
         module, parameter, _ = name.rsplit(".", 2)
         layer = module.split(".self_attn")[0]
         candidates = [
@@ -178,12 +179,12 @@ class CheckpointFiles:
 
 
 def _open(path: Path) -> safe_open:
-    # safetensors is an optional dependency: without it all but this loader works.
+    # safetensors is an optional dependency: without it everything but this loader works.
     try:
         from safetensors import SafetensorError, safe_open
     except ImportError:
         raise ImportError("reading a checkpoint needs the package safetensors") from None
-    open_regular(path).close()  # safe_open would wait for whoever writes to a FIFO
+    open_regular(path).close()  # safe_open would wait at a FIFO until some process writes to it
     try:
         return safe_open(path, framework="pt")
     except SafetensorError as error:

@@ -14,7 +14,7 @@ from ascend_prefetch.shown import shown
 
 from .model_types import ModelType, model_type_of
 
-# The largest size of a dimension that torch can hold, an int64.
+# The largest size of a tensor dimension in torch, an int64.
 _LARGEST_SIZE = 2**63 - 1
 
 
@@ -25,7 +25,7 @@ class IndexerDimensions:
     Attributes:
         num_heads: indexer query heads; replicated, not split, under tensor parallelism.
         head_dim: elements per indexer query head and per cached indexer key.
-        top_k: cached tokens one query token attends to at most.
+        top_k: maximum number of cached tokens that one query token attends to.
         rope_interleaved: True where rope pairs neighbouring elements, False where it pairs the
             two halves.
 
@@ -53,24 +53,24 @@ class ModelDimensions:
         num_heads: query heads of the whole model.
         q_lora_rank: width of the query latent; None where queries are projected straight from
             the hidden states.
-        kv_lora_rank: width of the key-value latent: what the cache holds beside rope.
+        kv_lora_rank: width of the key-value latent, which the cache holds beside the rope keys.
         qk_nope_head_dim: query and key elements per head that rope leaves alone.
         qk_rope_head_dim: query and key elements per head that rope rotates.
         v_head_dim: value elements per head.
-        rms_norm_eps: epsilon of the latent norms, as vLLM takes it from the configuration.
-            transformers' latent norms of most models have 1e-6 whatever the configuration says.
+        rms_norm_eps: epsilon of the latent norms, as vLLM takes it from the configuration. In
+            transformers the latent norms of most models use 1e-6 regardless of the configuration.
         rope_interleaved: True where rope pairs neighbouring elements, False where it pairs the
             two halves.
         source: where the numbers come from.
         indexer: dimensions of the indexer; None for dense attention.
-        q_lora_scale: factor of the normed query latent (LongCat). Ranks' weights hold it: see
-            load_mla_weights.
+        q_lora_scale: factor of the normed query latent (LongCat). load_mla_weights folds it into
+            the norm weights.
         kv_lora_scale: factor of the normed key-value latent, likewise.
         attentions_per_layer: attention modules of one decoder layer of a checkpoint.
 
     Raises:
         ValueError: a size is not a positive integer, qk_rope_head_dim is odd, rms_norm_eps or a
-            scale is not positive and finite, or there is an indexer and no query latent.
+            scale is not positive and finite, or there is an indexer but no query latent.
     """
 
     name: str
@@ -135,20 +135,21 @@ class ModelDimensions:
         """Reads the dimensions from a Hugging Face configuration.
 
         Sizes are read from the keys of DeepseekV3Config in transformers, the indexer's from those
-        of DeepseekV32Config. What no key says, how rope pairs elements above all, depends on the
-        model type: MODEL_TYPES has the known ones. Another model can be read where the caller says
-        by hand what its attention does:
+        of DeepseekV32Config. Properties that have no key, above all how rope pairs elements, depend
+        on the model type; MODEL_TYPES has the known ones. For another model the caller describes
+        the attention by hand:
 
             ModelDimensions.from_hf_config(path, model_type="deepseek_v3")
             ModelDimensions.from_hf_config(path, ModelType("its code", rope_interleaved=False))
 
         Keys of the attention that change what it computes (biases, gates, norms of the heads, no
-        rope), or may and are not understood, are refused unless they are off (null or false). Those
-        of rope's tables and of the softmax are not: cos, sin and attention are the caller's.
+        rope), and unknown keys that might, are refused unless they are off (null or false). Keys
+        about rope's tables and the softmax are accepted, as the caller provides cos, sin and
+        attention.
 
         Args:
             config: path of a config.json or of the directory that holds it, or its content.
-            model_type: a type, or the name of a known one, in the place of the configuration's.
+            model_type: a type, or the name of a known one, that replaces the configuration's.
 
         Raises:
             FileNotFoundError: there is no such file.
@@ -185,7 +186,7 @@ class ModelDimensions:
                 num_heads=read("index_n_heads"),
                 head_dim=read("index_head_dim"),
                 top_k=read("index_topk"),
-                # vLLM reads this key, transformers does not.
+                # vLLM reads this key; transformers does not.
                 rope_interleaved=told("indexer_rope_interleave", form.indexer_rope_interleaved),
             )
 
@@ -353,14 +354,14 @@ MODELS: dict[str, ModelDimensions] = {
         _DEEPSEEK_V2_LITE,
     )
 }
-"""Presets by name."""
+"""The presets by name."""
 
 
 def get_model(name: str) -> ModelDimensions:
     """Returns the preset called `name`.
 
     Raises:
-        ValueError: there is none of that name.
+        ValueError: there is no preset of that name.
     """
     if name not in MODELS:
         raise ValueError(f"model: expected one of {', '.join(MODELS)}, got {name!r}")

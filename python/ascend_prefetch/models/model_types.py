@@ -1,4 +1,4 @@
-"""Model types: what their modelling code does that a configuration does not say."""
+"""Model types: properties of their attention that a configuration does not state."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ class ModelType:
     """The attention of one model type, as far as its configuration leaves it open.
 
     Attributes:
-        source: the modelling code that says so.
+        source: the modelling code that the properties were read from.
         rope_interleaved: True where rope pairs neighbouring elements, False where it pairs the
             two halves.
-        reads_rope_interleave: True where the code reads the key rope_interleave, which wins then;
-            elsewhere a key that says otherwise is refused.
-        indexer_rope_interleaved: the same of the indexer, unless the key indexer_rope_interleave
-            says otherwise; None where the model has no indexer, and its keys are refused.
-        scales_latents: both latents are multiplied with (hidden_size / rank)^0.5, unless the keys
-            mla_scale_q_lora or mla_scale_kv_lora are false.
+        reads_rope_interleave: True where the code reads the key rope_interleave, which then takes
+            precedence; otherwise a key that contradicts rope_interleaved is refused.
+        indexer_rope_interleaved: the same for the indexer, unless the key indexer_rope_interleave
+            says otherwise; None where the model has no indexer, whose keys are then refused.
+        scales_latents: True where both latents are multiplied by (hidden_size / rank)^0.5, unless
+            the key mla_scale_q_lora or mla_scale_kv_lora is false.
         attentions_per_layer: attention modules of one decoder layer of a checkpoint.
-        v_head_dim_of_hidden: v_head_dim may be absent and is hidden_size / num_attention_heads
-            then.
+        v_head_dim_of_hidden: True where v_head_dim may be absent, and is then
+            hidden_size / num_attention_heads.
         eps_key: the key of the norms' epsilon.
         understood: further keys of the attention that are known not to change what the ops compute.
     """
@@ -44,7 +44,7 @@ class ModelType:
 
 _TRANSFORMERS = "transformers 5.24, models/{0}/modeling_{0}.py".format
 _LONGCAT = ModelType(
-    # transformers' class scales always; vLLM's reads the keys that can turn it off.
+    # transformers' class always scales; vLLM's reads the keys that can turn scaling off.
     f"{_TRANSFORMERS('longcat_flash')}; vllm 0.23, model_executor/models/longcat_flash.py",
     scales_latents=True,
     attentions_per_layer=2,
@@ -60,18 +60,18 @@ MODEL_TYPES: dict[str, ModelType] = {
     "glm_moe_dsa": ModelType(_TRANSFORMERS("glm_moe_dsa"), indexer_rope_interleaved=True),
     "kimi_k2": ModelType("vllm 0.23, model_executor/models/deepseek_v2.py"),
     "longcat_flash": _LONGCAT,
-    # Other embeddings, the same attention.
+    # It has other embeddings but the same attention.
     "longcat_flash_ngram": _LONGCAT,
     "minicpm3": ModelType(
         _TRANSFORMERS("minicpm3"), rope_interleaved=False, v_head_dim_of_hidden=True
     ),
-    # transformers has a configuration of its own for it and DeepSeek-V3's model.
+    # transformers has a separate configuration class for it, but uses DeepSeek-V3's model.
     "sarvam_mla": ModelType(_TRANSFORMERS("deepseek_v3"), reads_rope_interleave=True),
     "youtu": ModelType(_TRANSFORMERS("youtu"), reads_rope_interleave=True),
 }
-"""The types that ModelDimensions.from_hf_config knows."""
+"""The model types that ModelDimensions.from_hf_config knows."""
 
-# Read in the modelling code of transformers 5.24.
+# Found in the modelling code of transformers 5.24.
 _INEXPRESSIBLE = {
     "axk2": "q_b_proj reads two latents, and a gate multiplies the values",
     "bailing_hybrid": "a gate (g_proj) multiplies the heads before o_proj",
@@ -82,8 +82,8 @@ _INEXPRESSIBLE = {
     "mistral4": "queries are scaled by their position",
 }
 
-# Keys of the attention that are read elsewhere, or are the business of the cos and sin tables, of
-# the softmax or of training.
+# Keys of the attention that are read elsewhere, or concern the cos and sin tables, the softmax or
+# training.
 _UNDERSTOOD = frozenset(
     {
         "attention_dropout",
@@ -100,17 +100,17 @@ _UNDERSTOOD = frozenset(
         "rope_theta",
     }
 )
-# Beside these words a key is about how attention is run.
+# A key with one of these words is about how attention is run, not about what it computes.
 _RUNNING_WORDS = {"cache", "flash", "implementation", "dropout"}
 _ATTENTION_WORDS = {"attention", "attn", "kv", "mla", "nope", "q", "qk", "qkv", "query"}
 _ATTENTION_WORDS |= {"rope", "rotary"}
-# Parts of attention, but also of much else: a key is about attention where one of them has a norm,
-# a bias or a gate.
+# Words for parts of attention, but also of much else: a key with one of them is about attention
+# only if it also names a norm, a bias or a gate.
 _PART_WORDS = {"k", "v", "o", "key", "value", "head", "heads"}
 _GATE_WORDS = {"gate", "gates", "gated", "gating"}
 _CHANGE_WORDS = {"bias", "biases", "norm", "norms", "layernorm", "rmsnorm"} | _GATE_WORDS
-# Beside these words a gate, a bias or a norm is that of experts, of a feed-forward network, or of
-# what is after the last layer.
+# In a key with one of these words a gate, a bias or a norm belongs to experts, to a feed-forward
+# network, or to what follows the last layer.
 _ELSEWHERE_WORDS = {"router", "routed", "routing", "expert", "experts", "moe", "shared", "topk"}
 _ELSEWHERE_WORDS |= {"top", "score", "scoring", "mlp", "ffn", "ff", "feed", "glu", "swiglu"}
 _ELSEWHERE_WORDS |= {"lm", "mtp", "classifier", "cls", "vision", "ngram"}
@@ -130,16 +130,17 @@ _REASONS = {
 def model_type_of(
     config: Mapping[str, Any], source: str, given: str | ModelType | None
 ) -> ModelType:
-    """The type of a configuration, or the one that the caller says by hand.
+    """The model type of a configuration, or the one that the caller gives.
 
     Args:
         config: a Hugging Face configuration.
-        source: what errors call it.
-        given: a type or the name of a known one, in the place of config's.
+        source: name of the configuration in errors.
+        given: a type or the name of a known one, which replaces the configuration's; None to use
+            that.
 
     Raises:
-        ValueError: the type is unknown or one that the ops cannot express, or a key of the
-            attention changes its mathematics, or may, and is not understood.
+        ValueError: the type is unknown, or the ops cannot express it, or a key of the attention
+            changes what it computes, or is unknown and might.
     """
     if isinstance(given, ModelType):
         found = given
@@ -174,7 +175,7 @@ def _check_keys(config: Mapping[str, Any], source: str, model_type: ModelType) -
         if not isinstance(key, str):
             raise ValueError(f"{source}: key {shown(key)}: expected a string")
         if key == "use_mla" and key not in model_type.understood:
-            # Written as a boolean or as 0 and 1.
+            # The key is written as a boolean or as 0 and 1.
             if value is not None and not (isinstance(value, int) and value == 1):
                 raise ValueError(
                     f"{source}: key 'use_mla': expected true, as the ops compute MLA alone, "
@@ -189,7 +190,7 @@ def _check_keys(config: Mapping[str, Any], source: str, model_type: ModelType) -
         rope = config.get(name)
         if not isinstance(rope, Mapping):
             continue
-        # What else is in there makes the tables and the softmax scale.
+        # The other keys in there determine rope's tables and the scale of the softmax.
         for key in ("llama_4_scaling_beta", "partial_rotary_factor"):
             value = rope.get(key)
             all_rotated = key == "partial_rotary_factor" and value == 1
@@ -203,7 +204,7 @@ def _check_keys(config: Mapping[str, Any], source: str, model_type: ModelType) -
             continue
         if isinstance(told, bool) or not isinstance(told, int):
             raise ValueError(f"{source}: key {key!r}: expected an integer, got {shown(told)}")
-        # What is no integer among the sizes is refused where the sizes are.
+        # A size that is not an integer is refused where the sizes are read.
         if all(isinstance(part, int) for part in parts):
             whole = int(parts[0] or 0) + int(parts[1] or 0)
             if told != whole:

@@ -16,30 +16,30 @@ from ascend_prefetch.linear import Linear, W8A8Linear
 from .weights import IndexerWeights, MlaWeights
 
 QUANTS = ("none", "w8a8", "w8a8_dynamic")
-"""No quantisation, W8A8 with static and W8A8 with dynamic activation scales."""
+"""No quantisation, W8A8 with static activation scales, and W8A8 with dynamic ones."""
 
 _MLA_LINEARS = ("qkv_a", "q_b", "o_proj")
 
-# Of activations of unit variance; a few in a million are larger and saturate.
+# For activations of unit variance; a few in a million are larger and saturate.
 _LARGEST_ACTIVATION = 4.5
-# An odd zero point: leaving it out, or adding it twice, shows.
+# An odd zero point, so that results show it if it is left out or added twice.
 _INPUT_OFFSET = -5.0
-# Weights are converted to float32 this many elements (64 MiB) at a time.
+# Weights are converted to float32 in pieces of this many elements (64 MiB).
 _CHUNK = 1 << 24
 
 
 def quantise_linear(weight: torch.Tensor, quant: str) -> Linear:
-    """A layer that computes about what `weight` does on activations of unit variance.
+    """A layer that computes approximately what `weight` does on activations of unit variance.
 
     The weight has one symmetric scale per output channel. Static layers have an input scale that
-    spreads such activations over int8, a zero point, and a quant_bias that takes it back.
+    spreads such activations over int8, a zero point, and a quant_bias that cancels the zero point.
 
     Args:
         weight: [out, in], floating-point.
         quant: one of QUANTS; "none" returns the weight as it is.
 
     Raises:
-        ValueError: an unknown `quant`.
+        ValueError: `quant` is unknown.
     """
     if quant not in QUANTS:
         raise ValueError(f"quant: expected one of {', '.join(QUANTS)}, got {quant!r}")
@@ -77,6 +77,6 @@ def quantise_mla_weights(weights: MlaWeights, quant: str) -> MlaWeights:
 
 
 def quantise_indexer_weights(weights: IndexerWeights, quant: str) -> IndexerWeights:
-    """The same weights with wq_b quantised: see quantise_linear. wk and weights_proj stay."""
+    """The same weights with wq_b quantised: see quantise_linear. The others stay 16-bit."""
     assert isinstance(weights.wq_b, torch.Tensor)
     return dataclasses.replace(weights, wq_b=quantise_linear(weights.wq_b, quant))

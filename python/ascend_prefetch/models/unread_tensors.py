@@ -1,15 +1,15 @@
-"""Tensors of an attention module that the loaders do not read: left out, or refused and why."""
+"""Tensors of an attention module that the loaders do not read: which are ignored or refused."""
 
 from __future__ import annotations
 
 import re
 
-# What needs no reading, by name within the attention module.
+# Tensors that need not be read, by name within the attention module.
 _IRRELEVANT = (
-    # Tables of rope's angles, which older files hold: cos and sin are arguments of the ops.
+    # Rope's tables in older checkpoints; the ops take cos and sin as arguments.
     r"rotary_emb\.(inv_freq|cos_cached|sin_cached)",
-    # Scales of a quantised cache, msmodelslim's names and vLLM's. They belong to the cache, which
-    # is the caller's (kv_cache_scale), and change no weight.
+    # Scales of a quantised cache, as msmodelslim and vLLM name them. The caller passes them with
+    # the cache (kv_cache_scale); they change no weight.
     r"fa_[qkv]\.(scale|offset)",
     r"((mla_)?attn\.)*([qkv]|kv)_scale",
     r"[kv]_proj\.([kv]_scale|kv_cache_(scale|offset))",
@@ -17,7 +17,7 @@ _IRRELEVANT = (
 
 _PROJECTION = r"(indexer\.)?(q|q_a|q_b|kv_a|kv_b|kv_a_proj_with_mqa|o|wq_b|wk|weights)(_proj)?"
 
-# What other tensors are likely to be, and why none is left out.
+# What other tensors probably are, and why they cannot be ignored.
 _REFUSED = (
     (rf"{_PROJECTION}\.bias", "expected a projection without bias"),
     (
@@ -39,7 +39,7 @@ def is_irrelevant(name: str) -> bool:
 
 
 def why_refused(name: str, has_indexer: bool) -> str:
-    """What the tensor `name` is likely to be.
+    """What the tensor `name` probably is, for the error that refuses it.
 
     Args:
         name: its name within the attention module.

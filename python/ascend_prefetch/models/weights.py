@@ -18,8 +18,8 @@ class MlaWeights:
 
     Projections are in torch Linear layout [out, in]; qkv_a, q_b and o_proj may be W8A8 layers of
     that shape instead. qkv_a and the norms are replicated, the rest is split over heads. Without
-    a query latent (q_lora_rank None) q_lora counts 0 rows of qkv_a, q_b takes hidden_size inputs
-    and q_a_norm is None.
+    a query latent (q_lora_rank is None) q_lora is 0, q_b takes hidden_size inputs and q_a_norm is
+    None.
 
     Attributes:
         qkv_a: [q_lora + kv_lora + rope, hidden], q_a_proj above kv_a_proj_with_mqa.
@@ -44,7 +44,7 @@ class MlaWeights:
     kv_a_norm_bias: torch.Tensor | None = None
 
     def prolog_layers(self) -> dict[str, Any]:
-        """Weights of the prolog by the argument that takes them; the references take layers."""
+        """The prolog's layers by argument name, as the references take them: W8A8 as objects."""
         return {
             "qkv_a_weight": self.qkv_a,
             "q_a_norm_weight": self.q_a_norm,
@@ -56,7 +56,7 @@ class MlaWeights:
         }
 
     def prolog_arguments(self) -> dict[str, Any]:
-        """The same as mla_prolog and sfa_prolog take them."""
+        """The weight arguments of mla_prolog and sfa_prolog by name, all of them tensors."""
         return {
             **self.prolog_layers(),
             "qkv_a_weight": stored_weight(self.qkv_a),
@@ -66,7 +66,7 @@ class MlaWeights:
         }
 
     def o_proj_arguments(self) -> dict[str, Any]:
-        """Arguments of o_proj that are weights."""
+        """The weight arguments of o_proj by name, all of them tensors."""
         return {
             "o_proj_weight": stored_weight(self.o_proj),
             "w_uv": self.w_uv,
@@ -95,7 +95,7 @@ class IndexerWeights:
     weights_proj: torch.Tensor | None
 
     def layers(self) -> dict[str, Any]:
-        """Weights by the argument that takes them; the reference takes layers."""
+        """The layers by argument name, W8A8 ones as objects, as the reference takes them."""
         return {
             "indexer_wq_b": self.wq_b,
             "indexer_wk": self.wk,
@@ -105,7 +105,7 @@ class IndexerWeights:
         }
 
     def arguments(self) -> dict[str, Any]:
-        """The same as sfa_prolog takes them."""
+        """The weight arguments of sfa_prolog by name, all of them tensors."""
         return {
             **self.layers(),
             "indexer_wq_b": stored_weight(self.wq_b),
@@ -146,10 +146,10 @@ def mla_weight_shapes(dims: ModelDimensions, tp_size: int) -> dict[str, tuple[in
 def random_mla_weights(
     dims: ModelDimensions, tp_size: int, dtype: torch.dtype, seed: int
 ) -> MlaWeights:
-    """Random weights of one rank, the same for the same arguments.
+    """Random weights of one rank; equal arguments give equal weights.
 
-    Projections are normal with variance 1 / fan-in, which keeps activations of unit variance at
-    unit variance; norm weights are normal around 1 with a standard deviation of 0.1, without
+    Projections are normal with variance 1 / fan-in, which preserves the unit variance of
+    activations. Norm weights are normal around 1 with a standard deviation of 0.1; norms have no
     biases.
 
     Args:
@@ -168,7 +168,7 @@ def random_mla_weights(
         if len(shape) == 1:
             mean, std = 1.0, 0.1
         else:
-            # q_nope enters w_uk and the latent enters w_uv through the middle dimension.
+            # The middle dimension is summed over: of q_nope for w_uk, of the latent for w_uv.
             fan_in = shape[1]
             mean, std = 0.0, fan_in**-0.5
         return torch.empty(shape, dtype=dtype).normal_(mean, std, generator=generator)
@@ -197,7 +197,7 @@ def indexer_weight_shapes(dims: ModelDimensions) -> dict[str, tuple[int, ...]]:
 
 
 def random_indexer_weights(dims: ModelDimensions, dtype: torch.dtype, seed: int) -> IndexerWeights:
-    """Random indexer weights, the same for the same arguments; scaled like random_mla_weights.
+    """Random indexer weights, scaled as in random_mla_weights; equal arguments give equal weights.
 
     Raises:
         ValueError: the model has no indexer, or `dtype` is not floating-point.

@@ -186,7 +186,7 @@ class PrefetchLedger:
             layer: number of the layer that begins now; None if none begins.
 
         Returns:
-            Whether the current step has changed.
+            Whether the earlier claims belong to another step.
         """
         if context is None:
             return False

@@ -1,4 +1,4 @@
-"""The ops in models of transformers: patch(model) puts them in, unpatch(model) takes them out.
+"""The ops in transformers models: patch(model) installs them, unpatch(model) removes them.
 
     import ascend_prefetch.transformers
     model = AutoModelForCausalLM.from_pretrained(directory, dtype=torch.bfloat16)

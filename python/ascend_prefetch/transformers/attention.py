@@ -1,4 +1,4 @@
-"""What a patched attention module does in place of its own forward."""
+"""The forward that a patched attention module runs in place of its own."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ class OpAttention:
     """The forward of an attention module: prolog op, attention in the latent space, o_proj op.
 
     Prefill and decode take the same path. The latent and rope rows of a token are one row of a
-    paged cache. The prolog prefetches o_proj, o_proj the next layer's qkv_a, as far as the planner
-    wants it.
+    paged cache. The prolog prefetches the o_proj weight, and o_proj the next layer's qkv_a; the
+    planner decides how much.
 
     Args:
         module: the attention module.
-        mlp: what runs between this attention and the next one.
+        mlp: the module that runs between this attention and the next one.
         parts: the parts that the module may have, from parts_of.
-        rope_interleaved: how attention pairs elements for rope.
-        indexer_rope_interleaved: how the indexer does.
-        shares_selections: whether the module's forward takes the selection of the layer before and
-            returns its own as well.
+        rope_interleaved: whether rope pairs neighbouring elements in attention.
+        indexer_rope_interleaved: whether it does so in the indexer.
+        shares_selections: whether the module's forward takes the previous layer's top-k selection
+            and also returns its own.
     """
 
     def __init__(
@@ -67,7 +67,7 @@ class OpAttention:
         prev_topk_indices: torch.Tensor | None = None,
         **others: Any,
     ) -> tuple:
-        """Takes and returns what the module's forward does; weights of attention are None.
+        """Takes and returns what the module's forward does; the attention weights are None.
 
         Args:
             hidden_states: [B, S, hidden].
@@ -76,14 +76,14 @@ class OpAttention:
             attention_mask: see latent_attention.
             past_key_values: the cache, as releases up to 5.23 name it.
             cache: the cache, as releases from 5.24 on name it.
-            prev_topk_indices: [B, S, k], the selection of a layer before.
+            prev_topk_indices: [B, S, k], the selection of an earlier layer.
             others: arguments without effect, see signatures.WITHOUT_EFFECT.
 
         Raises:
-            RuntimeError: gradients or dropout are wanted, or an op refuses its arguments.
-            TypeError: an argument that is not known, output_attentions, a dtype or an autocast to a
-                dtype other than the weights', or a cache, mask, attention implementation or part of
-                the module that is not supported.
+            RuntimeError: gradients or dropout are requested, or an op refuses its arguments.
+            TypeError: an argument is unknown, output_attentions is set, the activations or an
+                autocast have another dtype than the weights, or a cache, mask, attention
+                implementation or part of the module is not supported.
             ValueError: there are no sequences or tokens, a layer without an indexer gets no
                 selection, or a tensor of the module is of a kind that is not supported.
         """
@@ -99,9 +99,9 @@ class OpAttention:
         self._check_input(hidden_states, weights.kv_a_norm.dtype)
         batch, tokens, _ = hidden_states.shape
         layer = paged_layer(cache if cache is not None else past_key_values, module.layer_idx)
-        # Before the caches are written: a call that is refused leaves them as they were.
+        # Checked before the caches are written, so that a refused call leaves them unchanged.
         check_mask(attention_mask, batch, tokens, layer.get_seq_length() + tokens)
-        # Rows of one token are a view of stride 0 once they are those of a batch.
+        # Expanding rows from [1, S, rope] to a batch gives a view of stride 0.
         cos, sin = (
             table.expand(batch, -1, -1).flatten(0, 1).contiguous() for table in position_embeddings
         )
@@ -123,7 +123,7 @@ class OpAttention:
         return f"layer {self.module.layer_idx}"
 
     def _refuse(self, hidden_states: torch.Tensor, others: Mapping[str, Any]) -> None:
-        """Refuses a call that wants what the ops do not do."""
+        """Refuses a call that asks for something that the ops do not support."""
         module = self.module
         refuse_arguments(self._where, others)
         if module.config.output_attentions:
@@ -147,7 +147,7 @@ class OpAttention:
             )
 
     def _check_input(self, hidden_states: torch.Tensor, dtype: torch.dtype) -> None:
-        """Refuses activations that are none, or that are not or will not stay in a dtype."""
+        """Refuses activations that are empty, of another dtype, or converted by autocast."""
         batch, tokens, _ = hidden_states.shape
         if batch == 0 or tokens == 0:
             raise ValueError(
@@ -175,7 +175,7 @@ class OpAttention:
         weights: MlaWeights,
         indexer: IndexerWeights | None,
     ) -> tuple[torch.Tensor, tuple[torch.Tensor, torch.Tensor] | None]:
-        """Writes the caches and returns the queries and what the indexer adds.
+        """Writes the caches and returns the queries and the indexer's results.
 
         Returns:
             [B, S, N, kv_lora + rope]; and the indexer's queries [B, S, heads, D] and head weights
@@ -187,8 +187,8 @@ class OpAttention:
             widths["indexer_cache"] = indexer.k_norm.numel()
         caches, slots = layer.reserve(batch, tokens, widths, like=hidden_states)
         passing = None
-        if not torch.compiler.is_compiling():  # a graph would be traced anew for every length
-            # What attention reads between this op and o_proj.
+        if not torch.compiler.is_compiling():  # a graph would be retraced for every length
+            # The bytes that attention reads between this op and o_proj.
             length = layer.get_seq_length() + tokens
             passing = batch * length * sum(widths.values()) * hidden_states.element_size()
         flat = hidden_states.flatten(0, 1).contiguous()
@@ -253,7 +253,7 @@ class OpAttention:
         """One call of o_proj."""
         prefetch: dict[str, Any] = {}
         if self.next is not None:
-            # At most what the layer's MLP reads until then: of experts, only those chosen.
+            # An upper bound: of the experts' weights the MLP reads only the chosen ones.
             passing = sum(parameter.nbytes for parameter in self._mlp.parameters())
             prefetch = {
                 "prefetch": [self.next.weights.packed()[0].qkv_a],
@@ -263,7 +263,7 @@ class OpAttention:
 
 
 def _steps(tokens: int) -> list[slice]:
-    """What one call after the other takes of the tokens."""
+    """Slices of the tokens, one for each call of an op."""
     if tokens <= ops.MOST_TOKENS:
-        return [slice(None)]  # torch.compile would trace a range anew for every number of tokens
+        return [slice(None)]  # torch.compile would retrace a range for every number of tokens
     return [slice(start, start + ops.MOST_TOKENS) for start in range(0, tokens, ops.MOST_TOKENS)]

@@ -1,4 +1,4 @@
-"""Paged caches of one layer, in place of a layer of transformers' DynamicCache."""
+"""The paged caches of one layer, which replace a layer of transformers' DynamicCache."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from transformers.cache_utils import (
 from .signatures import WRITTEN_FOR
 
 BLOCK_SIZE = 128
-"""Rows of a block, what vLLM Ascend has by default."""
+"""Rows of a block; vLLM Ascend's default."""
 
 _FOREIGN = (
     "cache: this cache was filled by a patched model, and only such a model can go on with it"
@@ -30,7 +30,7 @@ class PagedLatentLayer(CacheLayerMixin):
     """Rows of a layer's tokens in blocks, as the ops write them.
 
     Every sequence of the batch owns the same number of consecutive blocks, so that its rows are
-    a view. When they are full, the blocks are copied to twice as many.
+    a view. When the blocks are full, they are copied to a cache of twice as many.
     """
 
     is_sliding = False
@@ -51,17 +51,17 @@ class PagedLatentLayer(CacheLayerMixin):
 
         Args:
             batch: number of sequences.
-            tokens: rows to come, of each sequence.
+            tokens: number of new rows of each sequence.
             widths: elements per row, by the name of the cache.
-            like: gives dtype and device.
+            like: a tensor of the caches' dtype and device.
 
         Returns:
             The caches [blocks, BLOCK_SIZE, 1, width] by name, and the slots [batch * tokens] of
-            the rows, those of one sequence after those of another. Rows count once `extend` says
-            that they have been written.
+            the rows, sequence by sequence. The rows count towards the length once `extend` is
+            called after they have been written.
 
         Raises:
-            ValueError: another batch size than the cache's.
+            ValueError: the batch size differs from the cache's.
         """
         if not self.is_initialized:
             self._batch = batch
@@ -84,7 +84,7 @@ class PagedLatentLayer(CacheLayerMixin):
 
     @property
     def _capacity(self) -> int:
-        """Rows that a sequence has room for."""
+        """The number of rows that each sequence has room for."""
         if not self._caches:
             return 0
         cache = next(iter(self._caches.values()))
@@ -95,7 +95,7 @@ class PagedLatentLayer(CacheLayerMixin):
             return
         blocks = -(-max(length, 2 * self._capacity) // BLOCK_SIZE)
         grown = {
-            # Zeros: attention multiplies rows that nobody wrote by 0, and NaN would stay NaN.
+            # Zeros, since attention multiplies unwritten rows by 0, and 0 * NaN would be NaN.
             name: like.new_zeros(self._batch * blocks, BLOCK_SIZE, 1, width)
             for name, width in widths.items()
         }
@@ -105,7 +105,7 @@ class PagedLatentLayer(CacheLayerMixin):
         self._caches = grown
 
     def _select(self, select: Callable[[torch.Tensor], torch.Tensor]) -> None:
-        """Replaces the sequences by what `select` makes of them, [batch, ...]."""
+        """Replaces the sequences [batch, ...] of every cache by the result of `select`."""
         if not self._caches:
             return
         chosen = {
@@ -115,7 +115,7 @@ class PagedLatentLayer(CacheLayerMixin):
         self._batch = next(iter(chosen.values())).shape[0]
         self._caches = {name: cache.flatten(0, 1) for name, cache in chosen.items()}
 
-    # What transformers asks of a layer.
+    # The interface that transformers requires of a cache layer.
 
     def lazy_initialization(self, key_states: torch.Tensor, value_states: torch.Tensor) -> None:
         raise TypeError(_FOREIGN)
@@ -150,7 +150,7 @@ class PagedLatentLayer(CacheLayerMixin):
 
     def crop(self, tokens_to_remove: int) -> None:
         if tokens_to_remove > 0:
-            # DynamicLayer's argument: a length to keep, which it has not been for long.
+            # Old releases passed DynamicLayer the length to keep, a positive number.
             raise ValueError(
                 f"crop: expected the negative of how many tokens to remove, got {tokens_to_remove}"
             )
@@ -182,16 +182,17 @@ _METHODS = {
     "batch_repeat_interleave": ("repeats",),
     "batch_select_indices": ("indices",),
 }
-# What it reads of a layer beside them.
+# Attributes that transformers reads of a layer, beside the methods.
 _ATTRIBUTES = {"is_compileable", "is_croppable", "is_sliding", "supports_early_init"}
-# What transformers' dynamic layers call on themselves alone.
+# Methods that only transformers' own dynamic layers call, on themselves.
 _OWN = {"lazy_initialization_indexer"}
 
 
 def check_cache_classes() -> None:
     """Refuses a release of transformers whose dynamic cache layers have other methods.
 
-    One that PagedLatentLayer does not have is missed at a call at best, and inherited at worst.
+    A method that PagedLatentLayer does not define would fail when it is called at best; at worst it
+    would be inherited and do the wrong thing.
 
     Raises:
         TypeError: names the method or attribute.
@@ -214,16 +215,16 @@ def check_cache_classes() -> None:
 
 
 def paged_layer(cache: Cache | None, layer_idx: int) -> PagedLatentLayer:
-    """The paged layer of a DynamicCache, put in place of an empty layer of transformers' own.
+    """The paged layer of a DynamicCache; it replaces transformers' layer if that is still empty.
 
-    Without a cache it is one that nothing else knows.
+    Without a cache the result is a new layer that belongs to no cache.
 
     Raises:
-        TypeError: another class of cache, or one that an unpatched model has filled.
+        TypeError: the cache is of another class, or an unpatched model has filled it.
     """
     if cache is None:
         return PagedLatentLayer()
-    if type(cache) is not DynamicCache or cache.offloading:  # which other classes need not have
+    if type(cache) is not DynamicCache or cache.offloading:  # other classes may lack offloading
         offloading = " with offloading" if type(cache) is DynamicCache else ""
         raise TypeError(
             "cache: expected a DynamicCache, which generate makes by default, got "

@@ -1,8 +1,8 @@
 """Attention in the latent space and the selection of sparse attention, in torch.
 
-B counts sequences, S the query tokens of each, L cached tokens, N heads. Masks are transformers':
-[B, 1, S, L] or [1, 1, S, L], bool with True where a token is seen, or of the activation dtype to be
-added; None means causal, where the queries are the last S tokens.
+B counts sequences, S query tokens of each sequence, L cached tokens and N heads. Masks are those of
+transformers: [B, 1, S, L] or [1, 1, S, L], either bool with True where a token is seen, or of the
+activation dtype and added to the scores. None means causal, with the queries as the last S tokens.
 """
 
 from __future__ import annotations
@@ -12,16 +12,16 @@ import torch.nn.functional as F
 
 
 def check_mask(mask: object, batch: int, tokens: int, length: int) -> None:
-    """Refuses a mask that is none of those in the module's description.
+    """Refuses a mask that is not one of those in the module's description.
 
     Args:
-        mask: what attention got.
+        mask: the mask that attention was given.
         batch: B.
         tokens: S.
         length: L.
 
     Raises:
-        TypeError: another kind, shape or dtype.
+        TypeError: the mask has another type, shape or dtype.
     """
     if mask is None:
         return
@@ -40,7 +40,7 @@ def check_mask(mask: object, batch: int, tokens: int, length: int) -> None:
 
 
 def explicit_mask(mask: torch.Tensor | None, tokens: int, rows: torch.Tensor) -> torch.Tensor:
-    """The mask itself, made where transformers leaves it out.
+    """The given mask, or a causal one where transformers passes None.
 
     Args:
         mask: see the module.
@@ -63,18 +63,18 @@ def select_top_k(
 ) -> torch.Tensor:
     """The cached tokens that each query token attends to.
 
-    Scores are those of the models' own indexers but for the positive factors
-    head_dim^-0.5 * heads^-0.5, which change no ranking.
+    Scores are those of the models' own indexers without the positive factors
+    head_dim^-0.5 * heads^-0.5, which do not change the ranking.
 
     Args:
         query: [B, S, heads, D].
         head_weights: [B, S, heads] float32.
         keys: [B, L, D].
         mask: explicit.
-        top_k: how many; all where fewer are cached.
+        top_k: number of tokens to select; all if fewer are cached.
 
     Returns:
-        [B, S, k] int32. Tokens that the mask hides come last, and stay hidden.
+        [B, S, k] int32. Tokens that the mask hides are ranked last, and stay hidden in attention.
     """
     scores = F.relu(query.float() @ keys.float().transpose(1, 2).unsqueeze(1))
     scores = (head_weights.unsqueeze(2) @ scores).squeeze(2)
@@ -114,10 +114,10 @@ def attend(
         scale: factor of the scores.
 
     Returns:
-        [B, S, N, D]; behind the latent's elements there is nothing of use.
+        [B, S, N, D]; only the first kv_lora elements, the latent's, are meaningful.
     """
     batch, tokens, heads, width = query.shape
-    # Heads become query tokens, and the rows need not be repeated for each of them.
+    # Heads are folded into query tokens, so that the rows need not be repeated for every head.
     folded = mask.unsqueeze(3).expand(batch, 1, tokens, heads, -1).flatten(2, 3)
     output = F.scaled_dot_product_attention(
         query.reshape(batch, 1, tokens * heads, width),

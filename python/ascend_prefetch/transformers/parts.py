@@ -1,4 +1,4 @@
-"""The parts of an attention module, which the ops replace by their weights alone."""
+"""Checks the parts of an attention module, of which the ops use nothing but the weights."""
 
 from __future__ import annotations
 
@@ -38,11 +38,10 @@ def parts_of(norm: type, indexer: type | None) -> dict[str, type]:
 
 
 def check_parts(where: str, module: nn.Module, parts: Mapping[str, type]) -> None:
-    """Refuses what the ops would leave out: they read weights, and call no part of a module.
+    """Refuses a module with parts that the ops would ignore: they read weights and call no part.
 
-    That is an adapter around a projection, a hook, a forward that has been replaced, a weight that
-    is no parameter, whose changes nobody would see, a bias or any other tensor or part that is not
-    known.
+    Refused are an adapter around a projection, a hook, a replaced forward, a weight that is not a
+    parameter (its changes would go unnoticed), a bias, and any other unknown tensor or part.
 
     Args:
         where: the layer.
@@ -51,7 +50,7 @@ def check_parts(where: str, module: nn.Module, parts: Mapping[str, type]) -> Non
 
     Raises:
         TypeError: names the part.
-        ValueError: a tensor that the ops would not read, or that does not count its changes.
+        ValueError: there is a tensor that the ops would not read, or that does not count writes.
     """
     for name, part in module.named_modules():
         if not name:
@@ -93,7 +92,7 @@ def _check_part(expected: str, part: nn.Module, kind: type) -> None:
 
 
 def _check_parameters(where: str, name: str, part: nn.Module) -> None:
-    """Refuses tensors of a part that are plain attributes, and a weight that is no parameter."""
+    """Refuses tensors of a part that are plain attributes, and a weight that is not a parameter."""
     for attribute, value in vars(part).items():
         if isinstance(value, torch.Tensor):
             raise TypeError(

@@ -1,4 +1,4 @@
-"""Puts OpAttention into the attention modules of a model, and takes it out again."""
+"""Installs OpAttention in the attention modules of a model, and removes it again."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ logger = logging.getLogger(__name__)
 
 _DTYPES = (torch.bfloat16, torch.float16)
 _DEVICES = ("cpu", "npu", "meta")
-# What transformers may keep in float32 beside 16-bit weights; AttentionWeights converts it.
+# Tensors that transformers may keep in float32 in a 16-bit model; AttentionWeights converts them.
 _CONVERTED = ("indexer.weights_proj.weight", "indexer.k_norm.weight", "indexer.k_norm.bias")
 _ROPE = 64  # elements per head, the only size that the ops rotate
 
 _HALVES = "apply_rotary_pos_emb"
 _NEIGHBOURS = "apply_rotary_pos_emb_interleave"
 
-# What the attention of every family reads of its configuration. All of it becomes sizes of tensors
-# and attributes of the module, which are read from there, but for what _check and OpAttention name.
+# Configuration keys that the attention of every family reads. Except for those that _check and
+# OpAttention name, they determine tensor sizes and module attributes, which are read instead.
 _KEYS = frozenset(
     {
         "_attn_implementation",
@@ -53,15 +53,15 @@ _INDEXER_KEYS = frozenset({"index_head_dim", "index_n_heads", "index_topk"})
 
 
 class _Family(NamedTuple):
-    """What sets a family of models apart.
+    """The properties of a family of models.
 
     Attributes:
         attention: class of its attention modules.
         decoder: class of the layers that call them.
         norm: class of the norms of the latents.
         keys: keys of the configuration that its attention reads.
-        rotations: functions by which attention applies rope. With both of them, the key
-            rope_interleave of the configuration chooses; with one, nothing does.
+        rotations: functions by which attention applies rope. If there are two, the configuration's
+            key rope_interleave chooses between them.
         indexer: class of its indexer, None for dense attention.
         indexer_rotations: functions by which the indexer applies rope.
         shares_selections: whether attention takes and returns top-k selections.
@@ -110,15 +110,16 @@ _FAMILIES: dict[type[nn.Module], _Family] = {
 def patch(model: PreTrainedModel) -> PreTrainedModel:
     """Makes every attention layer of a model call the ops, for inference.
 
-    model.generate and plain forward passes go on working, with left padding, beams, torch.compile
-    and several calls on one DynamicCache, whose layers become PagedLatentLayer. Beside the model,
-    each layer then holds a second qkv_a and kv_b_proj. They follow weights that are replaced, moved
-    or written to, except through `.data`, which leaves no trace: patch again then. An adapter, a
-    hook or another forward that is put around a projection later is refused by the next call.
+    model.generate and plain forward passes still work, with left padding, beams, torch.compile and
+    several calls on one DynamicCache, whose layers become PagedLatentLayer. Each layer additionally
+    holds copies of qkv_a and kv_b_proj. The copies follow weights that are replaced, moved or
+    written to, but not writes through `.data`, which leave no trace: call patch again after those.
+    An adapter, a hook or another forward that is later put around a projection is refused by the
+    next call.
 
-    Works with transformers 5.23 and 5.24, and with others whose code has the same signatures: the
-    parameters of attention, the call in the decoder layer, the keys that attention reads of the
-    configuration and the methods of cache layers are held against those that are known.
+    It works with transformers 5.23 and 5.24, and with other releases whose code has the same
+    signatures: the parameters of attention, its call in the decoder layer, the configuration keys
+    that attention reads and the methods of cache layers are compared with the known ones.
 
     Args:
         model: DeepseekV3, DeepseekV32 or GlmMoeDsa, with or without a head; bfloat16 or float16, on
@@ -128,10 +129,9 @@ def patch(model: PreTrainedModel) -> PreTrainedModel:
         The same model.
 
     Raises:
-        TypeError: a model, attention implementation, layer or release of transformers that is not
-            supported.
-        ValueError: a dtype, device, bias, size or tensor that is not supported. Nothing is patched
-            then.
+        TypeError: the model, its attention implementation, a layer or the release of transformers
+            is not supported. Nothing is patched then.
+        ValueError: a dtype, device, bias, size or tensor is not supported. Nothing is patched then.
     """
     base, family = _supported(model)
     _check_upstream(family)
@@ -175,8 +175,8 @@ def patch(model: PreTrainedModel) -> PreTrainedModel:
 def unpatch(model: PreTrainedModel) -> PreTrainedModel:
     """Gives every attention layer its own forward back.
 
-    Caches that the patched model filled are of no use to it. Unpatching a model that is not
-    patched changes nothing.
+    The unpatched model cannot use caches that the patched model filled. Unpatching a model that is
+    not patched changes nothing.
 
     Args:
         model: as for patch.
@@ -185,8 +185,8 @@ def unpatch(model: PreTrainedModel) -> PreTrainedModel:
         The same model.
 
     Raises:
-        TypeError: a model that is not supported, or a forward that something has replaced in the
-            meantime and that calls the patched one. Nothing is unpatched then.
+        TypeError: the model is not supported, or a forward has since been replaced by one that
+            calls the patched one. Nothing is unpatched then.
     """
     base, _ = _supported(model)
     patched = []
@@ -206,7 +206,7 @@ def unpatch(model: PreTrainedModel) -> PreTrainedModel:
 
 
 def _supported(model: PreTrainedModel) -> tuple[Any, _Family]:
-    # Not of adapters: they too have a base_model, which is the model with adapters in it.
+    # Models of adapter libraries have a base_model too, namely the model with adapters in it.
     base = model.base_model if isinstance(model, PreTrainedModel) else model
     family = _FAMILIES.get(type(base))
     if family is None:
@@ -216,7 +216,7 @@ def _supported(model: PreTrainedModel) -> tuple[Any, _Family]:
 
 
 def _check_upstream(family: _Family) -> None:
-    """Refuses a release of transformers whose code is not the one that the ops replace."""
+    """Refuses a release of transformers whose code differs from what the ops replace."""
     check_signature(family.attention, family.decoder, 3 if family.shares_selections else 2)
     check_cache_classes()
     indexer = [] if family.indexer is None else [family.indexer]
@@ -240,7 +240,7 @@ def _check_upstream(family: _Family) -> None:
 
 
 def _interleaved(functions: frozenset[str], config: Any) -> bool:
-    """Whether neighbours are pairs for rope, as the family's own code has it."""
+    """Whether rope pairs neighbouring elements, according to the family's own code."""
     return bool(config.rope_interleave) if len(functions) > 1 else functions == {_NEIGHBOURS}
 
 
@@ -252,13 +252,13 @@ def _check_configuration(name: str, config: Any) -> None:
         )
     if config.attention_bias:
         raise ValueError(f"{name}: expected attention_bias False, got True")
-    # transformers' masks look for it, and no configuration has it by itself.
+    # transformers' mask code reads is_causal, which no configuration sets by default.
     if hasattr(config, "is_causal") and not config.is_causal:
         raise ValueError(f"{name}: expected is_causal True, got {config.is_causal}")
 
 
 def _check(where: str, decoder: Any, family: _Family, parts: dict[str, type]) -> None:
-    """Refuses a layer that is not what the ops compute."""
+    """Refuses a layer that computes something else than the ops."""
     module = decoder.self_attn
     for part, kind in ((decoder, family.decoder), (module, family.attention)):
         if type(part) is not kind:
@@ -288,7 +288,7 @@ def _check(where: str, decoder: Any, family: _Family, parts: dict[str, type]) ->
 
 
 def _check_dtypes(where: str, module: AttentionModule) -> None:
-    """Refuses weights that are not all of one dtype that the ops take."""
+    """Refuses weights of several dtypes, or of one that the ops do not support."""
     dtype = module.o_proj.weight.dtype
     if dtype not in _DTYPES:
         raise ValueError(
@@ -305,7 +305,7 @@ def _check_dtypes(where: str, module: AttentionModule) -> None:
 
 
 def _dry_run(attention: OpAttention) -> None:
-    """One token through both ops without data, which have the last word on sizes."""
+    """Runs one meta token through both ops, so that they check all sizes."""
     module = attention.module
     weights, indexer = map(_on_meta, attention.weights.packed())
     hidden = weights.qkv_a.new_empty(1, module.hidden_size)
@@ -320,7 +320,7 @@ def _dry_run(attention: OpAttention) -> None:
 
 
 def _on_meta(weights: Any) -> Any:
-    """A dataclass of tensors, or None, without data."""
+    """A dataclass of tensors moved to the meta device; None stays None."""
     if weights is None:
         return None
     tensors = {

@@ -1,8 +1,8 @@
-"""What transformers' attention forward takes and what its layers pass, held against what is known.
+"""Compares the parameters of transformers' attention, and its call, with the known ones.
 
-The patched forward stands in for another project's function, which may change with any release. It
-takes the arguments that are named here and no others: a parameter that is not named here is an
-error of `patch`, an argument that is not named here an error of the call.
+The patched forward replaces another project's function, which may change with any release. It takes
+only the arguments that are named here: `patch` refuses a release with another parameter, and a call
+with another argument is an error.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ WRITTEN_FOR = "transformers 5.23 and 5.24"
 """The releases whose modelling code was read and is tested."""
 
 CACHE_NAMES = ("past_key_values", "cache")
-"""The cache argument: up to 5.23, and from 5.24 on."""
+"""Names of the cache argument: up to 5.23, and from 5.24 on."""
 
 _LEADING = ("hidden_states", "position_embeddings", "attention_mask")
 """The arguments that may be positional, in this order."""
@@ -40,11 +40,11 @@ WITHOUT_EFFECT = {
     "max_length_k": "flash attention alone reads it",
     "seq_idx": "state space layers alone read it",
 }
-"""Arguments that eager and sdpa attention of these models do without, each with the reason."""
+"""Arguments that eager and sdpa attention of these models ignore, each with the reason."""
 
 
 def refuse_arguments(where: str, arguments: Mapping[str, Any]) -> None:
-    """Refuses arguments of a call that change what attention returns, or that nobody knows.
+    """Refuses arguments of a call that are unknown or change what attention returns.
 
     Args:
         where: the layer.
@@ -73,10 +73,10 @@ def refuse_arguments(where: str, arguments: Mapping[str, Any]) -> None:
 
 
 def check_signature(attention: type[Any], decoder: type[Any], results: int) -> None:
-    """Refuses classes whose code is not that for which the patched forward was written.
+    """Refuses classes whose code differs from what the patched forward was written for.
 
-    Where Python has no source of the decoder layer, its call is not looked at; an argument that it
-    passes is then met at the call.
+    If the decoder layer's source is not available, its call of attention is not checked; an unknown
+    argument is then refused when it is passed.
 
     Args:
         attention: class of the attention modules.
@@ -84,7 +84,8 @@ def check_signature(attention: type[Any], decoder: type[Any], results: int) -> N
         results: how many values the patched forward returns.
 
     Raises:
-        TypeError: names the parameter, argument or number of results, or there is no call.
+        TypeError: a parameter, an argument or the number of results differs, or the decoder layer
+            does not call attention.
     """
     forward = f"{attention.__name__}.forward"
     written = (
@@ -124,13 +125,14 @@ def check_signature(attention: type[Any], decoder: type[Any], results: int) -> N
 
 
 def configuration_keys(*classes: type) -> set[str] | None:
-    """The keys of the configuration that the code of some modules reads.
+    """The configuration keys that the code of some modules reads.
 
     Args:
-        classes: of modules, which keep the configuration as `self.config` or get it as `config`.
+        classes: module classes, which keep the configuration as `self.config` or get it as
+            `config`.
 
     Returns:
-        Names; None where Python has no source of a class.
+        Names of keys; None if the source of a class is not available.
     """
     keys: set[str] = set()
     for each in classes:
@@ -150,10 +152,10 @@ def rotations(module: type) -> set[str] | None:
     """The functions by which the code of a module applies rope.
 
     Args:
-        module: its class.
+        module: the module's class.
 
     Returns:
-        Names; None where Python has no source of the class.
+        Names of functions; None if the source of the class is not available.
     """
     tree = _source(module)
     if tree is None:
@@ -174,7 +176,7 @@ def _source(of: Any) -> ast.AST | None:
 
 
 def _calls_of_attention(tree: ast.AST) -> Iterator[tuple[ast.Call, int]]:
-    """The calls of self.self_attn, and to how many names each result is assigned."""
+    """The calls of self.self_attn, each with the number of names that its result is assigned to."""
     for node in ast.walk(tree):
         if not isinstance(node, ast.Assign) or not isinstance(node.value, ast.Call):
             continue
@@ -188,6 +190,6 @@ def _is_configuration(node: ast.AST) -> bool:
 
 
 def _reads_by_name(node: ast.Call) -> bool:
-    """Whether a call is getattr(config, name)."""
+    """Whether a call is getattr(config, name) or hasattr(config, name)."""
     called = isinstance(node.func, ast.Name) and node.func.id in ("getattr", "hasattr")
     return called and len(node.args) > 1 and _is_configuration(node.args[0])

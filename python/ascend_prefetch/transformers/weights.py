@@ -1,4 +1,4 @@
-"""Attention weights of a transformers module in the form that the ops take."""
+"""Attention weights of a transformers module, in the form that the ops take."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ascend_prefetch.versions import version_of
 from .parts import check_parts
 
 AttentionModule = Any
-"""An nn.Module of a supported model, which nn.Module types as having tensors and modules alone."""
+"""An nn.Module of a supported model; Any, as nn.Module's type hides its other attributes."""
 
 _handles = itertools.count()
 _by_handle: weakref.WeakValueDictionary[int, AttentionWeights] = weakref.WeakValueDictionary()
@@ -25,9 +25,9 @@ class AttentionWeights:
     """The weights of one attention module, packed.
 
     q_b, o_proj, the norms and most of the indexer are the module's own tensors; qkv_a, w_uk and
-    w_uv are copies, which are made again when the module's tensors have been replaced, moved or
-    written to. A graph of torch.compile holds the copies of the time at which it was traced, and
-    raises an error instead.
+    w_uv are copies, which are made again when the module's tensors were replaced, moved or written
+    to. A graph of torch.compile keeps the copies from its tracing, and raises an error when they
+    are out of date.
 
     Args:
         module: the attention module.
@@ -40,21 +40,22 @@ class AttentionWeights:
         self._packed: tuple[MlaWeights, IndexerWeights | None] | None = None
         self._version: tuple = ()
         self._sources: list[torch.Tensor] = []
-        # What a graph is known by, and what it says that it writes: without, it would be dropped.
+        # A compiled graph refers to this object by the handle, and declares the token as written:
+        # a call without any effect would be dropped.
         self._handle = next(_handles)
         self._token = torch.zeros(1, dtype=torch.int8)
         _by_handle[self._handle] = self
 
     def __reduce__(self) -> tuple:
-        return type(self), (self._module, self._parts)  # a copy packs the weights of its own module
+        return type(self), (self._module, self._parts)  # a copy packs its own module's weights
 
     def packed(self) -> tuple[MlaWeights, IndexerWeights | None]:
-        """What the module's tensors hold now; no IndexerWeights for a layer without an indexer.
+        """The weights that the module holds now; no IndexerWeights for a layer without an indexer.
 
         Raises:
-            TypeError: a part of the module is no longer what it was, see check_parts.
-            ValueError: a tensor of a kind that is not supported.
-            RuntimeError: in a graph of torch.compile, the weights have changed.
+            TypeError: a part of the module has been replaced, see check_parts.
+            ValueError: a tensor is of a kind that is not supported.
+            RuntimeError: the weights have changed since a graph of torch.compile was traced.
         """
         if torch.compiler.is_compiling():
             _pack_while_tracing(self._handle)
@@ -68,12 +69,13 @@ class AttentionWeights:
         if self._packed is None or version != self._version:
             self._packed = mla_weights(self._module), indexer_weights(self._module)
             self._version = version
-            # Memory that is held is not allocated again: an address stands for what was packed.
+            # Holding the tensors keeps their memory allocated, so equal addresses mean the tensors
+            # that were packed.
             self._sources = [tensor.detach() for tensor in self._module.parameters()]
         return self._packed
 
     def require_unchanged(self) -> None:
-        """Raises RuntimeError where the tensors are not those that were packed."""
+        """Raises RuntimeError if the tensors are no longer those that were packed."""
         if self._checked_version() != self._version:
             raise RuntimeError(
                 f"layer {self._module.layer_idx}: its weights have changed since torch.compile "
@@ -87,7 +89,7 @@ class AttentionWeights:
 
 @torch.compiler.assume_constant_result
 def _pack_while_tracing(handle: int) -> bool:
-    """Packs the weights of the time at which a graph is traced; no part of the graph."""
+    """Packs the present weights while a graph is traced; it is not part of the graph."""
     _by_handle[handle]._packed_now()
     return True
 
@@ -95,7 +97,7 @@ def _pack_while_tracing(handle: int) -> bool:
 @torch.library.custom_op("ascend_prefetch_transformers::require_unchanged", mutates_args=("token",))
 def _require_unchanged(token: torch.Tensor, handle: int) -> None:
     """AttentionWeights.require_unchanged in a compiled graph, which cannot look at addresses."""
-    _by_handle[handle].require_unchanged()  # its graph keeps it
+    _by_handle[handle].require_unchanged()  # the graph keeps the object alive
 
 
 @_require_unchanged.register_fake
@@ -127,12 +129,12 @@ def mla_weights(module: AttentionModule) -> MlaWeights:
 
 
 def indexer_weights(module: AttentionModule) -> IndexerWeights | None:
-    """IndexerWeights of an attention module, None where it has no indexer.
+    """IndexerWeights of an attention module; None if it has no indexer.
 
     transformers keeps weights_proj in float32; the op takes the dtype of the activations, in which
     checkpoints hold it.
     """
-    # A layer of dense attention has no such attribute, one that shares a selection has None.
+    # Layers of dense attention have no such attribute; in layers that share a selection it is None.
     if not hasattr(module, "indexer") or module.indexer is None:
         return None
     indexer = module.indexer
