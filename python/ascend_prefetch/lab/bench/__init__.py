@@ -22,7 +22,7 @@ class Bench(NamedTuple):
     """The benchmark of one op.
 
     Attributes:
-        check_config: raises ValueError for a configuration that makes no sense, before any work.
+        check_config: raises ValueError for an invalid configuration, before any work.
         make_case: makes weights and inputs.
     """
 
@@ -41,16 +41,16 @@ BENCHES = {
 def run_bench(op: str, config: BenchConfig, points_out: Path | None = None) -> BenchResult:
     """Runs, checks and times an op on the twin; keys as in the command-line contract.
 
-    With the device "npu" it does so on the NPU, too, and adds what measure() returns.
+    With the device "npu" it also does so on the NPU, and adds the results of measure().
 
     Args:
-        op: of BENCHES.
-        config: what to run.
+        op: name of an op in BENCHES.
+        config: the configuration to run.
         points_out: a points file, to which the op's linear layers are added as measured on the NPU.
 
     Raises:
-        ValueError: a configuration that makes no sense, a checkpoint that does not fit, or a points
-            file that cannot be read.
+        ValueError: the configuration is invalid, the checkpoint does not fit, or the points file
+            cannot be read.
         RuntimeError: the NPU cannot be used.
         FileNotFoundError: there is no such checkpoint.
     """
@@ -73,7 +73,7 @@ def run_bench(op: str, config: BenchConfig, points_out: Path | None = None) -> B
 
 
 def passed(result: BenchResult) -> bool:
-    """Whether the op's results are right, on the twin and where it ran on an NPU there as well."""
+    """Whether the op's results are right on the twin and, if it ran there, on the NPU."""
     return result["check"]["ok"] and ("npu" not in result or result["npu"]["check"]["ok"])
 
 

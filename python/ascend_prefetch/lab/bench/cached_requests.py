@@ -17,10 +17,10 @@ class CachedRequests(NamedTuple):
     """A batch of requests with one new token each.
 
     Attributes:
-        dims: of the model.
-        slots: [T, kv_len] int64, a row per request; the last of each is the new token's.
-        inputs: of the prolog; all rows of its caches but the new ones hold random values.
-        indexer_cache: likewise; None for models without an indexer.
+        dims: dimensions of the model.
+        slots: [T, kv_len] int64, one row per request; the last slot of a row is the new token's.
+        inputs: inputs of the prolog; all cache rows except the new ones hold random values.
+        indexer_cache: the cache of the indexer's keys, filled alike; None without an indexer.
     """
 
     dims: ModelDimensions
@@ -40,8 +40,8 @@ class CachedRequests(NamedTuple):
         Args:
             q_nope: [T, N, kv_lora], absorbed.
             q_rope: [T, N, rope].
-            indexer_q: [T, Hi, Di] of a model with an indexer, whose top_k rows alone are read.
-            indexer_weights: [T, Hi], likewise.
+            indexer_q: [T, Hi, Di] if the model has an indexer; only its top_k rows are then read.
+            indexer_weights: [T, Hi], required with indexer_q.
 
         Returns:
             [T, N, kv_lora] in the dtype of q_nope.
@@ -69,12 +69,12 @@ class CachedRequests(NamedTuple):
 
 
 def cached_requests(config: BenchConfig, dims: ModelDimensions, kv_len: int) -> CachedRequests:
-    """Random requests, the same for the same configuration.
+    """Random requests; equal configurations give equal requests.
 
     Args:
-        config: `tokens` is the number of requests.
-        dims: of the model.
-        kv_len: cached tokens of each, the new one among them.
+        config: the configuration; its `tokens` is the number of requests.
+        dims: dimensions of the model.
+        kv_len: number of cached tokens of each request, the new one included.
     """
     generator = torch.Generator().manual_seed(config.seed + 1)
     dtype = DTYPES[config.dtype]
@@ -86,7 +86,7 @@ def cached_requests(config: BenchConfig, dims: ModelDimensions, kv_len: int) -> 
     def cache(width: int) -> PagedCache:
         shape = (config.tokens * blocks, BLOCK_SIZE, 1, width)
         tensor = torch.randn(shape, generator=generator, dtype=torch.float32).to(dtype)
-        # An output: poisoned, as the memory of the others is.
+        # The new rows are an output of the prolog, so they are poisoned like all other outputs.
         tensor.flatten(0, 2)[new] = float("nan")
         return PagedCache(tensor, new, tensor.clone())
 

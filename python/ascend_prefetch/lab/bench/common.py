@@ -1,4 +1,4 @@
-"""What every op's benchmark shares: configuration, checks, timing, the result and its schema."""
+"""Shared by all benchmarks: configuration, checks, timing, the result and its schema."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 # Norm-wise relative error per output against float64 on the same 16-bit inputs.
 TOLERANCES = {"bf16": 4e-3, "fp16": 1e-3}
 
-# Units in the last place of the output dtype, for values that a W8A8 layer's exact sums were
-# dequantised to and that were rounded once.
+# Units in the last place of the output dtype, for results that a W8A8 layer dequantises from exact
+# sums and rounds once.
 ULP_TOLERANCES = {"bf16": 1.0, "fp16": 2.0}
 
 LAYOUTS = ("nd", "nz")
@@ -41,8 +41,9 @@ BenchResult = dict[str, Any]
 Check = dict[str, Any]
 
 SeparateForm = Callable[[Any, Callable[[Any], Any]], Callable[..., Any]]
-"""Takes torch_npu and what puts tensors onto a device; returns what runs the separate ops there.
-That takes `cmo`, which prefetches beside them, or None (bench/torch_npu_ops.py)."""
+"""Takes torch_npu and a function that copies tensors to a device; returns a function that runs the
+separate ops there. The argument of that function is a Cmo for prefetches, or None
+(bench/torch_npu_ops.py)."""
 
 
 @dataclass(frozen=True)
@@ -51,17 +52,18 @@ class BenchConfig:
 
     Attributes:
         model: a name in ascend_prefetch.models.MODELS.
-        tp: tensor-parallel degree; rank 0 is run.
+        tp: tensor-parallel degree; the benchmark runs rank 0.
         tokens: tokens in the batch.
         dtype: "bf16" or "fp16".
         weights: "nd" or "nz".
         quant: "none", "w8a8" (static activation scales) or "w8a8_dynamic".
         soc: SoC name, or a chip file (ascend_prefetch.lab.timing.find_timed_chip).
-        launch_us: launch and start cost of a kernel in modelled times, us; None for the table's.
+        launch_us: launch and start cost of a kernel in modelled times, us; None for that of the
+            model's table.
         checkpoint: directory of a Hugging Face checkpoint; random weights without one.
         layer: layer of the checkpoint.
-        repeats: timed runs; the median counts.
-        device: "cpu", the twin alone, or "npu": measured on a device as well.
+        repeats: number of timed runs, of which the median is reported.
+        device: "cpu" to run on the twin alone, or "npu" to measure on a device as well.
         seed: seed of weights and inputs.
     """
 
@@ -86,15 +88,16 @@ class BenchCase:
 
     Attributes:
         op: the op.
-        arguments: of a call.
-        check: judges the results of a call, given what became of the bytes it prefetched, and the
-            op as that call ran it; by default the case's own.
-        separate: prepares the same work by torch_npu's own ops, see bench/torch_npu_ops.py; None
-            where there is no such thing.
-        torch: prepares the same mathematics in torch float32 eager and returns what runs it.
-        prefetched: the tensors that vector cores may prefetch, by the names the launch gives them.
+        arguments: the arguments of a call.
+        check: judges the results of a call, given the account of its prefetched bytes and, if the
+            call ran elsewhere than on the twin, a callable that runs the op there.
+        separate: prepares the same work with torch_npu's own ops, see bench/torch_npu_ops.py; None
+            if they cannot do it.
+        torch: prepares the same mathematics in eager torch float32 and returns a function that runs
+            it.
+        prefetched: the tensors that vector cores may prefetch, by their names in the launch.
         floor_bytes: bytes that HBM has to deliver: each weight and input once. Results stay in L2.
-        products: the weights that the cube multiplies by: each element once for every token.
+        products: the weights of the matrix products, whose every element is used once per token.
     """
 
     op: Callable[..., Any]
@@ -112,7 +115,7 @@ class BenchCase:
 
 
 class Compared(NamedTuple):
-    """A result and its float64 value; whether it was rounded once, so that ulps mean something."""
+    """A result and its float64 value, and whether it was rounded only once, so that ulps apply."""
 
     actual: torch.Tensor
     expected: torch.Tensor
@@ -122,8 +125,8 @@ class Compared(NamedTuple):
 def run_case(op: str, config: BenchConfig, case: BenchCase) -> BenchResult:
     """Runs, checks and times a case on the twin; keys as in the command-line contract.
 
-    `twin.torch_wall_s` is measured in this process. `peak_rss_mb` is the process with inputs,
-    reference and torch's copies.
+    `twin.torch_wall_s` is measured in this process. `peak_rss_mb` is the peak of the whole process,
+    including the inputs, the reference and torch's copies.
     """
     chip = find_timed_chip(config.soc)
     with twin.chip(chip.soc):
@@ -169,8 +172,8 @@ def checked_dimensions(config: BenchConfig) -> ModelDimensions:
     """The dimensions of the model that a configuration names.
 
     Raises:
-        ValueError: an unknown model, chip, quantisation or layout, or a tp or number of tokens that
-            does not fit.
+        ValueError: the model, chip, quantisation or layout is unknown, or tp or the number of
+            tokens does not fit.
     """
     find_timed_chip(config.soc)
     check_tokens("tokens", config.tokens)
@@ -184,22 +187,22 @@ def checked_dimensions(config: BenchConfig) -> ModelDimensions:
 
 
 def check_tokens(name: str, tokens: int) -> None:
-    """Raises ValueError unless an op takes so many; before inputs are made of that size."""
+    """Raises ValueError unless the ops accept this number of tokens, before inputs are made."""
     if not 1 <= tokens <= MOST_TOKENS:
         raise ValueError(f"{name}: expected 1 to {MOST_TOKENS}, got {shown(tokens)}")
 
 
 def judge(compared: Sequence[Compared], config: BenchConfig, sound: bool = True) -> Check:
-    """Holds results against their float64 values.
+    """Compares results with their float64 values.
 
     Args:
-        compared: the results. With quantisation those rounded once are measured in ulps as well.
-        config: knows dtype and quantisation.
-        sound: False if something was changed that must not be.
+        compared: the results. With quantisation, those rounded once are measured in ulps as well.
+        config: gives dtype and quantisation.
+        sound: False if the op changed something that it must not change.
 
     Returns:
-        max_rel_err, tolerance and ok; with quantisation max_ulp and ulp_tolerance, unless no
-        result was rounded once. Errors are infinite if not sound.
+        max_rel_err, tolerance and ok; with quantisation also max_ulp and ulp_tolerance, if any
+        result was rounded only once. Errors are infinite if `sound` is False.
     """
     tolerance = TOLERANCES[config.dtype]
     error = max(reference.relative_error(result.actual, result.expected) for result in compared)
@@ -216,7 +219,7 @@ def judge(compared: Sequence[Compared], config: BenchConfig, sound: bool = True)
 
 
 def median_seconds(run: Callable[[], object], repeats: int) -> float:
-    """Median wall time of `repeats` calls after one call that is not counted."""
+    """Median wall time of `repeats` calls, after one warm-up call."""
     run()
     times = []
     for _ in range(repeats):
@@ -228,7 +231,7 @@ def median_seconds(run: Callable[[], object], repeats: int) -> float:
 
 def peak_rss_mb() -> float:
     """Peak resident set of this process so far, in MB (10^6 bytes)."""
-    # Not getrusage: its maximum includes the process that this one was forked from.
+    # getrusage will not do: its maximum includes the process that this one was forked from.
     status = Path("/proc/self/status").read_text(encoding="ascii", errors="replace")
     kilobytes = next(line for line in status.splitlines() if line.startswith("VmHWM:")).split()[1]
     return int(kilobytes) * 1024 / 1e6
@@ -252,15 +255,16 @@ def poisoned_empty() -> Iterator[None]:
 def floor_us(
     floor_bytes: int, products: Sequence[Linear], tokens: int, chip: TimedChip
 ) -> dict[str, float] | None:
-    """Modelled lower bound: the bytes that must move at the best HBM read rate of the chip, or the
-    products at the cubes' peak rate, whichever takes longer.
+    """Modelled lower bound: the time to read all bytes at the chip's best HBM rate, or the time of
+    the products at the cubes' peak rate, whichever is longer.
 
-    Holds no launch and no latency. None for chips without a published HBM rate.
+    It includes neither launch nor latency. The result is None for chips without a published HBM
+    rate.
     """
     if not chip.modelled:
         return None
     memory_us = floor_bytes / chip.timeline("low").hbm_rate
-    # int8 products take half a slot.
+    # int8 products run at twice the rate of 16-bit ones, so they take half as many slots.
     slots = sum(stored_weight(layer).nbytes / 2 for layer in products)
     info = twin.find_chip(chip.soc)
     rate = info["aic_count"] * _C.constants()["cube_macs"]["value"] * info["clock_mhz"]

@@ -33,7 +33,7 @@ class PagedCache:
     Attributes:
         tensor: [blocks, BLOCK_SIZE, 1, width].
         slots: [T] int64, all distinct.
-        before: what all rows were; None for NaN.
+        before: a copy of all rows before the batch; None if all were NaN.
     """
 
     tensor: torch.Tensor
@@ -41,11 +41,11 @@ class PagedCache:
     before: torch.Tensor | None = None
 
     def written(self) -> torch.Tensor:
-        """[T, width], the rows of the batch."""
+        """The rows that the batch wrote, [T, width]."""
         return self.tensor.flatten(0, 2)[self.slots]
 
     def others_untouched(self) -> bool:
-        """Whether every other row is what it was."""
+        """Whether every other row is unchanged."""
         rows = self.tensor.flatten(0, 2)
         others = torch.ones(rows.shape[0], dtype=torch.bool)
         others[self.slots] = False
@@ -58,8 +58,8 @@ class LayerWeights(NamedTuple):
     """Rank 0's weights of a layer.
 
     Attributes:
-        plain: row-major, which the reference takes.
-        stored: the same in the layout that the ops get.
+        plain: the weights in row-major layout, for the reference.
+        stored: the same weights in the layout that the ops get.
     """
 
     plain: MlaWeights
@@ -67,13 +67,17 @@ class LayerWeights(NamedTuple):
 
 
 def layer_weights(config: BenchConfig, dims: ModelDimensions) -> LayerWeights:
-    """Raises ValueError where the checkpoint does not fit, or is quantised in another way."""
+    """Rank 0's weights of a layer, from the checkpoint or random.
+
+    Raises:
+        ValueError: the checkpoint does not fit, or is quantised in another way.
+    """
     plain = mla_weights(config, dims)
     return LayerWeights(plain, pack_mla_weights(plain) if config.weights == "nz" else plain)
 
 
 def mla_weights(config: BenchConfig, dims: ModelDimensions) -> MlaWeights:
-    """Rank 0's weights, row-major, in the asked-for quantisation.
+    """Rank 0's weights, row-major, in the requested quantisation.
 
     Raises:
         ValueError: the checkpoint does not fit, or is quantised in another way.
@@ -92,10 +96,10 @@ def mla_weights(config: BenchConfig, dims: ModelDimensions) -> MlaWeights:
 
 
 def indexer_weights(config: BenchConfig, dims: ModelDimensions) -> IndexerWeights:
-    """The indexer's weights, row-major, in the asked-for quantisation.
+    """The indexer's weights, row-major, in the requested quantisation.
 
     Raises:
-        ValueError: the model or the layer has none, or the checkpoint does not fit.
+        ValueError: the model or the layer has no indexer, or the checkpoint does not fit.
     """
     dtype = DTYPES[config.dtype]
     if config.checkpoint is None:
@@ -117,7 +121,7 @@ def _quantised(layer: Linear, config: BenchConfig) -> Linear:
             )
         return layer
     quantised = quantise_linear(layer, config.quant)
-    # Models in float16 carry the scales of static layers packed.
+    # float16 models store the scales of static layers packed.
     packed = config.quant == "w8a8" and config.dtype == "fp16"
     if packed and isinstance(quantised, W8A8Linear):
         scale = pack_dequant_scale(quantised.dequant_scale)
@@ -154,5 +158,5 @@ def float_layer(layer: Linear) -> torch.Tensor:
 
 
 def total_bytes(tensors: Iterable[Linear | None]) -> int:
-    """Bytes of the tensors that are there, scales of W8A8 layers included."""
+    """Bytes of the tensors that are not None, including the scales of W8A8 layers."""
     return sum(tensor.nbytes for tensor in tensors if tensor is not None)

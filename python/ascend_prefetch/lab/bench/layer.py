@@ -1,9 +1,9 @@
 """One decoder layer's attention part, modelled with and without prefetching.
 
-A layer is the prolog, attention, o_proj and, where there are experts, their bytes. Attention and
-experts are somebody else's kernels: each stands for its bytes, read once at the best rate. Layers
-follow each other, so what one leaves in L2 the next one finds; the second of two is timed.
-All-reduces, norms between the parts and the host are left out, alike in every form.
+A layer consists of the prolog, attention, o_proj and, if the model has them, experts. Attention and
+experts are other projects' kernels, modelled as one read of their bytes at the best rate. Two
+layers run in sequence, so that the second finds in L2 what the first left there; the second is
+timed. All-reduces, norms between the parts and the host are left out in every form.
 """
 
 from __future__ import annotations
@@ -38,16 +38,17 @@ FORMS = (
     "in_kernel",
     "planned",
 )
-"""What is compared, besides the floor; cmo_duplicate exists with static W8A8 only."""
+"""The forms that are compared, besides the floor; cmo_duplicate exists for static W8A8 only."""
 
 MOST_READ_BYTES = 1 << 32
-"""Of the caches, and of the experts, that a layer reads: 4 of a die's 64 GB, which hold all layers.
+"""Maximum bytes of caches, and of experts, that a layer reads: 4 of a die's 64 GB, which hold all
+layers.
 
-Modelling takes as long as there are bytes, about a minute for these."""
+The time of modelling is proportional to the bytes, and about a minute for this maximum."""
 
 TwoLayers = tuple[list[Step], list[Step]]
 
-# Where black boxes pretend to lie: apart from every tensor, a layer each.
+# Addresses of what attention and experts read: outside every tensor, a range for each layer.
 _CACHE_ADDRESS = 1 << 50
 _EXPERT_ADDRESS = 1 << 51
 _LAYER_STRIDE = 1 << 44
@@ -62,7 +63,7 @@ class LayerConfig:
         model, tp, dtype, weights, quant, soc, launch_us: as in BenchConfig.
         batch: sequences, one token each.
         kv_len: cached tokens of each sequence.
-        moe_bytes: expert weights that are read after o_proj, bytes; 0 for none.
+        moe_bytes: bytes of expert weights that are read after o_proj; 0 for none.
     """
 
     model: str
@@ -90,17 +91,17 @@ class LayerConfig:
         )
 
     def reported(self) -> dict[str, Any]:
-        """The keys of a report that say which layer it is about: all but launch_us."""
+        """The keys of a report that identify the layer: all but launch_us."""
         keys = dataclasses.asdict(self)
         del keys["launch_us"]
         return keys
 
 
 def check_layer(config: LayerConfig) -> None:
-    """Before any work, which takes as long as there are bytes to read.
+    """Checks a layer before any work, whose time is proportional to the bytes that are read.
 
     Raises:
-        ValueError: caches or experts of more than MOST_READ_BYTES, or less than there can be.
+        ValueError: caches or experts have more than MOST_READ_BYTES, or an impossible size.
     """
     dims = get_model(config.model)
     check_tokens("batch", config.batch)
@@ -125,7 +126,7 @@ class Layer:
     Attributes:
         ops: its prolog and o_proj.
         attention: attention kernels between the two.
-        experts: readers after them.
+        experts: kernels of the experts, after o_proj.
         floor_bytes: bytes that HBM has to deliver, each once. What attention writes stays in L2.
     """
 
@@ -140,20 +141,20 @@ class Layer:
 
 
 class TwoLayerOps:
-    """The ops of two layers in a row, which several configurations of a layer can share.
+    """The ops of two layers in sequence, which several configurations of a layer can share.
 
     Attributes:
-        first, second: the second one's qkv_a may be prefetched by the first.
+        first, second: the ops of each layer; the first may prefetch the second's qkv_a.
     """
 
     def __init__(self, config: BenchConfig) -> None:
-        """Raises ValueError for a configuration that makes no sense."""
+        """Raises ValueError for an invalid configuration."""
         self.second = LayerOps(config)
         self.first = LayerOps(config, stored_weight(self.second.weights.qkv_a))
 
 
 def attention_readers(config: LayerConfig, dims: ModelDimensions, number: int) -> list[Reader]:
-    """The attention kernels of a layer: what they read of the caches, in 16-bit elements.
+    """The attention kernels of a layer, as reads of the caches, which hold 16-bit elements.
 
     Sparse attention reads every indexer key and then at most top_k rows of each sequence.
     """
@@ -170,7 +171,7 @@ def attention_readers(config: LayerConfig, dims: ModelDimensions, number: int) -
 
 
 def expert_readers(config: LayerConfig, number: int) -> list[Reader]:
-    """The kernel that reads the expert weights of a layer, where there are any."""
+    """The kernel that reads the expert weights of a layer; empty without experts."""
     if not config.moe_bytes:
         return []
     return [Reader("experts", _EXPERT_ADDRESS + number * _LAYER_STRIDE, config.moe_bytes)]
@@ -181,10 +182,10 @@ def model_layer(config: LayerConfig, layer_ops: TwoLayerOps | None = None) -> di
 
     Args:
         config: the layer.
-        layer_ops: made for config.bench(); of its own without.
+        layer_ops: ops that were made for config.bench(); by default new ones.
 
     Raises:
-        ValueError: a configuration that makes no sense, or a chip that is not modelled.
+        ValueError: the configuration is invalid, or the chip is not modelled.
     """
     if layer_ops is not None and layer_ops.first.config != config.bench():
         raise ValueError(
@@ -220,10 +221,11 @@ def model_layer(config: LayerConfig, layer_ops: TwoLayerOps | None = None) -> di
 
 
 def _prefetch_gain(decisions: list[Decision], without: Times, with_it: Times) -> dict[str, Any]:
-    """What a form brings into L2 in how much idle time, and what that saves, us.
+    """The bytes that a form prefetches into L2, the idle time that it uses, and the us it saves.
 
-    A byte in L2 saves what HBM takes for it, 1 / 1.49 us per MB and 6 % more with ND2NZ loads, as
-    long as others still read HBM while it is read out of L2; else 1 / 5.96 us per MB less.
+    A prefetched byte saves its HBM time, 1 / 1.49 us per MB and 6 % more with ND2NZ loads, as long
+    as other loads keep HBM busy while the byte is read from L2; otherwise it saves the time of the
+    read from L2, 1 / 5.96 us per MB, less.
     """
     nbytes = sum(decision.bytes for decision in decisions)
     return {
@@ -234,7 +236,7 @@ def _prefetch_gain(decisions: list[Decision], without: Times, with_it: Times) ->
 
 
 def _second_layer(layers: TwoLayers, chip: TimedChip, launch_us: float | None) -> Times:
-    """How long the second of two layers takes, by level; L2 is cold before the first one."""
+    """The time of the second of two layers, us, by level; L2 is cold before the first one."""
     times = {}
     for level in LEVELS:
         line = timeline(chip, level, launch_us)
@@ -246,18 +248,18 @@ def _second_layer(layers: TwoLayers, chip: TimedChip, launch_us: float | None) -
 
 
 class LayerForms:
-    """Two layers in a row, in every form: a method for each of FORMS."""
+    """Two layers in sequence, with a method for each of FORMS."""
 
     def __init__(self, config: LayerConfig, chip: TimedChip, layer_ops: TwoLayerOps) -> None:
         self.config = config
         self.chip = chip
         self.first = Layer(config, 0, layer_ops.first)
         self.second = Layer(config, 1, layer_ops.second)
-        # What is prefetched by the second layer, by form.
+        # The planner's decisions for the second layer, by form.
         self.decisions: dict[str, list[Decision]] = {}
 
     def none(self) -> TwoLayers:
-        """Separate kernels."""
+        """Separate kernels without prefetches."""
         return self._separate(list)
 
     def cmo_once(self) -> TwoLayers:
@@ -265,15 +267,15 @@ class LayerForms:
         return self._separate(upstream_cmo)
 
     def cmo_duplicate(self) -> TwoLayers:
-        """Likewise, with o_proj asked for twice."""
+        """The same as cmo_once, with o_proj prefetched twice."""
         return self._separate(functools.partial(upstream_cmo, duplicate=True))
 
     def cmo_best(self) -> TwoLayers:
-        """Fused kernels; CMO alone, sized and anchored by the planner."""
+        """Fused kernels with CMO prefetches alone, whose size and place the planner chooses."""
         return self._fused("cmo_best", in_kernel=False, sdma=True)
 
     def fused_no_prefetch(self) -> TwoLayers:
-        """Fused kernels alone."""
+        """Fused kernels without prefetches."""
         return self._fused("", in_kernel=False, sdma=False)
 
     def in_kernel(self) -> TwoLayers:
@@ -281,7 +283,7 @@ class LayerForms:
         return self._fused("in_kernel", in_kernel=True, sdma=False)
 
     def planned(self) -> TwoLayers:
-        """Both engines, each in the windows that fit it."""
+        """Fused kernels with both engines, each in the windows that suit it."""
         return self._fused("planned", in_kernel=True, sdma=True)
 
     def _separate(self, cmo: Callable[[list[Kernel]], list[Step]]) -> TwoLayers:
@@ -345,9 +347,9 @@ class LayerForms:
     def _plan_sdma(
         self, stage: _Stage, warmed: int, decisions: list[Decision]
     ) -> list[tuple[int, int]]:
-        """Offset and bytes of what SDMA brings before each reader and behind the last one."""
-        # Between two kernels HBM idles while the second one is launched and starts: as long as in
-        # the best case, or the reader would have to wait for SDMA.
+        """(offset, bytes) that SDMA loads before each reader and after the last one."""
+        # Between two kernels HBM idles while the second is launched and starts. The shortest such
+        # time is assumed, as the reader would otherwise have to wait for SDMA.
         idle_us = timeline(self.chip, "low", self.config.launch_us).launch_us
         passing = sum(reader.nbytes for reader in stage.readers)
         windows = []
@@ -371,13 +373,13 @@ class LayerForms:
 
 
 class _Stage(NamedTuple):
-    """An op, and what follows until the kernel that uses the weight which the op may prefetch.
+    """An op, and the kernels after it up to the one that uses the weight which the op may prefetch.
 
     Attributes:
-        op: launches one kernel.
-        weight_name, weight: what it may prefetch.
-        readers: kernels that follow it.
-        last_window: name of the window behind them.
+        op: the op, which launches one kernel.
+        weight_name, weight: the weight that it may prefetch.
+        readers: the kernels that follow it.
+        last_window: name of the window after them.
     """
 
     op: DryOp

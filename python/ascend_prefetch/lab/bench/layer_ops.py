@@ -1,4 +1,4 @@
-"""The ops of a layer over tensors without data, and the kernels that they launch."""
+"""The ops of a layer on tensors without data, and the kernels that they launch."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from ascend_prefetch.linear import Linear, stored_weight
 
 
 class DryOp:
-    """A call of an op over tensors without data. Each form of it runs dry once.
+    """A call of an op on tensors without data. Each of its forms is run dry once, then kept.
 
     Attributes:
-        name: of the op.
+        name: name of the op.
         floor_bytes: bytes that HBM has to deliver, each weight and input once.
-        products: the weights that the cube multiplies by.
+        products: the weights of the matrix products.
     """
 
     def __init__(
@@ -46,16 +46,16 @@ class DryOp:
         self._runs: dict[tuple[bool, str], tuple[list[Kernel], planning.Plan]] = {}
 
     def kernels(self, separate: bool = False, **options: Any) -> list[Kernel]:
-        """What a call launches; the twin must play the chip.
+        """The kernels that a call launches; the twin must play the chip.
 
         Args:
-            separate: as separate kernels.
-            options: replace prefetch options of the call: numbers, or lists of them.
+            separate: whether the op runs as separate kernels.
+            options: prefetch options that replace those of the call: numbers, or lists of them.
         """
         return self._dry_run(separate, options)[0]
 
     def plan(self, **options: Any) -> planning.Plan:
-        """What the planner decides for a call; the twin must play the chip."""
+        """The planner's decisions for a call; the twin must play the chip."""
         return self._dry_run(False, options)[1]
 
     def _dry_run(
@@ -74,20 +74,22 @@ class LayerOps:
     """The prolog and o_proj of one layer.
 
     Attributes:
-        config: what they were made for.
-        dims: of the model.
-        weights: rank 0's, without data.
-        next_qkv_a: the next layer's, as it is stored.
-        prolog: mla_prolog or sfa_prolog; the layer's o_proj weight is what it may prefetch.
-        o_proj: it may prefetch the next layer's qkv_a.
+        config: the configuration that they were made for.
+        dims: dimensions of the model.
+        weights: rank 0's weights, without data.
+        next_qkv_a: the next layer's qkv_a weight, as it is stored.
+        prolog: mla_prolog or sfa_prolog, which may prefetch the layer's o_proj weight.
+        o_proj: o_proj, which may prefetch the next layer's qkv_a.
     """
 
     def __init__(self, config: BenchConfig, next_qkv_a: torch.Tensor | None = None) -> None:
-        """Raises ValueError for a configuration that makes no sense.
-
+        """
         Args:
-            config: of the ops.
-            next_qkv_a: as the next layer stores it; one of its own without.
+            config: configuration of the ops.
+            next_qkv_a: the next layer's qkv_a weight, as stored; by default a new one.
+
+        Raises:
+            ValueError: the configuration is invalid.
         """
         self.config = config
         self.dims = checked_dimensions(config)
@@ -138,6 +140,6 @@ class LayerOps:
 def model_dry_op(
     op: DryOp, tokens: int, chip: TimedChip, launch_us: float | None = None
 ) -> dict[str, Times | None]:
-    """`modelled_us` of the command-line contract; the twin must play the chip."""
+    """The key `modelled_us` of the command-line contract; the twin must play the chip."""
     floor = floor_us(op.floor_bytes, op.products, tokens, chip)
     return {"floor": floor, **model_op(op_forms(op.kernels), chip, launch_us).us}

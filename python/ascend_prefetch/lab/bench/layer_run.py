@@ -1,9 +1,9 @@
 """One layer's attention part: run on the twin, checked, and replayed as one sequence of kernels.
 
-The prolog runs, then attention in torch, then o_proj, each on what the one before it left. What
-they prefetch is followed through the traces of these very runs. In the sequence attention stands
-for its bytes, as in ascend_prefetch.lab.bench.layer, whose forms `in_kernel` and
-`fused_no_prefetch` are what is compared here.
+The prolog runs, then attention in torch, then o_proj, each on the results of the one before. The
+traces of these runs tell what became of the prefetched bytes. In the replay attention is modelled
+as a read of its bytes, as in ascend_prefetch.lab.bench.layer; the forms `in_kernel` and
+`fused_no_prefetch` of that module are compared here.
 """
 
 from __future__ import annotations
@@ -43,19 +43,19 @@ from ascend_prefetch.lab.timing.timeline import Timeline, model_timeline
 from ascend_prefetch.linear import stored_weight
 
 PREFETCHED = ("prefetch[0]",)
-"""What each op of the sequence may prefetch for a later one, by the name in its trace."""
+"""The tensors that each op may prefetch for a later one, by their names in its trace."""
 
 
 class LayerRun(NamedTuple):
-    """A layer that ran.
+    """The result of running a layer.
 
     Attributes:
-        config: of the layer.
-        chip: that the twin played.
-        checks: of the outputs of the prolog and of o_proj, by name.
-        plans: of both, as they ran.
-        steps: the sequence as it ran.
-        without: the sequence without prefetches.
+        config: the layer.
+        chip: the chip that the twin played.
+        checks: the checks of the outputs of the prolog and of o_proj, by name.
+        plans: the plans of both ops, as they ran.
+        steps: the sequence of kernels, as it ran.
+        without: the same sequence without prefetches.
     """
 
     config: LayerConfig
@@ -70,12 +70,12 @@ class LayerRun(NamedTuple):
         return account_prefetch(self.steps, PREFETCHED)
 
     def timeline(self, level: str) -> Timeline:
-        """What every core did when in the sequence, modelled; L2 is empty at first."""
+        """The modelled timeline of every core in the sequence; L2 is empty at first."""
         model = timeline(self.chip, level, self.config.launch_us)
         return model_timeline(model, self.steps, PREFETCHED)
 
     def result(self) -> dict[str, Any]:
-        """What `demo` reports; times in us, bytes."""
+        """The report of the verb `demo`; times are in us, sizes in bytes."""
         config = self.config
         replays = {
             name: replays_of(steps, self.chip, config.launch_us)
@@ -107,10 +107,10 @@ def run_layer(config: LayerConfig, prefetch: bool = True) -> LayerRun:
 
     Args:
         config: the layer.
-        prefetch: False for nothing to be prefetched.
+        prefetch: whether the ops prefetch.
 
     Raises:
-        ValueError: a configuration that makes no sense, or a chip that is not modelled.
+        ValueError: the configuration is invalid, or the chip is not modelled.
     """
     check_layer(config)
     chip = find_timed_chip(config.soc)
@@ -140,7 +140,7 @@ def run_layer(config: LayerConfig, prefetch: bool = True) -> LayerRun:
             **off,
         )
         second = _Launch.of(o_proj, run_o_proj)
-        # What o_proj prefetched lands in the next prolog.
+        # The weight that o_proj prefetched is read by the next prolog.
         plans = [first.plan, second.plan]
         behind: list[Step] = []
         if any(decision.bytes for decision in second.plan.decisions):
@@ -159,7 +159,7 @@ def run_layer(config: LayerConfig, prefetch: bool = True) -> LayerRun:
 
 
 class _Launch(NamedTuple):
-    """A call of an op: what it returned, launched and planned, and what its check says."""
+    """A call of an op: its outputs, its trace, its plan and the verdict of its check."""
 
     outputs: Any
     kernel: Kernel
@@ -168,7 +168,7 @@ class _Launch(NamedTuple):
 
     @classmethod
     def of(cls, case: BenchCase, run: Callable[[], Any]) -> _Launch:
-        """Runs it, on memory that is poisoned; the twin must play the chip."""
+        """Runs a case on poisoned memory; the twin must play the chip."""
         with planning.logging_plans() as plans, poisoned_empty(), twin.tracing() as traces:
             outputs = run()
         (plan,), (trace,) = plans, traces
@@ -187,7 +187,7 @@ def _total(readers: list[Reader]) -> int:
 def _kernel_rows(
     with_it: dict[str, list[KernelTimes]], without: dict[str, list[KernelTimes]]
 ) -> list[dict[str, Any]]:
-    """Each kernel of the sequence, launch included, by level."""
+    """The times of each kernel of the sequence, launch included, by level."""
     rows = []
     for index, kernel in enumerate(with_it["nominal"]):
         rows.append(

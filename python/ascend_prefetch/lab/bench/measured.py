@@ -1,11 +1,11 @@
-"""What a benchmarked op takes on a device: measured with events, the weights cold and warm.
+"""The time of a benchmarked op on a device, measured with events, with cold and warm weights.
 
-Calls are captured into an NPU graph, one behind the other, so that the host takes no part in what
-is measured; the time of a replay, over its calls, is a sample. It holds what a launch costs in a
-graph, as the modelled times do.
+Calls are captured in sequence into an NPU graph, so that the host does not affect the measurement;
+the time of a replay divided by the number of calls is a sample. It includes the cost of a launch in
+a graph, as the modelled times do.
 
-Cold: the calls go over copies of all tensors, so many that what is read between two calls of the
-same copy is twice the capacity of L2. Warm: all calls read the same copy, which fits into the
+Cold: the calls rotate over copies of all tensors, enough that the bytes read between two calls on
+the same copy are twice the capacity of L2. Warm: all calls read the same copy, which fits into the
 usable share of L2.
 """
 
@@ -36,32 +36,32 @@ REPLAYS = 50
 """Timed replays of a graph; each is a sample."""
 
 MOST_COPIES = 128
-"""Of what an op reads. Weights that would need more, below 3 MB, are not measured cold."""
+"""Maximum number of copies. Weights below 3 MB would need more, and are not measured cold."""
 
-_CALLS = 32  # in a graph, at least: what starting a graph costs is shared among them
+_CALLS = 32  # minimum number of calls in a graph, which share the cost of starting it
 _WARM_UPS = 3
 
 Times = dict[str, float]
-"""us: median, p10 and p90."""
+"""The keys median, p10 and p90, in us."""
 
 Forms = dict[str, dict[str, Times | None] | None]
-"""By the keys of modelled_us less the floor: `cold` and `warm`, or None as modelled_us."""
+"""`cold` and `warm` by the keys of modelled_us without the floor; None where modelled_us is."""
 
 
 class GraphTimer:
     """Times calls in an NPU graph.
 
     Attributes:
-        npu: torch.npu, or what stands in for it.
-        replays: samples to take.
+        npu: torch.npu, or a stand-in for it.
+        replays: number of samples to take.
     """
 
     def __init__(self, npu: Any, replays: int = REPLAYS) -> None:
         self.npu, self.replays = npu, replays
 
     def samples_us(self, calls: Sequence[Callable[[], object]]) -> list[float]:
-        """us per call, of each replay of a graph with these calls in turn."""
-        for call in calls:  # outside the capture: what is made once, such as plans
+        """The us per call of each replay of a graph that makes these calls in turn."""
+        for call in calls:  # creates things that are made once, such as plans, before the capture
             call()
         graph = self.npu.NPUGraph()
         with self.npu.graph(graph):
@@ -71,7 +71,7 @@ class GraphTimer:
         count = math.ceil(_CALLS / len(calls)) * len(calls)
         for _ in range(_WARM_UPS):
             graph.replay()
-        # Replays follow each other without a gap: the host is ahead from the second one on.
+        # Replays follow each other without a gap, as the host is ahead from the second one on.
         events = [self.npu.Event(enable_timing=True) for _ in range(self.replays + 1)]
         events[0].record()
         for event in events[1:]:
@@ -89,10 +89,10 @@ def summary(samples: Sequence[float]) -> Times:
 
 
 def rotation_copies(read_bytes: int, l2_bytes: int) -> int | None:
-    """Copies of what a call reads, so that a call finds none of its own in L2.
+    """The number of copies of a call's tensors that makes sure that it finds none of them in L2.
 
-    Between two calls of a copy all others are read, twice the capacity of L2 or more. None where
-    that takes more than MOST_COPIES.
+    Between two calls on the same copy all other copies are read, at least twice the capacity of L2.
+    The result is None if that takes more than MOST_COPIES.
     """
     copies = math.ceil(2 * l2_bytes / read_bytes) + 1
     return copies if copies <= MOST_COPIES else None
@@ -105,15 +105,15 @@ def measure(
 
     Args:
         torch_npu: the module.
-        case: of run_bench.
+        case: the case that run_bench made.
         soc: SoC name of the NPU.
-        result: of the same case on the twin.
-        timer: of torch_npu.npu.
+        result: the result of the same case on the twin.
+        timer: a timer of torch_npu.npu.
 
     Returns:
-        `measured_us`, Forms; `npu`: name, torch_npu, copies of the rotation (None: not measured
-        cold), replays, check of the op's results on the device against float64, and
-        separate_rel_err, how far torch_npu's own ops are from the op, None where there are none.
+        `measured_us`, see Forms; and `npu`: name, torch_npu, copies of the rotation (None if not
+        measured cold), replays, the check of the op's results on the device against float64, and
+        separate_rel_err, the distance of torch_npu's own ops from the op, None if there are none.
     """
     device = _device(torch_npu)
     place = functools.partial(placed, device=device)
@@ -152,16 +152,16 @@ def measure(
 
 
 def check_on_device(case: BenchCase, place: Callable[[Any], Any], result: BenchResult) -> Check:
-    """Judges a call on the device as the twin's was judged; nothing but the caches may change.
+    """Judges a call on the device by the check of the twin; only the caches may change.
 
-    What `place` makes of the arguments is on the device.
+    `place` copies the arguments to the device.
     """
 
     def call(**arguments: Any) -> tuple[Any, dict[str, Any]]:
         there = place(arguments)
         for name in _written(case.op):
             if there.get(name) is not None:
-                there[name].fill_(math.nan)  # the twin has written the case's own
+                there[name].fill_(math.nan)  # the case's own cache was written by the twin
         with poisoned_empty():
             outputs = case.op(**there)
         return placed(outputs, torch.device("cpu")), placed(there, torch.device("cpu"))
@@ -185,8 +185,9 @@ def linear_points(
     """The op's 16-bit linear layers as plain products of torch_npu, weights cold.
 
     Returns:
-        Rows of a points file, see ascend_prefetch.lab.timing.points: what `correlate` and
-        `calibrate` read. Products that are batched, quantised or too small to be cold are left out.
+        Rows of a points file, which `correlate` and `calibrate` read; see
+        ascend_prefetch.lab.timing.points. Products that are batched, quantised or too small to be
+        measured cold are left out.
     """
     chip = twin.find_chip(soc)
     device = _device(torch_npu)
@@ -229,9 +230,9 @@ def linear_points(
 
 
 def placed(tree: Any, device: torch.device) -> Any:
-    """A copy of tensors on a device: of one, or of all in dicts, sequences and dataclasses.
+    """Copies a tensor, or all tensors in dicts, sequences and dataclasses, to a device.
 
-    What is the same tensor stays the same one.
+    A tensor that occurs twice is copied once.
     """
     memory: dict[int, torch.Tensor] = {}
 
@@ -291,7 +292,7 @@ def _same(first: Any, second: Any) -> bool:
 
 
 def _distance(separate: Sequence[torch.Tensor], outputs: Any) -> float:
-    """The largest relative error of the separate ops' results, the op's being right."""
+    """The largest relative error of the separate ops' results, against those of the op."""
     named = [outputs] if isinstance(outputs, torch.Tensor) else [o for o in outputs if o.numel()]
     return max(
         reference.relative_error(theirs.cpu(), ours.cpu().double())

@@ -16,7 +16,7 @@ from ascend_prefetch.lab.bench.inputs import LayerWeights, layer_weights
 
 
 def check_mla_prolog(config: BenchConfig) -> None:
-    """Raises ValueError unless the configuration makes sense for mla_prolog."""
+    """Raises ValueError unless the configuration is valid for mla_prolog."""
     checked_dimensions(config)
 
 
@@ -28,12 +28,12 @@ def mla_prolog_case(
     """One call of mla_prolog; its q_b, w_uk and the o_proj weight may be prefetched.
 
     Args:
-        config: what to run.
-        given: the layer's weights; of its own without, as are `inputs`.
-        inputs: activations and caches.
+        config: the configuration to run.
+        given: the layer's weights; by default new ones.
+        inputs: activations and caches; by default new ones.
 
     Raises:
-        ValueError: a configuration that makes no sense, or a checkpoint that does not fit.
+        ValueError: the configuration is invalid, or the checkpoint does not fit.
     """
     dims = checked_dimensions(config)
     weights, packed = given or layer_weights(config, dims)

@@ -1,4 +1,4 @@
-"""What a benchmarked op would take on a device: modelled from traces, never measured."""
+"""The time of a benchmarked op on a device: modelled from traces, never measured."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from ascend_prefetch.lab.timing.sequence import (
 )
 
 Times = dict[str, float]
-"""us at low, nominal and high."""
+"""Times in us at the low, nominal and high constants."""
 
 
 class Modelled(NamedTuple):
     """Modelled times of one op with cold weights.
 
     Attributes:
-        us: by the keys of the command-line contract, less the floor; None where there is no such
-            thing, and for chips that nobody published an HBM rate of.
+        us: times by the keys of the command-line contract, without the floor; None for a form that
+            does not exist, and for chips without a published HBM rate.
         hbm_read: bytes that the fused kernel reads from HBM, or None.
         l2_hit: bytes that it finds in L2, or None.
     """
@@ -36,14 +36,14 @@ class Modelled(NamedTuple):
 
 
 OpForms = Mapping[str, Sequence[Step]]
-"""What is launched, by the keys of the command-line contract."""
+"""The launched kernels of each form, by the keys of the command-line contract."""
 
 
 def op_forms(kernels: Callable[..., list[Kernel]]) -> OpForms:
     """The forms of a fused op that are compared.
 
     Args:
-        kernels: what a call launches, dry; takes `separate` and prefetch options.
+        kernels: returns the kernels of a dry call; takes `separate` and prefetch options.
     """
     separate = kernels(separate=True)
     return {
@@ -58,9 +58,9 @@ def model_op(forms: OpForms, chip: TimedChip, launch_us: float | None = None) ->
     """Models the forms of an op.
 
     Args:
-        forms: of op_forms.
-        chip: of the model.
-        launch_us: replaces the model's launch and start cost at all levels.
+        forms: the result of op_forms.
+        chip: the chip of the model.
+        launch_us: launch and start cost, us, that replaces the model's at all levels.
     """
     replays = {name: replays_of(steps, chip, launch_us) for name, steps in forms.items()}
     return _modelled(replays)
@@ -72,12 +72,12 @@ def model_warming(
     chip: TimedChip,
     launch_us: float | None = None,
 ) -> Modelled:
-    """Models a call of the prefetch op; in place of separate kernels SDMA brings the same bytes.
+    """Models a call of the op prefetch; instead of separate kernels, SDMA loads the same bytes.
 
     Args:
         run: calls the op.
-        names: the tensors that it warms.
-        chip: of the model; the twin must play it.
+        names: the tensors that it prefetches.
+        chip: the chip of the model; the twin must play it.
         launch_us: as for model_op.
     """
     kernels = dry_kernels(run)
@@ -99,12 +99,12 @@ Replays = dict[str, list[KernelTimes]]
 
 
 def times_of(steps: Sequence[Step], chip: TimedChip, launch_us: float | None) -> Times:
-    """When the last kernel of a sequence ends, by level; L2 is cold before the first one."""
+    """The end of the last kernel of a sequence, us, by level; L2 is cold before the first one."""
     return _ends(replays_of(steps, chip, launch_us))
 
 
 def replays_of(steps: Sequence[Step], chip: TimedChip, launch_us: float | None) -> Replays:
-    """The kernels of a sequence, by level; L2 is cold before the first one."""
+    """The times of a sequence's kernels, by level; L2 is cold before the first one."""
     return {level: replay(timeline(chip, level, launch_us), steps) for level in LEVELS}
 
 
@@ -113,12 +113,12 @@ def _ends(replays: Replays) -> Times:
 
 
 def _modelled(forms: Mapping[str, Replays]) -> Modelled:
-    """The times of the forms, and the bytes of the fused kernel at nominal."""
+    """The times of the forms, and the bytes of the fused kernel at nominal constants."""
     counted = forms["fused"]["nominal"][0]["bytes"]
     us: dict[str, Times | None] = {name: _ends(replays) for name, replays in forms.items()}
     return Modelled(us, counted["hbm_read"], counted["l2_hit"])
 
 
 def timeline(chip: TimedChip, level: str, launch_us: float | None) -> Any:
-    """A timeline whose launches cost what was asked for, or what the table says."""
+    """A timeline whose launches cost launch_us, or the table's cost if that is None."""
     return chip.timeline(level, **({} if launch_us is None else {"launch_us": launch_us}))

@@ -26,7 +26,7 @@ from ascend_prefetch.models import MlaWeights
 
 
 def check_o_proj(config: BenchConfig) -> None:
-    """Raises ValueError unless the configuration makes sense for o_proj."""
+    """Raises ValueError unless the configuration is valid for o_proj."""
     checked_dimensions(config)
 
 
@@ -38,12 +38,12 @@ def o_proj_case(
     """One call of o_proj; its own weight and the next layer's qkv_a may be prefetched.
 
     Args:
-        config: what to run.
-        given: the layer's weights; of its own without.
-        attn_output: [T, N, kv_lora]; random without.
+        config: the configuration to run.
+        given: the layer's weights; by default new ones.
+        attn_output: [T, N, kv_lora]; by default random.
 
     Raises:
-        ValueError: a configuration that makes no sense, or a checkpoint that does not fit.
+        ValueError: the configuration is invalid, or the checkpoint does not fit.
     """
     dims = checked_dimensions(config)
     weights, packed = given or layer_weights(config, dims)
@@ -58,9 +58,10 @@ def o_proj_case(
         values = reference.value_up_projection(attn_output, weights.w_uv)
         if config.quant == "none":
             return judge([Compared(output, reference.o_proj(values, weights.o_proj))], config)
-        # The up-projected values are rounded before they are quantised, and are no output: where
-        # the kernel's and these round to different neighbours, so does what follows. Given
-        # values of its dtype, the kernel has to get every integer right.
+        # The up-projected values are rounded before they are quantised, and are not an output.
+        # Where the kernel's values and these round to different neighbours, the results differ too.
+        # Therefore the kernel is also run on values of its own dtype, for which every integer must
+        # be right.
         values = values.to(dtype)
         expected = reference.o_proj(values, weights.o_proj)
         from_values = op(**{**arguments, "attn_output": values, "w_uv": None})
@@ -92,5 +93,5 @@ def o_proj_case(
 
 
 def o_proj_arguments(weights: MlaWeights) -> dict[str, Any]:
-    """Arguments of o_proj beside its input; the next layer's qkv_a is what it prefetches."""
+    """Arguments of o_proj beside its input; it prefetches the next layer's qkv_a."""
     return {**weights.o_proj_arguments(), "prefetch": [stored_weight(weights.qkv_a)]}

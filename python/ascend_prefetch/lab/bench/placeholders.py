@@ -1,6 +1,6 @@
-"""Weights without data, for launches that only go through their control flow.
+"""Weights without data, for dry launches, which execute only their control flow.
 
-Their memory is never touched, so that layers of any size cost none.
+The memory of the weights is never touched, so that layers of any size take none.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def placeholder_mla_weights(config: BenchConfig, dims: ModelDimensions) -> MlaWe
 
 
 def placeholder_indexer_weights(config: BenchConfig, dims: ModelDimensions) -> IndexerWeights:
-    """The indexer's weights likewise."""
+    """The indexer's weights in the layout and quantisation that the configuration names."""
     shapes = indexer_weight_shapes(dims)
     tensors: dict[str, Any] = {name: _tensor(shape, config) for name, shape in shapes.items()}
     norms = {name: torch.empty(shapes[name]) for name in ("k_norm", "k_norm_bias")}
@@ -54,7 +54,7 @@ def _layer(shape: tuple[int, ...], config: BenchConfig) -> Linear:
 
 
 def _matrix(shape: tuple[int, ...], dtype: torch.dtype, config: BenchConfig) -> torch.Tensor:
-    """As stored: [.., cols / C0, rows, C0] in FRACTAL_NZ (ascend_prefetch.packing)."""
+    """A matrix as stored: [.., cols / C0, rows, C0] in FRACTAL_NZ (ascend_prefetch.packing)."""
     if len(shape) > 1 and config.weights == "nz":
         *batches, rows, columns = shape
         width = 32 // dtype.itemsize

@@ -1,4 +1,4 @@
-"""Benchmark of prefetch: the weights that a layer leaves to windows outside the fused ops."""
+"""Benchmark of prefetch, on the weights that a layer loads in windows outside the fused ops."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from ascend_prefetch.linear import stored_weight
 
 
 def check_prefetch(config: BenchConfig) -> None:
-    """Raises ValueError unless the configuration makes sense for prefetch."""
+    """Raises ValueError unless the configuration is valid for prefetch."""
     checked_dimensions(config)
 
 
 def prefetch_case(config: BenchConfig) -> BenchCase:
-    """One call that warms the o_proj and qkv_a weights as they are stored, as far as L2 holds them.
+    """One call that prefetches the stored o_proj and qkv_a weights, as much as L2 can hold.
 
-    There is nothing to compute: torch reads the same bytes once, summing them as float32. `tokens`
-    changes nothing.
+    Nothing is computed; for comparison torch reads the same bytes once, summing them as float32.
+    `tokens` has no effect.
 
     Raises:
-        ValueError: a configuration that makes no sense, or a checkpoint that does not fit.
+        ValueError: the configuration is invalid, or the checkpoint does not fit.
     """
     dims = checked_dimensions(config)
     weights = mla_weights(config, dims)
@@ -38,7 +38,7 @@ def prefetch_case(config: BenchConfig) -> BenchCase:
     regions = regions[: len(sizes)]
 
     def check(_: object, account: PrefetchBytes, *__: object) -> Check:
-        """No bit may change, and every byte is to be loaded once."""
+        """Checks that no bit has changed and that every byte was loaded once."""
         same = all(
             torch.equal(region.view(torch.uint8), copy.view(torch.uint8))
             for region, copy in zip(regions, before, strict=False)
@@ -70,7 +70,7 @@ def prefetch_case(config: BenchConfig) -> BenchCase:
 
 
 def _sizes_in_l2(regions: list[torch.Tensor], soc: str) -> list[int]:
-    """Bytes of each region, in order and in whole blocks, until the usable share of L2 is full."""
+    """Bytes to load of each region, in order and in whole blocks, up to the usable share of L2."""
     left = _C.usable_l2_bytes(soc)
     sizes = []
     for region in regions:

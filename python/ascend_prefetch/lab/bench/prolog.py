@@ -1,4 +1,4 @@
-"""What the benchmarks of mla_prolog and sfa_prolog share."""
+"""Functions that the benchmarks of mla_prolog and sfa_prolog share."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class PrologInputs:
 
 
 def prolog_inputs(config: BenchConfig, dims: ModelDimensions) -> PrologInputs:
-    """Random inputs, the same for the same configuration."""
+    """Random inputs; equal configurations give equal inputs."""
     generator = torch.Generator().manual_seed(config.seed + 1)
     rows = _blocks(config) * BLOCK_SIZE
     positions = torch.randint(0, 32768, (config.tokens,), generator=generator)
@@ -66,7 +66,7 @@ def _blocks(config: BenchConfig) -> int:
 def op_arguments(
     weights: MlaWeights, inputs: PrologInputs, dims: ModelDimensions
 ) -> dict[str, Any]:
-    """Arguments that mla_prolog and sfa_prolog take alike; o_proj is what they prefetch."""
+    """Arguments common to mla_prolog and sfa_prolog, which prefetch the o_proj weight."""
     return {
         **weights.prolog_arguments(),
         "hidden_states": inputs.hidden_states,
@@ -84,7 +84,7 @@ def op_arguments(
 def reference_arguments(
     weights: MlaWeights, inputs: PrologInputs, dims: ModelDimensions
 ) -> dict[str, Any]:
-    """Arguments that the references of both take alike."""
+    """Arguments common to the references of both ops."""
     return {
         **weights.prolog_layers(),
         "hidden_states": inputs.hidden_states,
@@ -96,16 +96,17 @@ def reference_arguments(
 
 
 def given_latent(outputs: Tensors, config: BenchConfig) -> torch.Tensor | None:
-    """The op's own q_c where a W8A8 layer quantises it, for the reference to do the same."""
+    """The op's own q_c if a W8A8 layer quantises it, so that the reference quantises the same."""
     return None if config.quant == "none" else outputs[2]
 
 
 def compare_mla(
     outputs: Tensors, inputs: PrologInputs, expected: MlaPrologOutput
 ) -> list[Compared]:
-    """Outputs and cache rows of the part that both ops have.
+    """The outputs and cache rows that both ops have, beside the expected ones.
 
-    The latents come straight from the first layer; the queries are rounded before rope and w_uk.
+    The latents are results of the first layer and rounded once; the queries are rounded already
+    before rope and w_uk.
     """
     q_nope, q_rope, q_c = outputs[:3]
     return [
@@ -120,7 +121,7 @@ def compare_mla(
 def eager_mla(
     weights: MlaWeights, inputs: PrologInputs, dims: ModelDimensions
 ) -> Callable[[], torch.Tensor]:
-    """mla_prolog in torch float32; a call returns q_c."""
+    """A function that computes mla_prolog in torch float32 and returns q_c."""
     qkv_a, q_b = float_layer(weights.qkv_a), float_layer(weights.q_b)
     w_uk, kv_norm = weights.w_uk.float(), weights.kv_a_norm.float()
     q_norm = None if weights.q_a_norm is None else weights.q_a_norm.float()
@@ -152,14 +153,14 @@ def eager_mla(
 
 
 def eager_rows(cache: PagedCache) -> torch.Tensor:
-    """[slots, width] float32, a cache for torch to write."""
+    """A float32 cache [slots, width] for torch to write."""
     return torch.zeros(cache.tensor.flatten(0, 2).shape)
 
 
 def rotate(
     x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor, interleaved: bool
 ) -> torch.Tensor:
-    """Rope in torch float32; the result is half-split."""
+    """Rope in torch float32; the result is in two halves."""
     half = x.shape[-1] // 2
     if interleaved:
         x = torch.cat([x[..., 0::2], x[..., 1::2]], dim=-1)
@@ -172,7 +173,7 @@ def products(weights: MlaWeights) -> tuple[Linear, ...]:
 
 
 def floor_bytes(weights: MlaWeights, inputs: PrologInputs) -> int:
-    """Bytes of the weights and inputs of the part that both ops have."""
+    """Bytes of the weights and inputs that both ops read."""
     read = list(weights.prolog_layers().values())
     read += [inputs.hidden_states, inputs.cos, inputs.sin, inputs.slot_mapping]
     return total_bytes(read)

@@ -1,4 +1,4 @@
-"""What the results page holds: the timing model, the ops, layers and a sweep, all modelled."""
+"""The content of the results page: the timing model, ops, layers and a sweep, all modelled."""
 
 from __future__ import annotations
 
@@ -22,13 +22,14 @@ Progress = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Scope:
-    """What is modelled; names and units as in BenchConfig and LayerConfig.
+    """What the page covers; names and units as in BenchConfig and LayerConfig.
 
     Attributes:
-        points: measurements that the model is held against.
-        launches: launch and start costs that separate and fused are compared at, us.
-        op_model, op_tp, op_tokens, op_weights: of the single ops.
-        layer_models, layer_tp, layer_batch, layer_kv_len, layer_moe_bytes, layer_quants: of layers.
+        points: measurements that the model is compared with.
+        launches: launch and start costs, us, at which separate and fused kernels are compared.
+        op_model, op_tp, op_tokens, op_weights: configuration of the single ops.
+        layer_models, layer_tp, layer_batch, layer_kv_len, layer_moe_bytes, layer_quants:
+            configurations of the layers.
     """
 
     soc: str = "Ascend910_9391"
@@ -52,18 +53,18 @@ def make_results(
     """Models everything that the page shows.
 
     Args:
-        scope: what.
-        sweep: file of a sweep that is summed up.
+        scope: what the page covers.
+        sweep: file of a sweep to summarise, or None.
         progress: called with a line before each piece of work.
 
     Returns:
-        correlation, ops, layers and sweep (None without): what correlate, bench, layer and sweep
-        print, of each op less what is not modelled, and `launches`: us of fused and separate by
-        launch cost.
+        The keys correlation, ops, layers and sweep (None without a file), with what the verbs
+        correlate, bench, layer and sweep print. An op has its modelled values only, and `launches`:
+        the us of fused and separate kernels by launch cost.
 
     Raises:
-        ValueError: a configuration that makes no sense, a chip that is not modelled, or no sweep.
-        OSError: a file that cannot be read.
+        ValueError: a configuration is invalid, a chip is not modelled, or the file is not a sweep.
+        OSError: a file cannot be read.
     """
     totals = None if sweep is None else sweep_totals(read_sweep(sweep))
     return {

@@ -16,9 +16,9 @@ def results_page(results: Results, commands: Sequence[str], picture: str | None 
     """The page.
 
     Args:
-        results: of make_results.
-        commands: that made it.
-        picture: of the sweep, as a link from the page.
+        results: the result of make_results.
+        commands: the commands that made the page.
+        picture: link from the page to the picture of the sweep; None without one.
     """
     scope = results["scope"]
     parts = [

@@ -1,4 +1,4 @@
-"""Benchmark of sfa_prolog: mla_prolog's with the projections of the indexer."""
+"""Benchmark of sfa_prolog: that of mla_prolog with the projections of the indexer."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ from ascend_prefetch.lab.bench.inputs import (
 from ascend_prefetch.linear import Linear
 from ascend_prefetch.models import IndexerWeights, MlaWeights, ModelDimensions
 
-# vllm 0.23, model_executor/models/deepseek_v2.py: not the model's rms_norm_eps.
+# As in vllm 0.23, model_executor/models/deepseek_v2.py, instead of the model's rms_norm_eps.
 LAYER_NORM_EPS = 1e-6
 
 
 def check_sfa_prolog(config: BenchConfig) -> None:
-    """Raises ValueError unless the configuration makes sense for sfa_prolog."""
+    """Raises ValueError unless the configuration is valid for sfa_prolog."""
     dims = checked_dimensions(config)
     if dims.indexer is None:
         raise ValueError(f"sfa_prolog: model: expected one with an indexer, got {dims.name!r}")
@@ -48,16 +48,16 @@ def sfa_prolog_case(
     inputs: prolog.PrologInputs | None = None,
     cache: PagedCache | None = None,
 ) -> BenchCase:
-    """One call of sfa_prolog; what mla_prolog prefetches and the indexer's weights.
+    """One call of sfa_prolog; it may prefetch what mla_prolog may, and the indexer's weights.
 
     Args:
-        config: what to run.
-        given: the layer's weights but for the indexer's; of its own without, as are those below.
-        inputs: activations and caches.
-        cache: of the indexer's keys.
+        config: the configuration to run.
+        given: the layer's weights except the indexer's; by default new ones.
+        inputs: activations and caches; by default new ones.
+        cache: the cache of the indexer's keys; by default a new one.
 
     Raises:
-        ValueError: a configuration that makes no sense, or a checkpoint that does not fit.
+        ValueError: the configuration is invalid, or the checkpoint does not fit.
     """
     check_sfa_prolog(config)
     dims = checked_dimensions(config)
@@ -82,7 +82,7 @@ def sfa_prolog_case(
         compared = [
             *prolog.compare_mla(outputs, inputs, expected.mla),
             Compared(indexer_q, expected.indexer.q),
-            # Rope leaves these alone.
+            # Rope does not rotate these elements.
             Compared(
                 indexer_q[..., dims.qk_rope_head_dim :],
                 expected.indexer.q[..., dims.qk_rope_head_dim :],
@@ -134,7 +134,7 @@ def sfa_arguments(
     cache: PagedCache,
     dims: ModelDimensions,
 ) -> dict[str, Any]:
-    """Arguments of sfa_prolog; o_proj is what it prefetches. `cache` is the indexer's."""
+    """Arguments of sfa_prolog, which prefetches the o_proj weight. `cache` is the indexer's."""
     return {
         **prolog.op_arguments(weights, inputs, dims),
         **indexer.arguments(),
@@ -152,7 +152,7 @@ def _indexer_options(dims: ModelDimensions) -> dict[str, Any]:
 
 
 def indexer_products(weights: IndexerWeights) -> tuple[Linear, ...]:
-    """The indexer's weights that the cube multiplies by."""
+    """The indexer's weights that take part in matrix products."""
     found = (weights.wq_b, weights.wk, weights.weights_proj)
     return tuple(layer for layer in found if layer is not None)
 

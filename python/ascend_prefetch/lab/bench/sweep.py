@@ -1,7 +1,7 @@
-"""Ops and layers modelled over a grid of models, ranks, batches, caches and chips, a row each.
+"""Models ops and layers over a grid of models, ranks, batches, caches and chips, one row each.
 
-Nothing is computed on data: every time comes from dry traces, so that hundreds of configurations
-take minutes.
+No data is computed: every time comes from dry traces, so that hundreds of configurations take
+minutes.
 """
 
 from __future__ import annotations
@@ -38,12 +38,12 @@ from ascend_prefetch.shown import shown
 KEYS = (
     "soc", "model", "tp", "tokens", "kv_len", "moe_bytes", "dtype", "weights", "quant",
 )  # fmt: skip
-"""Columns that say what a row is."""
+"""Columns that identify a row."""
 
 ENGINES = ("MTE2", "SDMA")
 
 MOST_CACHED_TOKENS = 1 << 19
-"""Of all sequences. In bf16 and 61 layers of 1,152 bytes a token they take 37 GB of a die's 64."""
+"""Maximum of all sequences together: 37 of a die's 64 GB, in 61 layers of 1,152 bytes a token."""
 
 _TIMES = (
     *(f"prolog_{form}" for form in MODELLED_KEYS),
@@ -57,8 +57,8 @@ COLUMNS = (
     *(f"layer_{form}_gain_pct_{level}" for form in FORMS[1:] for level in LEVELS),
     *(f"planned_{engine}_bytes" for engine in ENGINES),
 )
-"""Of the CSV: KEYS, modelled us, gain over `none` in percent, bytes that the planner gave to each
-engine in a layer. A form that does not exist leaves its cells empty."""
+"""Columns of the CSV: KEYS, modelled us, the gain over `none` in percent, and the bytes that the
+planner assigned to each engine in a layer. The cells of a form that does not exist are empty."""
 
 Row = dict[str, Any]
 """A value of each column; None where the cell is empty."""
@@ -94,7 +94,7 @@ DEFAULT_GRIDS = (
     ),
 )
 """Every model on the chip that the targets are stated for, with caches of all lengths or with the
-expert weights of a layer, and a few models on every other chip that the model knows."""
+expert weights of a layer; and a few models on every other chip that the timing model knows."""
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ class Group:
     """Rows that share ops, and therefore traces.
 
     Attributes:
-        config: of the ops.
+        config: configuration of the ops.
         layers: (kv_len, moe_bytes) of each row.
     """
 
@@ -110,7 +110,7 @@ class Group:
     layers: list[tuple[int, int]] = field(default_factory=list)
 
     def layer_configs(self) -> Iterator[LayerConfig]:
-        """What each row models."""
+        """The layer of each row."""
         config = self.config
         for kv_len, moe_bytes in self.layers:
             yield LayerConfig(
@@ -127,7 +127,7 @@ class Group:
             )
 
     def cost(self) -> int:
-        """What the time for it is about proportional to: bytes that others stream."""
+        """Estimated cost of modelling the group: bytes that attention and experts would stream."""
         dims = get_model(self.config.model)
         shapes = mla_weight_shapes(dims, self.config.tp).values()
         weights = sum(2 * math.prod(shape) for shape in shapes)
@@ -138,7 +138,8 @@ class Group:
         )
 
 
-# Launches and hand-overs of a layer, and a byte that its kernels read in small tiles.
+# Costs, in streamed bytes, of a layer's launches and hand-overs, and of each byte that its kernels
+# read in small tiles.
 _COST_OF_A_ROW = 100_000_000
 _COST_OF_A_WEIGHT = 5
 
@@ -146,11 +147,11 @@ _COST_OF_A_WEIGHT = 5
 def sweep_groups(grids: Sequence[Grid] = DEFAULT_GRIDS) -> list[Group]:
     """The rows of some grids, each once.
 
-    Left out are tensor parallelism that does not divide a model's heads, chips without a published
-    HBM rate, and more than MOST_CACHED_TOKENS.
+    Combinations are left out if the tensor-parallel degree does not divide the model's heads, the
+    chip has no published HBM rate, or there are more than MOST_CACHED_TOKENS.
 
     Raises:
-        ValueError: a name that is not known, or nothing left.
+        ValueError: a name is unknown, or no combination is left.
     """
     groups: dict[BenchConfig, dict[tuple[int, int], None]] = {}
     for grid in grids:
@@ -227,17 +228,18 @@ def run_sweep(
     processes: int = 1,
     progress: Callable[[str], None] = lambda line: None,
 ) -> list[Row]:
-    """Models all rows into a CSV with COLUMNS, which is there as a whole or not at all.
+    """Models all rows and writes them as a CSV with COLUMNS; a partial file is never left.
 
     Args:
-        groups: what to model.
-        out: the file; rows are written beside it as they come, in the order of `groups`.
-        processes: that share the work.
+        groups: the groups to model.
+        out: the file. Until all rows are done they are written to a temporary file beside it, in
+            the order of `groups`.
+        processes: number of processes that share the work.
         progress: called with a line after each group.
 
     Raises:
-        ValueError, RuntimeError: what an op refuses.
-        OSError: a file that cannot be written.
+        ValueError, RuntimeError: an op refuses a configuration.
+        OSError: the file cannot be written.
     """
     rows: list[Row] = []
     whole, done = sum(group.cost() for group in groups), 0
@@ -267,8 +269,8 @@ def read_sweep(path: Path) -> list[Row]:
     """The rows that run_sweep wrote.
 
     Raises:
-        ValueError: no such file of this version; the line is named.
-        OSError: a file that cannot be read.
+        ValueError: the file is not a sweep of this version; the message names the line.
+        OSError: the file cannot be read.
     """
     rows: list[Row] = []
     take_table(

@@ -1,4 +1,4 @@
-"""What a sweep says as a whole: how good and how bad each comparison gets, and where."""
+"""Summary of a sweep: the best and the worst value of each comparison, and where it occurs."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ RATIOS = {
     "o_proj: fused / fused_no_prefetch": ("o_proj_fused", ("o_proj_fused_no_prefetch",)),
     "o_proj: fused / separate": ("o_proj_fused", ("o_proj_separate",)),
 }
-"""Times over times that they are compared with, the shortest of them where there are several."""
+"""By name: the form in the numerator, and those of whose times the shortest is the denominator."""
 
 
 def ratio(row: Row, name: str, level: str) -> float:
-    """One of RATIOS in a row."""
+    """The value of one of RATIOS in a row."""
     above, below = RATIOS[name]
     return row[f"{above}_us_{level}"] / min(row[f"{form}_us_{level}"] for form in below)
 
 
 def sweep_totals(rows: Sequence[Row]) -> dict[str, Any]:
-    """The number of rows; by ratio and level the worst (largest) and the best, each with the KEYS
-    of its row."""
+    """The number of rows and, by ratio and level, the worst (largest) and the best value, each with
+    the KEYS of its row."""
 
     def extreme(name: str, level: str, choose: Any) -> dict[str, Any]:
         row = choose(rows, key=lambda row: ratio(row, name, level))

@@ -1,4 +1,4 @@
-"""The whole table: every op, model, quantisation and weight layout, a process each."""
+"""The whole table: every op, model, quantisation and weight layout, each in its own process."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ def bench_table(
     layouts: Sequence[str] = LAYOUTS,
     progress: Callable[[str], None] = lambda line: None,
 ) -> list[Row]:
-    """Benchmarks every combination, each in a fresh process: peak RSS is that of one row.
+    """Benchmarks every combination, each in a fresh process, so that peak RSS is that of its row.
 
     Args:
         config: tensor-parallel degree, tokens, dtype and chip of all rows.
         models: names in MODELS.
-        quants: of QUANTS.
-        layouts: of LAYOUTS.
+        quants: names in QUANTS.
+        layouts: names in LAYOUTS.
         progress: called with a line after each row.
 
     Returns:
-        Results of run_bench. Where a combination makes no sense a row holds op, model, quant,
-        weights and `refused`, the reason; where a run failed, `error` instead.
+        Results of run_bench. The row of an invalid combination has op, model, quant, weights and
+        `refused`, the reason; the row of a failed run has `error` instead.
     """
     combinations = list(itertools.product(BENCHES, models, quants, layouts))
     rows = []
@@ -52,12 +52,12 @@ def bench_table(
 
 
 def row_passed(row: Row) -> bool:
-    """Whether a row's check succeeded; so does a refusal."""
+    """Whether a row's check succeeded; a refusal counts as success."""
     return "refused" in row or ("error" not in row and passed(row))
 
 
 def row_verdict(row: Row) -> str:
-    """A word or a reason."""
+    """The verdict of a row, as one word or as the reason of a refusal or error."""
     if "refused" in row:
         return f"refused: {row['refused']}"
     if "error" in row:

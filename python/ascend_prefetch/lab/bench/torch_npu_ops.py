@@ -1,8 +1,8 @@
-"""The ops' work by torch_npu's own ops, as vLLM Ascend calls them: what a device is compared with.
+"""The work of the ops by torch_npu's own ops, as vLLM Ascend calls them, for comparison.
 
 Sources: vllm-project/vllm-ascend v0.23.0, attention/mla_v1.py (_mla_preprocess, exec_kv_decode,
 rope_single, _v_up_proj), attention/sfa_v1.py (the indexer, without Triton),
-quantization/methods/w8a8_static.py and w8a8_dynamic.py; Ascend/op-plugin, docs/zh/custom_APIs. Its
+quantization/methods/w8a8_static.py and w8a8_dynamic.py; Ascend/op-plugin, docs/zh/custom_APIs. The
 prefetches are those of pull request 6629 (commit 66b60c9440), as in bench/upstream.py.
 """
 
@@ -24,21 +24,21 @@ _FRACTAL_NZ = 29  # ACL_FORMAT_FRACTAL_NZ
 
 
 class Cmo:
-    """Prefetches by torch_npu.npu_prefetch on a stream of its own, joined before a call ends."""
+    """Prefetches by torch_npu.npu_prefetch on a side stream, joined before a call ends."""
 
     def __init__(self, torch_npu: Any) -> None:
         self._torch_npu = torch_npu
         self._stream = torch_npu.npu.Stream()
 
     def prefetch(self, weight: torch.Tensor, behind: torch.Tensor, most_bytes: int) -> None:
-        """Behind what is on the current stream now, the last of which makes `behind`."""
+        """Starts a prefetch after the work that is now on the current stream and makes `behind`."""
         npu = self._torch_npu.npu
         self._stream.wait_stream(npu.current_stream())
         with npu.stream(self._stream):
             self._torch_npu.npu_prefetch(weight, behind, most_bytes)
 
     def join(self) -> None:
-        """The current stream waits for the prefetches; a capture must not end without."""
+        """Makes the current stream wait for the prefetches; required before a capture ends."""
         self._torch_npu.npu.current_stream().wait_stream(self._stream)
 
 
@@ -46,7 +46,7 @@ class LinearLayer:
     """One linear layer: F.linear, or quantisation and npu_quant_matmul.
 
     Attributes:
-        weight: as the product reads it.
+        weight: the weight as the matrix product reads it.
     """
 
     def __init__(self, torch_npu: Any, layer: Linear, dtype: torch.dtype, nz: bool) -> None:
@@ -57,7 +57,7 @@ class LinearLayer:
         if self._layer is None:
             return
         scale = unpack_dequant_scale(self._layer.dequant_scale)
-        # Models in float16 carry static scales packed.
+        # float16 models store static scales packed.
         packed = dtype == torch.float16 and self._layer.input_scale is not None
         self._scale = torch_npu.npu_trans_quant_param(scale) if packed else scale
         if self._layer.input_scale is not None:
@@ -71,7 +71,7 @@ class LinearLayer:
             )
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
-        """[T, in] to [T, out], both of the activation dtype."""
+        """Maps [T, in] to [T, out], both of the activation dtype."""
         if self._layer is None:
             return F.linear(x, self.weight)
         token_scale = None
@@ -92,7 +92,7 @@ class LinearLayer:
 
 
 class MlaProlog:
-    """mla_prolog. All tensors are on the device; the caches of `inputs` are written."""
+    """mla_prolog by torch_npu's ops, on device tensors; the caches of `inputs` are written."""
 
     def __init__(
         self,
@@ -112,7 +112,10 @@ class MlaProlog:
         self.sin = inputs.sin.to(dtype).view(-1, 1, 1, dims.qk_rope_head_dim)
 
     def __call__(self, cmo: Cmo | None = None) -> tuple[torch.Tensor, ...]:
-        """q_nope [T, N, kv_lora], q_rope [T, N, 64] and q_c [T, q_lora], or hidden states."""
+        """q_nope [T, N, kv_lora], q_rope [T, N, 64] and q_c [T, q_lora].
+
+        The hidden states take the place of q_c in models without a query latent.
+        """
         if cmo is not None:
             weight = self.qkv_a.weight
             cmo.prefetch(weight, self.inputs.hidden_states, weight.nbytes)
@@ -122,7 +125,7 @@ class MlaProlog:
         return results
 
     def project(self) -> tuple[torch.Tensor, ...]:
-        """The same without prefetches."""
+        """The same results, without prefetches."""
         npu, weights, dims = self.torch_npu, self.weights, self.dims
         hidden = self.inputs.hidden_states
         tokens, rope = hidden.shape[0], dims.qk_rope_head_dim
@@ -139,7 +142,7 @@ class MlaProlog:
         query = self.q_b(q_c).view(tokens, heads, nope + rope)
         q_nope, q_pe = query.split([nope, rope], dim=-1)
         q_nope = torch.bmm(q_nope.transpose(0, 1), weights.w_uk).transpose(0, 1)
-        # It takes no bias: vLLM Ascend leaves kv_a_norm_bias out, and so does this.
+        # The op takes no bias: vLLM Ascend ignores kv_a_norm_bias, and so does this comparison.
         npu.npu_kv_rmsnorm_rope_cache(
             kv.view(tokens, 1, 1, kv_lora + rope),
             weights.kv_a_norm,
@@ -156,16 +159,17 @@ class MlaProlog:
 
 
 class SfaProlog:
-    """sfa_prolog: MlaProlog and the indexer, whose weight projection has a product of its own.
+    """sfa_prolog: MlaProlog and the indexer, whose weight projection is a separate product.
 
-    The indexer's rope is npu_rotary_mul's half-split one even where the model pairs neighbours, as
-    in vLLM Ascend without Triton: as many bytes in as many kernels, other values.
+    The indexer's rope is the half-split one of npu_rotary_mul even where the model pairs
+    neighbours, as in vLLM Ascend without Triton. The values differ then, but the number of bytes
+    and kernels is the same.
     """
 
     def __init__(
         self, mla: MlaProlog, weights: IndexerWeights, cache: torch.Tensor, eps: float
     ) -> None:
-        assert weights.weights_proj is not None  # fused ones are split when they are loaded
+        assert weights.weights_proj is not None  # fused weights are split when they are loaded
         dtype = mla.inputs.hidden_states.dtype
         self._mla, self._weights, self._cache, self._eps = mla, weights, cache, eps
         self._wq_b = LinearLayer(mla.torch_npu, weights.wq_b, dtype, mla.nz)
@@ -202,7 +206,7 @@ class SfaProlog:
 
 
 class OProj:
-    """o_proj, from the attention's output by heads, [N, T, kv_lora]."""
+    """o_proj by torch_npu's ops, from the attention output [N, T, kv_lora]."""
 
     def __init__(
         self, torch_npu: Any, weights: MlaWeights, attn_output: torch.Tensor, nz: bool
@@ -226,13 +230,13 @@ class OProj:
 
 
 class Prefetch:
-    """prefetch: the same bytes by npu_prefetch. Without `cmo` there is nothing to run."""
+    """prefetch by npu_prefetch of the same bytes. Without `cmo` there is nothing to run."""
 
     def __init__(self, regions: Sequence[torch.Tensor], sizes: Sequence[int]) -> None:
         self._regions, self._sizes = regions, sizes
 
     def __call__(self, cmo: Cmo | None = None) -> tuple[torch.Tensor, ...]:
-        """Ends when the bytes are in L2."""
+        """Prefetches the bytes and joins, so that they are in L2 when it ends."""
         if cmo is None:
             raise ValueError("prefetch: without npu_prefetch there are no separate ops")
         for region, size in zip(self._regions, self._sizes, strict=True):
@@ -244,6 +248,6 @@ class Prefetch:
 def linear_product(
     torch_npu: Any, x: torch.Tensor, weight: torch.Tensor, nz: bool
 ) -> Callable[[], torch.Tensor]:
-    """A plain 16-bit product, which the timing model has points for."""
+    """A plain 16-bit matrix product; the timing model has points of such products."""
     layer = LinearLayer(torch_npu, weight, x.dtype, nz)
     return lambda: layer(x)

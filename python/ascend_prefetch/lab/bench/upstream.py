@@ -1,9 +1,9 @@
-"""Where vLLM Ascend put its CMO prefetches, between the kernels that it launched one by one.
+"""Where vLLM Ascend placed its CMO prefetches, between the kernels that it launched one by one.
 
 Source: vllm-project/vllm-ascend pull request 6629 (commit 66b60c9440), attention/mla_v1.py,
 attention/sfa_v1.py, quantization/methods/w8a8_static.py. The host took 10 to 14 us for each call
-(hw-native-sys/pypto-lib, docs/debug-and-tune/l2-prefetch.md), which graph capture hides and no
-model here holds.
+(hw-native-sys/pypto-lib, docs/debug-and-tune/l2-prefetch.md). Graph capture hides this time, and
+the models here do not include it.
 """
 
 from __future__ import annotations
@@ -13,19 +13,19 @@ from collections.abc import Sequence
 from ascend_prefetch.lab.timing.sequence import CmoPrefetch, Kernel, Step, find_tensor
 
 MOST_O_PROJ_BYTES = 16 << 20
-"""Of the o_proj weight, whatever its size."""
+"""Maximum bytes of the o_proj weight that are prefetched."""
 
 
 def upstream_cmo(kernels: Sequence[Kernel], duplicate: bool = False) -> list[Step]:
-    """The separate kernels of an op with the prefetches beside them.
+    """The separate kernels of an op, with the prefetches beside them.
 
-    qkv_a was asked for as a whole before the prolog's first kernel, o_proj after the value
-    up-projection, right before its product.
+    The whole qkv_a was prefetched before the prolog's first kernel, and o_proj after the value
+    up-projection, right before its own product.
 
     Args:
-        kernels: of one call of mla_prolog, sfa_prolog or o_proj.
-        duplicate: W8A8 layers with static scales also asked for o_proj themselves, as a whole and
-            on a stream of their own.
+        kernels: the kernels of one call of mla_prolog, sfa_prolog or o_proj.
+        duplicate: whether o_proj is prefetched twice: W8A8 layers with static scales additionally
+            prefetched the whole weight themselves, on a stream of their own.
     """
     steps: list[Step] = []
     for index, kernel in enumerate(kernels):
