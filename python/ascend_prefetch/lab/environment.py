@@ -27,7 +27,7 @@ _PACKAGES = (
     "matplotlib", "pybind11",
 )  # fmt: skip
 
-# Where CANN and the driver say which they are (hiascend.com, "Querying the Software Package
+# Where CANN and the driver state their versions (hiascend.com, "Querying the Software Package
 # Version"); set_env.sh of CANN sets the variables.
 _CANN_VARIABLES = ("ASCEND_HOME_PATH", "ASCEND_TOOLKIT_HOME")
 _CANN = Path("/usr/local/Ascend/ascend-toolkit/latest")
@@ -38,7 +38,8 @@ DEV = Path("/dev")
 _PLUGIN_GROUP = "vllm.general_plugins"
 _PLUGIN = "ascend_prefetch"
 
-# What decides how NPUs, vLLM and this package run. No addresses, interfaces or tokens.
+# Variables that decide how NPUs, vLLM and this package run; none holds addresses, interfaces or
+# tokens.
 _VARIABLE_PREFIXES = ("ASCEND_", "VLLM_ASCEND_")
 _VARIABLES = (
     "VLLM_PLUGINS", "VLLM_USE_V1", "VLLM_WORKER_MULTIPROC_METHOD", "COMPILE_CUSTOM_KERNELS",
@@ -47,7 +48,7 @@ _VARIABLES = (
     "HCCL_DETERMINISTIC", "OMP_NUM_THREADS", "OMP_PROC_BIND", "LD_PRELOAD",
 )  # fmt: skip
 
-# Paths that are the same everywhere; others may hold names.
+# Paths that are the same on every machine; other paths may contain names of users.
 _PUBLIC_PATHS = ("/usr/", "/opt/")
 
 _SECONDS = 20
@@ -56,9 +57,9 @@ Probes = Mapping[str, Callable[[], Any]]
 
 
 def probe(probes: Probes) -> dict[str, Any]:
-    """What each probe returns, or one line that says that it failed.
+    """The result of each probe, or one line that says that it failed.
 
-    Without the message of its error, which may hold paths.
+    The line leaves out the message of the error, which may contain paths.
     """
     found: dict[str, Any] = {}
     for name, function in probes.items():
@@ -70,7 +71,7 @@ def probe(probes: Probes) -> dict[str, Any]:
 
 
 def collect() -> dict[str, dict[str, Any]]:
-    """Everything, by section."""
+    """The results of all probes, by section."""
     return {
         "ascend_prefetch": probe(
             {
@@ -131,7 +132,7 @@ def collect() -> dict[str, dict[str, Any]]:
 
 
 def public_value(value: str) -> str:
-    """A value without the paths, one or several joined by colons, that may hold names."""
+    """A variable's value with the paths hidden that may contain names; colons separate paths."""
     parts = value.split(":")
     hidden = ["/" in part and not part.startswith(_PUBLIC_PATHS) for part in parts]
     return ":".join("<path>" if hide else part for part, hide in zip(parts, hidden, strict=True))
@@ -179,7 +180,7 @@ def _cann_version() -> str:
 
 
 def _version_in(info: Path) -> str:
-    """The line `version=...` of an information file, which has paths in others."""
+    """The line `version=...` of an information file, whose other lines contain paths."""
     if not info.exists():
         return "not found"
     match = re.search(r"^version=(.*)$", info.read_text(), re.IGNORECASE | re.MULTILINE)
@@ -203,12 +204,12 @@ def _first_line(*command: str) -> Callable[[], str]:
 
 
 def _npu_smi() -> str:
-    """Version and NPUs; the rest of its table is processes and addresses."""
+    """The version and NPUs that npu-smi lists, without the processes and addresses in its table."""
     table = _output("npu-smi", "info")
     if table is None:
         return "not found"
     version = re.search(r"Version: (\S+)", table)
-    # Rows of processes start alike, with the number of a chip in place of its name: 910B3, 310P3.
+    # Rows of processes look alike, but have the number of a chip where NPUs have a name: 910B3.
     npus = re.findall(r"^\|\s*\d+\s+(\w*\d{3}\w*)\s*\|", table, re.MULTILINE)
     return f"{version[1] if version else 'no version'}, NPUs: {', '.join(npus) or 'none'}"
 
@@ -218,7 +219,7 @@ def _devices() -> str:
 
 
 def _torch_of_torch_npu() -> str:
-    """The torch that torch_npu was built for: another one fails to load it, or crashes."""
+    """The torch that torch_npu was built for; with another torch it fails to load, or crashes."""
     try:
         requirements = importlib.metadata.requires("torch-npu") or []
     except importlib.metadata.PackageNotFoundError:
@@ -233,7 +234,7 @@ def _torch_of_torch_npu() -> str:
 
 
 def _torch_npu() -> str:
-    """What torch sees. In a process of its own, since it takes hold of a device, or crashes."""
+    """The NPUs that torch sees, from a separate process, as it may occupy a device or crash."""
     if _version_of("torch-npu")() == "not installed":
         return "torch-npu is not installed"
     code = (
@@ -250,7 +251,7 @@ def _entry_point() -> str:
 
 
 def _allowed_by_vllm() -> str:
-    """vLLM loads the plugins that this variable names, or all of them where it is not set."""
+    """Whether vLLM may load the plugin: it loads all, or only those that VLLM_PLUGINS names."""
     value = os.environ.get("VLLM_PLUGINS")
     if value is None:
         return "not set, loads every plugin"

@@ -1,4 +1,4 @@
-"""Work that is interrupted ends as an exception does: nothing is left behind, no process either."""
+"""Turns signals into exceptions, so that interrupted work leaves neither files nor processes."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ Result = TypeVar("Result")
 
 
 class Interrupted(BaseException):
-    """A signal came. No Exception: what handles errors does not go on after it.
+    """A signal has arrived. It is not an Exception, so that error handlers do not catch it.
 
     Attributes:
-        signal: which.
+        signal: number of the signal.
     """
 
     def __init__(self, number: int) -> None:
@@ -30,15 +30,17 @@ class Interrupted(BaseException):
 
     @property
     def status(self) -> int:
-        """The exit status, by convention: 130 of SIGINT, 143 of SIGTERM, 129 of SIGHUP."""
+        """The conventional exit status: 130 for SIGINT, 143 for SIGTERM, 129 for SIGHUP."""
         return 128 + self.signal
 
 
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """Within it SIGNALS raise Interrupted, once: what ends the work is not interrupted itself.
+    """Within the block SIGNALS raise Interrupted, but only once, so that cleaning up is not
+    stopped.
 
-    What was ignored stays so, as under nohup. Does nothing in another thread than the main one.
+    Signals that were ignored stay ignored, as under nohup. In another thread than the main one it
+    does nothing.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -49,7 +51,7 @@ def interruptible() -> Iterator[None]:
             signal.signal(each, signal.SIG_IGN)
         raise Interrupted(number)
 
-    # None: set by something else than Python.
+    # getsignal returns None for a handler that was not set by Python.
     before = {each: signal.getsignal(each) or signal.SIG_DFL for each in SIGNALS}
     heard = {each: handler for each, handler in before.items() if handler != signal.SIG_IGN}
     for each in heard:
@@ -65,13 +67,14 @@ def interruptible() -> Iterator[None]:
 def map_in_processes(
     function: Callable[[Job], Result], jobs: Sequence[Job], processes: int, chunk: int = 1
 ) -> Iterator[Iterator[Result]]:
-    """The results in the order of the jobs, made by several processes, which end with the block.
+    """Results in the order of the jobs, made by several processes, which end with the block.
 
     Args:
-        function: of a module, which the processes import: they are not forked, torch has threads.
-        jobs: can be pickled.
-        processes: as many share the work; with 1 it is done in this one.
-        chunk: jobs that a process takes at a time.
+        function: a module-level function. The processes import its module; they are not forked, as
+            torch has threads.
+        jobs: arguments that can be pickled.
+        processes: number of processes that share the work; 1 works in this process.
+        chunk: number of jobs that a process takes at a time.
 
     Raises:
         RuntimeError: a process died.
@@ -88,7 +91,7 @@ def map_in_processes(
             results = pool.map(function, jobs, chunksize=chunk)
         yield results
     except BaseException:
-        # Nobody waits for what they are at.
+        # Their unfinished work is not needed.
         for process in multiprocessing.active_children():
             if process not in others:
                 process.terminate()
@@ -99,7 +102,7 @@ def map_in_processes(
 
 @contextmanager
 def _children_ignore_interrupts() -> Iterator[None]:
-    """Processes that are started within it do not hear of Ctrl-C, which a terminal sends to all."""
+    """Processes started within the block ignore Ctrl-C, which a terminal sends to all processes."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

@@ -1,4 +1,4 @@
-"""Kernels that a chip is measured with, as ops of torch.ops.ascend_prefetch_lab.
+"""Kernels for measuring a chip, as ops of torch.ops.ascend_prefetch_lab.
 
 They run where their tensors are: on the twin, or on an NPU with the laboratory's own device code.
 """
@@ -12,11 +12,11 @@ import torch
 from ascend_prefetch import _C, _lab
 
 KERNELS = Path(__file__).with_name("kernels")
-"""The laboratory's device code, which a build with a toolkit puts here."""
+"""Folder of the laboratory's device code; a build with a toolkit fills it."""
 
 
 def connect(kernels: Path = KERNELS) -> None:
-    """Sends tensors of the device that is loaded to it, those of no other; importing does so once.
+    """Registers the laboratory's kernels for tensors of the loaded device; importing calls it.
 
     Args:
         kernels: folder of device code.
@@ -25,19 +25,19 @@ def connect(kernels: Path = KERNELS) -> None:
 
 
 def matmul(a: torch.Tensor, weight: torch.Tensor, *, cores: int | None = None) -> torch.Tensor:
-    """a @ weight.T by the cube cores alone, as a kernel of its own.
+    """a @ weight.T on the cube cores alone, as a separate kernel.
 
     Args:
         a: [m, k] bfloat16 or float16, contiguous.
         weight: [n, k], or FRACTAL_NZ [k / 16, n, 16], the dtype of a.
-        cores: cube cores, 1 to all of the chip; by default all.
+        cores: number of cube cores, from 1 to all of the chip's; by default all.
 
     Returns:
         [m, n], summed in float32.
 
     Raises:
-        RuntimeError: another shape, dtype or device.
-        ValueError: a size that the kernel does not take, or cores that the chip does not have.
+        RuntimeError: wrong shape, dtype or device.
+        ValueError: the kernel does not support a size, or the chip has fewer cores.
     """
     return torch.ops.ascend_prefetch_lab.matmul(a, weight, cores=cores)
 
@@ -52,20 +52,20 @@ def copy(
     to_l1: bool = False,
     cores: int | None = None,
 ) -> None:
-    """Reads a matrix tile by tile and discards it: what the memory system does for one kernel.
+    """Reads a matrix tile by tile and discards it, to measure the memory system.
 
     Args:
         matrix: [rows, columns] of any dtype, contiguous.
-        tile_rows: rows of a transfer.
-        tile_bytes: bytes of each of them, a multiple of 32 that divides a slice of a row.
-        slices: the columns are read in so many parts, one after the other.
-        repeats: times that each part is read.
-        to_l1: by cube cores, with ND2NZ; else by vector cores.
-        cores: 1 to all of that type; by default all.
+        tile_rows: number of rows of a transfer.
+        tile_bytes: bytes of each row of a transfer, a multiple of 32 that divides a slice of a row.
+        slices: number of column slices, which are read one after the other.
+        repeats: number of times that each slice is read.
+        to_l1: whether cube cores load into L1 with ND2NZ, rather than vector cores into UB.
+        cores: number of cores of that type, from 1 to all; by default all.
 
     Raises:
-        RuntimeError: another shape or device.
-        ValueError: tiles that do not fit, or cores that the chip does not have.
+        RuntimeError: wrong shape or device.
+        ValueError: the tiles do not fit, or the chip has fewer cores.
     """
     torch.ops.ascend_prefetch_lab.copy(
         matrix,

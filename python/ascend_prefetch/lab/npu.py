@@ -43,10 +43,10 @@ def status(dev: Path = DEV) -> NpuStatus:
 
 
 def require() -> ModuleType:
-    """torch_npu, with a device that the ops can use.
+    """The module torch_npu, if there is a device that the ops can use.
 
     Raises:
-        RuntimeError: "no NPU: " and why.
+        RuntimeError: "no NPU: " and the reason.
     """
     missing = status().missing
     if missing is not None:

@@ -55,11 +55,11 @@ VERBS = (
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one verb.
 
-    Returns the exit status: 0, 1 when a check failed, 2 for bad input; interrupted, 128 and the
-    number of the signal. Nothing is left of a file that was not finished.
+    Returns the exit status: 0, 1 if a check failed, 2 for bad input, or 128 plus the number of the
+    signal that interrupted it. No partial output file is left behind.
     """
     if isinstance(sys.stdout, io.TextIOWrapper):
-        # Names of files may have bytes that are no text.
+        # File names may contain bytes that are not valid text.
         sys.stdout.reconfigure(errors="backslashreplace")
     options = parser().parse_args(arguments)
     verb = options.verb
@@ -73,7 +73,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"ascend_prefetch {verb.name}: {stop}", file=sys.stderr)
         return stop.status
     except BrokenPipeError:
-        # Whoever read the output has seen enough. What is left of it goes nowhere, quietly.
+        # The reader has closed the pipe; the rest of the output is discarded silently.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 128 + signal.SIGPIPE
     except (ValueError, RuntimeError, OSError, MemoryError) as error:
@@ -100,9 +100,9 @@ def parser() -> argparse.ArgumentParser:
 
 
 class _Parser(argparse.ArgumentParser):
-    """A parser that says in one line what is wrong, without its usage.
+    """A parser that reports an error in one line, without its usage.
 
-    Options are written out: what an abbreviation means would change with the next option.
+    Options must be written in full: a new option could change the meaning of an abbreviation.
     """
 
     def __init__(self, **options: Any) -> None:
@@ -113,7 +113,7 @@ class _Parser(argparse.ArgumentParser):
         sys.exit(2)
 
 
-# Of an error: some of what came may be in it.
+# Maximum length of an error line, which may quote the bad input.
 _LONGEST_LINE = 2000
 
 
@@ -135,7 +135,7 @@ def _check_outputs(verb: Verb, options: argparse.Namespace) -> None:
         outputs.append(Output("json", Path(options.json)))
     inputs = (getattr(options, name) for name in verb.inputs)
     check_outputs(outputs, [path for path in inputs if path is not None])
-    # calibrate may replace the chip file that it starts from; no result does.
+    # calibrate may overwrite the chip file that it starts from; --json may overwrite no input.
     results = [output for output in outputs if output.name == "json"]
     socs = getattr(options, "soc", None) or ()
     socs = (socs,) if isinstance(socs, str) else socs

@@ -1,4 +1,4 @@
-"""bench: an op at full size on the twin, and on an NPU, checked and timed; or all of them."""
+"""bench: runs, checks and times an op, or all ops, at full size on the twin and on an NPU."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ascend_prefetch.lab.bench.table import bench_table, row_passed, row_verdict
 from .common import OutputOption, Verb, progress, times_text, whole
 from .op_options import add_op_arguments, bench_config, require_model
 
-# In place of an op: every one of them.
+# The argument that stands for all ops.
 _ALL = "all"
 
 
@@ -40,11 +40,11 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
         help="add the op's linear layers as measured on the NPU to a points file, for correlate "
         "and calibrate",
     )
-    # The NPU's own where there is one.
+    # By default the chip of the NPU, if there is one.
     parser.set_defaults(soc=None)
 
 
-# Of modelled times where no NPU says what it is.
+# The chip of modelled times where there is no NPU to tell its own.
 _SOC = "Ascend910_9391"
 
 
@@ -124,7 +124,7 @@ def _show(result: dict[str, Any]) -> None:
         print(f"  {name:15} {text}")
 
 
-# Keys of modelled_us, and what they are.
+# Keys of modelled_us, and their descriptions.
 _FORMS = {
     "floor": "bytes that must move at the best HBM rate, no launch",
     "fused": "with its own prefetch",
@@ -202,7 +202,7 @@ _COLUMNS = (
 
 
 def _show_table(rows: Sequence[dict[str, Any]]) -> None:
-    """A line for each row; in place of numbers, why there are none."""
+    """Prints a line for each row; one without numbers has the reason in their place."""
     key_count = _COLUMNS.index("check")
     cells = [[row[name] for name in _COLUMNS[:key_count]] + _row_cells(row) for row in rows]
     complete = [_COLUMNS, *(line for line in cells if len(line) == len(_COLUMNS))]

@@ -1,4 +1,4 @@
-"""calibrate: a chip file out of measured points."""
+"""calibrate: makes a chip file from measured points."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the verbs share: how one is described, types of arguments, progress."""
+"""Shared by the verbs: the description of a verb, types of arguments, progress."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from ascend_prefetch.shown import shown
 
 MOST = 2**31 - 1
-"""Of a number that nothing else bounds: it fits into what takes it."""
+"""Maximum of a number that has no other limit; it fits the C++ type that receives it."""
 
 MOST_PROCESSES = 1024
 
@@ -23,9 +23,9 @@ class OutputOption(NamedTuple):
     """An option that names a file to be written.
 
     Attributes:
-        name: of the option, as in the namespace.
-        suffixes: what the file's name may end in; anything where there are none.
-        beside: what the names of other files end in that are written beside it.
+        name: name of the option in the namespace.
+        suffixes: the suffixes that the file may have; empty where any is allowed.
+        beside: suffixes of further files that are written beside it.
     """
 
     name: str
@@ -34,19 +34,20 @@ class OutputOption(NamedTuple):
 
 
 class Verb(NamedTuple):
-    """A verb of the command line; `--json` comes by itself.
+    """A verb of the command line; every verb automatically has the option `--json`.
 
     Attributes:
-        name: what is typed.
+        name: the word on the command line.
         help: a line for the list of verbs.
-        run: makes the result, which is what `--json` writes. Bad input is a ValueError,
-            RuntimeError or OSError, whose text is printed in one line; the exit status is 2.
+        run: makes the result, which `--json` writes to a file. For bad input it raises a
+            ValueError, RuntimeError or OSError, whose text is printed in one line; the exit status
+            is then 2.
         show: prints the result for people.
-        add_arguments: to the verb's own parser.
-        description: for `VERB --help`.
-        passed: whether the exit status is 0, or 1.
+        add_arguments: adds the verb's arguments to its parser.
+        description: the text of `VERB --help`.
+        passed: whether a result gives the exit status 0 rather than 1.
         outputs: options that name files to be written, which are checked before `run`.
-        inputs: options that name files to be read, which nothing may replace.
+        inputs: options that name files to be read, which no output may replace.
     """
 
     name: str
@@ -61,7 +62,7 @@ class Verb(NamedTuple):
 
 
 def whole(least: int, most: int = MOST) -> Callable[[str], int]:
-    """The type of an argument that is a whole number from `least` to `most`."""
+    """The type of an argument that is an integer from `least` to `most`."""
 
     def number(text: str) -> int:
         digits = re.fullmatch(r"[+-]?[0-9]{1,19}", text)
@@ -75,14 +76,14 @@ def whole(least: int, most: int = MOST) -> Callable[[str], int]:
 
 
 positive = whole(1)
-"""A number from 1 on."""
+"""The type of an argument that is a positive integer."""
 
 byte_count = whole(0, 1 << 40)
-"""Of anything in the memory of a device, which has less."""
+"""The type of an argument that counts bytes; the maximum exceeds the memory of any device."""
 
 
 def microseconds(text: str) -> float:
-    """A time in us, from 0 to a second."""
+    """The type of an argument that is a time in us, from 0 to a second."""
     try:
         value = float(text)
     except ValueError:
@@ -93,10 +94,10 @@ def microseconds(text: str) -> float:
 
 
 def times_text(times: Mapping[str, float], width: int = 0) -> str:
-    """Modelled times, us, at nominal (low to high) constants; the first of them `width` wide."""
+    """Modelled us as "nominal (low to high)", with the nominal time padded to `width`."""
     return f"{times['nominal']:{width}.1f} ({times['low']:.1f} to {times['high']:.1f})"
 
 
 def progress(line: str) -> None:
-    """Tells on stderr how far long work is."""
+    """Prints a line about the progress of long work on stderr."""
     print(line, file=sys.stderr, flush=True)

@@ -1,4 +1,4 @@
-"""correlate: the timing model against measured points."""
+"""correlate: compares the timing model with measured points."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def _show(result: dict[str, Any]) -> None:
 
 
 def left_out(found: Points) -> dict[str, Any]:
-    """Keys of a result that say what a profile held besides points; none where it held nothing."""
+    """Keys of a result about the lines of a profile that are no points; empty if there are none."""
     keys: dict[str, Any] = {}
     if found.skipped:
         keys["skipped"] = dict(found.skipped)
@@ -77,7 +77,7 @@ def left_out(found: Points) -> dict[str, Any]:
 
 
 def show_left_out(result: dict[str, Any]) -> None:
-    """Prints the same."""
+    """Prints the keys that left_out makes."""
     damaged = {int(number): why for number, why in result.get("damaged", {}).items()}
     for line in what_was_left_out(result.get("skipped", {}), damaged):
         print(line)

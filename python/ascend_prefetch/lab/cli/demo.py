@@ -1,4 +1,4 @@
-"""demo: one layer's attention part run, checked and replayed, and what its prefetches saved."""
+"""demo: runs, checks and replays one layer's attention part, and shows what prefetching saves."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def _write(run: LayerRun, result: dict[str, Any], out: Path) -> str | None:
-    """Writes the timeline; the name of its picture, where one can be drawn."""
+    """Writes the timeline; returns the name of its picture, or None if none can be drawn."""
     timeline = run.timeline("nominal")
     launches = sum(kernel.start - kernel.launched for kernel in timeline.kernels)
     title = (
@@ -107,7 +107,7 @@ def _show(result: dict[str, Any]) -> None:
         print(f"picture: {result['picture']}")
 
 
-# What each op of a layer is given to prefetch.
+# The weight that each op of a layer may prefetch.
 _WEIGHTS = {
     "mla_prolog": "o_proj",
     "sfa_prolog": "o_proj",

@@ -1,4 +1,4 @@
-"""info: versions, backends, chips and models."""
+"""info: lists versions, backends, chips and models."""
 
 from __future__ import annotations
 

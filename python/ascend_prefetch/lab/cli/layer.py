@@ -1,4 +1,4 @@
-"""layer: one decoder layer's attention part, modelled with and without prefetching."""
+"""layer: models one decoder layer's attention part with and without prefetching."""
 
 from __future__ import annotations
 
@@ -37,10 +37,10 @@ def add_layer_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def layer_config(options: argparse.Namespace) -> LayerConfig:
-    """The layer that the options of `add_layer_arguments` ask for.
+    """The layer that the options of `add_layer_arguments` describe.
 
     Raises:
-        ValueError: there is no such layer.
+        ValueError: no model was given.
     """
     require_model(options.model)
     return LayerConfig(
@@ -58,7 +58,7 @@ def layer_config(options: argparse.Namespace) -> LayerConfig:
 
 
 def layer_headline(result: dict[str, Any]) -> str:
-    """Which layer a result is about, in one line."""
+    """One line that names the layer of a result."""
     return (
         f"{result['model']} TP{result['tp']} batch {result['batch']} KV {result['kv_len']} "
         f"{result['dtype']} {result['quant']} {result['weights']}, "

@@ -1,4 +1,4 @@
-"""mutate: every synchronisation and rounding of the kernels taken away, one at a time."""
+"""mutate: removes every synchronisation and rounding of the kernels, one at a time."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def _progress(mutant: Mutant, done: int, count: int) -> None:
 
 
 def _show(result: dict[str, Any]) -> None:
-    """What was not found, line by line, and a line for every way in which the others were."""
+    """Prints each undetected mutant, and the number of mutants detected in each way."""
     unnoticed = [mutant for mutant in result["list"] if mutant["case"] == ""]
     for mutant in unnoticed:
         reference = f" ({mutant['reference']})" if mutant["reference"] else ""

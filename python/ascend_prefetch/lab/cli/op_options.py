@@ -1,4 +1,4 @@
-"""Which op, of which model, at what size: the arguments of every verb that runs or models ops."""
+"""Arguments of the verbs that run or model ops: the op, the model and the sizes."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from .common import microseconds, positive
 
 
 def add_op_arguments(parser: argparse.ArgumentParser, ops: Iterable[str]) -> None:
-    """Adds the op and its options; what is left out of model, weights and quant is None."""
+    """Adds the op and its options; model, weights and quant are None if they are left out."""
     parser.add_argument("op", choices=list(ops))
     parser.add_argument("--tokens", type=positive, default=16, help="tokens in the batch")
     add_model_arguments(parser)
 
 
 def add_model_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds the options that layers and ops have alike."""
+    """Adds the options that layers and ops share."""
     parser.add_argument(
         "--model",
         choices=sorted(MODELS),
@@ -56,7 +56,7 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
 def bench_config(
     options: argparse.Namespace, checkpoint: Path | None = None, layer: int = 0
 ) -> BenchConfig:
-    """The configuration that the options of `add_op_arguments` ask for; no model is ""."""
+    """The configuration that the options of `add_op_arguments` describe; "" stands for no model."""
     return BenchConfig(
         model=options.model or "",
         tp=options.tp,
@@ -72,6 +72,6 @@ def bench_config(
 
 
 def require_model(model: str | None) -> None:
-    """Raises ValueError where no model was given."""
+    """Raises ValueError if no model was given."""
     if not model:
         raise ValueError("model: expected one by --model, got none")

@@ -1,4 +1,4 @@
-"""results: the generated page of results."""
+"""results: generates the page of results."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def _commands(options: argparse.Namespace) -> list[str]:
 
 
 def _picture(options: argparse.Namespace) -> str | None:
-    """As the page links to it."""
+    """The page's link to the picture of the sweep; None if there is no picture."""
     if options.sweep is None or not options.sweep.with_suffix(".png").is_file():
         return None
     link = os.path.relpath(options.sweep.with_suffix(".png"), options.out.parent)

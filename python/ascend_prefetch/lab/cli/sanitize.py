@@ -1,4 +1,4 @@
-"""sanitize: what the twin must find, and the ops where it must find nothing."""
+"""sanitize: broken kernels, where the twin must report errors, and ops, where it must not."""
 
 from __future__ import annotations
 

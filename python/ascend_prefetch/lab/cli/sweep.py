@@ -1,4 +1,4 @@
-"""sweep: every model, rank, batch and cache length, modelled into one table and one picture."""
+"""sweep: models every model, rank, batch and cache length, for one table and one picture."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def _list_of(element: Callable[[str], Any]) -> Callable[[str], tuple[Any, ...]]:
     return values
 
 
-# Field of Grid, type of an element, help.
+# For each option: the field of Grid, the type of an element, and the help text.
 _AXES = (
     ("models", str, "names of models"),
     ("tp", positive, "tensor-parallel degrees; those that do not divide a model's heads are left "
@@ -69,7 +69,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
 def _run(options: argparse.Namespace) -> dict[str, Any]:
     asked = {name: getattr(options, name) for name, *_ in _AXES}
     asked = {name: values for name, values in asked.items() if values is not None}
-    # The grids of the others are smaller.
+    # The last grid, of a few models only, covers the other chips; a requested chip gets all models.
     grids = DEFAULT_GRIDS if "soc" not in asked else DEFAULT_GRIDS[:2]
     groups = sweep_groups(
         [

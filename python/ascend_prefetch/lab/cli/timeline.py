@@ -1,4 +1,4 @@
-"""timeline: what every core and pipe does when, as trace events or as a picture."""
+"""timeline: the work of every core and pipe over time, as trace events or as a picture."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pictures, drawn with matplotlib, which is the extra `plots`."""
+"""Pictures, drawn with matplotlib, which the extra `plots` installs."""
 
 from .correlation import draw_correlation
 from .sweep import draw_sweep

@@ -15,7 +15,7 @@ _BANDS = ((0.10, "-"), (0.25, ":"))
 def draw_correlation(points: Sequence[PointResult], path: Path) -> None:
     """A scatter plot with logarithmic axes, bars from low to high, and lines at 10 % and 25 %.
 
-    Points beyond 10 % are named.
+    Points whose error exceeds 10 % are named.
 
     Raises:
         ValueError: matplotlib is not installed.
@@ -41,7 +41,7 @@ def draw_correlation(points: Sequence[PointResult], path: Path) -> None:
     for point in points:
         if abs(point["error_pct"]) <= 10:
             continue
-        # Away from the lines.
+        # Labels are placed on the side away from the lines.
         above = point["error_pct"] > 0
         axes.annotate(
             point["id"],

@@ -1,4 +1,4 @@
-"""What every picture shares: matplotlib, loaded when there is something to draw, and saving."""
+"""Shared by all pictures: loading matplotlib when something is drawn, and saving."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from ascend_prefetch.files import whole_file
 
 
 def new_figure(width: float, height: float) -> Any:
-    """An empty figure, in inches, that needs no display and no pyplot.
+    """An empty figure, sizes in inches, that needs neither a display nor pyplot.
 
     Raises:
         ValueError: matplotlib is not installed.
@@ -33,15 +33,15 @@ def has_matplotlib() -> bool:
 
 
 def require_matplotlib() -> None:
-    """Raises ValueError, before any work, where nothing can be drawn."""
+    """Raises ValueError, before any work, if nothing can be drawn."""
     new_figure(1, 1)
 
 
 def save_figure(figure: Any, path: Path) -> None:
-    """Writes a PNG, or nothing.
+    """Writes a PNG file; a failure leaves no partial file.
 
     Raises:
-        OSError: it cannot be written.
+        OSError: the file cannot be written.
     """
     with whole_file(path) as part:
         figure.savefig(part, format="png", dpi=150)

@@ -1,4 +1,4 @@
-"""What prefetching gains over a sweep."""
+"""The gains of prefetching over a sweep."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from .figure import new_figure, save_figure
 if TYPE_CHECKING:
     from ascend_prefetch.lab.bench.sweep import Row
 
-# Over what `planned` gains, and what that is called.
+# The forms that `planned` is compared with, and their labels.
 _BASES = (("layer_none", "separate kernels"), ("layer_fused_no_prefetch", "fused, no prefetch"))
 
 
 def draw_sweep(rows: Sequence[Row], path: Path) -> None:
-    """Gains of `planned` at nominal against tokens: a column for each tensor-parallel degree, a
-    line for each model (the median over caches, experts and formats), and the range of all rows.
+    """Draws the gains of `planned` at nominal constants over the number of tokens.
 
-    Drawn is the chip with the most rows.
+    There is a column for each tensor-parallel degree, with a line for each model (the median over
+    caches, experts and formats) and the range of all rows. The chip with the most rows is drawn.
 
     Raises:
         ValueError: matplotlib is not installed.

@@ -1,4 +1,4 @@
-"""Swim lanes of every core and pipe, and the rates of HBM and L2 below them."""
+"""Picture of a timeline: lanes of every core and pipe, with the rates of HBM and L2 below."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ from ascend_prefetch.lab.timing.timeline import TRANSFERS, Interval, Timeline, m
 
 from .figure import new_figure, save_figure
 
-# Pipes of a type of core, in the order in which data passes through them, with what they do.
+# Pipes of a type of core, in the order in which data passes through them, with their function.
 _CUBE = (("MTE2", "loads"), ("MTE1", "L1 to L0"), ("M", "products"), ("FIX", "stores"))
 _VECTOR = (("MTE2", "loads"), ("V", "vector"), ("MTE3", "stores"))
 
-# Tensors beyond these many are drawn alike.
+# One colour for each of the first tensors; all others share one.
 _COLOURS = (
     "#1f77b4", "#ff7f0e", "#2ca02c", "#d62728", "#9467bd", "#17becf", "#e377c2", "#bcbd22",
 )  # fmt: skip
 _OTHER = "#8c6d52"
 _COMPUTE = "#404040"
 
-# Inches.
-_LANES, _ROW = 0.4, 0.009  # the lanes of a pipe, and what each core adds
+# Heights in inches.
+_LANES, _ROW = 0.4, 0.009  # of the lanes of a pipe, and of each core in it
 _RATES = 1.5
 
-# Of the means that the rates are drawn as.
+# Number of bins, for each of which the mean rate is drawn.
 _BINS = 500
 
-# That the width holds, and pixels of it.
+# Characters that fit the width of the picture, and its pixels.
 _CHARACTERS = 200
 _PIXELS = 1700
 
@@ -37,7 +37,7 @@ _PIXELS = 1700
 def draw_timeline(timeline: Timeline, title: str, path: Path) -> None:
     """Writes a PNG: a row for each core, grouped by pipe, and the rates of HBM and L2.
 
-    Transfers have the colour of their tensor; those of the tensors that move most are named.
+    Transfers have the colour of their tensor; the legend names the tensors that move most bytes.
 
     Raises:
         ValueError: matplotlib is not installed.
@@ -66,7 +66,7 @@ def draw_timeline(timeline: Timeline, title: str, path: Path) -> None:
 
 
 def _lanes(timeline: Timeline) -> list[tuple[str, int, list[tuple[int, Interval]]]]:
-    """Label, cores, and intervals with the row of their core, for each pipe that did anything."""
+    """For each pipe that did work: label, number of cores, and intervals with the row of a core."""
     lanes: dict[tuple[bool, str], list[tuple[int, Interval]]] = {}
     cores = {True: 0, False: 0}
     for kernel in timeline.kernels:
@@ -85,7 +85,7 @@ def _lanes(timeline: Timeline) -> list[tuple[str, int, list[tuple[int, Interval]
 
 
 def _tensor_colours(timeline: Timeline) -> dict[str, str]:
-    """By tensor, those that move most bytes first."""
+    """The colour of each tensor, sorted by the bytes that it moves, most first."""
     moved: Counter[str] = Counter()
     for transfer in timeline.transfers():
         moved[transfer.tensor] += transfer.bytes
@@ -116,7 +116,7 @@ def _draw_lanes(
     colours: dict[str, str],
     pixel: float,
 ) -> None:
-    """Transfers are at least a `pixel` wide, us, or a picture of hundreds of us would lose some."""
+    """Draws the lanes of a pipe; transfers are at least `pixel` us wide, so that all are seen."""
     from matplotlib.collections import PolyCollection
 
     boxes, faces = [], []

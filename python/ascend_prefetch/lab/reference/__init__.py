@@ -1,4 +1,4 @@
-"""Float64 reference of every computation the ops do, written apart from any kernel."""
+"""Float64 reference of every computation of the ops, written independently of the kernels."""
 
 from .accuracy import relative_error, ulp_distance
 from .cache import read_paged_cache, write_paged_cache

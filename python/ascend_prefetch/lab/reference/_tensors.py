@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-# Weights are converted to float64 this many elements (128 MiB) at a time.
+# Weights are converted to float64 in chunks of this many elements (128 MiB).
 CHUNK = 1 << 24
 
 

@@ -10,7 +10,7 @@ from ._tensors import check_shape
 
 
 def relative_error(actual: torch.Tensor, expected: torch.Tensor) -> float:
-    """Norm of actual - expected over that of expected, Euclidean, over all elements.
+    """Euclidean norm of actual - expected, divided by that of expected, over all elements.
 
     Returns:
         The error; infinite if either tensor holds NaN or infinity, or if `expected` is all zero
@@ -33,9 +33,9 @@ def relative_error(actual: torch.Tensor, expected: torch.Tensor) -> float:
 def ulp_distance(actual: torch.Tensor, expected: torch.Tensor) -> torch.Tensor:
     """The absolute error in units in the last place (ulp) of the dtype of `actual`.
 
-    The unit is the gap between neighbours of that dtype where `expected` lies: 2^(e - p) for
-    2^e <= abs(expected) < 2^(e + 1) and p explicit mantissa bits, that of the smallest normal
-    number below it. A correctly rounded result is at most half a unit away.
+    The unit is the gap between neighbouring numbers of that dtype at `expected`: 2^(e - p) for
+    2^e <= abs(expected) < 2^(e + 1) and p explicit mantissa bits; below the smallest normal number
+    it is the gap at that number. A correctly rounded result is at most half a unit away.
 
     Args:
         actual: bfloat16, float16, float32 or float64.
@@ -52,7 +52,7 @@ def ulp_distance(actual: torch.Tensor, expected: torch.Tensor) -> torch.Tensor:
     check_shape("actual", actual, expected.shape)
     expected = expected.double()
     info = torch.finfo(actual.dtype)
-    # frexp's mantissa lies in [0.5, 1), and zero has the exponent 0.
+    # frexp's mantissa lies in [0.5, 1), hence the - 1; for zero it returns the exponent 0.
     exponent = torch.frexp(expected).exponent.long() - 1
     smallest = math.frexp(info.smallest_normal)[1] - 1
     exponent = torch.where(expected == 0, smallest, exponent.clamp(min=smallest))

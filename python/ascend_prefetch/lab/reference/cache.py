@@ -38,11 +38,11 @@ def write_paged_cache(cache: torch.Tensor, rows: torch.Tensor, slot_mapping: tor
 
 
 def read_paged_cache(cache: torch.Tensor, slot_mapping: torch.Tensor) -> torch.Tensor:
-    """The rows that the slots of slot_mapping hold, -1 left out: [tokens with a slot, dim].
+    """The rows at the slots of slot_mapping, without slot -1: [tokens with a slot, dim].
 
     Args:
         cache: as for write_paged_cache.
-        slot_mapping: likewise.
+        slot_mapping: as for write_paged_cache.
 
     Raises:
         ValueError: a shape does not match or a slot is out of range.

@@ -25,7 +25,7 @@ class MlaPrologOutput(NamedTuple):
     Attributes:
         q_nope: [T, N, kv_lora], queries absorbed into the latent space by w_uk.
         q_rope: [T, N, rope], rotated and de-interleaved.
-        q_c: [T, q_lora], the query latent after its norm; empty without one.
+        q_c: [T, q_lora], the query latent after its norm; empty without a query latent.
         kv_c: [T, kv_lora], the key-value latent after its norm, as cached.
         k_rope: [T, rope], rotated and de-interleaved, as cached.
     """
@@ -142,16 +142,16 @@ def mla_prolog(
 ) -> MlaPrologOutput:
     """Everything between the hidden states and attention, cache write excluded.
 
-    W8A8 layers quantise what an op would: the hidden states as they are, and the query latent
-    rounded to their dtype. Where an op's latent and this one round to different neighbours their
-    int8 values may differ as well; given the op's own latent as `q_c`, everything behind it is
-    compared on equal inputs.
+    W8A8 layers quantise the same values as an op: the hidden states unchanged, and the query latent
+    rounded to the dtype of the hidden states. Where an op's latent and this one round to different
+    neighbours, their int8 values may differ as well. With the op's own latent passed as `q_c`,
+    everything after it is compared on equal inputs.
 
     Args:
         hidden_states: [T, hidden].
         qkv_a_weight: [q_lora + kv_lora + rope, hidden], or W8A8.
-        q_a_norm_weight: [q_lora]; None for models without a query latent, whose q_lora counts 0
-            rows of qkv_a_weight and hidden columns of q_b_weight.
+        q_a_norm_weight: [q_lora]; None for models without a query latent, where q_lora is 0 in
+            qkv_a_weight and q_b_weight has hidden columns.
         q_b_weight: [N * (nope + rope), q_lora], or W8A8.
         w_uk: [N, nope, kv_lora].
         kv_a_norm_weight: [kv_lora].
@@ -161,8 +161,8 @@ def mla_prolog(
         rope_interleaved: whether the projections yield rope pairs as neighbours.
         q_a_norm_bias: [q_lora], or None.
         kv_a_norm_bias: [kv_lora], or None.
-        q_c: [T, q_lora], what q_b_weight takes instead of the query latent computed here, which is
-            returned all the same.
+        q_c: [T, q_lora], the input of q_b_weight instead of the query latent that is computed here;
+            the result still holds the computed one.
 
     Raises:
         ValueError: a shape does not match.
@@ -251,8 +251,8 @@ def o_proj(
 ) -> torch.Tensor:
     """Value up-projection and output projection; partial sums if N is one rank's heads.
 
-    A W8A8 layer quantises the up-projected values rounded to the dtype of attn_output. They are
-    not among an op's results: compare a W8A8 op on equal inputs without w_uv.
+    A W8A8 layer quantises the up-projected values, rounded to the dtype of attn_output. An op does
+    not return them, so compare a W8A8 op on equal inputs without w_uv.
 
     Args:
         attn_output: [T, N, kv_lora], from attention; without w_uv [T, N * v].
@@ -278,7 +278,7 @@ def o_proj(
 
 
 def value_up_projection(attn_output: torch.Tensor, w_uv: torch.Tensor) -> torch.Tensor:
-    """Values of the heads, from the latent space.
+    """Projects attention outputs from the latent space to the values of the heads.
 
     Args:
         attn_output: [T, N, kv_lora].

@@ -2,12 +2,12 @@
 
 Every float32 operation is rounded once and integers are rounded half to even:
 
-- static: x * (1 / input_scale) + input_offset, as vllm-ascend's mla_preprocess has it
-  (csrc/mla_preprocess/op_kernel/mla_preprocess_mix_bf16.hpp, there with a detour over float16).
-  Its unfused path holds the reciprocal in the dtype of the activations instead
+- static: x * (1 / input_scale) + input_offset, as in vllm-ascend's mla_preprocess
+  (csrc/mla_preprocess/op_kernel/mla_preprocess_mix_bf16.hpp, which additionally rounds to float16
+  in between). Its unfused path holds the reciprocal in the dtype of the activations instead
   (quantization/methods/w8a8_static.py).
-- dynamic: x * (127 / absmax), as npu_dynamic_quant of CANN 8.1 (ascendc/dynamic_quant). A row whose
-  127 / absmax is not finite, such as one of zeros, gives zeros and the scale 0.
+- dynamic: x * (127 / absmax), as in npu_dynamic_quant of CANN 8.1 (ascendc/dynamic_quant). A row
+  whose 127 / absmax is not finite, such as one of zeros, gives zeros and the scale 0.
 """
 
 from __future__ import annotations
@@ -74,10 +74,10 @@ def quantise_latent(kv_c: torch.Tensor, kv_cache_scale: torch.Tensor) -> torch.T
 
     Returns:
         int8 [T, kv_lora]. An op's own float32 latent may differ from this one in its last bits,
-        and its int8 value by one where the latent lies on a tie.
+        so that its int8 value may differ by one where the latent lies on a tie.
 
     Raises:
-        ValueError: kv_cache_scale is no [1] float32.
+        ValueError: kv_cache_scale is not [1] float32.
     """
     _check_scalar("kv_cache_scale", kv_cache_scale)
     return _saturate(kv_c.float() * _divide(1.0, kv_cache_scale))
@@ -105,7 +105,7 @@ def int8_matmul(
     size, out = weight.shape
     check_shape("x", x, (x.shape[0], size))
     columns = max(1, CHUNK // max(1, size))
-    # Exact in float64, and much faster than integer products: sums stay below 2^53.
+    # float64 products are exact, as sums stay below 2^53, and much faster than integer ones.
     sums = torch.cat([x.double() @ w.double() for w in weight.split(columns, dim=1)], dim=1).long()
     if quant_bias is not None:
         check_shape("quant_bias", quant_bias, (out,))
@@ -142,7 +142,7 @@ def w8a8_linear(x: torch.Tensor, layer: W8A8Linear) -> torch.Tensor:
 
     Args:
         x: [T, in], of the dtype that the layer quantises from.
-        layer: its weight is row-major.
+        layer: a layer whose weight is row-major.
 
     Returns:
         [T, out] float64.
@@ -164,8 +164,8 @@ def linear(x: torch.Tensor, layer: Linear, dtype: torch.dtype) -> torch.Tensor:
     Args:
         x: [T, in].
         layer: [out, in], or W8A8.
-        dtype: what a W8A8 layer quantises from: x is rounded to it first. 16-bit layers take x
-            as it is.
+        dtype: the dtype to which x is rounded before a W8A8 layer quantises it; 16-bit layers take
+            x unchanged.
     """
     if isinstance(layer, W8A8Linear):
         return w8a8_linear(x.to(dtype), layer)
@@ -181,7 +181,7 @@ def check_linear(name: str, layer: Linear, shape: tuple[int, int]) -> None:
 
 
 def _divide(dividend: torch.Tensor | float, divisor: torch.Tensor | float) -> torch.Tensor:
-    """The quotient rounded once; `number / tensor` would round the reciprocal and the product."""
+    """The quotient, rounded once; `number / tensor` would round both reciprocal and product."""
     return torch.div(*torch.broadcast_tensors(torch.as_tensor(dividend), torch.as_tensor(divisor)))
 
 

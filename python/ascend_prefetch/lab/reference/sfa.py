@@ -1,8 +1,8 @@
 """Projections of a sparse-attention (DSA) layer's indexer in float64.
 
 Source: DeepSeek-V3.2, vllm 0.23, model_executor/models/deepseek_v2.py (Indexer), and vllm-ascend
-0.23, attention/sfa_v1.py. The weights of the heads are left without the factors
-head_dim^-0.5 * heads^-0.5, as vllm-ascend leaves them: they change no ranking.
+0.23, attention/sfa_v1.py. As in vllm-ascend, the weights of the heads do not include the factors
+head_dim^-0.5 * heads^-0.5, which do not change the ranking.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ class SfaPrologOutput(NamedTuple):
     """Results of sfa_prolog.
 
     Attributes:
-        mla: what mla_prolog gives.
-        indexer: what the indexer adds, or None for a layer without one.
+        mla: the results of mla_prolog.
+        indexer: the results of the indexer, or None for a layer without one.
     """
 
     mla: MlaPrologOutput
@@ -53,7 +53,7 @@ def layer_norm(
         x: [..., size].
         weight: [size].
         bias: [size].
-        eps: added to the variance, which is that of the population.
+        eps: added to the (population) variance.
 
     Raises:
         ValueError: a shape does not match.
@@ -82,8 +82,8 @@ def indexer(
 ) -> IndexerOutput:
     """Queries, key and head weights of the indexer, cache write excluded.
 
-    Rope rotates the first `rope` elements of the key and of each query head. Interleaved pairs stay
-    interleaved, unlike those of the attention: the cache holds what vllm-ascend puts there.
+    Rope rotates the first `rope` elements of the key and of each query head. Unlike those of the
+    attention, interleaved pairs stay interleaved, as vllm-ascend caches them.
 
     Args:
         hidden_states: [T, hidden].
@@ -130,14 +130,14 @@ def select_top_k(
 ) -> torch.Tensor:
     """The cached tokens that sparse attention reads for each query token.
 
-    A token's score is the sum over the indexer's heads of weight * relu(query . key); factors that
-    all scores share change nothing (DeepSeek-V3.2 report, arXiv 2512.02556, section 2.1).
+    A token's score is the sum over the indexer's heads of weight * relu(query . key); a common
+    factor of all scores changes nothing (DeepSeek-V3.2 report, arXiv 2512.02556, section 2.1).
 
     Args:
         q: [T, Hi, Di].
         weights: [T, Hi].
-        key_rows: [S, Di], what all query tokens may see.
-        top_k: how many; all rows where there are fewer.
+        key_rows: [S, Di], the keys that all query tokens may see.
+        top_k: number of tokens to select; all if there are fewer.
 
     Returns:
         [T, min(top_k, S)] int64, positions in key_rows, best first.
@@ -175,9 +175,9 @@ def sfa_prolog(
     indexer_rope_interleaved: bool = False,
     q_c: torch.Tensor | None = None,
 ) -> SfaPrologOutput:
-    """mla_prolog and, unless its arguments are None, the indexer behind the same latent.
+    """mla_prolog and, unless its arguments are None, the indexer on the same latent.
 
-    Args and errors: those of mla_prolog, and those of indexer with a prefix.
+    Arguments and errors are those of mla_prolog, and those of indexer with a prefix.
     """
     mla = mla_prolog(
         hidden_states,
