@@ -1,4 +1,4 @@
-"""The host twin that runs the ops on CPU tensors: which chip it plays, and its traces."""
+"""The host twin, which runs the ops on CPU tensors: its chip, its modes and its traces."""
 
 from __future__ import annotations
 
@@ -22,10 +22,12 @@ class ChipInfo(TypedDict):
 class PrefetchBytes(TypedDict):
     """What became of prefetched bytes; planned = landed + pending + unused.
 
-    landed: in L2, and loaded before every read, as flags or the order of launches have it.
-    pending: their consumer is not part of the trace, nor of those that follow.
-    unused: their consumer ran, but did not read them or may have read them too early.
-    duplicated: loaded by a prefetch although one had loaded them already (part of planned).
+    landed: bytes in L2 that flags or the order of launches guarantee to be loaded before every
+        read.
+    pending: bytes whose consumer is in none of the traces.
+    unused: bytes whose consumer ran, but did not read them or may have read them too early.
+    duplicated: bytes that were prefetched although a prefetch had already loaded them (part of
+        planned).
     """
 
     planned: int
@@ -36,19 +38,19 @@ class PrefetchBytes(TypedDict):
 
 
 class Access(NamedTuple):
-    """Who touched the bytes that a report is about.
+    """An access to the bytes that a report is about.
 
     Attributes:
         core: e.g. "AIV 3".
         pipe: e.g. "MTE2".
         instruction: e.g. "DataCopy".
-        file: source file of the kernel, and its `line`.
-        writes: whether it writes, or reads.
+        file, line: place of the instruction in the kernel's source.
+        writes: whether the instruction writes the bytes rather than reads them.
         where: the local buffer or GM tensor, e.g. "UB" or "GM tensor 'kv_cache'".
-        first_byte: first byte there of all that the instruction reads, or writes.
-        bytes: from the first to the last of them.
-        conflict_first: first of the bytes in question, which lie in the above.
-        conflict_bytes: how many of them.
+        first_byte: first byte that the instruction reads, or writes, in that buffer or tensor.
+        bytes: number of bytes from the first to the last one that it reads, or writes.
+        conflict_first: first of the conflicting bytes, which lie in that range.
+        conflict_bytes: number of conflicting bytes.
     """
 
     core: str
@@ -68,14 +70,14 @@ class TwinError(RuntimeError):
     """A kernel that ran on the twin broke a rule of the hardware. The twin can be used again.
 
     Attributes:
-        code: which rule; csrc/twin/README.md explains the codes.
+        code: code of the rule; csrc/twin/README.md explains the codes.
         kernel: name of the launch.
-        core: who broke it, e.g. "AIV 3".
-        file: source file of the kernel, and its `line`.
+        core: the core that broke the rule, e.g. "AIV 3".
+        file, line: place in the kernel's source.
         message: what happened, with the values; str() has all fields.
-        accesses: of "uninitialised" the one that reads, of races the later one and then the one
-            that nothing orders it after; empty for other codes.
-        ordered_by: of races the calls that would order the accesses, else empty.
+        accesses: for "uninitialised" the reading access; for races the later access, and then the
+            earlier one, which nothing orders before it; empty for other codes.
+        ordered_by: for races the calls that would order the accesses; otherwise empty.
     """
 
     def __init__(
@@ -101,7 +103,7 @@ class TwinError(RuntimeError):
         self.ordered_by = ordered_by
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # By default rebuilt from `args`, which is the text alone.
+        # The default would rebuild the error from `args`, which has only the text.
         place = (self.kernel, self.core, self.file, self.line)
         details = (self.message, self.accesses, self.ordered_by)
         return type(self), (str(self), self.code, *place, *details)
@@ -109,7 +111,7 @@ class TwinError(RuntimeError):
 
 @contextmanager
 def _set(read: Callable[[], Any], write: Callable[[Any], None], value: Any) -> Iterator[None]:
-    """A setting of the twin inside the block, and what it was before behind it."""
+    """Changes a setting of the twin inside the block and restores it afterwards."""
     before = read()
     write(value)
     try:
@@ -127,21 +129,21 @@ def find_chip(name: str) -> ChipInfo:
     """The chip called `name`.
 
     Raises:
-        ValueError: an unknown name; the message lists the known ones.
+        ValueError: the name is unknown; the message lists the known ones.
     """
     for info in chips():
         if info["name"] == name:
             return info
-    with chip(name):  # refuses it
+    with chip(name):  # raises the error for an unknown name
         raise AssertionError(name)
 
 
 @contextmanager
 def chip(name: str) -> Iterator[None]:
-    """CPU launches inside the block play the SoC `name`.
+    """CPU launches inside the block run as on the SoC `name`.
 
     Raises:
-        ValueError: an unknown name; the message lists the known ones.
+        ValueError: the name is unknown; the message lists the known ones.
     """
     with _set(_lab.twin_chip, _lab.set_twin_chip, name):
         yield
@@ -149,14 +151,14 @@ def chip(name: str) -> Iterator[None]:
 
 @contextmanager
 def sanitizing(mode: str) -> Iterator[None]:
-    """CPU launches inside the block are checked for more than the rules that always hold.
+    """Checks CPU launches inside the block beyond the rules that are always checked.
 
     Args:
-        mode: "off"; "memory" for bytes that are used before they are written; "full" for accesses
-            that nothing orders as well. What is found is a TwinError.
+        mode: "off"; "memory" to report bytes that are used before they are written; "full" to
+            report unordered accesses as well. Reports are raised as TwinError.
 
     Raises:
-        ValueError: another mode.
+        ValueError: the mode is unknown.
     """
     with _set(_lab.sanitize_mode, _lab.set_sanitize_mode, mode):
         yield
@@ -164,16 +166,16 @@ def sanitizing(mode: str) -> Iterator[None]:
 
 @contextmanager
 def schedule(seed: int) -> Iterator[None]:
-    """The cores of CPU launches inside the block take turns in an order of their own.
+    """Sets the order in which the cores of CPU launches inside the block take turns.
 
-    Results do not depend on it unless a kernel has a race.
+    Results do not depend on the order unless a kernel has a race.
 
     Args:
-        seed: 0 for the fixed order; any other number up to 2^64 - 1 for a random one, the same
-            every time.
+        seed: 0 for the fixed order; any other number up to 2^64 - 1 for a random order, which is
+            reproducible.
 
     Raises:
-        TypeError: not such a number.
+        TypeError: `seed` is not such a number.
     """
     with _set(_lab.schedule_seed, _lab.set_schedule_seed, seed):
         yield
@@ -181,10 +183,10 @@ def schedule(seed: int) -> Iterator[None]:
 
 @contextmanager
 def dry() -> Iterator[None]:
-    """CPU launches inside the block go through their control flow only, for the sake of traces.
+    """CPU launches inside the block run dry: they execute only their control flow, for traces.
 
-    They check and trace every instruction, but compute nothing: results keep whatever bytes they
-    had. Slots are read, weights and activations are not.
+    They check and trace every instruction, but compute nothing: the bytes of results stay as they
+    were. Slots are read; weights and activations are not.
     """
     with _set(_lab.dry, _lab.set_dry, True):
         yield
@@ -194,8 +196,9 @@ def dry() -> Iterator[None]:
 def separate_kernels() -> Iterator[None]:
     """CPU launches inside the block run each op as separate kernels, one after the other.
 
-    A product, norm, rotation or cache write each, of the same blocks and tiles as the fused
-    kernels: what these are compared with. Results are the same; nothing is prefetched.
+    Each kernel is one matrix product, norm, rotation or cache write, built from the same blocks and
+    tiles as the fused kernels, which are compared with them. Results are the same; nothing is
+    prefetched.
     """
     with _set(_lab.separate_kernels, _lab.set_separate_kernels, True):
         yield
@@ -216,11 +219,11 @@ def tracing() -> Iterator[list[bytes]]:
 
 
 class BufferUsage(NamedTuple):
-    """What a launch took of one local buffer, in bytes.
+    """The use of one local buffer by a launch, in bytes.
 
     Attributes:
-        peak: the most that was allocated at once on any core.
-        capacity: of one core; 0 when no core of the launch has the buffer.
+        peak: maximum that was allocated at once on any core.
+        capacity: capacity of one core; 0 if no core of the launch has the buffer.
     """
 
     peak: int
@@ -228,11 +231,11 @@ class BufferUsage(NamedTuple):
 
 
 class LaunchBuffers(NamedTuple):
-    """What a launch took of the local buffers.
+    """The use of all local buffers by a launch.
 
     Attributes:
         kernel: name of the launch.
-        buffers: by name: UB, L1, L0A, L0B, L0C, BT (bias table), FB (fixpipe buffer).
+        buffers: the use by name: UB, L1, L0A, L0B, L0C, BT (bias table), FB (fixpipe buffer).
     """
 
     kernel: str
@@ -241,9 +244,9 @@ class LaunchBuffers(NamedTuple):
 
 @contextmanager
 def buffer_usage() -> Iterator[list[LaunchBuffers]]:
-    """Collects what every launch inside the block takes of the local buffers of its cores.
+    """Collects the use of local buffers by every launch inside the block.
 
-    The list is filled when the block ends; a launch that fails is part of it.
+    The list is filled when the block ends; it includes launches that fail.
     """
     launches: list[LaunchBuffers] = []
     _lab.start_buffer_usage()
@@ -258,17 +261,17 @@ def buffer_usage() -> Iterator[list[LaunchBuffers]]:
 def account_prefetch(trace: bytes | Sequence[bytes], weights: Sequence[str]) -> PrefetchBytes:
     """Accounts for the bytes of the named tensors that vector cores prefetched.
 
-    A weight of several launches is known by its address and size: what mla_prolog prefetched as
-    "prefetch[0]" is accounted for where o_proj reads it as "o_proj_weight".
+    A weight is recognised in several launches by its address and size: bytes that mla_prolog
+    prefetched as "prefetch[0]" are accounted for where o_proj reads them as "o_proj_weight".
 
     Args:
-        trace: of one launch, or those of launches that followed each other, as tracing() has them.
-            L2 is empty before the first one.
-        weights: names of tensors in at least one of them.
+        trace: the trace of one launch, or the traces of consecutive launches, as tracing() returns
+            them. L2 is empty before the first one.
+        weights: names of tensors, each of which at least one trace has.
 
     Raises:
-        ValueError: not a trace of this version, launches of several chips or none, or a name that
-            no trace holds.
+        ValueError: a trace is not of this version, there are no launches or launches on several
+            chips, or no trace has one of the names.
     """
     launches = [trace] if isinstance(trace, bytes) else list(trace)
     return cast(PrefetchBytes, _lab.account_prefetch(launches, list(weights)))

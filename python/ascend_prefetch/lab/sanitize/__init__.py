@@ -1,4 +1,4 @@
-"""The twin as a sanitizer: its rules, small runs of every op, and mutations of their calls."""
+"""The twin as a sanitizer: its rules, small runs of every op, and mutants of the kernels."""
 
 from .cases import CASES, SanitizeCase
 from .checks import Check, CheckedPair, run_checks

@@ -1,4 +1,4 @@
-"""Small calls of every op that together reach every synchronisation and rounding of the kernels."""
+"""Small calls of the ops that together reach every synchronisation and rounding of the kernels."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ class SanitizeCase:
     """One call of an op.
 
     Attributes:
-        name: op and form.
+        name: name of the op and its form.
         run: makes random inputs, calls the op and returns its results and the caches it wrote.
-        prefetched: tensors of the launch that vector cores warm.
+        prefetched: tensors of the launch that vector cores prefetch.
     """
 
     name: str
@@ -46,7 +46,8 @@ def _linear(
     generator = torch.Generator().manual_seed(out + inp)
     matrix = torch.randint(-127, 128, (inp, out), generator=generator, dtype=torch.int8)
     scale = torch.rand(out, generator=generator) * 1e-3 + 1e-4
-    # Both forms of scales, and all optional parts, between the two kinds.
+    # The static and the dynamic kind together cover both forms of scales and all optional
+    # arguments.
     arguments = {
         weight: nd_to_nz(matrix) if nz else matrix,
         f"{prefix}dequant_scale": scale.view(torch.int32).long() if quant == "static" else scale,
@@ -81,7 +82,7 @@ def _prolog(
     q_lora: int = 192,
     heads: int = 3,
 ) -> list[torch.Tensor]:
-    """Without a query latent where q_lora is 0."""
+    """Calls a prolog op on random inputs; q_lora 0 means a model without a query latent."""
     blocks = tokens // _BLOCK_SIZE + 2
     latent = q_lora > 0
     w_uk = _normal(heads, _NOPE, _KV_LORA, dtype=dtype) * _NOPE**-0.5
@@ -174,7 +175,7 @@ CASES: tuple[SanitizeCase, ...] = (
         "mla_prolog fp16 nz", tokens=3, dtype=_FP16, nz=True, interleaved=False, table=_FP16
     ),
     _prolog_case("mla_prolog joint, 130 tokens", tokens=130, joint=True),
-    # Warms q_b and W_UK too.
+    # Prefetches q_b and W_UK too.
     _prolog_case("mla_prolog, deep latents", tokens=2, hidden=1024, q_lora=1024, heads=25),
     _prolog_case(
         "mla_prolog w8a8 int8 caches",
@@ -209,11 +210,11 @@ CASES: tuple[SanitizeCase, ...] = (
         bias=True,
     ),
     _o_proj_case("o_proj", tokens=18),
-    # Sums of a tile take all of L0C.
+    # The accumulators of a tile fill all of L0C.
     _o_proj_case("o_proj, many tokens", tokens=150, heads=16, hidden=3456),
     _o_proj_case("o_proj bias", tokens=60, dtype=_FP16, bias=torch.float32, nz=True),
     _o_proj_case("o_proj without v-up, bias", tokens=3, v_up=False, bias=torch.bfloat16),
-    # Rows in five parts, so that some cores finish the end of one and the start of the next.
+    # The rows have five parts, so that some cores finish the end of one and the start of the next.
     _o_proj_case(
         "o_proj wide bias", tokens=49, v_up=False, bias=torch.float32, heads=1, hidden=16448
     ),
@@ -221,4 +222,4 @@ CASES: tuple[SanitizeCase, ...] = (
     _o_proj_case("o_proj w8a8_dynamic nz", tokens=7, quant="dynamic", nz=True),
     SanitizeCase("prefetch", _prefetch, ("weights[0]", "weights[1]")),
 )
-"""Runs of a few milliseconds each; the sum of them is the small shape of every op."""
+"""Runs of a few milliseconds each, which together cover every op at a small shape."""

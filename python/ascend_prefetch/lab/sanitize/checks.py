@@ -10,11 +10,12 @@ from ascend_prefetch import _lab
 class CheckedPair(TypedDict):
     """One broken kernel and its corrected form, run in full mode.
 
-    name: what is wrong with the broken one.
+    name: what is wrong with the broken kernel.
     line: "file:line" of the instruction that breaks the rule.
-    broken_detected: reported with the code, at that line, and the twin works afterwards.
-    fixed_clean: the corrected one is not reported.
-    report, fixed_report: what they ended in; "" for none.
+    broken_detected: whether the broken kernel was reported with the code, at that line, and the
+        twin still works afterwards.
+    fixed_clean: whether the corrected kernel was not reported.
+    report, fixed_report: the report of each kernel; "" for none.
     """
 
     name: str
@@ -26,9 +27,9 @@ class CheckedPair(TypedDict):
 
 
 class Check(TypedDict):
-    """A code of the twin, a line on what it means, and its pairs of kernels.
+    """A code of the twin, one line on its meaning, and its pairs of kernels.
 
-    broken_detected, fixed_clean: those of all its pairs; false without one.
+    broken_detected, fixed_clean: whether these hold for all pairs; false if there is none.
     """
 
     code: str
@@ -39,7 +40,7 @@ class Check(TypedDict):
 
 
 def run_checks() -> list[Check]:
-    """Runs the kernels of csrc/twin/checks. One entry for every code of the twin."""
+    """Runs the kernels of csrc/twin/checks; returns one entry for every code of the twin."""
     pairs: dict[str, list[CheckedPair]] = {}
     for pair in _lab.run_checks():
         pairs.setdefault(pair.pop("code"), []).append(pair)

@@ -1,7 +1,7 @@
-"""Calls that are needed although the twin sees nothing change without them."""
+"""Calls that are required although nothing changes on the twin without them."""
 
 # The flag tells vector cores when the weight stream has ended. It orders no data: without it the
-# same bytes are prefetched while HBM still has the kernel's own weights to bring.
+# same bytes are prefetched, but while HBM still delivers the kernel's own weights.
 _BEGIN_OF_PREFETCH = (
     "rule 5 of csrc/plan/plan_warm.h, held by "
     "tests/python/test_mla_prolog_prefetch.py::test_regions_wait_for_the_weight_stream"
@@ -11,5 +11,5 @@ DOCUMENTED: dict[str, str] = {
     "CrossCoreSetFlag<2, MTE2>(3) of another pipe": _BEGIN_OF_PREFETCH,
     "CrossCoreSetFlag<2, MTE2>(3) + CrossCoreWaitFlag(3)": _BEGIN_OF_PREFETCH,
 }
-"""Kind of a mutant (Mutant.kind) -> page of the Ascend C documentation that asks for the call, or
-where this repository says what it is for and which test holds that."""
+"""By kind of a mutant (Mutant.kind): the page of the Ascend C documentation that requires the call,
+or the place in this repository that explains it and the test that covers it."""

@@ -1,15 +1,17 @@
-"""Mutations of the kernels: each synchronisation and rounding is taken away, and must be missed.
+"""Mutants of the kernels: each synchronisation and rounding is removed, and a check must notice.
 
-A call is known by its kind and its line; a call inside of a helper that synchronises or rounds
-counts as that of whoever uses the helper. Nothing is edited: the twin leaves the calls out
+A call is identified by its kind and its line; a call inside a helper that synchronises or rounds
+counts as one at the line that uses the helper. No source is edited: the twin skips the calls
 (csrc/twin/include/twin/mutation.h). The mutants are
 
-- every call on its own;
-- every set together with the waits that it lets through, and every event id taken together with
-  its release: without the whole pair nothing is left to be unpaired, only the order is gone;
-- every CrossCoreSetFlag made to follow another pipe than the one that did the work, where there is
-  work of its core since the last CrossCoreWaitFlag;
-- every rounding left out: RoundUp gives its value, CeilDiv rounds down; RoundUp rounded down too.
+- every call removed on its own;
+- every set removed together with the waits that it releases, and every allocation of an event id
+  together with its release: if the whole pair is removed, no call is left unpaired and only the
+  order is lost;
+- every CrossCoreSetFlag moved to another pipe than the one that did the work, if its core has done
+  work since the last CrossCoreWaitFlag;
+- every rounding removed: RoundUp returns its argument, CeilDiv rounds down; and RoundUp that rounds
+  down instead.
 """
 
 from __future__ import annotations
@@ -34,20 +36,20 @@ Call = tuple[str, str]
 
 
 class Mutant(NamedTuple):
-    """One change to the kernels and what came of it.
+    """One change to the kernels and its verdict.
 
     Attributes:
         kind: what is changed, e.g. "PipeBarrier<V>" or "SetFlag<MTE2_V> + WaitFlag<MTE2_V>".
         site: "file:line" of the call, or of all calls, separated by commas.
-        after: "file:line" of the instruction before it where it is first reached, or "start".
-        verdict: the code of the error by which it was found; "value" if only results changed;
-            "prefetch" if only what a prefetch is good for changed, by the order in the trace;
-            "documented" if nothing changed and the call is needed all the same (DOCUMENTED);
-            "redundant" if nothing changed and all that the call could do is order: everything is
-            ordered without it by a row of csrc/twin/include/twin/ordering.h, as far as the twin
-            sees; "survived" if nothing changed.
-        case: the case that found it; empty where none did.
-        reference: the document, of verdict "documented".
+        after: "file:line" of the instruction before the call where it is first reached, or "start".
+        verdict: the code of the error that detected it; "value" if only results changed; "prefetch"
+            if only the account of prefetched bytes changed, by the order in the trace; "documented"
+            if nothing changed, but the call is required all the same (DOCUMENTED); "redundant" if
+            nothing changed and the call can only order accesses that, as far as the twin sees, a
+            row of csrc/twin/include/twin/ordering.h already orders; "survived" if nothing changed
+            for any other reason.
+        case: the case that detected it; empty if none did.
+        reference: the document, for the verdict "documented".
     """
 
     kind: str
@@ -65,12 +67,12 @@ class MutationTable(NamedTuple):
     mutants: list[Mutant]
 
     def count(self, *verdicts: str) -> int:
-        """Mutants of these verdicts."""
+        """The number of mutants with one of these verdicts."""
         return sum(mutant.verdict in verdicts for mutant in self.mutants)
 
     @property
     def detected(self) -> int:
-        """Mutants that a report or another result gave away."""
+        """The number of mutants that an error report or a changed result revealed."""
         return len(self.mutants) - self.count("documented", "redundant", "survived")
 
 
@@ -81,7 +83,7 @@ class _Change(NamedTuple):
 
 
 class _Reached(NamedTuple):
-    """What the unchanged kernels do: of calls, where they stand; of cases, results and time."""
+    """A run of the unchanged kernels: the places of calls, and the results and times of cases."""
 
     after: dict[Call, str]
     cases: dict[Call, list[int]]
@@ -99,9 +101,11 @@ def mutate(
     """Changes every call that the cases reach, one mutant at a time.
 
     Args:
-        cases: what is run; a mutant is tried on every case that reaches it until one finds it.
-        processes: that share the work; more than one only with cases of CASES.
-        progress: told every mutant, how many are done, and of how many.
+        cases: the cases to run; a mutant is tried on every case that reaches it until one detects
+            it.
+        processes: number of processes that share the work; with more than one, `cases` must be from
+            CASES.
+        progress: called with each mutant, the number of mutants done, and their total.
     """
     with twin.sanitizing("full"):
         reached = _reach(cases)
@@ -155,7 +159,7 @@ def _changes(reached: _Reached) -> Iterable[_Change]:
 
 
 def _pairs(met: Iterable[tuple[Call, Call]]) -> list[tuple[Call, ...]]:
-    """Calls that meet, directly or through others: a wait without any of its sets."""
+    """Groups of sets and waits that meet, directly or through others, to be removed together."""
     group: dict[Call, set[Call]] = {}
     for first, second in met:
         joined = group.get(first, {first}) | group.get(second, {second})
@@ -165,7 +169,7 @@ def _pairs(met: Iterable[tuple[Call, Call]]) -> list[tuple[Call, ...]]:
 
 
 def _order(change: _Change, reached: _Reached) -> list[int]:
-    """The cases that reach a change, fast ones first."""
+    """Indices of the cases that reach a change, fast ones first."""
     indices = {index for call in change.calls for index in reached.cases[call]}
     return sorted(indices, key=lambda index: reached.seconds[index])
 
@@ -193,7 +197,7 @@ def _judge_known(job: _Job) -> tuple[str, str]:
 def _judge(
     cases: Sequence[SanitizeCase], change: _Change, indices: Sequence[int], digests: Sequence[str]
 ) -> tuple[str, str]:
-    """Verdict and name of the case; "survived" where nothing noticed."""
+    """The verdict and the name of the case; "survived" if no case noticed the change."""
     changed = ""
     for index in indices:
         _lab.set_mutation(change.calls, change.weaken)
@@ -214,7 +218,7 @@ def _judge(
 
 
 def _account(case: SanitizeCase, change: _Change) -> list[twin.PrefetchBytes]:
-    """What became of the weights that a changed kernel prefetched."""
+    """The account of the bytes that a changed kernel prefetched."""
     _lab.set_mutation(change.calls, change.weaken)
     try:
         with twin.tracing() as traces:

@@ -1,4 +1,4 @@
-"""What `python -m ascend_prefetch sanitize` prints."""
+"""The report that `python -m ascend_prefetch sanitize` prints."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ def sanitize_report(progress: Callable[[str], None] = lambda line: None) -> dict
         progress: called with a line after each case.
 
     Returns:
-        checks: see run_checks. clean_ops: names of the cases that ran clean. unclean_ops: what
-        was found in each of the others. buffers: by kernel and local buffer the largest peak of
-        these cases and the capacity of a core, in bytes.
+        checks: see run_checks. clean_ops: names of the cases that ran without an error.
+        unclean_ops: the error of each other case, by name. buffers: by kernel and local buffer,
+        the largest peak of these cases and the capacity of a core, in bytes.
     """
     checks = run_checks()
     with twin.buffer_usage() as launches:
@@ -44,7 +44,7 @@ def _largest(launches: Iterable[twin.LaunchBuffers]) -> dict[str, dict[str, dict
 
 
 def report_passed(report: dict[str, Any]) -> bool:
-    """Whether everything was detected, and everything else clean."""
+    """Whether every broken kernel was detected and everything else ran without an error."""
     checks = report["checks"]
     return not report["unclean_ops"] and all(
         check["broken_detected"] and check["fixed_clean"] for check in checks
@@ -52,7 +52,7 @@ def report_passed(report: dict[str, Any]) -> bool:
 
 
 def report_lines(report: dict[str, Any]) -> Iterator[str]:
-    """The report as a table, with the text of everything that is not as it should be."""
+    """The report as a table, with the full text of everything that failed."""
     checks = report["checks"]
     width = max(len(check["code"]) for check in checks)
     yield f"{'code':{width}}  kernels  broken    corrected"

@@ -13,11 +13,11 @@ from .cases import CASES, SanitizeCase
 def clean_ops(
     cases: Sequence[SanitizeCase] = CASES, progress: Callable[[str], None] = lambda line: None
 ) -> dict[str, str]:
-    """Runs every case in full mode: "clean", or what was found, by name of the case.
+    """Runs every case in full mode; returns "clean" or the error, by name of the case.
 
     Args:
-        cases: what is run.
-        progress: called with a line after each of them.
+        cases: the cases to run.
+        progress: called with a line after each case.
     """
     found = {}
     with twin.sanitizing("full"):

@@ -1,4 +1,4 @@
-"""What kernels would take on a device: modelled from traces of the twin, never measured."""
+"""Times of kernels on a device: modelled from traces of the twin, never measured."""
 
 from .calibrate import Calibration, calibrate, describe, write_chip_file
 from .chips import LEVELS, TimedChip, find_timed_chip

@@ -16,15 +16,15 @@ Row = Mapping[str, str]
 
 
 def add_points(path: Path, rows: Sequence[Row]) -> None:
-    """Writes rows that `read_points` reads, in place of those of the same id.
+    """Adds rows to a points file; they replace rows with the same id.
 
     Args:
-        path: a points file; made where there is none.
-        rows: values by COLUMNS.
+        path: a points file, which is created if it does not exist.
+        rows: values by the names in COLUMNS.
 
     Raises:
-        ValueError: as `known_points`; the file is as it was.
-        OSError: it cannot be read or written.
+        ValueError: as in `known_points`; the file is unchanged.
+        OSError: the file cannot be read or written.
     """
     merged = known_points(path)
     merged |= {row["id"]: row for row in rows}
@@ -35,12 +35,12 @@ def add_points(path: Path, rows: Sequence[Row]) -> None:
 
 
 def known_points(path: Path) -> dict[str, Row]:
-    """The rows of a points file by id, as they stand there; none where there is no file.
+    """The rows of a points file by id, with their text unchanged; empty if there is no file.
 
     Raises:
-        ValueError: the file is no points file of COLUMNS, a line is damaged, or an id is there
-            twice: what cannot be read would be lost when it is written again.
-        OSError: it cannot be read.
+        ValueError: the file is not a points file with COLUMNS, a line is damaged, or an id occurs
+            twice. Writing the file again would lose what cannot be read.
+        OSError: the file cannot be read.
     """
     known: dict[str, Row] = {}
 

@@ -17,9 +17,10 @@ from .point import Point
 from .replays import Replays
 
 RANGES = {"hbm_rate": (0.2, 3.0), "launch_us": (0.0, 20.0)}
-"""What may be fitted, from where to where: TB/s and us, as in `_C.timing_constants()`."""
+"""The constants that may be fitted, with their ranges, in TB/s and us as in
+`_C.timing_constants()`."""
 
-# Neighbours of the first search, and how exact the second is.
+# The ratio of neighbouring rates in the first search, and the precision of the second.
 _COARSE = 1.25
 _FINE = 1.0005
 _GOLDEN = (math.sqrt(5) - 1) / 2
@@ -27,14 +28,15 @@ _GOLDEN = (math.sqrt(5) - 1) / 2
 
 @dataclass(frozen=True)
 class Calibration:
-    """Constants for all kernels of a chip that come closer to points.
+    """Constants for all kernels of a chip, fitted to points.
 
     Attributes:
-        chip: with what was fitted.
-        fitted: nominal values by name. One that came no closer than the chip had is not in it.
-        points: how many there were.
-        mape_before: mean absolute error of the points, %; None for a chip that was not modelled.
-        mape_after: the same now.
+        chip: the chip with the fitted constants.
+        fitted: nominal values by name, without those that are no better than the chip's own.
+        points: number of points.
+        mape_before: mean absolute percentage error of the points before the fit; None for a chip
+            that was not modelled.
+        mape_after: the same after the fit.
     """
 
     chip: TimedChip
@@ -49,21 +51,21 @@ def calibrate(
     chip: TimedChip | None = None,
     progress: Callable[[str], None] = lambda line: None,
 ) -> Calibration:
-    """Fits the rate of HBM, and the launch where points hold it, to all points at once.
+    """Fits the HBM rate, and the launch cost if the points include it, to all points at once.
 
-    Least mean absolute relative error, so that a few odd points do not decide; no other constant
-    and nothing of single points is fitted. For a rate of HBM the best launch is a weighted median;
-    the rate is searched over RANGES, first in steps of 25 %, then to 0.05 %. Low and high keep the
-    distance that they have to nominal in the table - as a ratio for the rate, in us for the launch
-    - since points fitted at nominal say nothing about it.
+    The mean absolute relative error is minimised, so that a few outliers do not decide; no other
+    constant and nothing specific to single points is fitted. For a given HBM rate the best launch
+    cost is a weighted median; the rate is searched over RANGES, first in steps of 25 %, then to
+    0.05 %. Low and high keep their distance from nominal in the table - as a ratio for the rate, in
+    us for the launch - since points that are fitted at nominal tell nothing about it.
 
     Args:
-        points: of one SoC.
-        chip: whose other constants are kept; else the table's.
+        points: points of one SoC.
+        chip: the chip whose other constants are kept; by default those of the table.
         progress: called with a line for each rate that is tried.
 
     Raises:
-        ValueError: fewer points than constants to fit, or several SoCs.
+        ValueError: there are fewer points than constants to fit, or points of several SoCs.
     """
     socs = sorted({point.kernel.soc for point in points})
     if len(socs) != 1:
@@ -88,16 +90,16 @@ def calibrate(
 
 
 def write_chip_file(calibration: Calibration, path: Path, source: str) -> None:
-    """Writes a chip file that find_timed_chip reads, all of it or nothing.
+    """Writes a chip file that find_timed_chip reads; a partial file is never left.
 
     Args:
-        calibration: what calibrate gave.
-        path: its name ends in .json.
+        calibration: the result of calibrate.
+        path: the chip file; its name ends in .json.
         source: the points file.
 
     Raises:
-        ValueError: another name.
-        OSError: it cannot be written.
+        ValueError: the name has another suffix.
+        OSError: the file cannot be written.
     """
     check_outputs([Output("out", path, (".json",))])
     constants = calibration.chip.constants
@@ -116,7 +118,7 @@ def write_chip_file(calibration: Calibration, path: Path, source: str) -> None:
 
 
 def describe(calibration: Calibration) -> dict[str, Any]:
-    """What was fitted, to what, and how well."""
+    """The fitted constants, the points that they were fitted to, and the errors."""
     table = _C.timing_constants()
     fitted = {
         name: {
@@ -167,7 +169,7 @@ class _Fit:
         trials = [self._trial(rate) for rate in rates]
         at = min(range(len(trials)), key=lambda index: trials[index].mape)
         low, high = rates[max(at - 1, 0)], rates[min(at + 1, steps)]
-        # Golden section, in the logarithm of the rate.
+        # Golden-section search over the logarithm of the rate.
         inner = [low * (high / low) ** share for share in (1 - _GOLDEN, _GOLDEN)]
         left, right = self._trial(inner[0]), self._trial(inner[1])
         best = min(trials[at], left, right)
@@ -182,7 +184,7 @@ class _Fit:
         return best
 
     def _trial(self, rate: float) -> _Trial:
-        """The least error at a rate of HBM."""
+        """The smallest error at an HBM rate."""
         self._done += 1
         self._progress(f"[{self._done}] hbm_rate {rate:.4f} TB/s")
         constants = {"hbm_rate": rate}
@@ -192,7 +194,7 @@ class _Fit:
         modelled = [us["nominal"] for us in times]
         launch = 0.0
         if self._fits_launch:
-            # A launch comes on top of everything else.
+            # The launch cost adds to the rest of the time.
             launch = self._best_launch(modelled)
             modelled = [
                 us + launch if point.holds_launch else us
@@ -201,7 +203,10 @@ class _Fit:
         return _Trial(self._mape(modelled), rate, launch)
 
     def _best_launch(self, modelled: Sequence[float]) -> float:
-        """Least sum of |modelled + launch - measured| / measured: a weighted median."""
+        """The launch that minimises the sum of |modelled + launch - measured| / measured.
+
+        This is a weighted median.
+        """
         low, high = RANGES["launch_us"]
         rest = sorted(
             (point.measured_us - us, 1 / point.measured_us)
@@ -225,7 +230,7 @@ class _Fit:
 
 
 def _with(chip: TimedChip, nominal: Mapping[str, float]) -> TimedChip:
-    """The chip with fitted constants at their distance in the table from nominal."""
+    """The chip with fitted constants; low and high keep the table's distance from nominal."""
     table = _C.timing_constants()
     constants: dict[str, dict[str, float]] = {}
     for level in LEVELS:

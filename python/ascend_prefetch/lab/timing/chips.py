@@ -1,4 +1,4 @@
-"""Chips as the timing model knows them: those of the table, and chip files of the user's own."""
+"""Chips of the timing model: those of its table, and those of the user's chip files."""
 
 from __future__ import annotations
 
@@ -13,12 +13,13 @@ from ascend_prefetch.lab import twin
 from ascend_prefetch.shown import shown
 
 LEVELS = ("low", "nominal", "high")
-"""Ends of the published ranges: low makes kernels fastest, high slowest."""
+"""Levels of the constants within their published ranges: kernels are fastest at low, slowest at
+high."""
 
 
 @dataclass(frozen=True)
 class TimedChip:
-    """A chip and what replaces the model's constants for it.
+    """A chip, with constants that replace the model's.
 
     Attributes:
         soc: SoC name that the twin plays.
@@ -32,7 +33,7 @@ class TimedChip:
 
     @property
     def modelled(self) -> bool:
-        """Whether the model knows the rate of its HBM."""
+        """Whether the model knows the chip's HBM rate."""
         try:
             self.timeline("nominal")
         except ValueError:
@@ -40,22 +41,24 @@ class TimedChip:
         return True
 
     def timeline(self, level: str, **constants: float) -> Any:
-        """A sequence of kernels on this chip (`_lab.Timeline`); `constants` replace even its own.
+        """An empty sequence of kernels on this chip (`_lab.Timeline`).
+
+        `constants` replace the chip's own ones and the table's.
 
         Raises:
-            ValueError: an unknown level or constant, or a chip whose HBM rate nobody published.
+            ValueError: the level or a constant is unknown, or the chip has no published HBM rate.
         """
         return _lab.Timeline(self.soc, level, {**self.constants.get(level, {}), **constants})
 
 
 def find_timed_chip(name: str) -> TimedChip:
-    """A chip by SoC name, or by the path of a chip file: a name that ends in .json.
+    """A chip by SoC name, or by the path of a chip file, which ends in .json.
 
     A chip file is JSON: {"soc": SoC name, "constants": {name: {"low", "nominal", "high"}}}.
 
     Raises:
-        ValueError: an unknown SoC, or a file that is no chip file.
-        OSError: a file that cannot be read.
+        ValueError: the SoC is unknown, or the file is not a chip file.
+        OSError: the file cannot be read.
     """
     if not name.endswith(".json"):
         twin.find_chip(name)
@@ -82,7 +85,7 @@ def find_timed_chip(name: str) -> TimedChip:
     return chip
 
 
-# Of any constant that is not 0, in its own unit: beyond it times are no times.
+# Limits of any constant that is not 0, in its own unit; beyond them times overflow or vanish.
 _LEAST, _MOST = 1e-9, 1e9
 
 

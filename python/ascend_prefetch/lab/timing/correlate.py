@@ -1,4 +1,4 @@
-"""Holds the timing model against measured points."""
+"""Compares the timing model with measured points."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .replays import Replays
 
 
 class PointResult(TypedDict):
-    """A point beside what the model says, us; error_pct of the nominal time."""
+    """A point with its measured and modelled times, us; error_pct is that of the nominal time."""
 
     id: str
     measured_us: float
@@ -24,13 +24,13 @@ class PointResult(TypedDict):
 
 @dataclass(frozen=True)
 class Correlation:
-    """Points and how far the model is from them.
+    """Points and the errors of the model.
 
     Attributes:
-        points: one by one, in the order of the file.
+        points: the results of single points, in the order of the file.
         mape: mean absolute error, %.
         max_abs_pct: largest absolute error, %.
-        within_10pct: share of the points within 10 %, 0 to 1.
+        within_10pct: share of the points whose error is within 10 %, from 0 to 1.
     """
 
     points: list[PointResult]
@@ -47,12 +47,12 @@ def correlate(
     """Models every point at low, nominal and high constants.
 
     Args:
-        points: what was measured; at least one.
-        chip: in the model the chip of every point; else what the table says of each point's own.
+        points: measured points; at least one.
+        chip: the chip to model all points with; by default the table's row of each point's chip.
         progress: called with a line before each kernel.
 
     Raises:
-        ValueError: a point whose kernel does not take its shape, or whose chip is not modelled.
+        ValueError: a kernel does not support the shape of its point, or a chip is not modelled.
     """
     times = Replays(points).times(chip, LEVELS, progress=progress)
     results = [

@@ -1,6 +1,6 @@
-"""Which of the profilers' files one is, to say so of a file that holds no products.
+"""Recognises the profilers' other files, to name a file that holds no matrix products.
 
-Columns from the exporters' own lists (Ascend/msprof msconfig/msprof_export_data_config.py,
+The columns are from the exporters' own lists (Ascend/msprof msconfig/msprof_export_data_config.py,
 Ascend/pytorch torch_npu/profiler/analysis) and the pages on each file beside
 https://www.hiascend.com/document/detail/en/canncommercial/850/devaids/profiling/
 atlasprofiling_16_0057.html.
@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 WANTED = "op_summary_*.csv of msprof or kernel_details.csv of torch_npu"
 
-# File, what it holds, and columns that it has and those above it have not.
+# For each file: its name, what it holds, and columns that the files above it do not have.
 _TABLES = (
     ("step_trace_time.csv", "the times of steps", ("Computing", "Communication(Not Overlapped)")),
     ("step_trace_*.csv", "the times of iterations", ("Iteration ID", "Iteration Time(us)")),
@@ -35,7 +35,7 @@ _TABLES = (
     ("l2_cache_*.csv", "hits in L2", ("Hit Rate", "Victim Rate")),
 )
 
-# First bytes of a file that is no table.
+# The first bytes of files that are not tables, and their formats.
 _FORMATS = (
     (b"SQLite format 3\0", "a database, such as the profilers' *.db"),
     (b"PK\x03\x04", "a ZIP archive or a workbook"),
@@ -47,7 +47,7 @@ _FORMATS = (
 
 
 def what_format(start: bytes) -> str:
-    """What a file is that is no table, by its first bytes, or ""."""
+    """The format of a file that is not a table, by its first bytes; "" if unknown."""
     for magic, name in _FORMATS:
         if start.startswith(magic):
             return name
@@ -57,7 +57,7 @@ def what_format(start: bytes) -> str:
 
 
 def what_table(columns: Sequence[str]) -> str:
-    """Which other file of a profile has these columns, and what it holds, or ""."""
+    """The other file of a profile that has these columns, and its content; "" if unknown."""
     for name, holds, own in _TABLES:
         if all(column in columns for column in own):
             return f"{name}, which holds {holds}"

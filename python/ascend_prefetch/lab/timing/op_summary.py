@@ -1,19 +1,20 @@
 """Matrix products of a profile: op_summary_*.csv of msprof, or torch_npu's kernel_details.csv.
 
-Columns as in https://www.hiascend.com/document/detail/en/canncommercial/850/devaids/profiling/
+The columns are those of
+https://www.hiascend.com/document/detail/en/canncommercial/850/devaids/profiling/
 atlasprofiling_16_0067.html, and in the exporters' own lists of headers (Ascend/msprof,
 Ascend/pytorch torch_npu/profiler/analysis/prof_common_func/_csv_headers.py).
 
-What becomes a point: a MatMul, MatMulV2 or MatMulV3 of bf16 or fp16 that ran on AI_CORE. The rows
-of one shape, type, layout and number of cores are one point, their median: a profile has a product
-once per layer and step. Which way round the operands are stored is found from the shapes and makes
-no difference to the model, since as many bytes are read: the weight is taken as [n, k]. A bias is
-neglected. What does not become a point is counted by reason:
-  - quantised products (QuantBatchMatmul), whose kernel also dequantises; batched and grouped ones,
+A row becomes a point if it is a MatMul, MatMulV2 or MatMulV3 of bf16 or fp16 that ran on AI_CORE.
+All rows of one shape, type, layout and number of cores make one point with their median time, as a
+profile has a product once per layer and step. Whether an operand is stored transposed is found from
+the shapes. It makes no difference to the model, since the same number of bytes is read: the weight
+is taken as [n, k]. A bias is neglected. Rows that do not become points are counted by reason:
+  - quantised products (QuantBatchMatmul), whose kernel also dequantises; batched and grouped ones;
     those fused with a collective; fp32
-  - MIX_AIC: vector cores rewrite inputs whose rows are not aligned (the note on MatMul on the page
-    above), another kernel than the model's
-  - shapes that the model's kernel does not take: n or k no multiple of 16, for example
+  - MIX_AIC, where vector cores rewrite inputs whose rows are not aligned (the note on MatMul on the
+    page above): another kernel than the model's
+  - shapes that the model's kernel does not support, for example n or k not a multiple of 16
 
 A profile taken at Level0 (torch_npu) or with --task-time=l0 (msprof) has neither op types nor
 shapes: the columns are missing, or hold N/A.
@@ -32,7 +33,7 @@ from ascend_prefetch.shown import count_of, plain, shown
 from .point import Kernel, Point
 from .tables import columns_twice, microseconds
 
-# What a column was called in one version or another; kernel_details.csv has the later ones.
+# The names of a column in different versions; kernel_details.csv has the last ones.
 _NAMES = {
     "type": ("OP Type", "Type"),
     "core": ("Task Type", "Accelerator Core"),
@@ -49,7 +50,7 @@ _BF16 = {"DT_BF16": True, "BF16": True, "DT_FLOAT16": False, "FLOAT16": False}
 _NOTHING = ("", "N/A")
 _FRACTAL = 16  # 16-bit elements
 
-# In an op's type, from the most particular: what a product is besides one.
+# Parts of an op's type, the most specific first, and what distinguishes such a product.
 _OTHER_PRODUCTS = (
     ("allreduce", "a product fused with a collective"),
     ("allgather", "a product fused with a collective"),
@@ -71,7 +72,7 @@ _LEVEL0 = (
 
 
 class _Skip(Exception):
-    """A row that is no point; says why, and which rows it is counted among."""
+    """A row does not become a point; it has the reason, under which the row is counted."""
 
     def __init__(self, reason: str, op_type: str = "") -> None:
         super().__init__(f"{reason} ({plain(op_type, 80)})" if op_type else reason)
@@ -82,7 +83,7 @@ def is_profile(columns: Sequence[str]) -> bool:
     """Whether a file with these columns is a profile.
 
     Raises:
-        ValueError: a profile taken at Level0, or with a column that is there twice.
+        ValueError: the profile was taken at Level0, or a column occurs twice.
     """
     missing = [_NAMES[column][0] for column in _NEEDED if not _has(columns, column)]
     if missing and all(_has(columns, column) for column in _LEVEL0_HAS):
@@ -103,17 +104,17 @@ def _has(columns: Sequence[str], column: str) -> bool:
 
 
 class ProfileReader:
-    """Collects rows.
+    """Collects the rows of a profile.
 
     Attributes:
-        skipped: how many rows are no points, by reason.
+        skipped: number of rows that do not become points, by reason.
     """
 
     def __init__(self, soc: str | None) -> None:
-        """`soc` as in read_points.
+        """`soc` is as in read_points.
 
         Raises:
-            ValueError: there is none.
+            ValueError: `soc` is None.
         """
         if soc is None:
             raise ValueError("a profile does not say its chip: name it by --soc")
@@ -125,10 +126,10 @@ class ProfileReader:
         self.skipped: Counter[str] = Counter()
 
     def add(self, row: Mapping[str, str]) -> None:
-        """Takes in a row.
+        """Adds a row.
 
         Raises:
-            ValueError: a malformed row.
+            ValueError: the row is malformed.
         """
         fields = {
             column: next((row[name] for name in names if name in row), "")
@@ -168,7 +169,7 @@ class ProfileReader:
         return points
 
     def why_none(self) -> str:
-        """What is wrong with the file, where nothing in it became a point; after `points`."""
+        """Why no row of the file became a point; call it after `points`."""
         products = {kind: count for kind, count in self._kinds.items() if "product" in kind}
         if self._with_shapes == 0 and (products or self._kinds[_NO_TYPE]):
             return _LEVEL0.format(what="op types" if self._kinds[_NO_TYPE] else "shapes")
@@ -207,7 +208,7 @@ class ProfileReader:
         )
 
     def _cores(self, blocks: str) -> int:
-        """More blocks than cores take turns."""
+        """The number of cores that run these blocks; excess blocks run after the first ones."""
         if blocks in _NOTHING:
             return self._most_cores
         if not re.fullmatch(r"[0-9]{1,9}", blocks):
@@ -220,7 +221,7 @@ _NO_SHAPE = "a product of a shape that the model's kernel does not take"
 
 
 def _check_op(op_type: str) -> None:
-    """Raises _Skip unless an op is a product of two matrices and nothing else."""
+    """Raises _Skip unless an op is a plain product of two matrices."""
     if re.fullmatch(r"(?i)MatMul(V[0-9]{1,3})?", op_type):
         return
     if op_type in _NOTHING:
@@ -238,13 +239,13 @@ def _duration(text: str) -> float:
 
 
 def _listed(text: str) -> list[str]:
-    """What is listed as "a;b": the exporters put quotes of their own around some of it."""
+    """The items of a list "a;b", which the exporters put in additional quotes in places."""
     text = text.strip('"')
     return [] if text in _NOTHING else [item.strip() for item in text.split(";")]
 
 
 def _shapes(text: str) -> list[list[int]]:
-    """Of "16,5120;17408,5120"; a scalar has none. Leading sizes of 1 are left out."""
+    """The shapes in "16,5120;17408,5120", without leading sizes of 1; a scalar's is empty."""
     shapes = []
     for item in _listed(text):
         if not re.fullmatch(r"([0-9]{1,9}(,[0-9]{1,9})*)?", item):
@@ -265,7 +266,7 @@ def _is_nz(weight: Sequence[int], layout: str) -> bool:
 def _product(
     shapes: Sequence[Sequence[int]], output: Sequence[int] | None, formats: Sequence[str]
 ) -> tuple[int, int, int]:
-    """m, n and k, either way round that the operands are stored in."""
+    """m, n and k of a product, whether or not operands are stored transposed."""
     if len(shapes) < 2 or len(shapes[0]) != 2 or _is_nz(shapes[0], formats[0]):
         raise _Skip("a product without a plain left matrix")
     m, k = shapes[0]
@@ -274,7 +275,7 @@ def _product(
     weight = list(shapes[1])
     depth = k
     if len(weight) == 4:
-        # [columns / 16, rows / 16, 16, 16] of a matrix that is padded to fractals.
+        # FRACTAL_NZ: [columns / 16, rows / 16, 16, 16] of a matrix that is padded to fractals.
         weight = [weight[1] * weight[2], weight[0] * weight[3]]
         depth = -(-k // _FRACTAL) * _FRACTAL
     if len(weight) != 2 or depth not in weight:

@@ -1,4 +1,4 @@
-"""A measured point, and the kernel that stands for it in the timing model."""
+"""A measured point, and the kernel that represents it in the timing model."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from ascend_prefetch import _lab
 
 METRICS = ("task", "aic_time", "mte2", "mac")
 
-# Metrics of one pipe, by the name that the model gives it.
+# Metrics that concern one pipe, with the model's name of that pipe.
 _PIPES = {"mte2": "mte2", "mac": "cube"}
 
-# 64 times a product of 1024^3 is modelled in seconds, this in minutes.
+# Modelling 64 times a product of 1024^3 takes seconds, and this maximum takes minutes.
 _MOST_PRODUCTS = 2**42
 _MOST_LOADS = 2**25
 
 
 @dataclass(frozen=True)
 class Copying:
-    """How a copy goes over its matrix: tiles, and how often each part of the columns is read."""
+    """How a copy traverses its matrix: its tiles, and how often each column slice is read."""
 
     tile_rows: int
     tile_bytes: int
@@ -30,16 +30,17 @@ class Copying:
 
 @dataclass(frozen=True)
 class Kernel:
-    """What the twin runs dry in place of the measured kernel, without anything in L2.
+    """The kernel that the twin runs dry in place of the measured one, with an empty L2.
 
     Attributes:
         name: "copy_gm_ub", "copy_gm_l1" or "gemm".
         soc: SoC name.
-        cores: cores of the kernel's type; 0 for all.
-        m, n, k: of a gemm; rows and columns of the matrix of a copy, of 16-bit elements.
-        bf16: the type of a gemm, else fp16.
-        nz: the weight is FRACTAL_NZ.
-        copying: of a copy.
+        cores: number of cores of the kernel's type; 0 for all.
+        m, n, k: sizes of a gemm; m and n are the rows and columns of a copy's matrix, which has
+            16-bit elements.
+        bf16: whether a gemm is in bf16 rather than fp16.
+        nz: whether the weight is in FRACTAL_NZ.
+        copying: how a copy traverses its matrix; None for a gemm.
     """
 
     name: str
@@ -56,7 +57,7 @@ class Kernel:
         """The kernel's trace.
 
         Raises:
-            ValueError: a shape that the kernel does not take, or one too large to be modelled.
+            ValueError: the kernel does not support the shape, or it is too large to be modelled.
         """
         if self.copying is None:
             _limit("products", self.m * self.n * self.k, _MOST_PRODUCTS)
@@ -84,12 +85,12 @@ class Point:
     """One measurement.
 
     Attributes:
-        id: its name.
-        kernel: what was measured.
-        metric: "task" and "aic_time" are the whole kernel, "mte2" and "mac" what that pipe worked,
-            the mean of the kernel's cores.
-        measured_us: what was measured.
-        launch_included: whether that holds launch and start.
+        id: name of the point.
+        kernel: the measured kernel.
+        metric: "task" and "aic_time" are the time of the whole kernel; "mte2" and "mac" are the
+            busy time of that pipe, the mean over the kernel's cores.
+        measured_us: the measured time.
+        launch_included: whether the measured time includes launch and start.
     """
 
     id: str
@@ -99,7 +100,7 @@ class Point:
     launch_included: bool
 
     def modelled_us(self, times: Mapping[str, Any]) -> float:
-        """The point's metric out of what `_lab.Timeline.run` says about its kernel."""
+        """The point's metric, from the result of `_lab.Timeline.run` for its kernel."""
         if self.metric in _PIPES:
             cores = "vector_busy" if self.kernel.name == "copy_gm_ub" else "cube_busy"
             return times[cores][_PIPES[self.metric]]
@@ -107,7 +108,7 @@ class Point:
 
     @property
     def holds_launch(self) -> bool:
-        """Whether the modelled time has the launch in it."""
+        """Whether the modelled time includes the launch."""
         return self.launch_included and self.metric not in _PIPES
 
 

@@ -35,23 +35,23 @@ COLUMNS = (
 KERNELS = ("copy_gm_ub", "copy_gm_l1", "gemm")
 
 PUBLISHED_POINTS = Path(__file__).with_name("measured.csv")
-"""Measurements that others published, each with its source."""
+"""Measurements published by others, each with its source."""
 
-# Of a matrix; what the model takes has 32 bits.
+# Maximum rows of a matrix; the model takes 32-bit numbers.
 _MOST_ROWS = 2**24
 
-# Tables are as wide as their longest id.
+# Maximum length of an id, since printed tables are as wide as their longest id.
 _LONGEST_ID = 200
 
 
 @dataclass(frozen=True)
 class Points:
-    """What a file holds.
+    """The content of a file.
 
     Attributes:
-        points: in the order of the file.
-        skipped: rows of a profile that did not become points, by reason.
-        damaged: lines of a profile that could not be read, and why, by their number.
+        points: the points, in the order of the file.
+        skipped: number of rows of a profile that did not become points, by reason.
+        damaged: for lines of a profile that could not be read, the reason by line number.
     """
 
     points: list[Point]
@@ -62,18 +62,20 @@ class Points:
 def read_points(path: Path, soc: str | None = None) -> Points:
     """Reads a points file, or a profile (see op_summary.py).
 
-    A damaged line of a profile, as a full disk or a killed exporter leaves it, costs that line.
-    Points are written by hand or by `bench`: a line that is wrong can be put right, and is refused.
+    A damaged line of a profile, as a full disk or a killed exporter may leave it, is skipped. A
+    damaged line of a points file is refused: such files are written by hand or by `bench`, so the
+    line can be corrected.
 
     Args:
         path: CSV with COLUMNS, or a profile.
-        soc: the chip: of a points file the rows of this one are taken, else all of them; a profile
-            does not say where it was taken and needs it.
+        soc: the chip. Only this chip's rows of a points file are taken, or all rows if it is None.
+            A profile does not tell its chip, so it requires one.
 
     Raises:
-        ValueError: another file, which is named where it is one of the profilers'; a malformed
-            points file, whose line is named; nothing in it for the chip, and why.
-        OSError: a file that cannot be read.
+        ValueError: the file is of another kind, which is named if it is one of the profilers'; a
+            line of a points file is malformed, and named; or the file has no point for the chip,
+            for the reason given.
+        OSError: the file cannot be read.
     """
     with open_regular(path) as file:
         try:
@@ -86,7 +88,7 @@ def read_points(path: Path, soc: str | None = None) -> Points:
 
 
 def what_was_left_out(skipped: Mapping[str, int], damaged: Mapping[int, str]) -> list[str]:
-    """Lines that say what of a profile is in no point: reasons with their counts, line numbers."""
+    """Lines about the rows of a profile that are in no point: reasons and counts, line numbers."""
     lines = []
     if skipped:
         reasons = ", ".join(f"{count} of {reason}" for reason, count in sorted(skipped.items()))
@@ -101,7 +103,7 @@ def what_was_left_out(skipped: Mapping[str, int], damaged: Mapping[int, str]) ->
     return lines
 
 
-# Damaged lines that are named; all of them are counted.
+# Maximum number of damaged lines that are named; all of them are counted.
 _MOST_NAMED = 3
 
 
@@ -125,12 +127,12 @@ def _read(file: BinaryIO, soc: str | None) -> Points:
     return _read_profile(ProfileReader(soc), header.cells, lines)
 
 
-# Enough to tell what a file is.
+# Number of bytes at the start of a file that suffice to recognise its format.
 _PEEKED = 64
 
 
 def _is_profile(names: list[str]) -> bool:
-    """Or a points file, else raises ValueError."""
+    """Whether a file with these columns is a profile; raises ValueError if it is no points file."""
     if is_profile(names):
         return True
     if twice := columns_twice(names, COLUMNS):
@@ -210,7 +212,7 @@ def _point(row: Mapping[str, str]) -> Point:
 
 
 def _copying(tile: str) -> Copying:
-    """Of a copy of 16-bit elements, in the words of the file."""
+    """Parses the column `tile` of a copy of 16-bit elements."""
     if match := re.fullmatch(r"([0-9]{1,5})KB rows of ([0-9]{1,5})(KB|B)", tile):
         row = int(match[2]) * (1024 if match[3] == "KB" else 1)
         if row and int(match[1]) and int(match[1]) * 1024 % row == 0:
@@ -218,7 +220,7 @@ def _copying(tile: str) -> Copying:
     if match := re.fullmatch(r"([1-9][0-9]{0,5})B per instruction", tile):
         return Copying(1, int(match[1]))
     if match := re.fullmatch(r"[0-9.]+MB slices read ([1-9][0-9]{0,3}) times", tile):
-        # As many slices as readings: the whole is 4 times a slice where each is read 4 times.
+        # There are as many slices as repeats: a matrix whose slices are read 4 times has 4 slices.
         return Copying(64, 2048, slices=int(match[1]), repeats=int(match[1]))
     if match := re.fullmatch(r"whole tensor read ([1-9][0-9]{0,3}) times", tile):
         return Copying(64, 2048, repeats=int(match[1]))

@@ -1,4 +1,4 @@
-"""The kernels of points in the timing model."""
+"""Replays of the kernels of points in the timing model."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from collections.abc import Callable, Mapping, Sequence
 from .chips import TimedChip
 from .point import Kernel, Point
 
-# Traces are kept for the next time until they take this much.
+# Maximum bytes of traces that are kept for further replays.
 _KEPT_BYTES = 256 << 20
 
 
 class Replays:
-    """Points, and traces of their kernels. Points of the same kernel share a replay."""
+    """Points and the traces of their kernels; points of the same kernel share a replay."""
 
     def __init__(self, points: Sequence[Point]) -> None:
         self._points = list(points)
@@ -28,17 +28,17 @@ class Replays:
         constants: Mapping[str, float] | None = None,
         progress: Callable[[str], None] = lambda line: None,
     ) -> list[dict[str, float]]:
-        """What each point's metric would be, us, by level.
+        """The modelled value of each point's metric, us, by level.
 
         Args:
-            chip: of every point, else what the table says of each point's own.
-            levels: of LEVELS.
-            constants: replace even the chip's.
+            chip: the chip of all points; by default the table's row of each point's chip.
+            levels: names in LEVELS.
+            constants: constants that replace even the chip's.
             progress: called with a line before each kernel.
 
         Raises:
-            ValueError: a shape that a kernel does not take, a chip that is not modelled, or a
-                point of another.
+            ValueError: a kernel does not support a shape, a chip is not modelled, or a point is of
+                another chip.
         """
         result: list[dict[str, float]] = [{} for _ in self._points]
         for number, (kernel, indices) in enumerate(self._kernels.items(), 1):

@@ -1,4 +1,4 @@
-"""Kernels, reads by others and SDMA prefetches on one stream, replayed one after the other."""
+"""Replays sequences of kernels, other projects' reads and SDMA prefetches on one stream."""
 
 from __future__ import annotations
 
@@ -10,27 +10,27 @@ from ascend_prefetch import _lab
 from ascend_prefetch.lab import twin
 
 KernelTimes = dict[str, Any]
-"""What `_lab.Timeline.run` returns: times in us, bytes."""
+"""The result of `_lab.Timeline.run`: times in us, and bytes."""
 
 
 @dataclass(frozen=True)
 class Kernel:
-    """A kernel, by its trace."""
+    """A kernel, represented by its trace."""
 
     trace: bytes
 
     @property
     def name(self) -> str:
-        """Its name in the trace."""
+        """The kernel's name in the trace."""
         return _lab.describe_trace(self.trace)["kernel"]
 
 
 @dataclass(frozen=True)
 class Reader:
-    """A kernel that stands for somebody else's: all cube cores read a region once.
+    """A kernel that represents another project's: all cube cores together read a region once.
 
     Attributes:
-        name: what it stands for.
+        name: what it represents.
         address: GM address.
         nbytes: bytes of the region.
     """
@@ -42,14 +42,15 @@ class Reader:
 
 @dataclass(frozen=True)
 class CmoPrefetch:
-    """A part of a tensor that is handed to the SDMA engine when the step before it has ended.
+    """A prefetch of part of a tensor by the SDMA engine, which starts when the step before it ends.
 
     Attributes:
         address: GM address of the tensor.
         nbytes: bytes of the tensor.
-        offset: where the part begins, bytes.
-        length: bytes of the part; None for all from there on.
-        stream: two streams that have work at the same time slow each other down.
+        offset: first byte of the part.
+        length: bytes of the part; None for everything from the offset on.
+        stream: number of the SDMA stream; two streams that work at the same time slow each other
+            down.
     """
 
     address: int
@@ -63,12 +64,12 @@ Step = Kernel | Reader | CmoPrefetch
 
 
 def dry_kernels(run: Callable[..., object], separate: bool = False, **options: Any) -> list[Kernel]:
-    """The kernels that a call launches, from a dry run of the twin.
+    """The kernels that a call launches, from a dry run on the twin.
 
     Args:
-        run: the call, of ops on CPU tensors.
-        separate: ops run as separate kernels.
-        options: of the call.
+        run: a function that calls ops on CPU tensors.
+        separate: whether the ops run as separate kernels.
+        options: options passed to `run`.
     """
     with twin.dry(), twin.tracing() as traces:
         if separate:
@@ -80,10 +81,10 @@ def dry_kernels(run: Callable[..., object], separate: bool = False, **options: A
 
 
 def find_tensor(kernels: Iterable[Kernel], name: str) -> tuple[int, int]:
-    """Address and bytes of a tensor that one of the kernels has.
+    """Address and bytes of a tensor of one of the kernels.
 
     Raises:
-        KeyError: none of them has it.
+        KeyError: no kernel has a tensor of this name.
     """
     for kernel in kernels:
         tensors = _lab.describe_trace(kernel.trace)["tensors"]
@@ -93,10 +94,11 @@ def find_tensor(kernels: Iterable[Kernel], name: str) -> tuple[int, int]:
 
 
 def account_prefetch(steps: Sequence[Step], weights: Sequence[str]) -> twin.PrefetchBytes:
-    """twin.account_prefetch of a sequence, with what its readers evict from L2.
+    """twin.account_prefetch for a sequence, including what its readers evict from L2.
 
     Raises:
-        ValueError: as there; or a prefetch by the SDMA engine, which no trace orders before a read.
+        ValueError: as in twin.account_prefetch; or the sequence has a prefetch by the SDMA engine,
+            which no trace orders before a read.
     """
     launches: list[bytes | tuple[str, int, int]] = []
     for step in steps:
@@ -110,12 +112,13 @@ def account_prefetch(steps: Sequence[Step], weights: Sequence[str]) -> twin.Pref
 
 
 def replay(timeline: Any, steps: Sequence[Step], intervals: bool = False) -> list[KernelTimes]:
-    """Goes on with a timeline (`TimedChip.timeline`); returns the times of kernels and readers.
+    """Continues a timeline (`TimedChip.timeline`); returns the times of kernels and readers.
 
     Args:
-        timeline: of the chip.
-        steps: what follows.
-        intervals: keeps what every pipe did, and the rates of HBM and L2 (`_lab.Timeline.run`).
+        timeline: a timeline of the chip.
+        steps: the steps that follow.
+        intervals: whether to keep the intervals of every pipe and the rates of HBM and L2
+            (`_lab.Timeline.run`).
     """
     times = []
     for step in steps:

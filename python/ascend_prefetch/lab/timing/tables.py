@@ -1,4 +1,4 @@
-"""Tables as CSV, read line by line: a damaged line is damaged alone. And what cells hold."""
+"""Reads CSV tables line by line, so that a damaged line spoils no other, and parses cells."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from ascend_prefetch.shown import shown
 
 LEAST_US = 1e-3
 MOST_US = 1e9
-"""Of a measured time: profilers count in us with three places, and 1e9 us are 17 minutes."""
+"""Upper limit of a measured time; profilers write us with three decimals, 1e9 us are 17 minutes."""
 
-# Nobody's line: without a bound a file of zeros would be one, as large as the file.
+# No real line is longer. Without a limit a file of zeros would be one line, as large as the file.
 _MOST_LINE_BYTES = 1 << 20
 
 _NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,3})?")
 
 
 class Line(NamedTuple):
-    """A line of a table that is not empty.
+    """A non-empty line of a table.
 
     Attributes:
-        number: from 1 on.
-        cells: without spaces around them; none of a damaged line.
-        damage: why the line cannot be read, or "".
+        number: line number, from 1 on.
+        cells: the cells without surrounding spaces; empty for a damaged line.
+        damage: why the line cannot be read; "" if it can.
     """
 
     number: int
@@ -36,10 +36,10 @@ class Line(NamedTuple):
 
 
 def table_lines(file: BinaryIO) -> Iterator[Line]:
-    """The lines of a CSV file in UTF-8. A cell in quotes ends in its line.
+    """The lines of a CSV file in UTF-8. A quoted cell may not span lines.
 
     Args:
-        file: at its beginning.
+        file: the file, at its beginning.
     """
     number = 0
     while line := file.readline(_MOST_LINE_BYTES):
@@ -56,7 +56,7 @@ def table_lines(file: BinaryIO) -> Iterator[Line]:
 
 
 def columns_twice(names: Sequence[str], used: Sequence[str]) -> list[str]:
-    """Those of the `used` columns that a table has more than once: one of them would win."""
+    """The `used` columns that a table has more than once, so that one would hide the other."""
     return [name for name in used if names.count(name) > 1]
 
 
@@ -72,10 +72,10 @@ def row_of(names: Sequence[str], cells: Sequence[str]) -> dict[str, str]:
 
 
 class BadLine(ValueError):
-    """What is wrong with a line of a table.
+    """An error in a line of a table.
 
     Attributes:
-        number: of the line, from 1 on.
+        number: line number, from 1 on.
     """
 
     def __init__(self, number: int, problem: object) -> None:
@@ -86,15 +86,16 @@ class BadLine(ValueError):
 def take_rows(
     lines: Iterable[Line], columns: Sequence[str], take: Callable[[dict[str, str]], object]
 ) -> None:
-    """Hands over every row of a table none of whose lines may be wrong.
+    """Passes every row of a table to `take`; no line may be wrong.
 
     Args:
-        lines: those behind the line of the columns.
-        columns: the names in that.
-        take: called with each row; raises ValueError for one that is none.
+        lines: the lines after the header.
+        columns: the names in the header.
+        take: called with each row; raises ValueError for an invalid one.
 
     Raises:
-        BadLine: the first line that is damaged, has more or fewer cells, or that `take` refuses.
+        BadLine: at the first line that is damaged, has too many or too few cells, or is refused by
+            `take`.
     """
     for line in lines:
         try:
@@ -108,13 +109,16 @@ def take_rows(
 def take_table(
     path: Path, columns: Sequence[str], expected: str, take: Callable[[dict[str, str]], object]
 ) -> None:
-    """`take_rows` of a file with these columns, in this order, and no others.
+    """Applies `take_rows` to a file with exactly these columns, in this order.
 
     Args:
-        expected: what the columns are, for the error.
+        path: the file.
+        columns: the expected names in the header.
+        expected: description of the columns, for the error.
+        take: as in `take_rows`.
 
     Raises:
-        ValueError: other columns, or as `take_rows`; file and line are named.
+        ValueError: the columns differ, or as in `take_rows`; file and line are named.
         OSError: the file cannot be read.
     """
     with open_regular(path) as file:
@@ -129,11 +133,11 @@ def take_table(
 
 
 def microseconds(column: str, text: str) -> float:
-    """A measured time.
+    """Parses a measured time.
 
     Raises:
-        ValueError: no number from LEAST_US to MOST_US. A time near 0 would make any model's error
-            infinite.
+        ValueError: not a number from LEAST_US to MOST_US. A time near 0 would make any model's
+            error infinite.
     """
     value = float(text) if _NUMBER.fullmatch(text) else 0.0
     if not LEAST_US <= value < MOST_US:
@@ -144,10 +148,10 @@ def microseconds(column: str, text: str) -> float:
 
 
 def whole_number(column: str, text: str, most: int) -> int:
-    """A number from 1 on.
+    """Parses a positive integer.
 
     Raises:
-        ValueError: none from 1 to `most`, in decimal digits.
+        ValueError: not an integer from 1 to `most` in decimal digits.
     """
     digits = re.fullmatch(r"[0-9]{1,9}", text)
     if digits is None or not 0 < int(text) <= most:

@@ -1,4 +1,4 @@
-"""What every pipe does when, and what HBM and L2 deliver meanwhile: modelled, never measured."""
+"""The work of every pipe and the rates of HBM and L2 over time: modelled, never measured."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from typing import Any, NamedTuple, TypedDict, cast
 
 from .sequence import Step, replay
 
-# As csrc/twin/include/twin/trace_format.h numbers them.
+# In the order of their numbers in csrc/twin/include/twin/trace_format.h.
 _PIPES = ("S", "V", "M", "MTE1", "MTE2", "MTE3", "FIX")
 _OPS = ("load", "store", "move", "mmad", "fixpipe", "vector")
 
 TRANSFERS = ("load", "store", "fixpipe")
-"""Operations that move bytes from or to GM."""
+"""Operations that move bytes to or from GM."""
 
 
 class KernelBytes(TypedDict):
-    """Bytes of a kernel, in whole lines of L2: of HBM, and of reads and writes by cores."""
+    """Bytes that a kernel moves, in whole lines of L2: from and to HBM, and by cores from L2."""
 
     hbm_read: int
     hbm_written: int
@@ -26,17 +26,17 @@ class KernelBytes(TypedDict):
 
 
 class Interval(NamedTuple):
-    """When a pipe worked on an instruction.
+    """The time during which a pipe worked on an instruction.
 
     Attributes:
-        core: AICs first, then AIVs.
+        core: number of the core; AICs come first, then AIVs.
         pipe: "MTE2", "V", ...
         op: "load", "mmad", ...
-        start: us since the sequence began, as is `end`.
-        tensor: of a transfer, else "".
-        bytes: of a transfer, else 0.
-        site: file and line of the kernel.
-        hbm_read: its share of the kernel's, as are hbm_written, l2_hit and written.
+        start, end: us since the sequence began.
+        tensor: name of the tensor of a transfer; "" for other instructions.
+        bytes: bytes of a transfer; 0 for other instructions.
+        site: file and line in the kernel's source.
+        hbm_read, hbm_written, l2_hit, written: its share of the kernel's bytes of that kind.
     """
 
     core: int
@@ -54,7 +54,7 @@ class Interval(NamedTuple):
 
 
 class Rates(NamedTuple):
-    """Bytes per us from `time` on, until the next change; SDMA's are among them."""
+    """Rates in bytes per us from `time` until the next change; they include SDMA's."""
 
     time: float
     hbm_read: float
@@ -64,7 +64,7 @@ class Rates(NamedTuple):
 
 
 class SdmaTransfer(NamedTuple):
-    """A piece of a prefetch by the SDMA engine: us, bytes."""
+    """A piece of a prefetch by the SDMA engine; times in us."""
 
     start: float
     end: float
@@ -79,11 +79,11 @@ class KernelTimeline:
 
     Attributes:
         kernel: name of the launch.
-        launched: us since the sequence began, as are `start` and `end`; the launch begins where
-            the kernel before it ended.
-        bytes: what it moved.
-        aic_count: cores below it are AICs.
-        intervals: in the order in which they ended.
+        launched, start, end: us since the sequence began; the launch begins when the previous
+            kernel ends.
+        bytes: the bytes that it moved.
+        aic_count: number of AICs; cores with lower numbers are AICs.
+        intervals: the intervals, in the order of their ends.
     """
 
     kernel: str
@@ -95,20 +95,20 @@ class KernelTimeline:
     intervals: list[Interval]
 
     def is_cube(self, interval: Interval) -> bool:
-        """Whether it is of an AIC."""
+        """Whether the interval is one of an AIC."""
         return interval.core < self.aic_count
 
 
 @dataclass(frozen=True)
 class Timeline:
-    """Kernels one after the other, with L2 empty at first.
+    """A sequence of kernels, which starts with an empty L2.
 
     Attributes:
-        kernels: in order.
-        rates: of HBM and L2, whenever they change, in order of time.
-        sdma: what the SDMA engine did beside them.
+        kernels: the kernels, in order.
+        rates: the rates of HBM and L2 whenever they change, in order of time.
+        sdma: the transfers of the SDMA engine beside the kernels.
         prefetched: the tensors that vector cores may prefetch.
-        hbm_rate: what HBM delivers at most, bytes per us.
+        hbm_rate: peak rate of HBM, bytes per us.
     """
 
     kernels: list[KernelTimeline]
@@ -119,21 +119,21 @@ class Timeline:
 
     @property
     def end(self) -> float:
-        """When the last kernel ended, us."""
+        """The end of the last kernel, us."""
         return self.kernels[-1].end
 
     def transfers(self) -> Iterator[Interval]:
-        """All transfers of cores."""
+        """All transfers by cores."""
         for kernel in self.kernels:
             yield from (interval for interval in kernel.intervals if interval.op in TRANSFERS)
 
     def is_prefetch(self, kernel: KernelTimeline, interval: Interval) -> bool:
-        """Whether a vector core loads a weight: they compute nothing with those."""
+        """Whether a vector core loads a weight; it never computes with one, so this prefetches."""
         of_vector = interval.op == "load" and not kernel.is_cube(interval)
         return of_vector and interval.tensor in self.prefetched
 
     def prefetches(self) -> list[tuple[float, int]]:
-        """When the bytes of each prefetch had come, and how many, in order of time."""
+        """The end (us) and the bytes of each prefetching transfer, in order of time."""
         loads = [(piece.end, piece.bytes) for piece in self.sdma]
         for kernel in self.kernels:
             loads += [
@@ -145,15 +145,16 @@ class Timeline:
 
 
 def model_timeline(model: Any, steps: Sequence[Step], prefetched: Collection[str]) -> Timeline:
-    """Replays kernels, and readers that stand for others, one after the other.
+    """Replays kernels and readers one after the other.
 
     Args:
-        model: of TimedChip.timeline(); what was handed to its SDMA engine runs beside them.
-        steps: of the sequence.
+        model: the result of TimedChip.timeline(); prefetches already given to its SDMA engine run
+            beside them.
+        steps: the steps of the sequence.
         prefetched: the tensors that vector cores may prefetch.
 
     Raises:
-        ValueError: there is nothing to replay, or a trace that is none or does not fit the model.
+        ValueError: there is nothing to replay, or a trace is invalid or does not fit the model.
     """
     kernels, rates = [], []
     for times in replay(model, steps, intervals=True):
@@ -182,7 +183,7 @@ def _kernel_timeline(times: dict[str, Any]) -> KernelTimeline:
 
 
 def mean_rates(timeline: Timeline, name: str, bin_us: float, bins: int) -> list[float]:
-    """Means of the rate `name` of Rates in each of `bins` bins from 0 on, bytes per us."""
+    """Means of the rate `name` of Rates, bytes per us, in `bins` bins that start at time 0."""
     sums = [0.0] * bins
     ends = [*(rates.time for rates in timeline.rates[1:]), timeline.end]
     for rates, end in zip(timeline.rates, ends, strict=True):

@@ -17,7 +17,7 @@ from ascend_prefetch.files import whole_file
 from .timeline import TRANSFERS, Interval, KernelTimeline, Timeline, mean_rates
 
 COUNTER_US = 0.1
-"""Rates are means over this time."""
+"""Rates are averaged over this time."""
 
 _KERNELS, _CUBE, _VECTOR, _MEMORY = 1, 2, 3, 4
 _GROUPS = {
@@ -30,7 +30,7 @@ _GROUPS = {
 # Lanes of a core, in the order in which data passes through them.
 _PIPE_ORDER = ("MTE2", "MTE1", "M", "V", "FIX", "MTE3", "S")
 
-# Counters by the names of Rates.
+# The labels of counters, by the fields of Rates.
 _RATES = {
     "HBM read": "hbm_read",
     "HBM written back": "hbm_written",
@@ -42,15 +42,15 @@ Event = dict[str, Any]
 
 
 def write_trace_events(timeline: Timeline, about: Mapping[str, Any], path: Path) -> None:
-    """Writes a timeline as a JSON file of trace events, a whole one or none.
+    """Writes a timeline as a JSON file of trace events; a partial file is never left.
 
     Args:
         timeline: the timeline.
-        about: what the viewer shows beside them.
-        path: of the file.
+        about: further data that the viewer shows.
+        path: path of the file.
 
     Raises:
-        OSError: it cannot be written.
+        OSError: the file cannot be written.
     """
     lines = (json.dumps(event, separators=(",", ":")) for event in trace_events(timeline))
     text = (
@@ -65,9 +65,9 @@ def write_trace_events(timeline: Timeline, about: Mapping[str, Any], path: Path)
 def trace_events(timeline: Timeline) -> list[Event]:
     """Metadata, one complete event for each interval, and counters.
 
-    Times are us with whole ns, rounded alike at both ends, so that events of a lane overlap in no
-    viewer. Counters: HBM, L2 and SDMA in MB per us, those that are not always 0, and MB prefetched
-    so far.
+    Times are us rounded to whole ns, in the same way at both ends, so that the events of a lane
+    never overlap. Counters are the rates of HBM, L2 and SDMA in MB per us, except those that are
+    always 0, and the MB prefetched so far.
     """
     lanes = _Lanes()
     events: list[Event] = []
@@ -79,14 +79,14 @@ def trace_events(timeline: Timeline) -> list[Event]:
 
 
 class _Lanes:
-    """Numbers the lanes; no two have the same number, whatever group they are in."""
+    """Numbers the lanes; lanes have different numbers even in different groups."""
 
     def __init__(self) -> None:
         self._numbers: dict[tuple[int, int, int, str], int] = {}
 
     def lane(self, group: int, core: int, name: str, order: int = 0) -> tuple[int, int]:
-        """Process and thread."""
-        # A thread with the number of a process would be taken for its main one.
+        """The process and thread numbers that stand for a lane in the trace events."""
+        # A thread with the number of a process would be taken for its main thread.
         number = len(_GROUPS) + 1 + len(self._numbers)
         return group, self._numbers.setdefault((group, core, order, name), number)
 
@@ -182,7 +182,7 @@ def _counters(timeline: Timeline) -> Iterator[Event]:
 
 
 def _sdma_rate(timeline: Timeline) -> Iterator[Event]:
-    """The engine serves a piece at a time."""
+    """The counter of the SDMA engine, which transfers one piece at a time."""
     end = None
     for piece in timeline.sdma:
         if end is not None and piece.start > end:
@@ -195,7 +195,7 @@ def _sdma_rate(timeline: Timeline) -> Iterator[Event]:
 
 
 def _rate(name: str, rates: list[float]) -> Iterator[Event]:
-    """A value where it changes, and 0 after the last."""
+    """The counter of a rate: an event wherever the value changes, and 0 after the last."""
     before = None
     for index, rate in enumerate([*rates, 0.0]):
         if rate != before:
