@@ -158,10 +158,11 @@ def mla_prolog(
         eps: epsilon of both RMS norms.
         rope_interleaved: True where the projections yield rope pairs as neighbours (DeepSeek),
             False where they yield two halves. Results are in two halves either way.
-        qkv_a_dequant_scale, qkv_a_input_scale, qkv_a_input_offset, qkv_a_quant_bias: of an int8
-            qkv_a_weight.
-        q_b_dequant_scale, q_b_input_scale, q_b_input_offset, q_b_quant_bias: of an int8 q_b_weight.
-        kv_cache_scale: [1] float32, of an int8 kv_cache.
+        qkv_a_dequant_scale, qkv_a_input_scale, qkv_a_input_offset, qkv_a_quant_bias: quantisation
+            of an int8 qkv_a_weight.
+        q_b_dequant_scale, q_b_input_scale, q_b_input_offset, q_b_quant_bias: quantisation of an
+            int8 q_b_weight.
+        kv_cache_scale: [1] float32, the scale of an int8 kv_cache.
         quantize_q_nope: whether q_nope is quantised to int8, with a scale per token and head.
         prefetch: weights that are needed next.
         prefetch_bytes: how much to prefetch in all, in bytes; by default the planner decides.
@@ -271,11 +272,11 @@ def sfa_prolog(
             two halves (DeepSeek-V3.2). Unlike the attention's queries and keys, the results keep
             the order of the pairs, as vLLM Ascend caches them.
         indexer_eps: epsilon of the LayerNorm.
-        indexer_wq_b_dequant_scale, indexer_wq_b_input_scale: of an int8 indexer_wq_b.
-        indexer_wq_b_input_offset, indexer_wq_b_quant_bias: likewise.
+        indexer_wq_b_dequant_scale, indexer_wq_b_input_scale: quantisation of an int8 indexer_wq_b.
+        indexer_wq_b_input_offset, indexer_wq_b_quant_bias: quantisation of an int8 indexer_wq_b.
 
     Returns:
-        q_nope, q_rope, q_c, q_nope_scale: as of mla_prolog.
+        q_nope, q_rope, q_c, q_nope_scale: as in mla_prolog.
         indexer_q: [T, Hi, Di]; empty, [0], without an indexer.
         indexer_weights: [T, Hi] float32, the plain projection without any scale; empty, [0],
             without an indexer.
@@ -353,7 +354,7 @@ def o_proj(
             up-projected already.
         bias: [hidden], float32 or the activation dtype, added to the result; hidden must then be a
             multiple of 64.
-        dequant_scale, input_scale, input_offset, quant_bias: of an int8 o_proj_weight.
+        dequant_scale, input_scale, input_offset, quant_bias: quantisation of an int8 o_proj_weight.
         prefetch: weights that are needed next.
         prefetch_bytes: how much to prefetch in all, in bytes; by default the planner decides.
         prefetch_passing_bytes: for each weight of `prefetch`, bytes that pass through L2 before it

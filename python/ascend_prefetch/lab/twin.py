@@ -22,12 +22,10 @@ class ChipInfo(TypedDict):
 class PrefetchBytes(TypedDict):
     """What became of prefetched bytes; planned = landed + pending + unused.
 
-    landed: bytes in L2 that flags or the order of launches guarantee to be loaded before every
-        read.
+    landed: bytes in L2 that flags or the order of launches guarantee to be loaded before each read.
     pending: bytes whose consumer is in none of the traces.
     unused: bytes whose consumer ran, but did not read them or may have read them too early.
-    duplicated: bytes that were prefetched although a prefetch had already loaded them (part of
-        planned).
+    duplicated: bytes prefetched again after a prefetch had loaded them (part of planned).
     """
 
     planned: int

@@ -65,7 +65,7 @@ class ModelDimensions:
         indexer: dimensions of the indexer; None for dense attention.
         q_lora_scale: factor of the normed query latent (LongCat). load_mla_weights folds it into
             the norm weights.
-        kv_lora_scale: factor of the normed key-value latent, likewise.
+        kv_lora_scale: factor of the normed key-value latent, folded in the same way.
         attentions_per_layer: attention modules of one decoder layer of a checkpoint.
 
     Raises:

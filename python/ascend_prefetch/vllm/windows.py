@@ -123,4 +123,4 @@ class NextLayer:
 
 
 def _nowhere() -> None:
-    """Stands in for the weak reference to a next layer where there is none."""
+    """Replaces the weak reference to the next layer where no layer follows."""

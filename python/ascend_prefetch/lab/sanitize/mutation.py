@@ -47,7 +47,7 @@ class Mutant(NamedTuple):
             if nothing changed, but the call is required all the same (DOCUMENTED); "redundant" if
             nothing changed and the call can only order accesses that, as far as the twin sees, a
             row of csrc/twin/include/twin/ordering.h already orders; "survived" if nothing changed
-            for any other reason.
+            and none of this applies.
         case: the case that detected it; empty if none did.
         reference: the document, for the verdict "documented".
     """

@@ -2,7 +2,7 @@
 
 The columns are those of
 https://www.hiascend.com/document/detail/en/canncommercial/850/devaids/profiling/
-atlasprofiling_16_0067.html, and in the exporters' own lists of headers (Ascend/msprof,
+atlasprofiling_16_0067.html, and of the exporters' own lists of headers (Ascend/msprof,
 Ascend/pytorch torch_npu/profiler/analysis/prof_common_func/_csv_headers.py).
 
 A row becomes a point if it is a MatMul, MatMulV2 or MatMulV3 of bf16 or fp16 that ran on AI_CORE.
