@@ -346,7 +346,7 @@ class PrefetchLedger:
 
 
 def _weak(value: object | None) -> Callable[[], object | None]:
-    """A callable that returns the value: a weak reference if possible, else a strong one."""
+    """A callable that returns the value; a weak reference, which may return None, if possible."""
     try:
         return weakref.ref(value)
     except TypeError:

@@ -101,7 +101,7 @@ class OpAttention:
         layer = paged_layer(cache if cache is not None else past_key_values, module.layer_idx)
         # Checked before the caches are written, so that a refused call leaves them unchanged.
         check_mask(attention_mask, batch, tokens, layer.get_seq_length() + tokens)
-        # Expanding rows from [1, S, rope] to a batch gives a view of stride 0.
+        # contiguous(), as rows of one token that are expanded to a batch are a view of stride 0.
         cos, sin = (
             table.expand(batch, -1, -1).flatten(0, 1).contiguous() for table in position_embeddings
         )

@@ -107,7 +107,7 @@ def _read_prolog(impl: Any, read_indexer: ReadIndexer | None) -> Prolog:
             options["q_a_norm_bias"] = q_bias
     w_uk = _need(watch.tensor(impl, "W_UK_T"), "W_UK")
     kv_norm_weight = _need(watch.tensor(kv_norm, "weight"), "the weight of kv_a_layernorm")
-    kv_bias = _bias(kv_norm, watch.copied)  # copied: a changed value invalidates the next check
+    kv_bias = _bias(kv_norm, watch.copied)  # copied: the next check holds for these values alone
     if kv_bias is not None and kv_bias.any():
         # kv_a_norm_bias cannot be used: upstream's cache op has no such bias, nor have its fused
         # ops. In a cache that both write, some rows would have the bias and others would not.
