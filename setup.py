@@ -127,6 +127,10 @@ class CMakeBuild(build_ext):
             target = Path(self.get_ext_fullpath(ext.name))
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(BUILD / MODULES[ext.name.rpartition(".")[2]] / target.name, target)
+        if "_lab" not in MODULES:
+            # An earlier build may have left one there.
+            for module in target.parent.glob("_lab.*.so"):
+                module.unlink()
         copy_device(target.parent)
 
     def copy_extensions_to_source(self):
@@ -151,6 +155,14 @@ class ProductPackages(build_py):
                 name for name in self.packages if name != lab and not name.startswith(lab + ".")
             ]
             self.exclude_package_data.setdefault("ascend_prefetch", []).append("_lab.pyi")
+
+    def run(self):
+        """Removes what an earlier build with the laboratory has left in the same build tree."""
+        if LAB == "OFF":
+            built = Path(self.build_lib) / "ascend_prefetch"
+            shutil.rmtree(built / "lab", ignore_errors=True)
+            (built / "_lab.pyi").unlink(missing_ok=True)
+        super().run()
 
 
 setup(

@@ -84,6 +84,18 @@ def test_the_device_backend_is_put_beside_the_module(build, tmp_path, options, f
     assert device_files(package) == set()
 
 
+def test_a_build_without_the_laboratory_removes_that_of_an_earlier_one(
+    build, monkeypatch, tmp_path
+):
+    """Both build trees are used again: a module of the last build would be installed."""
+    build_extension(build, tmp_path, inplace=False)
+    package = tmp_path / "lib" / "ascend_prefetch"
+    assert {path.name.partition(".")[0] for path in package.iterdir()} == {"_C", "_lab"}
+    monkeypatch.setattr(build, "MODULES", {"_C": "csrc/python"})
+    build_extension(build, tmp_path, inplace=False)
+    assert {path.name.partition(".")[0] for path in package.iterdir()} == {"_C"}
+
+
 # --- when it is configured from the start ---
 
 
