@@ -237,9 +237,11 @@ PrologShapePlan PlanProlog(const PrologProblem& problem, const arch::Chip& chip)
                            problem.qkv_a.quantised() || problem.q_b.quantised() ||
                            problem.indexer.wq_b.quantised();
     const uint64_t ub_bytes = UbBytes(plan, quantised);
-    if (ub_bytes > arch::kUsableUbBytes) {
-        throw std::logic_error("the rows of a vector core do not fit its UB");
-    }
+    // Single limits allow each of these widths; some combinations of the widest do not fit.
+    Require(ub_bytes <= arch::kUsableUbBytes, "latents and heads of this layer",
+            "widths that take at most " + std::to_string(arch::kUsableUbBytes) +
+                " bytes of a vector core's UB together",
+            ub_bytes);
     const arch::TimingConstants& constants = arch::PlanningConstants(chip);
     return {plan,
             {TimeProlog(plan, constants, chip.aic_count), constants.hbm_rate,
