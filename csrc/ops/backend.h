@@ -1,5 +1,4 @@
-// What an op has to return: shapes alone (kMeta), or results that a device or the twin computes
-// (kRun).
+// What an op has to return: shapes alone (kMeta), or results that a device computes (kRun).
 #pragma once
 
 namespace ops {

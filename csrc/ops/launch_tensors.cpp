@@ -27,7 +27,7 @@ void LaunchTensors::Describe(const ArgumentName& name, const at::Tensor& tensor,
     if (!described_) return;
     const auto bytes = static_cast<size_t>(ExtentOf(tensor).all) * tensor.element_size();
     tensors_.push_back(
-        {names_.emplace_back(name.str()).c_str(), tensor.data_ptr(), bytes, writable, fresh});
+        {names_.emplace_front(name.str()).c_str(), tensor.data_ptr(), bytes, writable, fresh});
 }
 
 }  // namespace ops

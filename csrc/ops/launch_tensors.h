@@ -5,7 +5,7 @@
 
 #include <ATen/core/Tensor.h>
 
-#include <deque>
+#include <forward_list>
 #include <optional>
 #include <string>
 #include <vector>
@@ -59,7 +59,8 @@ private:
 
     CallMemory memory_;
     bool described_;
-    std::deque<std::string> names_;  ///< a deque, so that the addresses of the names stay valid
+    std::forward_list<std::string>
+        names_;  ///< a deque, so that the addresses of the names stay valid
     std::vector<npu::GmTensor> tensors_;
 };
 

@@ -1,5 +1,5 @@
 // What mla_prolog and sfa_prolog share: arguments, their checks, the Meta kernel and the run on a
-// device or the twin.
+// device.
 #pragma once
 
 #include <ATen/core/Tensor.h>
