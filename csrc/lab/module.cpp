@@ -28,8 +28,8 @@ namespace py = pybind11;
 namespace {
 
 py::capsule TwinDevice() {
-    static lab::TwinDevice device;
-    return py::capsule(static_cast<npu::Device*>(&device));
+    npu::Device* device = &lab::TheTwin();
+    return py::capsule(device);
 }
 
 py::list ErrorCodes() {

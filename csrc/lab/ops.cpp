@@ -42,8 +42,7 @@ Place PlaceOf(const char* op, const at::Tensor& tensor) {
     }
     TORCH_CHECK(tensor.is_cpu(), "ascend_prefetch_lab::", op, ": no backend for tensors on ",
                 tensor.device().str(), "; ascend_prefetch.backends() says why");
-    static TwinDevice twin;
-    return {twin, nullptr, arch::FindChip(twin.SocName())};
+    return {TheTwin(), nullptr, arch::FindChip(TheTwin().SocName())};
 }
 
 void CheckMatrix(const char* op, const char* name, const at::Tensor& tensor, int64_t rank) {
@@ -70,8 +69,8 @@ uint64_t Address(const at::Tensor& tensor) {
 template <typename... Arguments>
 void Launch(const char* kernel, const Place& place, uint32_t cores,
             const std::vector<npu::GmTensor>& tensors, const Arguments&... arguments) {
-    const npu::KernelArgument list[] = {{&arguments, sizeof(arguments)}...};
-    place.device.Launch({kernel, cores, false, list, sizeof...(arguments), tensors.data(),
+    const auto list = npu::ListArguments(arguments...);
+    place.device.Launch({kernel, cores, false, list.data(), list.size(), tensors.data(),
                          tensors.size(), place.folder});
 }
 

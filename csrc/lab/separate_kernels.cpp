@@ -31,8 +31,8 @@ public:
 
     template <typename... Arguments>
     void Run(const char* label, const char* kernel, const Arguments&... arguments) {
-        const npu::KernelArgument list[] = {{&arguments, sizeof(arguments)}...};
-        launches_.Run(label, {kernel, 0, false, list, sizeof...(arguments)});
+        const auto list = npu::ListArguments(arguments...);
+        launches_.Run(label, {kernel, 0, false, list.data(), list.size()});
     }
 
     bool bf16() const { return bf16_; }

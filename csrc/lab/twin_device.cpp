@@ -10,6 +10,11 @@
 
 namespace lab {
 
+TwinDevice& TheTwin() {
+    static TwinDevice device;
+    return device;
+}
+
 int8_t TwinDevice::TensorType() const { return static_cast<int8_t>(c10::DeviceType::CPU); }
 
 const char* TwinDevice::SocName() { return TwinChip().name; }

@@ -25,6 +25,9 @@ public:
     void JoinPrefetches() override {}
 };
 
+/// The twin of this process.
+TwinDevice& TheTwin();
+
 /// Runs several launches, one after the other, over the same tensors.
 class TwinLaunches {
 public:

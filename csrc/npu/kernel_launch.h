@@ -24,8 +24,10 @@
 // (aclrtLaunchKernelAttrValue); headers of leideng/CANN-8.1.RC1.
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
+#include <type_traits>
 
 namespace npu {
 
@@ -39,6 +41,13 @@ struct KernelArgument {
     const void* data;
     size_t bytes;
 };
+
+/// The arguments of a kernel, which have to outlive the list.
+template <typename... Arguments>
+std::array<KernelArgument, sizeof...(Arguments)> ListArguments(const Arguments&... arguments) {
+    static_assert((std::is_trivially_copyable_v<Arguments> && ...), "arguments go by value");
+    return {{{&arguments, sizeof(arguments)}...}};
+}
 
 /// Memory that a launch may access, holes of strided tensors included.
 struct GmTensor {

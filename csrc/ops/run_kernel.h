@@ -1,8 +1,6 @@
 // Launches a kernel on the device of a call.
 #pragma once
 
-#include <type_traits>
-
 #include "ops/device.h"
 #include "ops/launch_tensors.h"
 
@@ -19,9 +17,8 @@ struct LaunchCores {
 template <typename... Arguments>
 void RunKernel(const char* kernel, const Target& target, LaunchCores cores,
                const LaunchTensors& tensors, const Arguments&... arguments) {
-    static_assert((std::is_trivially_copyable_v<Arguments> && ...), "arguments go by value");
-    const npu::KernelArgument list[] = {{&arguments, sizeof(arguments)}...};
-    target.device.Launch({kernel, cores.block_count, cores.all_wait, list, sizeof...(arguments),
+    const auto list = npu::ListArguments(arguments...);
+    target.device.Launch({kernel, cores.block_count, cores.all_wait, list.data(), list.size(),
                           tensors.data(), tensors.size()});
 }
 

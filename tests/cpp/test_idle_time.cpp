@@ -11,6 +11,7 @@
 #include "check.h"
 #include "plan/plan_o_proj.h"
 #include "plan/plan_prolog.h"
+#include "plan_problems.h"
 
 namespace {
 
@@ -46,16 +47,7 @@ constexpr plan::LinearFormat kDynamic = {plan::WeightLayout::kInOut, 4, false};
 /// DeepSeek-V3 on one of 16 ranks, 100 tokens: three rows, and three steps of 8 heads, for the
 /// vector core that has most.
 plan::PrologProblem Prolog(const plan::LinearFormat& format = {}) {
-    plan::PrologProblem problem;
-    problem.tokens = 100;
-    problem.hidden_size = 7168;
-    problem.heads = 8;
-    problem.q_lora_rank = 1536;
-    problem.kv_lora_rank = 512;
-    problem.nope_dim = 128;
-    problem.rope_dim = 64;
-    problem.kv_cache = {128 * 512, 128, 512, 0};
-    problem.rope_cache = {128 * 64, 128, 64, 0};
+    plan::PrologProblem problem = DeepSeekV3(100, 16);
     problem.qkv_a = problem.q_b = format;
     return problem;
 }

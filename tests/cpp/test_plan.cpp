@@ -16,22 +16,9 @@
 #include "plan/plan_o_proj.h"
 #include "plan/plan_prolog.h"
 #include "plan/units.h"
+#include "plan_problems.h"
 
 namespace {
-
-plan::PrologProblem DeepSeekV3(uint32_t tokens, uint32_t tp) {
-    plan::PrologProblem problem;
-    problem.tokens = tokens;
-    problem.hidden_size = 7168;
-    problem.heads = 128 / tp;
-    problem.q_lora_rank = 1536;
-    problem.kv_lora_rank = 512;
-    problem.nope_dim = 128;
-    problem.rope_dim = 64;
-    problem.kv_cache = {128 * 512, 128, 512, 0};
-    problem.rope_cache = {128 * 64, 128, 64, 0};
-    return problem;
-}
 
 uint64_t SequenceChunks(const WarmPlan& warm) {
     uint64_t chunks = 0;

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Callable
 from typing import Any
 
@@ -69,3 +70,22 @@ def captured(npu: Any, work: Callable[[], Any]) -> tuple[Any, Any]:
     with npu.graph(graph):
         results = work()
     return graph, results
+
+
+def median_us(npu: Any, work: Callable[[], Any], before: Callable[[], Any] | None = None) -> float:
+    """Median time of `work` on the device over 30 calls, each after a call of `before`.
+
+    Without `before` the host may be what is waited for.
+    """
+    work()
+    samples = []
+    for _ in range(30):
+        start, end = (npu.Event(enable_timing=True) for _ in range(2))
+        if before is not None:
+            before()
+        start.record()
+        work()
+        end.record()
+        npu.synchronize()
+        samples.append(start.elapsed_time(end) * 1e3)
+    return statistics.median(samples)

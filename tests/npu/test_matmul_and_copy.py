@@ -1,29 +1,12 @@
 """The laboratory's kernels on a device: values, and how long they take, which is printed."""
 
-import statistics
-
 import pytest
 import torch
+from device_calls import median_us
 
 from ascend_prefetch.lab import microbenchmarks, reference
 
 pytestmark = pytest.mark.npu
-
-SAMPLES = 20
-
-
-def median_us(npu, work):
-    """Of one call after the other; the host may be what is waited for."""
-    work()
-    samples = []
-    for _ in range(SAMPLES):
-        start, end = (npu.Event(enable_timing=True) for _ in range(2))
-        start.record()
-        work()
-        end.record()
-        npu.synchronize()
-        samples.append(start.elapsed_time(end) * 1e3)
-    return statistics.median(samples)
 
 
 def test_matmul(npu, record_property):

@@ -1,9 +1,8 @@
 """A prefetched weight is read faster than a cold one. What is asserted is the direction alone."""
 
-import statistics
-
 import pytest
 import torch
+from device_calls import median_us
 
 from ascend_prefetch import ops
 from ascend_prefetch.lab import twin
@@ -11,8 +10,6 @@ from ascend_prefetch.lab.bench.measured import placed
 from o_proj_cases import OProjInputs, model_case
 
 pytestmark = pytest.mark.npu
-
-SAMPLES = 30
 
 
 @pytest.fixture(scope="module")
@@ -22,22 +19,6 @@ def flush(npu):
     l2_bytes = twin.find_chip(npu.get_device_name())["l2_mib"] << 20
     buffer = torch.zeros(2 * l2_bytes // 4, device="npu")
     return lambda: [buffer.sum() for _ in range(2)]
-
-
-def median_us(npu, flush, before, work):
-    """Median time of `work` behind `before`, the cache flushed ahead of both."""
-    work()
-    samples = []
-    for _ in range(SAMPLES):
-        start, end = (npu.Event(enable_timing=True) for _ in range(2))
-        flush()
-        before()
-        start.record()
-        work()
-        end.record()
-        npu.synchronize()
-        samples.append(start.elapsed_time(end) * 1e3)
-    return statistics.median(samples)
 
 
 def prefetch(engine, weights):
@@ -55,8 +36,12 @@ def test_o_proj_is_faster_with_its_weight_in_l2(npu, flush, engine, record_prope
     def work():
         torch.ops.ascend_prefetch.o_proj(**arguments)
 
-    cold = median_us(npu, flush, lambda: None, work)
-    warm = median_us(npu, flush, lambda: prefetch(engine, weights), work)
+    def warmed():
+        flush()
+        prefetch(engine, weights)
+
+    cold = median_us(npu, work, before=flush)
+    warm = median_us(npu, work, before=warmed)
     record_property("cold_us", cold)
     record_property("warm_us", warm)
     print(f"{engine}: cold {cold:.1f} us, warm {warm:.1f} us, ratio {warm / cold:.2f}")

@@ -244,6 +244,10 @@ def test_it_runs_where_torch_or_the_module_is_broken(broken, tmp_path):
     assert found["ascend_prefetch"]["build"].startswith("failed: ")
     assert found["packages"]["torch"] == importlib.metadata.version("torch")
 
+    command[3:] = ["collect-env", "--json", str(tmp_path / "none" / "x.json")]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=tmp_path)
+    assert (done.returncode, len(done.stderr.splitlines())) == (2, 1)
+
     command[3:] = ["info"]
     done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=tmp_path)
     assert done.returncode == 1

@@ -20,6 +20,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from ascend_prefetch.files import whole_file
 from ascend_prefetch.version import __version__
 
 _PACKAGES = (
@@ -313,6 +314,11 @@ def main(arguments: Sequence[str]) -> int:
         sys.stdout.write(text)
         return 0
     if options.json is not None:
-        Path(options.json).write_text(text, encoding="utf-8")
+        try:
+            with whole_file(Path(options.json)) as part:
+                part.write_text(text, encoding="utf-8")
+        except OSError as error:
+            print(f"ascend_prefetch collect-env: {error}", file=sys.stderr)
+            return 2
     show(found)
     return 0
