@@ -243,7 +243,7 @@ private:
     __aicore__ inline void MoveB(const GemmPlan& plan, const AscendC::LocalTensor<T>& l0b,
                                  const AscendC::LocalTensor<T>& b, const Tile& tile, uint32_t depth,
                                  uint32_t depths) {
-        if (plan.b_layout < 2) {
+        if (DepthIsContiguous(plan)) {
             CopyB(l0b, b, tile, depth, depths);
         } else {
             TransposeB(l0b, b, tile, depth, depths);

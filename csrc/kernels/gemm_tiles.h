@@ -9,8 +9,19 @@
 #include "kernel_operator.h"
 #include "kernels/partition.h"
 #include "plan/gemm_plan.h"
+#include "plan/weight_layout.h"
 
 namespace kernels {
+
+// Whether B is stored in FRACTAL_NZ; row-major otherwise.
+__aicore__ inline bool IsFractal(const GemmPlan& gemm) {
+    return (gemm.b_layout & plan::kFractalBit) != 0;
+}
+
+// Whether B is stored [n, k], so that its depth is contiguous; [k, n] otherwise.
+__aicore__ inline bool DepthIsContiguous(const GemmPlan& gemm) {
+    return (gemm.b_layout & plan::kInOutBit) == 0;
+}
 
 struct Tile {
     uint32_t row;  // first row of A

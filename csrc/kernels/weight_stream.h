@@ -112,13 +112,13 @@ private:
     __aicore__ inline void CopyTile(const AscendC::LocalTensor<half>& dst,
                                     const AscendC::GlobalTensor<half>& weight, const GemmPlan& plan,
                                     const Tile& tile) {
-        const bool column_major = plan.b_layout < 2;
-        const uint32_t row = column_major ? tile.column : tile.depth;
-        const uint32_t rows = column_major ? tile.columns : tile.depths;
-        const uint32_t first = Halves(plan, column_major ? tile.depth : tile.column);
-        const uint32_t width = Halves(plan, column_major ? tile.depths : tile.columns);
+        const bool deep = DepthIsContiguous(plan);
+        const uint32_t row = deep ? tile.column : tile.depth;
+        const uint32_t rows = deep ? tile.columns : tile.depths;
+        const uint32_t first = Halves(plan, deep ? tile.depth : tile.column);
+        const uint32_t width = Halves(plan, deep ? tile.depths : tile.columns);
         const uint64_t batch = Halves(plan, static_cast<uint64_t>(tile.batch) * plan.n * plan.k);
-        if (plan.b_layout == 0 || plan.b_layout == 2) {
+        if (!IsFractal(plan)) {
             const uint32_t stride = Halves(plan, plan.b_stride);
             AscendC::Nd2NzParams params;
             params.ndNum = 1;

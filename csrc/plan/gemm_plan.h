@@ -19,9 +19,7 @@ struct GemmPlan {
     uint32_t a_batch_stride;
     uint32_t c_row_stride;
     uint32_t c_batch_stride;
-    // Layout of B: 0: [n, k] row-major; 1: [n, k] in NZ, [k/16, n, 16]; 2: [k, n] row-major;
-    // 3: [k, n] in NZ, [n/16, k, 16], or [n/32, k, 32] for int8. int8 weights have 2 or 3.
-    uint32_t b_layout;
+    uint32_t b_layout;  // a WeightLayout of plan/weight_layout.h; int8 weights are stored [k, n]
     // Row-major: elements from a row of the stored matrix to the next; NZ: its number of rows. It
     // exceeds what the GEMM uses where B is a part of a fused weight.
     uint32_t b_stride;

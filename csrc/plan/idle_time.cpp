@@ -66,8 +66,10 @@ public:
 
     /// Time that HBM takes to deliver the weight of a product.
     double Stream(const GemmPlan& gemm) const {
-        const bool nd = gemm.b_layout == 0 || gemm.b_layout == 2;
-        const double row = (gemm.b_layout < 2 ? gemm.tile_k : gemm.tile_n) * gemm.element_bytes;
+        const WeightLayout layout = LayoutOf(gemm);
+        const bool nd = !IsFractal(layout);
+        const double row =
+            (DepthIsContiguous(layout) ? gemm.tile_k : gemm.tile_n) * gemm.element_bytes;
         const double block = nd ? row : gemm.tile_n * kBlockBytes;
         const double factor =
             arch::HbmFactor(c_, nd ? arch::LoadKind::kNd2Nz : arch::LoadKind::kToL1, block);

@@ -43,13 +43,11 @@ void Require(bool condition, const GemmProblem& problem, const std::string& what
 }  // namespace
 
 GemmPlan PlanGemm(const GemmProblem& problem) {
-    const bool column_major =
-        problem.layout == WeightLayout::kOutIn || problem.layout == WeightLayout::kOutInNz;
-    if (problem.int8 && column_major) {
+    const bool deep = DepthIsContiguous(problem.layout);
+    if (problem.int8 && deep) {
         throw std::logic_error(problem.name + ": int8 weights are stored [in, out]");
     }
-    const bool nz =
-        problem.layout == WeightLayout::kOutInNz || problem.layout == WeightLayout::kInOutNz;
+    const bool nz = IsFractal(problem.layout);
     const uint32_t bytes = problem.int8 ? 1 : kHalfBytes;
     const uint32_t unit = kBlockBytes / bytes;  // elements of a row of a fractal
     const uint32_t strip = problem.int8 ? unit : kStrip;
@@ -64,7 +62,7 @@ GemmPlan PlanGemm(const GemmProblem& problem) {
                 " bytes",
             a_stride);
     const uint32_t stored_n = problem.stored_n == 0 ? problem.n : problem.stored_n;
-    const uint32_t b_stride = column_major == nz ? stored_n : problem.k;
+    const uint32_t b_stride = deep == nz ? stored_n : problem.k;
     Require((nz ? b_stride : b_stride * bytes / kHalfBytes) <= kMaxWeightStride, problem,
             "the stride of the weight must be at most " + std::to_string(kMaxWeightStride) +
                 " units of " + (nz ? "a row" : "2 bytes"),
@@ -88,7 +86,7 @@ GemmPlan PlanGemm(const GemmProblem& problem) {
     // the sums of two tiles and a core has that many columns.
     const auto rows = static_cast<uint32_t>(RoundUp(plan.tile_m, kStrip));
     const uint32_t row = kRowBytes / bytes;
-    const uint32_t wide = column_major ? row / 2 : row;
+    const uint32_t wide = deep ? row / 2 : row;
     const uint32_t column_shares = problem.cores / problem.row_shares / problem.depth_shares;
     const auto share = static_cast<uint32_t>(
         CeilDiv(uint64_t{problem.batches} * problem.n / strip, column_shares) * strip);
@@ -105,7 +103,7 @@ GemmPlan PlanGemm(const GemmProblem& problem) {
         weight_slot_bytes = kLargeSlotBytes;
         plan.tile_n = std::min(share, problem.n);
     }
-    plan.tile_k = RoundDown(weight_slot_bytes / bytes / plan.tile_n, column_major ? row : unit);
+    plan.tile_k = RoundDown(weight_slot_bytes / bytes / plan.tile_n, deep ? row : unit);
     plan.tile_k = std::min({plan.tile_k, RoundDown(kMaxTileBytes / bytes / rows, unit), problem.k});
     plan.row_shares = problem.row_shares;
     plan.depth_shares = problem.depth_shares;

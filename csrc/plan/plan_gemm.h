@@ -7,6 +7,7 @@
 
 #include "plan/gemm_plan.h"
 #include "plan/units.h"
+#include "plan/weight_layout.h"
 
 namespace plan {
 
@@ -16,9 +17,6 @@ constexpr uint32_t kMaxStride = 65535;
 constexpr uint32_t kMaxWeightStride = kMaxStride;
 /// Longest row of the left matrix, in bytes, since it is loaded in units of 4 bytes.
 constexpr uint32_t kMaxLeftStrideBytes = kMaxStride * 4;
-
-/// Memory layout of a weight; the values are those of GemmPlan::b_layout.
-enum class WeightLayout : uint32_t { kOutIn = 0, kOutInNz = 1, kInOut = 2, kInOutNz = 3 };
 
 /// C [m, n] = A [m, k] x B, `batches` times.
 struct GemmProblem {
@@ -55,6 +53,11 @@ uint32_t BestDepthShares(const GemmProblem& problem, uint32_t most);
 /// Buffers that are large enough for the tiles of all plans. Throws std::logic_error where a core
 /// has too little L1 or L0C.
 GemmBuffers PlanGemmBuffers(const std::vector<GemmPlan>& plans);
+
+/// The layout of a GEMM's weight.
+inline WeightLayout LayoutOf(const GemmPlan& gemm) {
+    return static_cast<WeightLayout>(gemm.b_layout);
+}
 
 /// Size of a GEMM's weight in bytes.
 uint64_t WeightBytes(const GemmPlan& gemm);
