@@ -10,16 +10,8 @@ using AscendC::DataCopyParams;
 
 namespace {
 
-constexpr auto kUb = TPosition::VECCALC;
-constexpr auto kL1 = TPosition::C1;
+constexpr auto kL1Bias = TPosition::C1;
 constexpr auto kFixpipe = TPosition::C2PIPE2GM;
-
-template <TPosition position, typename T>
-LocalTensor<T> Numbered(TPipe& pipe, uint32_t count) {
-    const auto tensor = Allocate<position, T>(pipe, count);
-    for (uint32_t i = 0; i < count; ++i) Poke(tensor, i, static_cast<T>(i));
-    return tensor;
-}
 
 template <typename T>
 std::vector<T> Poison(size_t count) {
@@ -152,7 +144,7 @@ TEST(ub_to_ub_runs_on_the_vector_pipe) {
 TEST(l1_to_fixpipe_buffer_copies_scales) {
     OnAic({}, [] {
         TPipe pipe;
-        const auto l1 = Numbered<kL1, uint64_t>(pipe, 256);
+        const auto l1 = Numbered<kL1Bias, uint64_t>(pipe, 256);
         const auto buffer = Allocate<kFixpipe, uint64_t>(pipe, 256, 0xAA);
         DataCopy(buffer, l1, DataCopyParams(1, 16, 0, 0));
         CHECK_EQ(Values(buffer, 0, 256), Ramp<uint64_t>(256));
@@ -167,7 +159,7 @@ TEST(l1_to_fixpipe_buffer_copies_scales) {
 TEST(l1_to_fixpipe_buffer_gaps) {
     OnAic({}, [] {
         TPipe pipe;
-        const auto l1 = Numbered<kL1, uint64_t>(pipe, 64);
+        const auto l1 = Numbered<kL1Bias, uint64_t>(pipe, 64);
         const auto buffer = Allocate<kFixpipe, uint64_t>(pipe, 96, 0xAA);
         DataCopy(buffer, l1, DataCopyParams(3, 1, 5, 2));
         for (int block = 0; block < 3; ++block) {
@@ -189,9 +181,9 @@ TEST(l1_to_fixpipe_buffer_limits) {
                            const auto& copy) {
         AicBreaks(code, parts, {}, [&] {
             TPipe pipe;
-            const auto l1 = Numbered<kL1, uint64_t>(pipe, 32);
+            const auto l1 = Numbered<kL1Bias, uint64_t>(pipe, 32);
             const auto buffer = Allocate<kFixpipe, uint64_t>(pipe, 32);
-            static_cast<void>(Allocate<kL1, uint64_t>(pipe, 32));
+            static_cast<void>(Allocate<kL1Bias, uint64_t>(pipe, 32));
             static_cast<void>(Allocate<kFixpipe, uint64_t>(pipe, 32));
             copy(buffer, l1);
         });
@@ -236,7 +228,7 @@ TEST(the_fixpipe_buffer) {
     config.trace = &trace;
     twin::Launch(config, [] {
         TPipe pipe;
-        const auto l1 = Numbered<kL1, uint64_t>(pipe, 32);
+        const auto l1 = Numbered<kL1Bias, uint64_t>(pipe, 32);
         DataCopy(Allocate<kFixpipe, uint64_t>(pipe, 32)[16], l1, 16);
     });
     const twin::TraceRecord& record = trace.cores[0][0];

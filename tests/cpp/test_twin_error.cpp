@@ -7,16 +7,12 @@
 
 using namespace fixture;
 using AscendC::DataCopy;
-using AscendC::DataCopyPad;
 using AscendC::Duplicate;
-using AscendC::HardEvent;
 using AscendC::Muls;
 using AscendC::PipeBarrier;
 using AscendC::RoundMode;
 
 namespace {
-
-constexpr auto kUb = TPosition::VECCALC;
 
 template <typename Kernel>
 twin::Error Caught(twin::LaunchConfig config, const Kernel& kernel) {

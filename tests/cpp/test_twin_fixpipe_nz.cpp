@@ -11,28 +11,6 @@ using AscendC::CFG_NZ;
 using AscendC::Fixpipe;
 using AscendC::FixpipeParamsV220;
 
-namespace {
-
-FixpipeParamsV220 Store(uint16_t n, uint16_t m, uint16_t source_stride, uint32_t destination_stride,
-                        QuantMode_t mode = NoQuant) {
-    FixpipeParamsV220 params;
-    params.nSize = n;
-    params.mSize = m;
-    params.srcStride = source_stride;
-    params.dstStride = destination_stride;
-    params.quantPre = mode;
-    return params;
-}
-
-template <typename T>
-LocalTensor<T> Numbered(TPipe& pipe, uint32_t count) {
-    const auto l0c = Allocate<kL0c, T>(pipe, count);
-    for (uint32_t i = 0; i < count; ++i) Poke(l0c, i, static_cast<T>(i));
-    return l0c;
-}
-
-}  // namespace
-
 // NZ2NZ, figure 1: 24 rows of 48 columns, column blocks 64 rows of 16 apart in L0C and 40 x 32
 // bytes, 640 halves, in GM. Rows stay 16 elements apart; the gaps stay as they were.
 TEST(nz_output_as_in_the_figure) {
@@ -59,7 +37,7 @@ TEST(nz_output_of_int32) {
     std::vector<int32_t> out(40 * 8 + 17 * 16 + 16, -1);
     OnAic({Output("out", out)}, [&] {
         TPipe pipe;
-        Fixpipe<int32_t, int32_t, CFG_NZ>(Gm(out)[8], Numbered<int32_t>(pipe, 1024),
+        Fixpipe<int32_t, int32_t, CFG_NZ>(Gm(out)[8], Numbered<kL0c, int32_t>(pipe, 1024),
                                           Store(32, 17, 32, 40));
     });
     CHECK_EQ(Values(out, 0, 8), std::vector<int32_t>(8, -1));
@@ -118,23 +96,23 @@ TEST(nz_output_limits) {
         TPipe pipe;
         FixpipeParamsV220 params = Store(48, 16, 16, 16, REQ8);
         params.deqScalar = 0x3F800000 | uint64_t{1} << 46;
-        Fixpipe<int8_t, int32_t, CFG_NZ>(Gm(bytes), Numbered<int32_t>(pipe, 768), params);
+        Fixpipe<int8_t, int32_t, CFG_NZ>(Gm(bytes), Numbered<kL0c, int32_t>(pipe, 768), params);
     });
     // "目标操作数地址之间不能重叠": 16 rows of 64 bytes are 32 units.
     AicBreaks("parameter-range", {"dstStride is 31"}, {Output("out", out)}, [&] {
         TPipe pipe;
-        Fixpipe<int32_t, int32_t, CFG_NZ>(Gm(out), Numbered<int32_t>(pipe, 512),
+        Fixpipe<int32_t, int32_t, CFG_NZ>(Gm(out), Numbered<kL0c, int32_t>(pipe, 512),
                                           Store(32, 16, 16, 31));
     });
     AicBreaks("parameter-range", {"dstStride is 0"}, {Output("out", out)}, [&] {
         TPipe pipe;
-        Fixpipe<int32_t, int32_t, CFG_NZ>(Gm(out), Numbered<int32_t>(pipe, 512),
+        Fixpipe<int32_t, int32_t, CFG_NZ>(Gm(out), Numbered<kL0c, int32_t>(pipe, 512),
                                           Store(16, 16, 16, 0));
     });
     // "NZ地址需满足32字节对齐".
     AicBreaks("misaligned", {"byte 16", "32"}, {Output("out", out)}, [&] {
         TPipe pipe;
-        Fixpipe<int32_t, int32_t, CFG_NZ>(Gm(out)[4], Numbered<int32_t>(pipe, 512),
+        Fixpipe<int32_t, int32_t, CFG_NZ>(Gm(out)[4], Numbered<kL0c, int32_t>(pipe, 512),
                                           Store(16, 16, 16, 32));
     });
     // Two blocks of 1024 bytes, 1024 apart.
@@ -142,7 +120,7 @@ TEST(nz_output_limits) {
     std::vector<int32_t> tight(511);
     const auto kernel = [](std::vector<int32_t>& gm) {
         TPipe pipe;
-        Fixpipe<int32_t, int32_t, CFG_NZ>(Gm(gm), Numbered<int32_t>(pipe, 512),
+        Fixpipe<int32_t, int32_t, CFG_NZ>(Gm(gm), Numbered<kL0c, int32_t>(pipe, 512),
                                           Store(32, 16, 16, 32));
     };
     OnAic({Output("out", exact)}, [&] { kernel(exact); });
@@ -159,7 +137,7 @@ TEST(nz_output_in_the_trace) {
     config.trace = &trace;
     twin::Launch(config, [&] {
         TPipe pipe;
-        Fixpipe<int32_t, int32_t, CFG_NZ>(Gm(out)[8], Numbered<int32_t>(pipe, 1024),
+        Fixpipe<int32_t, int32_t, CFG_NZ>(Gm(out)[8], Numbered<kL0c, int32_t>(pipe, 1024),
                                           Store(32, 17, 32, 40));
     });
     const twin::TraceRecord& record = trace.cores[0][0];

@@ -25,8 +25,6 @@ using AscendC::WaitFlag;
 
 namespace {
 
-constexpr auto kUb = TPosition::VECCALC;
-
 /// "" for a clean kernel, else the code and the bytes: "pipe-race [12, 16)".
 template <typename Kernel>
 std::string Found(const Kernel& kernel, KernelKind kind, std::vector<GmTensor> tensors) {

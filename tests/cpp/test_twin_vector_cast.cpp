@@ -21,18 +21,6 @@ static_assert(!AscendC::internal::kHasCast<half, int32_t>, "needs SetDeqScale");
 
 namespace {
 
-template <typename To, typename From>
-std::vector<Raw<To>> CastAll(RoundMode mode, const std::vector<Raw<From>>& values) {
-    std::vector<Raw<To>> results;
-    OnAiv({}, [&] {
-        TPipe pipe;
-        const auto dst = Filled<To>(pipe, static_cast<uint32_t>(values.size()), Raw<To>{});
-        AscendC::Cast(dst, Load<From>(pipe, values), mode, static_cast<uint32_t>(values.size()));
-        results = Read(dst, 0, values.size());
-    });
-    return results;
-}
-
 std::vector<uint16_t> ToHalf(RoundMode mode, const std::vector<float>& values) {
     return CastAll<half, float>(mode, values);
 }

@@ -6,18 +6,6 @@ using namespace fixture;
 
 namespace {
 
-template <typename To, typename From>
-std::vector<Raw<To>> CastAll(RoundMode mode, const std::vector<Raw<From>>& values) {
-    std::vector<Raw<To>> results;
-    OnAiv({}, [&] {
-        TPipe pipe;
-        const auto dst = Filled<To>(pipe, static_cast<uint32_t>(values.size()), Raw<To>{});
-        AscendC::Cast(dst, Load<From>(pipe, values), mode, static_cast<uint32_t>(values.size()));
-        results = Read(dst, 0, values.size());
-    });
-    return results;
-}
-
 // 1.4, 1.5, 1.6, 2.4, 2.5, 2.6 as halves.
 const std::vector<uint16_t> kPageInput = {0x3D9A, 0x3E00, 0x3E66, 0x40CD, 0x4100, 0x4133};
 

@@ -13,7 +13,6 @@ namespace fixture {
 using twin::checks::kL0a;
 using twin::checks::kL0b;
 using twin::checks::kL0c;
-using twin::checks::kL1;
 using twin::checks::Shape;
 constexpr float kNaN = std::numeric_limits<float>::quiet_NaN();
 
@@ -81,6 +80,30 @@ inline AscendC::Nd2NzParams WholeMatrix(uint16_t rows, uint16_t columns) {
     params.srcDValue = columns;
     params.dstNzC0Stride = static_cast<uint16_t>(Blocks(rows, 16) * 16);
     params.dstNzNStride = 1;
+    return params;
+}
+
+/// LoadData of `repeats` fractals from number `start`.
+inline AscendC::LoadData2DParams Load(uint16_t start, uint8_t repeats, uint16_t source_stride,
+                                      uint16_t destination_gap, bool transpose = false) {
+    AscendC::LoadData2DParams params;
+    params.startIndex = start;
+    params.repeatTimes = repeats;
+    params.srcStride = source_stride;
+    params.dstGap = destination_gap;
+    params.ifTranspose = transpose;
+    return params;
+}
+
+/// Fixpipe of one matrix of m x n.
+inline AscendC::FixpipeParamsV220 Store(uint16_t n, uint16_t m, uint16_t source_stride,
+                                        uint32_t destination_stride, QuantMode_t mode = NoQuant) {
+    AscendC::FixpipeParamsV220 params;
+    params.nSize = n;
+    params.mSize = m;
+    params.srcStride = source_stride;
+    params.dstStride = destination_stride;
+    params.quantPre = mode;
     return params;
 }
 

@@ -25,6 +25,8 @@ using AscendC::TPipe;
 using AscendC::TPosition;
 using twin::GmTensor;
 using twin::KernelKind;
+using twin::checks::kL1;
+using twin::checks::kUb;
 using twin::checks::TwinWorks;
 
 template <typename T>
@@ -114,11 +116,44 @@ LocalTensor<T> Allocate(TPipe& pipe, uint32_t count, uint8_t fill = 0) {
     return tensor;
 }
 
+/// `count` elements of the pipe's memory at `position`; element i is i.
+template <TPosition position, typename T>
+LocalTensor<T> Numbered(TPipe& pipe, uint32_t count) {
+    const LocalTensor<T> tensor = Allocate<position, T>(pipe, count);
+    for (uint32_t i = 0; i < count; ++i) Poke(tensor, i, static_cast<T>(i));
+    return tensor;
+}
+
+/// The copy that turns ND into NZ, with the fields of its parameters in their order.
+inline AscendC::Nd2NzParams Nd2Nz(uint16_t matrices, uint16_t rows, uint16_t columns,
+                                  uint16_t source_matrix_stride, uint16_t source_row,
+                                  uint16_t column_block_stride, uint16_t row_stride,
+                                  uint16_t matrix_stride) {
+    AscendC::Nd2NzParams params;
+    params.ndNum = matrices;
+    params.nValue = rows;
+    params.dValue = columns;
+    params.srcNdMatrixStride = source_matrix_stride;
+    params.srcDValue = source_row;
+    params.dstNzC0Stride = column_block_stride;
+    params.dstNzNStride = row_stride;
+    params.dstNzMatrixStride = matrix_stride;
+    return params;
+}
+
 /// The listed elements; unlike a braced list it can stand in a CHECK.
 template <typename T, typename... Elements>
 std::vector<T> Of(Elements... elements) {
     return {static_cast<T>(elements)...};
 }
+
+/// `value`, `count` times.
+template <typename T>
+std::vector<T> Repeat(size_t count, T value) {
+    return std::vector<T>(count, value);
+}
+
+constexpr uint16_t kFill16 = 0xAAAA;  // a buffer filled with 0xAA as 16-bit elements
 
 /// first, first + 1, ...
 template <typename T>
@@ -183,6 +218,14 @@ void AivBreaks(const std::string& code, std::initializer_list<std::string> parts
                std::vector<GmTensor> tensors, const Kernel& kernel,
                const char* file = __builtin_FILE(), int line = __builtin_LINE()) {
     Breaks(code, parts, [&] { OnAiv(std::move(tensors), kernel); }, file, line);
+}
+
+/// On one group: an AIC with its two AIVs.
+template <typename Kernel>
+void GroupBreaks(const std::string& code, std::initializer_list<std::string> parts,
+                 const Kernel& kernel, const char* file = __builtin_FILE(),
+                 int line = __builtin_LINE()) {
+    Breaks(code, parts, [&] { OnGroup({}, kernel); }, file, line);
 }
 
 }  // namespace fixture

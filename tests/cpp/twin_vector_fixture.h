@@ -14,7 +14,6 @@ using AscendC::BinaryRepeatParams;
 using AscendC::RoundMode;
 using AscendC::UnaryRepeatParams;
 
-constexpr auto kUb = TPosition::VECCALC;
 constexpr float kInf = std::numeric_limits<float>::infinity();
 
 /// What a test writes down for a T.
@@ -65,6 +64,19 @@ inline half HalfBits(uint16_t bits) {
     half value;
     std::memcpy(&value, &bits, sizeof(value));
     return value;
+}
+
+/// Cast of all values at once, as what a test writes down.
+template <typename To, typename From>
+std::vector<Raw<To>> CastAll(RoundMode mode, const std::vector<Raw<From>>& values) {
+    std::vector<Raw<To>> results;
+    OnAiv({}, [&] {
+        TPipe pipe;
+        const auto dst = Filled<To>(pipe, static_cast<uint32_t>(values.size()), Raw<To>{});
+        AscendC::Cast(dst, Load<From>(pipe, values), mode, static_cast<uint32_t>(values.size()));
+        results = Read(dst, 0, values.size());
+    });
+    return results;
 }
 
 }  // namespace fixture
