@@ -48,6 +48,21 @@ def pytest_ignore_collect(collection_path: Path) -> bool | None:
     return None
 
 
+@pytest.fixture(scope="module")
+def inductor_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the compiler keeps what it made for the tests of one file."""
+    return tmp_path_factory.mktemp("inductor")
+
+
+@pytest.fixture
+def fresh_compiler(inductor_directory: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """No code compiled by a test of another file or in an earlier run."""
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(inductor_directory))
+    torch.compiler.reset()
+    yield
+    torch.compiler.reset()
+
+
 @pytest.fixture(scope="session")
 def deepseek_v3_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """Directory of a one-layer bf16 checkpoint with the attention dimensions of DeepSeek-V3.

@@ -117,13 +117,6 @@ def attention_forward(policy, x, qkv_a, o_proj):
     return x
 
 
-@pytest.fixture
-def fresh_compiler():
-    torch.compiler.reset()
-    yield
-    torch.compiler.reset()
-
-
 pytestmark = pytest.mark.usefixtures("fresh_compiler")
 
 

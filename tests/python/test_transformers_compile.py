@@ -13,11 +13,8 @@ PROMPT = 6
 
 
 @pytest.fixture(autouse=True)
-def fresh():
-    torch.compiler.reset()
+def fresh(fresh_compiler):
     torch._dynamo.utils.counters.clear()
-    yield
-    torch.compiler.reset()
 
 
 def compiled(model, backend="eager"):

@@ -1,4 +1,4 @@
-"""prefetch as torch sees it: an op without results that has to run as often as it is called."""
+"""prefetch, an op without results, runs as often as a program calls it, compiled or not."""
 
 import warnings
 from functools import partial
@@ -7,7 +7,6 @@ import pytest
 import torch
 from functorch.compile import make_boxed_func
 from torch._dynamo.backends.common import aot_autograd
-from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from ascend_prefetch import ops
@@ -21,73 +20,8 @@ BACKENDS = ["eager", "aot_eager", "inductor"]
 SIZE = 32
 
 
-@pytest.fixture(scope="module")
-def inductor_directory(tmp_path_factory):
-    return tmp_path_factory.mktemp("inductor")
-
-
-@pytest.fixture
-def fresh_compiler(inductor_directory, monkeypatch):
-    """No code compiled by another test or in an earlier run."""
-    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(inductor_directory))
-    torch.compiler.reset()
-    yield
-    torch.compiler.reset()
-
-
 def parameters(count=3):
     return [torch.nn.Parameter(torch.randn(SIZE, SIZE)) for _ in range(count)]
-
-
-# --- opcheck, schema, no data ---
-
-
-@pytest.mark.parametrize(
-    ("weights", "options"),
-    [
-        ([torch.ones(64, 8)], {}),
-        ([torch.ones(64, 8), torch.zeros(3, dtype=torch.bool)], {"cores": 3}),
-        (
-            [torch.ones(100, dtype=torch.int8), torch.ones(5)],
-            {"max_bytes": [33, 1], "offsets": [50, 19], "after": torch.ones(2, 3)},
-        ),
-        (parameters(2), {"after": torch.ones(2, 3, requires_grad=True)}),
-        ([torch.ones(64, 8)], {"engine": "sdma", "max_bytes": [64]}),
-    ],
-)
-def test_opcheck(weights, options):
-    results = torch.library.opcheck(OP, (weights,), options)
-    assert set(results) == {
-        "test_schema",
-        "test_autograd_registration",
-        "test_faketensor",
-        "test_aot_dispatch_dynamic",
-    }
-    assert set(results.values()) == {"SUCCESS"}
-
-
-def test_schema():
-    assert str(OP._schema) == (
-        "ascend_prefetch::prefetch(Tensor[] weights, *, int[]? max_bytes=None, "
-        "int[]? offsets=None, int? cores=None, Tensor? after=None, "
-        'str engine="vector_cores") -> ()'
-    )
-    assert str(JOIN._schema) == "ascend_prefetch::prefetch_join() -> ()"
-
-
-def test_opcheck_of_the_join():
-    assert set(torch.library.opcheck(JOIN, ()).values()) == {"SUCCESS"}
-
-
-def test_without_data():
-    with FakeTensorMode() as mode:
-        fake = mode.from_tensor(torch.ones(9))
-        assert launches(OP, [fake], after=fake) == []
-        assert ops.prefetch([fake], engine="sdma") is None
-        assert ops.prefetch_join() is None
-    meta = torch.ones(9, device="meta")
-    assert launches(OP, [meta], after=meta) == []
-    assert launches(OP, [meta], engine="sdma") == []
 
 
 # --- as often as the program does ---
