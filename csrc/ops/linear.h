@@ -18,16 +18,34 @@ namespace ops {
 using OptionalTensor = std::optional<at::Tensor>;
 
 struct LinearArguments {
+    LinearArguments(const char* weight_name, const char* prefix)
+        : weight_name(weight_name), prefix(prefix) {}
+
     const char* weight_name;
     const char* prefix;  ///< prefix of the other arguments' names, e.g. "q_b_"
-    const at::Tensor& weight;
-    const OptionalTensor& dequant_scale;
-    const OptionalTensor& input_scale;
-    const OptionalTensor& input_offset;
-    const OptionalTensor& quant_bias;
+    at::Tensor weight;
+    OptionalTensor dequant_scale;
+    OptionalTensor input_scale;
+    OptionalTensor input_offset;
+    OptionalTensor quant_bias;
 
     bool quantised() const { return dequant_scale.has_value(); }
 };
+
+/// Visits the arguments that a quantised layer has beside its weight.
+template <typename Linear, typename Visit>
+void VisitQuant(Linear& linear, Visit&& visit) {
+    visit(ArgumentName(linear.prefix, "dequant_scale"), linear.dequant_scale);
+    visit(ArgumentName(linear.prefix, "input_scale"), linear.input_scale);
+    visit(ArgumentName(linear.prefix, "input_offset"), linear.input_offset);
+    visit(ArgumentName(linear.prefix, "quant_bias"), linear.quant_bias);
+}
+
+template <typename Visit>
+void VisitArguments(LinearArguments& linear, Visit&& visit) {
+    visit(linear.weight_name, linear.weight);
+    VisitQuant(linear, visit);
+}
 
 /// Checks a weight [out, in] of `dtype`, or in FRACTAL_NZ [in/16, out, 16].
 void CheckWeight(const ArgumentChecks& check, const char* name, const at::Tensor& weight,

@@ -1,63 +1,37 @@
-// mla_prolog: passes the arguments of its schema on to ops/prolog.h.
+// mla_prolog: registers ops/prolog.h.
 #include <torch/library.h>
 
 #include <tuple>
-#include <vector>
 
+#include "ops/arguments.h"
 #include "ops/prolog.h"
 
 namespace ops {
 
 namespace {
 
-using Outputs = std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor>;
+struct MlaProlog {
+    using Arguments = PrologArguments;
+    using Outputs = std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor>;
 
-template <Backend kBackend>
-Outputs MlaProlog(const at::Tensor& hidden_states, const at::Tensor& qkv_a_weight,
-                  const OptionalTensor& q_a_norm_weight, const at::Tensor& q_b_weight,
-                  const at::Tensor& w_uk, const at::Tensor& kv_a_norm_weight, const at::Tensor& cos,
-                  const at::Tensor& sin, const at::Tensor& slot_mapping, at::Tensor& kv_cache,
-                  const OptionalTensor& rope_cache, const OptionalTensor& q_a_norm_bias,
-                  const OptionalTensor& kv_a_norm_bias, double eps, bool rope_interleaved,
-                  const OptionalTensor& qkv_a_dequant_scale,
-                  const OptionalTensor& qkv_a_input_scale, const OptionalTensor& qkv_a_input_offset,
-                  const OptionalTensor& qkv_a_quant_bias, const OptionalTensor& q_b_dequant_scale,
-                  const OptionalTensor& q_b_input_scale, const OptionalTensor& q_b_input_offset,
-                  const OptionalTensor& q_b_quant_bias, const OptionalTensor& kv_cache_scale,
-                  bool quantize_q_nope, const std::optional<std::vector<at::Tensor>>& prefetch,
-                  std::optional<int64_t> prefetch_bytes,
-                  at::OptionalIntArrayRef prefetch_passing_bytes) {
-    const PrologArguments args = {hidden_states,
-                                  {"qkv_a_weight", "qkv_a_", qkv_a_weight, qkv_a_dequant_scale,
-                                   qkv_a_input_scale, qkv_a_input_offset, qkv_a_quant_bias},
-                                  q_a_norm_weight,
-                                  q_a_norm_bias,
-                                  {"q_b_weight", "q_b_", q_b_weight, q_b_dequant_scale,
-                                   q_b_input_scale, q_b_input_offset, q_b_quant_bias},
-                                  w_uk,
-                                  kv_a_norm_weight,
-                                  kv_a_norm_bias,
-                                  cos,
-                                  sin,
-                                  slot_mapping,
-                                  kv_cache,
-                                  rope_cache,
-                                  eps,
-                                  rope_interleaved,
-                                  kv_cache_scale,
-                                  quantize_q_nope,
-                                  {prefetch, prefetch_bytes, prefetch_passing_bytes},
-                                  nullptr};
-    const PrologResults results = RunProlog("mla_prolog", args, kBackend);
-    return {results.q_nope, results.q_rope, results.q_c, results.q_nope_scale};
-}
+    static constexpr const char* kName = "mla_prolog";
+
+    static Outputs Run(const Arguments& args, Backend backend) {
+        const PrologResults results = RunProlog(kName, args, backend);
+        return {results.q_nope, results.q_rope, results.q_c, results.q_nope_scale};
+    }
+};
 
 }  // namespace
 
-TORCH_LIBRARY_IMPL(ascend_prefetch, Meta, m) { m.impl("mla_prolog", &MlaProlog<Backend::kMeta>); }
-TORCH_LIBRARY_IMPL(ascend_prefetch, CPU, m) { m.impl("mla_prolog", &MlaProlog<Backend::kRun>); }
+TORCH_LIBRARY_IMPL(ascend_prefetch, Meta, m) {
+    m.impl(MlaProlog::kName, KernelOf<MlaProlog, Backend::kMeta>());
+}
+TORCH_LIBRARY_IMPL(ascend_prefetch, CPU, m) {
+    m.impl(MlaProlog::kName, KernelOf<MlaProlog, Backend::kRun>());
+}
 TORCH_LIBRARY_IMPL(ascend_prefetch, PrivateUse1, m) {
-    m.impl("mla_prolog", &MlaProlog<Backend::kRun>);
+    m.impl(MlaProlog::kName, KernelOf<MlaProlog, Backend::kRun>());
 }
 
 }  // namespace ops

@@ -3,9 +3,7 @@
 #include <c10/core/DeviceGuard.h>
 #include <torch/library.h>
 
-#include <optional>
-#include <vector>
-
+#include "ops/arguments.h"
 #include "ops/backend.h"
 #include "ops/checks.h"
 #include "ops/linear.h"
@@ -26,12 +24,21 @@ constexpr int64_t kLanes = plan::kLanes;
 constexpr int64_t kMaxStride = plan::kMaxStride;
 
 struct Arguments {
-    const at::Tensor& attn_output;
-    LinearArguments o_proj;
-    const OptionalTensor& w_uv;
-    const OptionalTensor& bias;
+    at::Tensor attn_output;
+    LinearArguments o_proj{"o_proj_weight", ""};
+    OptionalTensor w_uv;
+    OptionalTensor bias;
     PrefetchArguments prefetch;
 };
+
+template <typename Visit>
+void VisitArguments(Arguments& args, Visit&& visit) {
+    visit("attn_output", args.attn_output);
+    VisitArguments(args.o_proj, visit);
+    visit("w_uv", args.w_uv);
+    visit("bias", args.bias);
+    VisitArguments(args.prefetch, visit);
+}
 
 /// Sizes taken from the arguments; they are symbolic under torch.compile.
 struct Dimensions {
@@ -73,8 +80,6 @@ void CheckUpProjection(const ArgumentChecks& check, const Arguments& args, Dimen
 }
 
 Dimensions CheckArguments(const ArgumentChecks& check, const Arguments& args) {
-    check.Given("attn_output", args.attn_output);
-    check.Given("o_proj_weight", args.o_proj.weight);
     const auto dtype = args.attn_output.scalar_type();
     check.DType("attn_output", args.attn_output, {at::kBFloat16, at::kHalf});
     CheckForm(check, args.o_proj, dtype);
@@ -164,7 +169,7 @@ const char* ChooseKernel(const Arguments& args) {
     return bf16 ? "o_proj_bf16" : "o_proj_fp16";
 }
 
-at::Tensor Run(const ArgumentChecks& check, const Arguments& args, const Dimensions& dims) {
+at::Tensor Launch(const ArgumentChecks& check, const Arguments& args, const Dimensions& dims) {
     const Target target = TargetOf(kOp, args.attn_output.device());
     const c10::OptionalDeviceGuard guard(args.attn_output.device());
     LaunchTensors tensors(check, target);
@@ -190,33 +195,25 @@ at::Tensor Run(const ArgumentChecks& check, const Arguments& args, const Dimensi
     return result;
 }
 
-template <Backend kBackend>
-at::Tensor OProj(const at::Tensor& attn_output, const at::Tensor& o_proj_weight,
-                 const OptionalTensor& w_uv, const OptionalTensor& bias,
-                 const OptionalTensor& dequant_scale, const OptionalTensor& input_scale,
-                 const OptionalTensor& input_offset, const OptionalTensor& quant_bias,
-                 const std::optional<std::vector<at::Tensor>>& prefetch,
-                 std::optional<int64_t> prefetch_bytes,
-                 at::OptionalIntArrayRef prefetch_passing_bytes) {
-    const Arguments args = {
-        attn_output,
-        {"o_proj_weight", "", o_proj_weight, dequant_scale, input_scale, input_offset, quant_bias},
-        w_uv,
-        bias,
-        {prefetch, prefetch_bytes, prefetch_passing_bytes}};
-    const ArgumentChecks check(kOp, attn_output);
-    const Dimensions dims = CheckArguments(check, args);
-    if constexpr (kBackend == Backend::kMeta) {
-        return MakeResult(args, dims);
-    } else {
-        return Run(check, args, dims);
+struct OProj {
+    using Arguments = ops::Arguments;
+
+    static constexpr const char* kName = kOp;
+
+    static at::Tensor Run(const Arguments& args, Backend backend) {
+        const ArgumentChecks check(kOp, args.attn_output);
+        const Dimensions dims = CheckArguments(check, args);
+        if (backend == Backend::kMeta) return MakeResult(args, dims);
+        return Launch(check, args, dims);
     }
-}
+};
 
 }  // namespace
 
-TORCH_LIBRARY_IMPL(ascend_prefetch, Meta, m) { m.impl("o_proj", &OProj<Backend::kMeta>); }
-TORCH_LIBRARY_IMPL(ascend_prefetch, CPU, m) { m.impl("o_proj", &OProj<Backend::kRun>); }
-TORCH_LIBRARY_IMPL(ascend_prefetch, PrivateUse1, m) { m.impl("o_proj", &OProj<Backend::kRun>); }
+TORCH_LIBRARY_IMPL(ascend_prefetch, Meta, m) { m.impl(kOp, KernelOf<OProj, Backend::kMeta>()); }
+TORCH_LIBRARY_IMPL(ascend_prefetch, CPU, m) { m.impl(kOp, KernelOf<OProj, Backend::kRun>()); }
+TORCH_LIBRARY_IMPL(ascend_prefetch, PrivateUse1, m) {
+    m.impl(kOp, KernelOf<OProj, Backend::kRun>());
+}
 
 }  // namespace ops

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "arch/quoted.h"
+#include "ops/arguments.h"
 #include "ops/backend.h"
 #include "ops/checks.h"
 #include "ops/prefetch_request.h"
@@ -22,29 +23,39 @@ namespace {
 constexpr const char* kOp = "prefetch";
 
 struct Arguments {
-    at::TensorList weights;
-    at::OptionalIntArrayRef max_bytes;
-    at::OptionalIntArrayRef offsets;
+    std::vector<at::Tensor> weights;
+    std::optional<std::vector<int64_t>> max_bytes;
+    std::optional<std::vector<int64_t>> offsets;
     std::optional<int64_t> cores;
-    const std::optional<at::Tensor>& after;
-    c10::string_view engine;
+    std::optional<at::Tensor> after;
+    std::string engine;
 
     bool sdma() const { return engine == "sdma"; }
 };
+
+template <typename Visit>
+void VisitArguments(Arguments& args, Visit&& visit) {
+    visit("weights", args.weights);
+    visit("max_bytes", args.max_bytes);
+    visit("offsets", args.offsets);
+    visit("cores", args.cores);
+    visit("after", args.after);
+    visit("engine", args.engine);
+}
 
 /// The bytes of a tensor that a prefetch loads; they are symbolic under torch.compile.
 struct Range {
     c10::SymInt offset, bytes;
 };
 
-void CheckCount(const ArgumentChecks& check, const at::TensorList& weights) {
+void CheckCount(const ArgumentChecks& check, at::TensorList weights) {
     const size_t most = plan::kMaxPrefetchRegions;
     check.RequireValue(!weights.empty() && weights.size() <= most, "weights",
                        Text("1 to ", most, " tensors"), weights.size());
 }
 
 void CheckLength(const ArgumentChecks& check, const char* name,
-                 const at::OptionalIntArrayRef& values, size_t count) {
+                 const std::optional<std::vector<int64_t>>& values, size_t count) {
     if (!values) return;
     check.Require(values->size() == count, name, Text("one number per weight: ", count),
                   values->size());
@@ -91,8 +102,7 @@ std::vector<Range> CheckArguments(const ArgumentChecks& check, const Arguments& 
                             chip.name, " (more evicts itself; see 'max_bytes')"),
                        bytes);
     if (!args.sdma() && args.engine != "vector_cores") {
-        const std::string got = arch::Quoted({args.engine.data(), args.engine.size()});
-        check.RequireValue(false, "engine", "'vector_cores' or 'sdma'", got);
+        check.RequireValue(false, "engine", "'vector_cores' or 'sdma'", arch::Quoted(args.engine));
     }
     if (args.cores) {
         check.Require(!args.sdma(), "cores", "None with engine 'sdma', which has no cores",
@@ -135,7 +145,7 @@ void RunOnSdma(const Target& target, const Arguments& args,
     target.device.Prefetch(ranges.data(), args.weights.data(), ranges.size());
 }
 
-void Run(const Arguments& args) {
+void Launch(const Arguments& args) {
     const ArgumentChecks check = Checks(args);
     const Target target = TargetOf(kOp, DeviceOf(args));
     const c10::OptionalDeviceGuard guard(DeviceOf(args));
@@ -148,17 +158,16 @@ void Run(const Arguments& args) {
     RunKernel(kOp, target, {cores, false}, tensors, plan);
 }
 
-template <Backend kBackend>
-void Prefetch(at::TensorList weights, at::OptionalIntArrayRef max_bytes,
-              at::OptionalIntArrayRef offsets, std::optional<int64_t> cores,
-              const std::optional<at::Tensor>& after, c10::string_view engine) {
-    const Arguments args = {weights, max_bytes, offsets, cores, after, engine};
-    if constexpr (kBackend == Backend::kMeta) {
+struct Prefetch {
+    using Arguments = ops::Arguments;
+
+    static constexpr const char* kName = kOp;
+
+    static void Run(const Arguments& args, Backend backend) {
+        if (backend == Backend::kRun) return Launch(args);
         CheckArguments(Checks(args), args, HostChip());
-    } else {
-        Run(args);
     }
-}
+};
 
 /// Without a device nothing is pending.
 void PrefetchJoin() {
@@ -175,12 +184,12 @@ TORCH_LIBRARY_IMPL(ascend_prefetch, CompositeExplicitAutograd, m) {
     m.impl("prefetch_join", &PrefetchJoin);
 }
 TORCH_LIBRARY_IMPL(ascend_prefetch, Meta, m) {
-    m.impl("prefetch", &Prefetch<Backend::kMeta>);
+    m.impl(kOp, KernelOf<Prefetch, Backend::kMeta>());
     m.impl("prefetch_join", [] {});
 }
-TORCH_LIBRARY_IMPL(ascend_prefetch, CPU, m) { m.impl("prefetch", &Prefetch<Backend::kRun>); }
+TORCH_LIBRARY_IMPL(ascend_prefetch, CPU, m) { m.impl(kOp, KernelOf<Prefetch, Backend::kRun>()); }
 TORCH_LIBRARY_IMPL(ascend_prefetch, PrivateUse1, m) {
-    m.impl("prefetch", &Prefetch<Backend::kRun>);
+    m.impl(kOp, KernelOf<Prefetch, Backend::kRun>());
 }
 
 }  // namespace ops

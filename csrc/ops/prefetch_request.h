@@ -2,7 +2,6 @@
 #pragma once
 
 #include <ATen/core/Tensor.h>
-#include <c10/util/OptionalArrayRef.h>
 
 #include <optional>
 #include <vector>
@@ -14,16 +13,17 @@
 namespace ops {
 
 struct PrefetchArguments {
-    PrefetchArguments(const std::optional<std::vector<at::Tensor>>& weights,
-                      std::optional<int64_t> bytes, const at::OptionalIntArrayRef& passing_bytes)
-        : weights(weights ? at::TensorList(*weights) : at::TensorList()),
-          bytes(bytes),
-          passing_bytes(passing_bytes) {}
-
-    at::TensorList weights;
+    std::vector<at::Tensor> weights;
     std::optional<int64_t> bytes;
-    at::OptionalIntArrayRef passing_bytes;
+    std::optional<std::vector<int64_t>> passing_bytes;
 };
+
+template <typename Visit>
+void VisitArguments(PrefetchArguments& prefetch, Visit&& visit) {
+    visit("prefetch", prefetch.weights);
+    visit("prefetch_bytes", prefetch.bytes);
+    visit("prefetch_passing_bytes", prefetch.passing_bytes);
+}
 
 /// Makes all checks of the prefetch arguments that need no addresses.
 void CheckPrefetch(const ArgumentChecks& check, const PrefetchArguments& prefetch);

@@ -29,7 +29,7 @@ struct Dimensions {
 };
 
 const IndexerArguments* Indexer(const PrologArguments& args) {
-    return args.indexer != nullptr && args.indexer->present() ? args.indexer : nullptr;
+    return args.indexer && args.indexer->present() ? &*args.indexer : nullptr;
 }
 
 bool HasLatent(const PrologArguments& args) { return args.q_a_norm_weight.has_value(); }
@@ -112,14 +112,9 @@ void CheckIndexerPresence(const ArgumentChecks& check, const IndexerArguments& i
     if (indexer.present()) return;
     check.Require(!indexer.weights_proj.has_value(), "indexer_weights_proj",
                   "None without 'indexer_wq_b'", "a tensor");
-    const std::pair<const char*, bool> unused[] = {
-        {"indexer_wq_b_dequant_scale", indexer.wq_b.dequant_scale.has_value()},
-        {"indexer_wq_b_input_scale", indexer.wq_b.input_scale.has_value()},
-        {"indexer_wq_b_input_offset", indexer.wq_b.input_offset.has_value()},
-        {"indexer_wq_b_quant_bias", indexer.wq_b.quant_bias.has_value()}};
-    for (const auto& [name, given] : unused) {
-        check.Require(!given, name, "None without 'indexer_wq_b'", "a tensor");
-    }
+    VisitQuant(indexer.wq_b, [&](const ArgumentName& name, const OptionalTensor& tensor) {
+        check.Require(!tensor.has_value(), name, "None without 'indexer_wq_b'", "a tensor");
+    });
 }
 
 void CheckIndexer(const ArgumentChecks& check, const PrologArguments& args,
@@ -163,21 +158,7 @@ void CheckIndexer(const ArgumentChecks& check, const PrologArguments& args,
     CheckEps(check, "indexer_eps", indexer.eps);
 }
 
-/// Checks that the tensors that every call needs are given.
-void CheckGiven(const ArgumentChecks& check, const PrologArguments& args) {
-    check.Given("hidden_states", args.hidden_states);
-    check.Given("qkv_a_weight", args.qkv_a.weight);
-    check.Given("q_b_weight", args.q_b.weight);
-    check.Given("w_uk", args.w_uk);
-    check.Given("kv_a_norm_weight", args.kv_a_norm_weight);
-    check.Given("cos", args.cos);
-    check.Given("sin", args.sin);
-    check.Given("slot_mapping", args.slot_mapping);
-    check.Given("kv_cache", args.kv_cache);
-}
-
 Dimensions CheckArguments(const ArgumentChecks& check, const PrologArguments& args) {
-    CheckGiven(check, args);
     const auto dtype = args.hidden_states.scalar_type();
     check.DType("hidden_states", args.hidden_states, {at::kBFloat16, at::kHalf});
     check.Rank("hidden_states", args.hidden_states, {2});
@@ -222,7 +203,7 @@ Dimensions CheckArguments(const ArgumentChecks& check, const PrologArguments& ar
     }
     CheckSizes(check, args, dims);
     CheckEps(check, "eps", args.eps);
-    if (args.indexer != nullptr) {
+    if (args.indexer) {
         CheckIndexerPresence(check, *args.indexer);
         if (args.indexer->present()) CheckIndexer(check, args, *args.indexer, dims, dtype);
     }
@@ -245,7 +226,7 @@ PrologResults MakeResults(const PrologArguments& args, const Dimensions& dims) {
         results.indexer_q =
             at::empty_symint({dims.tokens, dims.indexer_heads, dims.indexer_dim}, options);
         results.indexer_weights = at::empty_symint({dims.tokens, dims.indexer_heads}, floats);
-    } else if (args.indexer != nullptr) {
+    } else if (args.indexer) {
         results.indexer_q = at::empty({0}, options);
         results.indexer_weights = at::empty({0}, floats);
     }
@@ -378,7 +359,7 @@ const char* ChooseKernel(const PrologArguments& args) {
                            args.kv_cache_scale ||
                            (Indexer(args) != nullptr && Indexer(args)->wq_b.quantised());
     const bool bf16 = args.hidden_states.scalar_type() == at::kBFloat16;
-    if (args.indexer == nullptr) {
+    if (!args.indexer) {
         if (quantised) {
             return bf16 ? "mla_prolog_bf16_w8a8" : "mla_prolog_fp16_w8a8";
         }

@@ -13,40 +13,77 @@
 namespace ops {
 
 struct IndexerArguments {
-    const OptionalTensor& cache;
-    LinearArguments wq_b;  ///< its weight is undefined where the layer has no indexer
-    const OptionalTensor& wk;
-    const OptionalTensor& k_norm_weight;
-    const OptionalTensor& k_norm_bias;
-    const OptionalTensor& weights_proj;  ///< if absent, its rows follow those of wk in `wk`
-    bool rope_interleaved;
-    double eps;
+    OptionalTensor cache;
+    /// Its weight is undefined where the layer has no indexer.
+    LinearArguments wq_b{"indexer_wq_b", "indexer_wq_b_"};
+    OptionalTensor wk;
+    OptionalTensor k_norm_weight;
+    OptionalTensor k_norm_bias;
+    OptionalTensor weights_proj;  ///< if absent, its rows follow those of wk in `wk`
+    bool rope_interleaved = false;
+    double eps = 0;
 
     bool present() const { return wq_b.weight.defined(); }
 };
 
+template <typename Visit>
+void VisitArguments(IndexerArguments& indexer, Visit&& visit) {
+    visit("indexer_cache", indexer.cache);
+    VisitArguments(indexer.wq_b, visit);
+    visit("indexer_wk", indexer.wk);
+    visit("indexer_k_norm_weight", indexer.k_norm_weight);
+    visit("indexer_k_norm_bias", indexer.k_norm_bias);
+    visit("indexer_weights_proj", indexer.weights_proj);
+    visit("indexer_rope_interleaved", indexer.rope_interleaved);
+    visit("indexer_eps", indexer.eps);
+}
+
 /// The arguments of both prologs.
 struct PrologArguments {
-    const at::Tensor& hidden_states;
-    LinearArguments qkv_a;
-    const OptionalTensor& q_a_norm_weight;
-    const OptionalTensor& q_a_norm_bias;
-    LinearArguments q_b;
-    const at::Tensor& w_uk;
-    const at::Tensor& kv_a_norm_weight;
-    const OptionalTensor& kv_a_norm_bias;
-    const at::Tensor& cos;
-    const at::Tensor& sin;
-    const at::Tensor& slot_mapping;
-    const at::Tensor& kv_cache;
-    const OptionalTensor& rope_cache;
-    double eps;
-    bool rope_interleaved;
-    const OptionalTensor& kv_cache_scale;
-    bool quantize_q_nope;
+    at::Tensor hidden_states;
+    LinearArguments qkv_a{"qkv_a_weight", "qkv_a_"};
+    OptionalTensor q_a_norm_weight;
+    OptionalTensor q_a_norm_bias;
+    LinearArguments q_b{"q_b_weight", "q_b_"};
+    at::Tensor w_uk;
+    at::Tensor kv_a_norm_weight;
+    OptionalTensor kv_a_norm_bias;
+    at::Tensor cos;
+    at::Tensor sin;
+    at::Tensor slot_mapping;
+    at::Tensor kv_cache;
+    OptionalTensor rope_cache;
+    double eps = 0;
+    bool rope_interleaved = false;
+    OptionalTensor kv_cache_scale;
+    bool quantize_q_nope = false;
     PrefetchArguments prefetch;
-    const IndexerArguments* indexer;  ///< null for mla_prolog
+    std::optional<IndexerArguments> indexer;  ///< has a value for sfa_prolog, with a layer's
+                                              ///< indexer or without one
 };
+
+template <typename Visit>
+void VisitArguments(PrologArguments& args, Visit&& visit) {
+    visit("hidden_states", args.hidden_states);
+    VisitArguments(args.qkv_a, visit);
+    visit("q_a_norm_weight", args.q_a_norm_weight);
+    VisitArguments(args.q_b, visit);
+    visit("w_uk", args.w_uk);
+    visit("kv_a_norm_weight", args.kv_a_norm_weight);
+    visit("cos", args.cos);
+    visit("sin", args.sin);
+    visit("slot_mapping", args.slot_mapping);
+    visit("kv_cache", args.kv_cache);
+    visit("rope_cache", args.rope_cache);
+    visit("q_a_norm_bias", args.q_a_norm_bias);
+    visit("kv_a_norm_bias", args.kv_a_norm_bias);
+    visit("eps", args.eps);
+    visit("rope_interleaved", args.rope_interleaved);
+    visit("kv_cache_scale", args.kv_cache_scale);
+    visit("quantize_q_nope", args.quantize_q_nope);
+    VisitArguments(args.prefetch, visit);
+    if (args.indexer) VisitArguments(*args.indexer, visit);
+}
 
 /// The results of both prologs; the indexer's are empty tensors if the layer has no indexer.
 struct PrologResults {
@@ -59,7 +96,7 @@ struct PrologResults {
 };
 
 /// Runs a prolog; `op` is its name without namespace. Argument errors (ops/checks.h) are thrown
-/// before anything is written.
+/// before anything is written. That the required tensors are given is known (ops/arguments.h).
 PrologResults RunProlog(const char* op, const PrologArguments& args, Backend backend);
 
 }  // namespace ops

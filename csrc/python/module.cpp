@@ -10,6 +10,7 @@
 #include "arch/chip.h"
 #include "arch/timing_constants.h"
 #include "npu/device.h"
+#include "ops/check_schemas.h"
 #include "ops/load_device.h"
 #include "python/planning.h"
 
@@ -97,6 +98,11 @@ std::optional<py::capsule> LoadedDevice() {
 }  // namespace
 
 PYBIND11_MODULE(_C, m) {
+    ops::CheckSchemas();
+    m.def("check_schema", &ops::CheckSchema, py::arg("schema"),
+          "Check that the op of this schema fills its struct of arguments from exactly these "
+          "arguments, as the import does with the registered ones. ValueError for the first "
+          "difference, which it names.");
     m.def("build_info", &BuildInfo,
           "How this module was compiled: compiler, C++ standard, assertions.");
     m.def("chips", &Chips, "Known chips: name, aic_count, aiv_count, clock_mhz, l2_mib each.");

@@ -2,10 +2,14 @@ from __future__ import annotations
 import collections.abc
 import typing
 import typing_extensions
-__all__: list[str] = ['build_info', 'chips', 'constants', 'device_chip', 'host_chip', 'load_device', 'loaded_device', 'plan_sdma', 'set_host_device', 'start_plan_log', 'take_plan_log', 'timing_constants', 'unload_device', 'usable_l2_bytes']
+__all__: list[str] = ['build_info', 'check_schema', 'chips', 'constants', 'device_chip', 'host_chip', 'load_device', 'loaded_device', 'plan_sdma', 'set_host_device', 'start_plan_log', 'take_plan_log', 'timing_constants', 'unload_device', 'usable_l2_bytes']
 def build_info() -> dict:
     """
     How this module was compiled: compiler, C++ standard, assertions.
+    """
+def check_schema(schema: str) -> None:
+    """
+    Check that the op of this schema fills its struct of arguments from exactly these arguments, as the import does with the registered ones. ValueError for the first difference, which it names.
     """
 def chips() -> list:
     """
