@@ -7,9 +7,10 @@
 
 #include "kernel_operator.h"
 #include "kernels/events.h"
+#include "kernels/linear_format.h"
 #include "kernels/partition.h"
 #include "kernels/vector_math.h"
-#include "plan/quant_plan.h"
+#include "plan/linear_format.h"
 
 namespace kernels {
 
@@ -28,9 +29,10 @@ public:
     // Selects the linear layer to dequantise. Its sums are at `sums`, one row per token, rows
     // `row_stride` elements apart; with dynamic quantisation its token scales are at
     // `token_scales`.
-    __aicore__ inline void Bind(const QuantPlan& plan, const QuantAddresses& addresses,
+    __aicore__ inline void Bind(const LinearFormat& format, const QuantAddresses& addresses,
                                 GM_ADDR sums, uint32_t row_stride, GM_ADDR token_scales) {
-        scale_bytes_ = plan.scale_bytes;
+        dynamic_ = Dynamic(format);
+        packed_scales_ = HasPackedScales(format);
         addresses_ = addresses;
         sums_gm_ = sums;
         row_stride_ = row_stride;
@@ -48,7 +50,7 @@ public:
             bias.SetGlobalBuffer(reinterpret_cast<__gm__ int32_t*>(addresses_.quant_bias));
             AscendC::DataCopy(bias_.Get<int32_t>(), bias[column], columns);
         }
-        if (scale_bytes_ == sizeof(float)) {
+        if (!packed_scales_) {
             AscendC::GlobalTensor<float> scale;
             scale.SetGlobalBuffer(reinterpret_cast<__gm__ float*>(addresses_.dequant_scale));
             AscendC::DataCopy(scale_.Get<float>(), scale[column], columns);
@@ -68,12 +70,11 @@ public:
     // Writes the loaded columns of a token, dequantised, to `x`, ready for the vector pipe.
     __aicore__ inline void Row(const AscendC::LocalTensor<float>& x, uint32_t token) {
         const AscendC::LocalTensor<int32_t> sums = sums_.Get<int32_t>();
-        const bool dynamic = addresses_.input_scale == 0;
         AscendC::GlobalTensor<int32_t> gm;
         gm.SetGlobalBuffer(reinterpret_cast<__gm__ int32_t*>(sums_gm_));
         HandOver<AscendC::HardEvent::V_MTE2>(pipe_);
         AscendC::DataCopy(sums, gm[static_cast<uint64_t>(token) * row_stride_ + column_], columns_);
-        if (dynamic) {
+        if (dynamic_) {
             AscendC::GlobalTensor<float> scales;
             scales.SetGlobalBuffer(reinterpret_cast<__gm__ float*>(token_scales_));
             AscendC::DataCopy(token_scale_.Get<float>(),
@@ -88,7 +89,7 @@ public:
         AscendC::PipeBarrier<PIPE_V>();
         AscendC::Mul(x, x, scale_.Get<float>(), columns_);
         AscendC::PipeBarrier<PIPE_V>();
-        if (dynamic) {
+        if (dynamic_) {
             MulByBlock(x, token_scale_.Get<float>(), columns_);
             AscendC::PipeBarrier<PIPE_V>();
         }
@@ -112,7 +113,8 @@ private:
     }
 
     AscendC::TPipe* pipe_;
-    uint32_t scale_bytes_;
+    bool dynamic_;
+    bool packed_scales_;
     QuantAddresses addresses_;
     GM_ADDR sums_gm_;
     GM_ADDR token_scales_;

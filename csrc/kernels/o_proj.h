@@ -103,7 +103,7 @@ private:
         const uint32_t begin = ShareBegin(plan.tokens, plan.vector_cores, core_);
         const uint32_t end = ShareBegin(plan.tokens, plan.vector_cores, core_ + 1);
         if (begin == end) return;
-        quantiser_.Bind(addresses.quant.input_scale, addresses.quant.input_offset);
+        quantiser_.Bind(plan.format, addresses.quant);
         for (uint32_t token = begin; token < end; ++token) {
             quantiser_.Row(value, workspace + plan.workspace_input,
                            workspace + plan.workspace_scales, kBlockFloats, token, plan.o_proj.k,
@@ -123,7 +123,7 @@ private:
         AscendC::GlobalTensor<T> target;
         target.SetGlobalBuffer(reinterpret_cast<__gm__ T*>(addresses.out));
         if (kQuantised) {
-            dequantiser_.Bind(plan.quant, addresses.quant,
+            dequantiser_.Bind(plan.format, addresses.quant,
                               Gm(addresses.workspace) + plan.workspace_sums, hidden,
                               Gm(addresses.workspace) + plan.workspace_scales);
         }

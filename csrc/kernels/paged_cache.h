@@ -3,9 +3,17 @@
 
 #include "kernel_operator.h"
 #include "kernels/partition.h"
-#include "plan/cache_plan.h"
+#include "plan/cache_format.h"
 
 namespace kernels {
+
+__aicore__ inline bool HoldsInt8(const CachePlan& cache) {
+    return cache.type == static_cast<uint32_t>(plan::ElementType::kInt8);
+}
+
+__aicore__ inline bool IsFractal(const CachePlan& cache) {
+    return cache.layout == static_cast<uint32_t>(plan::CacheLayout::kFractalNz);
+}
 
 // Stores `width` elements as row `slot` of the cache at `cache`. Where rows hold more than these
 // elements, `cache` is the address of their first column in row 0.
@@ -21,7 +29,7 @@ __aicore__ inline void StoreCacheRow(const CachePlan& plan, GM_ADDR cache, uint6
     params.blockLen = width * sizeof(T) / kBlockBytes;
     params.srcStride = 0;
     params.dstStride = 0;
-    if (plan.nz != 0) {
+    if (IsFractal(plan)) {
         params.blockCount = params.blockLen;
         params.blockLen = 1;
         params.dstStride = plan.block_size - 1;

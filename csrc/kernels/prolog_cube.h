@@ -4,6 +4,7 @@
 #include "kernel_operator.h"
 #include "kernels/gemm.h"
 #include "kernels/hand_over.h"
+#include "kernels/linear_format.h"
 #include "kernels/partition.h"
 #include "kernels/weight_stream.h"
 #include "plan/prolog_plan.h"
@@ -19,7 +20,7 @@ public:
         const uint32_t cores = AscendC::GetBlockNum();
         const bool indexed = kIndexer && plan.indexer.heads.heads > 0;
         const bool has_latent = plan.q_lora_rank > 0;
-        const bool q_b_int8 = kQuantised && plan.q_b_quant.scale_bytes > 0;
+        const bool q_b_int8 = kQuantised && Quantised(plan.q_b_format);
         GM_ADDR workspace = Gm(addresses.workspace);
         GM_ADDR hidden = Gm(addresses.hidden_states);
         GM_ADDR query = workspace + plan.workspace_query;
@@ -27,11 +28,11 @@ public:
         gemm_.Open(pipe, plan.buffers, core, cores);
         StartStream(addresses, plan, indexed, warm.plan.await_stream != 0);
 
-        if (kQuantised && (plan.qkv_a_quant.scale_bytes > 0 || (!has_latent && q_b_int8))) {
-            MoveAhead(plan.qkv_a, plan.qkv_a_quant);
+        if (kQuantised && (Quantised(plan.qkv_a_format) || (!has_latent && q_b_int8))) {
+            MoveAhead(plan.qkv_a, plan.qkv_a_format);
             AwaitVector();  // for the hidden states in int8
         }
-        Linear<float>(plan.qkv_a, plan.qkv_a_quant, hidden, workspace + plan.workspace_hidden,
+        Linear<float>(plan.qkv_a, plan.qkv_a_format, hidden, workspace + plan.workspace_hidden,
                       workspace, workspace);
         PublishToVector(kFlagQkvA);
         if (indexed) {
@@ -43,16 +44,16 @@ public:
                                          Gm(addresses.indexer.weights), stream_);
         }
         if (has_latent) {
-            MoveAhead(plan.q_b, plan.q_b_quant);
+            MoveAhead(plan.q_b, plan.q_b_format);
             AwaitVector();  // for q_c
         }
-        Linear<T>(plan.q_b, plan.q_b_quant, has_latent ? Gm(addresses.q_c) : hidden,
+        Linear<T>(plan.q_b, plan.q_b_format, has_latent ? Gm(addresses.q_c) : hidden,
                   workspace + plan.workspace_q_b_input, query,
                   workspace + plan.workspace_query_sums);
         if (!indexed) gemm_.template MoveAhead<T>(plan.absorb, stream_);
         PublishToVector(kFlagQueryB);
         if (indexed) {
-            Linear<T>(plan.indexer.wq_b, plan.indexer.wq_b_quant, Gm(addresses.q_c),
+            Linear<T>(plan.indexer.wq_b, plan.indexer.wq_b_format, Gm(addresses.q_c),
                       workspace + plan.indexer.workspace_q_c, Gm(addresses.indexer.q),
                       workspace + plan.indexer.workspace_sums);
             gemm_.template MoveAhead<T>(plan.absorb, stream_);
@@ -84,8 +85,8 @@ private:
         stream_.Start(announce_end ? kFlagStreamed : kNoFlag);
     }
 
-    __aicore__ inline void MoveAhead(const GemmPlan& gemm, const QuantPlan& quant) {
-        if (kQuantised && quant.scale_bytes > 0) {
+    __aicore__ inline void MoveAhead(const GemmPlan& gemm, const LinearFormat& format) {
+        if (kQuantised && Quantised(format)) {
             gemm_.template MoveAhead<int8_t>(gemm, stream_);
         } else {
             gemm_.template MoveAhead<T>(gemm, stream_);
@@ -95,9 +96,9 @@ private:
     // A linear layer: `a` x weight goes to `c`; with an int8 weight, `a_int8` x weight goes to
     // `sums` in int32.
     template <typename C>
-    __aicore__ inline void Linear(const GemmPlan& gemm, const QuantPlan& quant, GM_ADDR a,
+    __aicore__ inline void Linear(const GemmPlan& gemm, const LinearFormat& format, GM_ADDR a,
                                   GM_ADDR a_int8, GM_ADDR c, GM_ADDR sums) {
-        if (kQuantised && quant.scale_bytes > 0) {
+        if (kQuantised && Quantised(format)) {
             gemm_.template Run<int8_t, int32_t>(gemm, a_int8, sums, stream_);
         } else {
             gemm_.template Run<T, C>(gemm, a, c, stream_);

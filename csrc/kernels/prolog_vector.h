@@ -26,11 +26,11 @@ public:
         core_ = AscendC::GetBlockIdx();
         const bool has_latent = plan.q_lora_rank > 0;
         const bool indexed = kIndexer && plan.indexer.heads.heads > 0;
-        const bool q_b_int8 = Quantised(plan.q_b_quant);
+        const bool q_b_int8 = Quantised(plan.q_b_format);
         Open(addresses, plan);
         warmer_.Open(pipe_, warm.plan, core_);
 
-        if (Quantised(plan.qkv_a_quant) || (!has_latent && q_b_int8)) {
+        if (Quantised(plan.qkv_a_format) || (!has_latent && q_b_int8)) {
             QuantiseHidden(addresses, plan);
             PublishToCube();
         }
@@ -78,8 +78,12 @@ public:
     }
 
 private:
-    static __aicore__ inline bool Quantised(const QuantPlan& quant) {
-        return kQuantised && quant.scale_bytes > 0;
+    static __aicore__ inline bool Quantised(const LinearFormat& format) {
+        return kQuantised && kernels::Quantised(format);
+    }
+
+    static __aicore__ inline bool CachesInt8(const PrologPlan& plan) {
+        return kQuantised && HoldsInt8(plan.latent_cache.latent);
     }
 
     __aicore__ inline void Open(const PrologAddresses& addresses, const PrologPlan& plan) {
@@ -110,21 +114,22 @@ private:
 
     __aicore__ inline void QuantiseHidden(const PrologAddresses& addresses,
                                           const PrologPlan& plan) {
-        if (Quantised(plan.qkv_a_quant)) {
-            QuantiseHiddenFor(addresses, plan, addresses.qkv_a_quant, plan.workspace_hidden,
-                              plan.workspace_hidden_scales);
+        if (Quantised(plan.qkv_a_format)) {
+            QuantiseHiddenFor(addresses, plan, plan.qkv_a_format, addresses.qkv_a_quant,
+                              plan.workspace_hidden, plan.workspace_hidden_scales);
         }
-        if (Quantised(plan.q_b_quant) && plan.q_lora_rank == 0) {
-            QuantiseHiddenFor(addresses, plan, addresses.q_b_quant, plan.workspace_q_b_input,
-                              plan.workspace_q_b_scales);
+        if (Quantised(plan.q_b_format) && plan.q_lora_rank == 0) {
+            QuantiseHiddenFor(addresses, plan, plan.q_b_format, addresses.q_b_quant,
+                              plan.workspace_q_b_input, plan.workspace_q_b_scales);
         }
     }
 
     __aicore__ inline void QuantiseHiddenFor(const PrologAddresses& addresses,
-                                             const PrologPlan& plan, const QuantAddresses& quant,
-                                             uint64_t target, uint64_t scales) {
+                                             const PrologPlan& plan, const LinearFormat& format,
+                                             const QuantAddresses& quant, uint64_t target,
+                                             uint64_t scales) {
         GM_ADDR workspace = Gm(addresses.workspace);
-        quantiser_.Bind(quant.input_scale, quant.input_offset);
+        quantiser_.Bind(format, quant);
         for (uint32_t token = FirstRow(plan, core_); token < FirstRow(plan, core_ + 1); ++token) {
             quantiser_.Row(Gm(addresses.hidden_states), workspace + target, workspace + scales,
                            kBlockFloats, token, plan.qkv_a.k, row_.template Get<float>(),
@@ -147,14 +152,13 @@ private:
         GM_ADDR workspace = Gm(addresses.workspace);
         const AscendC::LocalTensor<float> row = row_.template Get<float>();
         const AscendC::LocalTensor<T> out = row_out_.template Get<T>();
-        const bool q_b_int8 = Quantised(plan.q_b_quant);
-        const bool wq_b_int8 = kIndexer && Quantised(plan.indexer.wq_b_quant);
+        const bool q_b_int8 = Quantised(plan.q_b_format);
+        const bool wq_b_int8 = kIndexer && Quantised(plan.indexer.wq_b_format);
         if (q_b_int8) {
-            quantiser_.Bind(addresses.q_b_quant.input_scale, addresses.q_b_quant.input_offset);
+            quantiser_.Bind(plan.q_b_format, addresses.q_b_quant);
         }
         if (wq_b_int8) {
-            indexer_quantiser_.Bind(addresses.indexer.wq_b_quant.input_scale,
-                                    addresses.indexer.wq_b_quant.input_offset);
+            indexer_quantiser_.Bind(plan.indexer.wq_b_format, addresses.indexer.wq_b_quant);
         }
         BindLatents(addresses, plan, 0, plan.q_lora_rank);
         LoadQueryNorm(addresses, plan);
@@ -190,7 +194,7 @@ private:
         const AscendC::LocalTensor<T> out = row_out_.template Get<T>();
         const AscendC::LocalTensor<T> rope_out = rope_out_.template Get<T>();
         LoadSlots(addresses, plan, begin, end - begin);
-        if (kQuantised && plan.kv_cache_int8 != 0) quantiser_.Bind(addresses.kv_cache_scale, 0);
+        if (CachesInt8(plan)) quantiser_.BindStatic(addresses.kv_cache_scale, 0);
         BindLatents(addresses, plan, plan.q_lora_rank, plan.kv_lora_rank + kRopeDim);
         norm_.template Load<T>(Gm(addresses.kv_a_norm_weight), Gm(addresses.kv_a_norm_bias),
                                plan.kv_lora_rank);
@@ -202,16 +206,18 @@ private:
             norm_.Apply(row, plan.eps);
             HandOver<AscendC::HardEvent::MTE3_V>(pipe_);
             rope_.Apply(rope_out, kRopeDim, row[plan.kv_lora_rank], kRopeDim, 1);
-            if (kQuantised && plan.kv_cache_int8 != 0) {
+            if (CachesInt8(plan)) {
                 HandOver<AscendC::HardEvent::V_MTE3>(pipe_);
-                StoreCacheRow(plan.kv_cache, Gm(addresses.kv_cache), slot,
+                StoreCacheRow(plan.latent_cache.latent, Gm(addresses.kv_cache), slot,
                               quantiser_.ToInt8(row, plan.kv_lora_rank), plan.kv_lora_rank);
             } else {
                 FromFloat(out, row, plan.kv_lora_rank);
                 HandOver<AscendC::HardEvent::V_MTE3>(pipe_);
-                StoreCacheRow(plan.kv_cache, Gm(addresses.kv_cache), slot, out, plan.kv_lora_rank);
+                StoreCacheRow(plan.latent_cache.latent, Gm(addresses.kv_cache), slot, out,
+                              plan.kv_lora_rank);
             }
-            StoreCacheRow(plan.rope_cache, Gm(addresses.rope_cache), slot, rope_out, kRopeDim);
+            StoreCacheRow(plan.latent_cache.rope, Gm(addresses.rope_cache), slot, rope_out,
+                          kRopeDim);
         }
     }
 
@@ -226,17 +232,17 @@ private:
         const uint32_t steps = plan.tokens * groups;
         const uint32_t begin = ShareBegin(steps, plan.vector_cores, core_);
         if (begin == ShareBegin(steps, plan.vector_cores, core_ + 1)) return;
-        rope_.LoadTable(Quantised(plan.q_b_quant) ? begin % plan.tokens : begin / groups);
+        rope_.LoadTable(Quantised(plan.q_b_format) ? begin % plan.tokens : begin / groups);
     }
 
     __aicore__ inline void RotateQuery(const PrologAddresses& addresses, const PrologPlan& plan) {
         GM_ADDR workspace = Gm(addresses.workspace);
-        if (Quantised(plan.q_b_quant)) {
-            dequantiser_.Bind(plan.q_b_quant, addresses.q_b_quant,
+        if (Quantised(plan.q_b_format)) {
+            dequantiser_.Bind(plan.q_b_format, addresses.q_b_quant,
                               workspace + plan.workspace_query_sums, plan.q_b.n,
                               workspace + plan.workspace_q_b_scales);
         }
-        RotateHeads(plan, plan.heads, Quantised(plan.q_b_quant), workspace + plan.workspace_query,
+        RotateHeads(plan, plan.heads, Quantised(plan.q_b_format), workspace + plan.workspace_query,
                     Gm(addresses.q_rope), false);
     }
 
@@ -244,12 +250,12 @@ private:
                                               const PrologPlan& plan) {
         GM_ADDR workspace = Gm(addresses.workspace);
         GM_ADDR query = Gm(addresses.indexer.q);
-        if (Quantised(plan.indexer.wq_b_quant)) {
-            dequantiser_.Bind(plan.indexer.wq_b_quant, addresses.indexer.wq_b_quant,
+        if (Quantised(plan.indexer.wq_b_format)) {
+            dequantiser_.Bind(plan.indexer.wq_b_format, addresses.indexer.wq_b_quant,
                               workspace + plan.indexer.workspace_sums, plan.indexer.wq_b.n,
                               workspace + plan.indexer.workspace_scales);
         }
-        RotateHeads(plan, plan.indexer.heads, Quantised(plan.indexer.wq_b_quant), query, query,
+        RotateHeads(plan, plan.indexer.heads, Quantised(plan.indexer.wq_b_format), query, query,
                     true);
     }
 
@@ -372,7 +378,7 @@ private:
                                              const PrologPlan& plan) {
         const uint32_t rows = plan.tokens * plan.heads.heads;
         const uint32_t end = ShareBegin(rows, plan.vector_cores, core_ + 1);
-        quantiser_.Bind(0, 0);
+        quantiser_.BindDynamic();
         for (uint32_t row = ShareBegin(rows, plan.vector_cores, core_); row < end; ++row) {
             quantiser_.Row(Gm(addresses.workspace) + plan.workspace_q_nope, Gm(addresses.q_nope),
                            Gm(addresses.q_nope_scale), 1, row, plan.kv_lora_rank,
@@ -400,16 +406,16 @@ private:
     // Prepares LoadLatents for columns [column, column + width) of the rows of qkv_a.
     __aicore__ inline void BindLatents(const PrologAddresses& addresses, const PrologPlan& plan,
                                        uint32_t column, uint32_t width) {
-        if (!Quantised(plan.qkv_a_quant)) return;
+        if (!Quantised(plan.qkv_a_format)) return;
         GM_ADDR workspace = Gm(addresses.workspace);
-        dequantiser_.Bind(plan.qkv_a_quant, addresses.qkv_a_quant, workspace, plan.qkv_a.n,
+        dequantiser_.Bind(plan.qkv_a_format, addresses.qkv_a_quant, workspace, plan.qkv_a.n,
                           workspace + plan.workspace_hidden_scales);
         dequantiser_.LoadColumns(column, width);
     }
 
     __aicore__ inline void LoadLatents(const PrologAddresses& addresses, const PrologPlan& plan,
                                        uint32_t token, uint32_t column, uint32_t width) {
-        if (Quantised(plan.qkv_a_quant)) {
+        if (Quantised(plan.qkv_a_format)) {
             dequantiser_.Row(row_.template Get<float>(), token);
         } else {
             LoadSums(plan.qkv_a, Gm(addresses.workspace),

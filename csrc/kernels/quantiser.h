@@ -10,9 +10,10 @@
 
 #include "kernel_operator.h"
 #include "kernels/events.h"
+#include "kernels/linear_format.h"
 #include "kernels/partition.h"
 #include "kernels/vector_math.h"
-#include "plan/quant_plan.h"
+#include "plan/linear_format.h"
 
 namespace kernels {
 
@@ -34,12 +35,21 @@ public:
         pipe->InitBuffer(offset_, kLanes * sizeof(float));
     }
 
-    // Selects the quantisation: static with the scale and offset at these addresses, or dynamic
-    // where `input_scale` is 0.
-    __aicore__ inline void Bind(uint64_t input_scale, uint64_t input_offset) {
-        dynamic_ = input_scale == 0;
+    // Selects the quantisation of a layer's activations.
+    __aicore__ inline void Bind(const LinearFormat& format, const QuantAddresses& addresses) {
+        if (Dynamic(format)) {
+            BindDynamic();
+        } else {
+            BindStatic(addresses.input_scale, addresses.input_offset);
+        }
+    }
+
+    __aicore__ inline void BindDynamic() { dynamic_ = true; }
+
+    // Selects static quantisation with the scale at this address, and the offset if it has one.
+    __aicore__ inline void BindStatic(uint64_t input_scale, uint64_t input_offset) {
+        dynamic_ = false;
         has_offset_ = input_offset != 0;
-        if (dynamic_) return;
         LoadSpread(factor_.Get<float>(), input_scale);
         const AscendC::LocalTensor<float> one = partial_.Get<float>();
         AscendC::Duplicate(one, 1.0f, kBlockFloats);

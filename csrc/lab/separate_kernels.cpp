@@ -3,8 +3,8 @@
 #include <string_view>
 
 #include "lab/kernels/matmul_plan.h"
-#include "plan/linear_format.h"
 #include "plan/o_proj_plan.h"
+#include "plan/plan_linear.h"
 #include "plan/prolog_plan.h"
 #include "plan/prolog_stage.h"
 
@@ -50,8 +50,8 @@ public:
 
     void Run() {
         const bool has_latent = plan_.q_lora_rank > 0;
-        const bool q_b_int8 = Quantised(plan_.q_b_quant);
-        const bool qkv_a_int8 = Quantised(plan_.qkv_a_quant);
+        const bool q_b_int8 = Quantised(plan_.q_b_format);
+        const bool qkv_a_int8 = Quantised(plan_.qkv_a_format);
         if (qkv_a_int8 || (!has_latent && q_b_int8)) {
             Stage("quantise_hidden", PrologStage::kQuantiseHidden);
         }
@@ -78,7 +78,7 @@ private:
     void RunIndexer() {
         const IndexerPlan& plan = plan_.indexer;
         const IndexerAddresses& addresses = addresses_.indexer;
-        const bool int8 = Quantised(plan.wq_b_quant);
+        const bool int8 = Quantised(plan.wq_b_format);
         launcher_.Multiply("indexer_wk", plan.wk, addresses_.hidden_states, addresses.wk,
                            Workspace(plan.workspace_k), Launcher::Output::kFloat);
         launcher_.Multiply("indexer_weights_proj", plan.weights_proj, addresses_.hidden_states,
@@ -93,9 +93,9 @@ private:
     uint64_t Workspace(uint64_t offset) const { return addresses_.workspace + offset; }
 
     void Stage(const char* label, PrologStage stage) {
-        const bool quantised = Quantised(plan_.qkv_a_quant) || Quantised(plan_.q_b_quant) ||
-                               Quantised(plan_.indexer.wq_b_quant) || plan_.quantize_q_nope != 0 ||
-                               plan_.kv_cache_int8 != 0;
+        const bool quantised = Quantised(plan_.qkv_a_format) || Quantised(plan_.q_b_format) ||
+                               Quantised(plan_.indexer.wq_b_format) || plan_.quantize_q_nope != 0 ||
+                               plan::HoldsInt8(plan_.latent_cache.latent);
         const char* kernel = quantised ? "prolog_stage_fp16_w8a8" : "prolog_stage_fp16";
         if (launcher_.bf16()) {
             kernel = quantised ? "prolog_stage_bf16_w8a8" : "prolog_stage_bf16";

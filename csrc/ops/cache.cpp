@@ -57,7 +57,40 @@ CachePlan MakeCachePlan(const at::Tensor& cache, int64_t width) {
     plan.block_stride = static_cast<uint64_t>(cache.stride(0));
     plan.block_size = static_cast<uint32_t>(cache.size(nz ? 2 : 1));
     plan.row_stride = static_cast<uint32_t>(nz ? cache.size(3) : width);
-    plan.nz = nz ? 1 : 0;
+    plan.layout =
+        static_cast<uint32_t>(nz ? plan::CacheLayout::kFractalNz : plan::CacheLayout::kRowMajor);
+    plan.type =
+        static_cast<uint32_t>(cache.scalar_type() == at::kChar ? plan::ElementType::kInt8
+                                                               : plan::ElementType::kActivation);
+    return plan;
+}
+
+void CheckLatentCache(const ArgumentChecks& check, const LatentCacheArguments& caches,
+                      const c10::SymInt& kv_lora, int64_t rope, at::ScalarType dtype) {
+    const bool int8 = caches.int8();
+    if (int8) {
+        check.Require(!caches.joint(), "rope_cache",
+                      "a cache of its own where the latent cache is int8", "None");
+        check.Dense("kv_cache_scale", *caches.kv_cache_scale, {1}, {at::kFloat});
+    }
+    // This check precedes that of the cache's dtype, which depends on whether there is a scale.
+    check.Require(int8 == (caches.kv_cache.scalar_type() == at::kChar), "kv_cache_scale",
+                  int8 ? "None unless 'kv_cache' is int8" : "a tensor beside an int8 'kv_cache'",
+                  int8 ? "a tensor" : "None");
+    const c10::SymInt width = caches.joint() ? kv_lora + rope : kv_lora;
+    CheckCache(check, "kv_cache", caches.kv_cache, caches.kv_cache, width,
+               int8 ? at::kChar : dtype);
+    if (!caches.joint()) {
+        CheckCache(check, "rope_cache", *caches.rope_cache, caches.kv_cache, rope, dtype);
+    }
+}
+
+LatentCachePlan MakeLatentCachePlan(const LatentCacheArguments& caches, int64_t kv_lora,
+                                    int64_t rope) {
+    LatentCachePlan plan{};
+    plan.joint = caches.joint() ? 1 : 0;
+    plan.latent = MakeCachePlan(caches.kv_cache, caches.joint() ? kv_lora + rope : kv_lora);
+    plan.rope = caches.joint() ? plan.latent : MakeCachePlan(*caches.rope_cache, rope);
     return plan;
 }
 

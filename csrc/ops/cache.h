@@ -8,8 +8,10 @@
 #include <ATen/core/Tensor.h>
 #include <c10/core/SymInt.h>
 
+#include <optional>
+
 #include "ops/checks.h"
-#include "plan/cache_plan.h"
+#include "plan/cache_format.h"
 
 namespace ops {
 
@@ -22,11 +24,30 @@ c10::SymInt CacheBlockSize(const at::Tensor& cache);
 void CheckCache(const ArgumentChecks& check, const char* name, const at::Tensor& cache,
                 const at::Tensor& like, const c10::SymInt& width, at::ScalarType dtype);
 
-/// The layout of a checked cache whose rows have `width` elements.
+/// The format of a checked cache whose rows have `width` elements.
 CachePlan MakeCachePlan(const at::Tensor& cache, int64_t width);
 
 /// Bytes from the start of a block to column `column` of its first row.
 uint64_t CacheColumnOffset(const at::Tensor& cache, int64_t column);
+
+/// The cache of latents, with their rope parts in `rope_cache` or, without one, in the same rows.
+struct LatentCacheArguments {
+    const at::Tensor& kv_cache;
+    const std::optional<at::Tensor>& rope_cache;
+    const std::optional<at::Tensor>& kv_cache_scale;  ///< given where kv_cache is int8
+
+    bool joint() const { return !rope_cache.has_value(); }
+    bool int8() const { return kv_cache_scale.has_value(); }
+};
+
+/// Checks the caches of latents of `kv_lora` elements with rope parts of `rope` elements; all but
+/// int8 latents are of `dtype`.
+void CheckLatentCache(const ArgumentChecks& check, const LatentCacheArguments& caches,
+                      const c10::SymInt& kv_lora, int64_t rope, at::ScalarType dtype);
+
+/// The format of checked caches.
+LatentCachePlan MakeLatentCachePlan(const LatentCacheArguments& caches, int64_t kv_lora,
+                                    int64_t rope);
 
 /// Checks the values of a slot mapping: -1 skips a row; any other value has to be a row of the
 /// cache that no other token has. Reads the slots, so it is for CPU tensors only.

@@ -123,11 +123,13 @@ plan::WeightLayout InOutLayout(const at::Tensor& weight, int64_t rank) {
     return IsNz(weight, rank) ? plan::WeightLayout::kInOutNz : plan::WeightLayout::kInOut;
 }
 
-plan::LinearFormat FormatOf(const LinearArguments& linear) {
-    if (!linear.quantised()) return {OutInLayout(linear.weight), 0, false};
-    return {InOutLayout(linear.weight, 2),
-            static_cast<uint32_t>(linear.dequant_scale->element_size()),
-            linear.input_scale.has_value()};
+LinearFormat FormatOf(const LinearArguments& linear) {
+    if (!linear.quantised()) return plan::Plain(OutInLayout(linear.weight));
+    const bool packed = linear.dequant_scale->scalar_type() == at::kLong;
+    return plan::W8A8(
+        InOutLayout(linear.weight, 2),
+        linear.input_scale ? plan::LinearScales::kStatic : plan::LinearScales::kDynamic,
+        packed ? plan::ScaleType::kPackedInt64 : plan::ScaleType::kFloat);
 }
 
 QuantAddresses BindQuant(LaunchTensors& tensors, const LinearArguments& linear) {

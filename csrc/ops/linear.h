@@ -10,8 +10,7 @@
 #include "ops/checks.h"
 #include "ops/device.h"
 #include "ops/launch_tensors.h"
-#include "plan/linear_format.h"
-#include "plan/quant_plan.h"
+#include "plan/plan_linear.h"
 
 namespace ops {
 
@@ -72,7 +71,10 @@ c10::SymInt OutFeatures(const LinearArguments& linear);
 /// out] if `rank` is 3.
 plan::WeightLayout OutInLayout(const at::Tensor& weight);
 plan::WeightLayout InOutLayout(const at::Tensor& weight, int64_t rank);
-plan::LinearFormat FormatOf(const LinearArguments& linear);
+
+/// The format of a checked layer. The scales are static where the layer has an input_scale, and
+/// dynamic without one: this is the only place that infers it.
+LinearFormat FormatOf(const LinearArguments& linear);
 
 /// Registers scales, offset and bias with the launch.
 QuantAddresses BindQuant(LaunchTensors& tensors, const LinearArguments& linear);

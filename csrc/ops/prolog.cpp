@@ -76,24 +76,8 @@ void CheckEps(const ArgumentChecks& check, const char* name, double value) {
     check.RequireValue(std::isnormal(eps) && eps > 0, name, "a positive normal fp32 number", value);
 }
 
-void CheckCaches(const ArgumentChecks& check, const PrologArguments& args, const Dimensions& dims,
-                 at::ScalarType dtype) {
-    const bool joint = !args.rope_cache.has_value();
-    const bool int8 = args.kv_cache_scale.has_value();
-    if (int8) {
-        check.Require(!joint, "rope_cache", "a cache of its own where the latent cache is int8",
-                      "None");
-        check.Dense("kv_cache_scale", *args.kv_cache_scale, {1}, {at::kFloat});
-    }
-    // This check precedes that of the cache's dtype, which depends on whether there is a scale.
-    check.Require(int8 == (args.kv_cache.scalar_type() == at::kChar), "kv_cache_scale",
-                  int8 ? "None unless 'kv_cache' is int8" : "a tensor beside an int8 'kv_cache'",
-                  int8 ? "a tensor" : "None");
-    const c10::SymInt width = joint ? dims.kv_lora + kRope : dims.kv_lora;
-    CheckCache(check, "kv_cache", args.kv_cache, args.kv_cache, width, int8 ? at::kChar : dtype);
-    if (!joint) {
-        CheckCache(check, "rope_cache", *args.rope_cache, args.kv_cache, kRope, dtype);
-    }
+LatentCacheArguments LatentCache(const PrologArguments& args) {
+    return {args.kv_cache, args.rope_cache, args.kv_cache_scale};
 }
 
 /// Checks that all of an indexer's arguments are given, or none.
@@ -192,7 +176,7 @@ Dimensions CheckArguments(const ArgumentChecks& check, const PrologArguments& ar
     check.Dense("cos", args.cos, {dims.tokens, kRope}, {dtype, at::kFloat});
     check.Dense("sin", args.sin, {dims.tokens, kRope}, {args.cos.scalar_type()});
     check.Dense("slot_mapping", args.slot_mapping, {dims.tokens}, {at::kInt, at::kLong});
-    CheckCaches(check, args, dims, dtype);
+    CheckLatentCache(check, LatentCache(args), dims.kv_lora, kRope, dtype);
     if (args.q_a_norm_bias) {
         check.Require(HasLatent(args), "q_a_norm_bias", "None without 'q_a_norm_weight'",
                       "a tensor");
@@ -264,11 +248,7 @@ plan::PrologProblem MakeProblem(const PrologArguments& args, const Dimensions& d
     problem.rope_table_float = args.cos.scalar_type() == at::kFloat;
     problem.slots_int64 = args.slot_mapping.scalar_type() == at::kLong;
     problem.quantize_q_nope = args.quantize_q_nope;
-    problem.kv_cache_int8 = args.kv_cache_scale.has_value();
-    const at::Tensor& rope_cache = args.rope_cache ? *args.rope_cache : args.kv_cache;
-    const int64_t joint = args.rope_cache ? 0 : problem.kv_lora_rank + kRope;
-    problem.kv_cache = MakeCachePlan(args.kv_cache, joint > 0 ? joint : problem.kv_lora_rank);
-    problem.rope_cache = MakeCachePlan(rope_cache, joint > 0 ? joint : kRope);
+    problem.latent_cache = MakeLatentCachePlan(LatentCache(args), problem.kv_lora_rank, kRope);
     problem.qkv_a = FormatOf(args.qkv_a);
     problem.q_b = FormatOf(args.q_b);
     problem.w_uk = InOutLayout(args.w_uk, 3);
@@ -356,7 +336,7 @@ void BindResults(LaunchTensors& tensors, const PrologArguments& args, const Prol
 /// The name of the entry point in csrc/kernels.
 const char* ChooseKernel(const PrologArguments& args) {
     const bool quantised = args.qkv_a.quantised() || args.q_b.quantised() || args.quantize_q_nope ||
-                           args.kv_cache_scale ||
+                           LatentCache(args).int8() ||
                            (Indexer(args) != nullptr && Indexer(args)->wq_b.quantised());
     const bool bf16 = args.hidden_states.scalar_type() == at::kBFloat16;
     if (!args.indexer) {

@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <vector>
 
-#include "plan/linear_format.h"
 #include "plan/plan_gemm.h"
+#include "plan/plan_linear.h"
 #include "plan/plan_prolog.h"
 #include "plan/units.h"
 
@@ -257,7 +257,7 @@ double Between(double from, double to) { return std::max(0.0, to - from); }
 KernelTimes TimeProlog(const PrologPlan& plan, const TimingConstants& constants, uint32_t cores) {
     const Costs costs(constants, cores);
     const bool indexed = plan.indexer.heads.heads > 0;
-    const bool q_b_int8 = Quantised(plan.q_b_quant);
+    const bool q_b_int8 = Quantised(plan.q_b_format);
     const bool has_latent = plan.q_lora_rank > 0;
     const double hand_over = 2 * costs.Hop();
     WeightClock clock(costs, plan.buffers, cores);
@@ -272,15 +272,15 @@ KernelTimes TimeProlog(const PrologPlan& plan, const TimingConstants& constants,
 
     const double rows = plan.rows_per_core;
     double begin = costs.Start() + costs.LeftMatrix(plan.qkv_a);
-    if (Quantised(plan.qkv_a_quant) || (!has_latent && q_b_int8)) {
-        const bool dynamic = plan.qkv_a_quant.scale_bytes > 0 ? plan.workspace_hidden_scales > 0
-                                                              : plan.workspace_q_b_scales > 0;
+    if (Quantised(plan.qkv_a_format) || (!has_latent && q_b_int8)) {
+        const bool dynamic =
+            Dynamic(Quantised(plan.qkv_a_format) ? plan.qkv_a_format : plan.q_b_format);
         begin += rows * costs.Vector(Quantise(plan.qkv_a.k, plan.widest, dynamic)) + hand_over;
     }
     double done = clock.Multiply(begin);
     VectorWork normed = Norm(plan.q_lora_rank);
     if (q_b_int8) {
-        normed = normed + QuantiseInUb(plan.q_lora_rank, plan.workspace_q_b_scales > 0);
+        normed = normed + QuantiseInUb(plan.q_lora_rank, Dynamic(plan.q_b_format));
     }
     const double norm = rows * costs.Vector(normed);
     const double latents = done + hand_over + (has_latent ? norm : 0);
@@ -301,7 +301,7 @@ KernelTimes TimeProlog(const PrologPlan& plan, const TimingConstants& constants,
     double indexer_q = 0;
     if (indexed) {
         indexer_q = clock.Multiply(q_b + costs.LeftMatrix(plan.indexer.wq_b));
-        const bool int8 = Quantised(plan.indexer.wq_b_quant);
+        const bool int8 = Quantised(plan.indexer.wq_b_format);
         rotated = std::max(rotated, indexer_q + hand_over) + rotate(plan.indexer.heads, int8);
     }
     const double before = std::max(q_b, indexer_q);
@@ -326,7 +326,7 @@ KernelTimes TimeProlog(const PrologPlan& plan, const TimingConstants& constants,
 
 KernelTimes TimeOProj(const OProjPlan& plan, const TimingConstants& constants, uint32_t cores) {
     const Costs costs(constants, cores);
-    const bool int8 = Quantised(plan.quant);
+    const bool int8 = Quantised(plan.format);
     const double hand_over = 2 * costs.Hop();
     WeightClock clock(costs, plan.buffers, cores);
     if (plan.has_v_up != 0) clock.Add(plan.v_up);
@@ -337,7 +337,7 @@ KernelTimes TimeOProj(const OProjPlan& plan, const TimingConstants& constants, u
     }
     if (int8) {
         const double rows = static_cast<double>(CeilDiv(plan.tokens, plan.vector_cores));
-        const bool dynamic = plan.workspace_scales > 0;
+        const bool dynamic = Dynamic(plan.format);
         value += costs.Hop() + hand_over +
                  rows * costs.Vector(Quantise(plan.o_proj.k, plan.widest, dynamic));
     }

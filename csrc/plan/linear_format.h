@@ -1,44 +1,50 @@
-// How a linear layer's weight is stored and quantised, and the GEMM of all tokens with it.
+// The format of a linear layer: in which types its operands are multiplied, how its weight is
+// stored, and by which scales its sums become results.
+//
+//   x_int8 = round(x / input_scale + input_offset)        static: one scale for the tensor
+//   x_int8 = round(x / token_scale)                       dynamic: the kernel computes token scales
+//   y = (x_int8 * weight_int8 + quant_bias) * dequant_scale [* token_scale]
+//
+// A new format is a new value here and: its packing (ascend_prefetch.packing), its check
+// (ops/linear.h), its plan (plan/plan_linear.h), its product (kernels/gemm.h) and its
+// dequantisation (kernels/dequantiser.h).
 #pragma once
 
 #include <cstdint>
-#include <string>
 
-#include "arch/chip.h"
-#include "plan/plan_cache.h"
-#include "plan/plan_gemm.h"
-#include "plan/quant_plan.h"
+#include "plan/element_type.h"
+#include "plan/weight_layout.h"
+
+// Kernels hold the format of each of their layers. Zeros are a 16-bit weight [out, in].
+struct LinearFormat {
+    uint32_t a_type;      // ElementType of the left matrix, which a quantiser makes unless it is 0
+    uint32_t b_type;      // ElementType of the weight
+    uint32_t layout;      // WeightLayout
+    uint32_t scales;      // LinearScales
+    uint32_t scale_type;  // ScaleType of dequant_scale, where there are scales
+};
+
+// GM addresses, 0 for an absent tensor.
+struct QuantAddresses {
+    uint64_t dequant_scale;
+    uint64_t input_scale;  // present where the scales are static
+    uint64_t input_offset;
+    uint64_t quant_bias;
+};
 
 namespace plan {
 
-struct LinearFormat {
-    WeightLayout layout = WeightLayout::kOutIn;
-    uint32_t scale_bytes = 0;  ///< QuantPlan::scale_bytes; the weight is int8 unless this is 0
-    bool has_input_scale = false;
-
-    bool quantised() const { return scale_bytes > 0; }
-    bool dynamic() const { return quantised() && !has_input_scale; }
+// Which scales turn the sums of a product into its results. Scales of blocks of the K dimension
+// would be a further value.
+enum class LinearScales : uint32_t {
+    kNone = 0,
+    kStatic = 1,   // one of each output channel, the activations' scale included
+    kDynamic = 2,  // one of each output channel and one of each token, which the kernel computes
 };
 
-/// Whether a kernel's layer is int8.
-inline bool Quantised(const QuantPlan& quant) { return quant.scale_bytes > 0; }
-
-/// Adds every field of a format to the key.
-inline void AddToKey(PlanKey& key, const LinearFormat& format) {
-    key.Add(format.layout, format.scale_bytes, format.has_input_scale);
-}
-
-/// The format of a 16-bit weight.
-inline LinearFormat Plain(WeightLayout layout) { return {layout, 0, false}; }
-
-/// The smallest piece size, a multiple of 64 elements, with which the dynamic quantiser can process
-/// a row of `width` elements.
-uint32_t LeastPiece(uint32_t width);
-/// Throws std::invalid_argument where a row is too long for the dynamic quantiser.
-void RequireQuantisedWidth(const std::string& quantity, uint32_t width);
-
-/// The product of `tokens` rows with a layer from `k` to `n` features; rows of A and C are dense.
-GemmProblem TokenProduct(const std::string& name, uint32_t tokens, uint32_t n, uint32_t k,
-                         const LinearFormat& format, const arch::Chip& chip);
+enum class ScaleType : uint32_t {
+    kFloat = 0,        // fp32
+    kPackedInt64 = 1,  // fp32 in the low half of an int64
+};
 
 }  // namespace plan

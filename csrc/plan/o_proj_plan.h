@@ -4,7 +4,7 @@
 #include <cstdint>
 
 #include "plan/gemm_plan.h"
-#include "plan/quant_plan.h"
+#include "plan/linear_format.h"
 #include "plan/warm_plan.h"
 
 /// The part of the arguments that depends on shapes alone: it is the same from call to call.
@@ -16,7 +16,7 @@ struct OProjPlan {
     uint32_t vector_cores;
     uint32_t step_columns;  // columns of a row that a vector core finishes in one step
     uint32_t widest;        // maximum number of elements of a row that a vector core holds in UB
-    QuantPlan quant;
+    LinearFormat format;    // of o_proj
     uint64_t workspace_bytes;
     // Byte offsets into the workspace.
     uint64_t workspace_value;   // [tokens, heads * v] of the activation type

@@ -38,7 +38,7 @@ void Check(const OProjProblem& problem) {
     Require(problem.tokens > 0 && problem.tokens <= kMaxTokens, "tokens",
             "1 to " + std::to_string(kMaxTokens), problem.tokens);
     Require(problem.hidden_size > 0, "hidden size", "at least 1", problem.hidden_size);
-    if (problem.o_proj.dynamic()) RequireQuantisedWidth("value columns", problem.value_columns);
+    if (Dynamic(problem.o_proj)) RequireQuantisedWidth("value columns", problem.value_columns);
     if (problem.kv_lora_rank == 0) return;
     Require(problem.heads > 0, "heads", "at least 1", problem.heads);
     Require(problem.value_columns % problem.heads == 0, "value columns",
@@ -55,7 +55,7 @@ PlanCache<OProjShapePlan>& Cache() {
 OProjShapePlan PlanOProj(const OProjProblem& problem, const arch::Chip& chip) {
     Check(problem);
     OProjPlan plan{};
-    const bool quantised = problem.o_proj.quantised();
+    const bool quantised = Quantised(problem.o_proj);
     plan.tokens = problem.tokens;
     plan.has_v_up = problem.kv_lora_rank > 0 ? 1 : 0;
     plan.has_epilogue = quantised || problem.has_bias ? 1 : 0;
@@ -64,9 +64,9 @@ OProjShapePlan PlanOProj(const OProjProblem& problem, const arch::Chip& chip) {
     plan.step_columns = StepColumns(problem.hidden_size, problem.tokens, chip.aiv_count);
     plan.widest = plan.step_columns;
     if (quantised) plan.widest = std::max(plan.widest, kMaxStepColumns / 2);
-    if (problem.o_proj.dynamic())
+    if (Dynamic(problem.o_proj))
         plan.widest = std::max(plan.widest, LeastPiece(problem.value_columns));
-    plan.quant = {problem.o_proj.scale_bytes};
+    plan.format = problem.o_proj;
 
     std::vector<GemmPlan> gemms;
     if (plan.has_v_up != 0) {
@@ -97,7 +97,7 @@ OProjShapePlan PlanOProj(const OProjProblem& problem, const arch::Chip& chip) {
         plan.workspace_value = workspace.Take(tokens * problem.value_columns * kHalfBytes);
     }
     if (quantised) plan.workspace_input = workspace.Take(tokens * problem.value_columns);
-    if (problem.o_proj.dynamic()) plan.workspace_scales = workspace.Take(tokens * kBlockBytes);
+    if (Dynamic(problem.o_proj)) plan.workspace_scales = workspace.Take(tokens * kBlockBytes);
     if (plan.has_epilogue != 0) {
         plan.workspace_sums = workspace.Take(tokens * problem.hidden_size * kFloatBytes);
     }

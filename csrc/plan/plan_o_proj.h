@@ -4,8 +4,8 @@
 #include <cstdint>
 
 #include "arch/chip.h"
-#include "plan/linear_format.h"
 #include "plan/o_proj_plan.h"
+#include "plan/plan_linear.h"
 #include "plan/plan_warm.h"
 
 namespace plan {
@@ -21,7 +21,7 @@ struct OProjProblem {
     bool has_bias = false;
     bool bias_float = false;
     WeightLayout w_uv = WeightLayout::kInOut;
-    LinearFormat o_proj;
+    LinearFormat o_proj{};
 };
 
 using OProjShapePlan = ShapePlan<OProjPlan>;

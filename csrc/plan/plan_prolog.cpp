@@ -23,7 +23,7 @@ constexpr uint32_t kRopeHeads = 16;
 constexpr uint32_t kStepElements = 2048;
 
 void AddToKey(PlanKey& key, const CachePlan& cache) {
-    key.Add(cache.block_stride, cache.block_size, cache.row_stride, cache.nz);
+    key.Add(cache.block_stride, cache.block_size, cache.row_stride, cache.layout, cache.type);
 }
 
 void RequireRank(const std::string& quantity, uint32_t rank, uint32_t most) {
@@ -33,7 +33,7 @@ void RequireRank(const std::string& quantity, uint32_t rank, uint32_t most) {
 
 /// Whether the hidden states are quantised dynamically, with one scale per token.
 bool QuantisesHidden(const PrologProblem& problem) {
-    return problem.qkv_a.dynamic() || (problem.q_lora_rank == 0 && problem.q_b.dynamic());
+    return Dynamic(problem.qkv_a) || (problem.q_lora_rank == 0 && Dynamic(problem.q_b));
 }
 
 void Check(const PrologProblem& problem) {
@@ -42,13 +42,13 @@ void Check(const PrologProblem& problem) {
     Require(problem.heads > 0, "heads", "at least 1", problem.heads);
     Require(problem.rope_dim == kRopeDim, "rope dimension", std::to_string(kRopeDim),
             problem.rope_dim);
-    const uint32_t block_size = problem.kv_cache.block_size;
+    const uint32_t block_size = problem.latent_cache.latent.block_size;
     Require(block_size > 0 && block_size <= kMaxCacheRows, "cache block size",
             "1 to " + std::to_string(kMaxCacheRows), block_size);
     if (problem.q_lora_rank > 0) RequireRank("q_lora_rank", problem.q_lora_rank, kMaxLoraRank);
     RequireRank("kv_lora_rank", problem.kv_lora_rank, kMaxLoraRank);
     if (QuantisesHidden(problem)) RequireQuantisedWidth("hidden size", problem.hidden_size);
-    if (problem.q_b.quantised())
+    if (Quantised(problem.q_b))
         RequireRank("nope size with an int8 q_b", problem.nope_dim, kMaxInt8NopeDim);
     if (problem.indexer.heads > 0) {
         Require(problem.q_lora_rank > 0, "q_lora_rank", "a query latent for the indexer", 0);
@@ -81,14 +81,14 @@ void PlanIndexer(PrologPlan& plan, const PrologProblem& problem, const arch::Chi
     const IndexerProblem& from = problem.indexer;
     IndexerPlan& indexer = plan.indexer;
     const uint32_t columns = from.heads * from.head_dim;
-    const bool quantised = from.wq_b.quantised();
+    const bool quantised = Quantised(from.wq_b);
     indexer.heads = {from.heads, from.head_dim, 0,
                      HeadsPerStep(from.heads, from.head_dim, quantised)};
     indexer.eps = from.eps;
     indexer.rope_interleaved = from.rope_interleaved ? 1 : 0;
     indexer.norm_float = from.norm_float ? 1 : 0;
     indexer.cache = from.cache;
-    indexer.wq_b_quant = {from.wq_b.scale_bytes};
+    indexer.wq_b_format = from.wq_b;
 
     const uint32_t fused_rows = from.fused ? from.head_dim + from.heads : 0;
     GemmProblem wk = TokenProduct("indexer_wk", problem.tokens, from.head_dim, problem.hidden_size,
@@ -110,21 +110,20 @@ void PlanIndexer(PrologPlan& plan, const PrologProblem& problem, const arch::Chi
         indexer.workspace_sums = workspace.Take(tokens * columns * kFloatBytes);
         indexer.workspace_q_c = workspace.Take(tokens * problem.q_lora_rank);
     }
-    if (from.wq_b.dynamic()) indexer.workspace_scales = workspace.Take(tokens * kBlockBytes);
+    if (Dynamic(from.wq_b)) indexer.workspace_scales = workspace.Take(tokens * kBlockBytes);
 }
 
 void PlanWorkspace(PrologPlan& plan, const PrologProblem& problem, Workspace& workspace) {
     const uint64_t tokens = problem.tokens;
     workspace.Take(tokens * plan.qkv_a.n * plan.qkv_a.depth_shares * kFloatBytes);
     plan.workspace_query = workspace.Take(tokens * plan.q_b.n * kHalfBytes);
-    if (problem.qkv_a.quantised()) plan.workspace_hidden = workspace.Take(tokens * plan.qkv_a.k);
-    if (problem.qkv_a.dynamic())
-        plan.workspace_hidden_scales = workspace.Take(tokens * kBlockBytes);
-    if (problem.q_b.quantised()) {
+    if (Quantised(problem.qkv_a)) plan.workspace_hidden = workspace.Take(tokens * plan.qkv_a.k);
+    if (Dynamic(problem.qkv_a)) plan.workspace_hidden_scales = workspace.Take(tokens * kBlockBytes);
+    if (Quantised(problem.q_b)) {
         plan.workspace_query_sums = workspace.Take(tokens * plan.q_b.n * kFloatBytes);
         plan.workspace_q_b_input = workspace.Take(tokens * plan.q_b.k);
     }
-    if (problem.q_b.dynamic()) plan.workspace_q_b_scales = workspace.Take(tokens * kBlockBytes);
+    if (Dynamic(problem.q_b)) plan.workspace_q_b_scales = workspace.Take(tokens * kBlockBytes);
     if (problem.quantize_q_nope) {
         plan.workspace_q_nope =
             workspace.Take(tokens * problem.heads * problem.kv_lora_rank * kHalfBytes);
@@ -135,8 +134,8 @@ void PlanWorkspace(PrologPlan& plan, const PrologProblem& problem, Workspace& wo
 uint32_t Widest(const PrologPlan& plan, const PrologProblem& problem) {
     const uint32_t widest =
         std::max({problem.q_lora_rank, problem.kv_lora_rank + problem.rope_dim,
-                  StepElements(plan.heads, problem.q_b.quantised()),
-                  StepElements(plan.indexer.heads, problem.indexer.wq_b.quantised())});
+                  StepElements(plan.heads, Quantised(problem.q_b)),
+                  StepElements(plan.indexer.heads, Quantised(problem.indexer.wq_b))});
     const uint32_t piece = QuantisesHidden(problem) ? LeastPiece(problem.hidden_size) : 0;
     return std::max(widest, piece);
 }
@@ -191,13 +190,14 @@ PrologShapePlan PlanProlog(const PrologProblem& problem, const arch::Chip& chip)
     plan.vector_cores = chip.aiv_count;
     plan.rows_per_core = static_cast<uint32_t>(CeilDiv(problem.tokens, chip.aiv_count));
     plan.quantize_q_nope = problem.quantize_q_nope ? 1 : 0;
-    plan.kv_cache_int8 = problem.kv_cache_int8 ? 1 : 0;
     plan.heads = {problem.heads, head_dim, problem.nope_dim,
-                  HeadsPerStep(problem.heads, head_dim, problem.q_b.quantised())};
-    plan.kv_cache = problem.kv_cache;
-    plan.rope_cache = problem.rope_cache;
-    plan.qkv_a_quant = {problem.qkv_a.scale_bytes};
-    plan.q_b_quant = {problem.q_b.scale_bytes};
+                  HeadsPerStep(problem.heads, head_dim, Quantised(problem.q_b))};
+    // Member by member: padding bytes stay zero, as a launch passes them on.
+    plan.latent_cache.latent = problem.latent_cache.latent;
+    plan.latent_cache.rope = problem.latent_cache.rope;
+    plan.latent_cache.joint = problem.latent_cache.joint;
+    plan.qkv_a_format = problem.qkv_a;
+    plan.q_b_format = problem.q_b;
 
     GemmProblem qkv_a = TokenProduct("qkv_a", problem.tokens,
                                      problem.q_lora_rank + problem.kv_lora_rank + problem.rope_dim,
@@ -233,9 +233,9 @@ PrologShapePlan PlanProlog(const PrologProblem& problem, const arch::Chip& chip)
 
     plan.widest = Widest(plan, problem);
     plan.widest_shares = WidestShares(plan);
-    const bool quantised = problem.kv_cache_int8 || problem.quantize_q_nope ||
-                           problem.qkv_a.quantised() || problem.q_b.quantised() ||
-                           problem.indexer.wq_b.quantised();
+    const bool quantised = HoldsInt8(problem.latent_cache.latent) || problem.quantize_q_nope ||
+                           Quantised(problem.qkv_a) || Quantised(problem.q_b) ||
+                           Quantised(problem.indexer.wq_b);
     const uint64_t ub_bytes = UbBytes(plan, quantised);
     // Single limits allow each of these widths; some combinations of the widest do not fit.
     Require(ub_bytes <= arch::kUsableUbBytes, "latents and heads of this layer",
@@ -253,8 +253,10 @@ PrologShapePlan CachedPlanProlog(const PrologProblem& problem, const arch::Chip&
     PlanKey key;
     key.Add(&chip - arch::Chips().data(), p.tokens, p.hidden_size, p.heads, p.q_lora_rank,
             p.kv_lora_rank, p.nope_dim, p.rope_dim, p.eps, p.rope_interleaved, p.rope_table_float,
-            p.slots_int64, p.quantize_q_nope, p.kv_cache_int8, p.w_uk);
-    for (const CachePlan& rows : {p.kv_cache, p.rope_cache, p.indexer.cache}) AddToKey(key, rows);
+            p.slots_int64, p.quantize_q_nope, p.latent_cache.joint, p.w_uk);
+    for (const CachePlan& rows : {p.latent_cache.latent, p.latent_cache.rope, p.indexer.cache}) {
+        AddToKey(key, rows);
+    }
     for (const LinearFormat& format : {p.qkv_a, p.q_b, p.indexer.wq_b}) AddToKey(key, format);
     const IndexerProblem& i = p.indexer;
     key.Add(i.heads, i.head_dim, i.eps, i.rope_interleaved, i.norm_float, i.fused, i.wk,

@@ -6,7 +6,7 @@
 #include <string>
 
 #include "arch/chip.h"
-#include "plan/linear_format.h"
+#include "plan/plan_linear.h"
 #include "plan/plan_warm.h"
 #include "plan/prolog_plan.h"
 
@@ -20,7 +20,7 @@ struct IndexerProblem {
     bool norm_float = false;
     bool fused = false;  ///< wk and weights_proj are rows of one weight
     CachePlan cache{};
-    LinearFormat wq_b;
+    LinearFormat wq_b{};
     WeightLayout wk = WeightLayout::kOutIn;
     WeightLayout weights_proj = WeightLayout::kOutIn;
 };
@@ -39,11 +39,9 @@ struct PrologProblem {
     bool rope_table_float = false;
     bool slots_int64 = false;
     bool quantize_q_nope = false;
-    bool kv_cache_int8 = false;
-    CachePlan kv_cache{};
-    CachePlan rope_cache{};
-    LinearFormat qkv_a;
-    LinearFormat q_b;
+    LatentCachePlan latent_cache{};
+    LinearFormat qkv_a{};
+    LinearFormat q_b{};
     WeightLayout w_uk = WeightLayout::kInOut;
     IndexerProblem indexer;
 };

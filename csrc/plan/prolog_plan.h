@@ -3,9 +3,9 @@
 
 #include <cstdint>
 
-#include "plan/cache_plan.h"
+#include "plan/cache_format.h"
 #include "plan/gemm_plan.h"
-#include "plan/quant_plan.h"
+#include "plan/linear_format.h"
 #include "plan/warm_plan.h"
 
 // Heads of a query matrix [tokens, heads, head_dim], of which 64 columns are rotated.
@@ -23,7 +23,7 @@ struct IndexerPlan {
     uint32_t rope_interleaved;
     uint32_t norm_float;  // 1: LayerNorm parameters are fp32; 0: of the activation type
     CachePlan cache;
-    QuantPlan wq_b_quant;
+    LinearFormat wq_b_format;
     GemmPlan wk;
     GemmPlan weights_proj;
     GemmPlan wq_b;
@@ -49,12 +49,10 @@ struct PrologPlan {
     uint32_t widest;         // elements of the widest row or step that a vector core holds in UB
     uint32_t widest_shares;  // maximum elements of a row's partial sums, those of share 0 excluded
     uint32_t quantize_q_nope;
-    uint32_t kv_cache_int8;
     HeadsPlan heads;
-    CachePlan kv_cache;
-    CachePlan rope_cache;
-    QuantPlan qkv_a_quant;
-    QuantPlan q_b_quant;
+    LatentCachePlan latent_cache;
+    LinearFormat qkv_a_format;
+    LinearFormat q_b_format;
     // Byte offsets into the workspace; the sums of qkv_a (fp32 or int32) are at 0.
     uint64_t workspace_bytes;          // its size
     uint64_t workspace_query;          // [tokens, heads * head_dim] of the activation type

@@ -13,7 +13,6 @@ inline plan::PrologProblem DeepSeekV3(uint32_t tokens, uint32_t tp) {
     problem.kv_lora_rank = 512;
     problem.nope_dim = 128;
     problem.rope_dim = 64;
-    problem.kv_cache = {128 * 512, 128, 512, 0};
-    problem.rope_cache = {128 * 64, 128, 64, 0};
+    problem.latent_cache = {{128 * 512, 128, 512, 0, 0}, {128 * 64, 128, 64, 0, 0}, 0};
     return problem;
 }

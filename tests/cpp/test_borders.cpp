@@ -67,10 +67,12 @@ plan::WeightLayout AnyLayout(Random& random) {
     return static_cast<plan::WeightLayout>(random() % 4);
 }
 
-plan::LinearFormat AnyFormat(Random& random) {
+LinearFormat AnyFormat(Random& random) {
     if (Coin(random)) return plan::Plain(AnyLayout(random));
     const auto layout = Coin(random) ? plan::WeightLayout::kInOut : plan::WeightLayout::kInOutNz;
-    return {layout, Coin(random) ? 4U : 8U, Coin(random)};
+    const auto type = Coin(random) ? plan::ScaleType::kFloat : plan::ScaleType::kPackedInt64;
+    return plan::W8A8(
+        layout, Coin(random) ? plan::LinearScales::kStatic : plan::LinearScales::kDynamic, type);
 }
 
 plan::PrefetchRequest AnyRequest(Random& random) {
@@ -177,9 +179,10 @@ TEST(prologs_of_any_shape_are_refused_or_fit) {
         problem.rope_table_float = Coin(random);
         problem.slots_int64 = Coin(random);
         problem.quantize_q_nope = Coin(random);
-        problem.kv_cache_int8 = Coin(random);
-        problem.kv_cache = {4096, 16, 64, 0};
-        problem.rope_cache = problem.kv_cache;
+        const auto type = Coin(random) ? plan::ElementType::kInt8 : plan::ElementType::kActivation;
+        const CachePlan rows = {4096, 16, 64, 0, 0};
+        problem.latent_cache = {rows, rows, 0};
+        problem.latent_cache.latent.type = static_cast<uint32_t>(type);
         problem.qkv_a = AnyFormat(random);
         problem.q_b = AnyFormat(random);
         problem.w_uk = Coin(random) ? plan::WeightLayout::kInOut : plan::WeightLayout::kInOutNz;
@@ -188,7 +191,7 @@ TEST(prologs_of_any_shape_are_refused_or_fit) {
             problem.indexer.head_dim = 64 * (1 + random() % 9);
             problem.indexer.fused = Coin(random);
             problem.indexer.norm_float = Coin(random);
-            problem.indexer.cache = problem.kv_cache;
+            problem.indexer.cache = rows;
             problem.indexer.wq_b = AnyFormat(random);
         }
         const plan::PrefetchRequest request = AnyRequest(random);

@@ -41,19 +41,21 @@ TimingConstants Only(double TimingConstants::* member) {
     return constants;
 }
 
-constexpr plan::LinearFormat kStatic = {plan::WeightLayout::kInOut, 4, true};
-constexpr plan::LinearFormat kDynamic = {plan::WeightLayout::kInOut, 4, false};
+constexpr LinearFormat kStatic =
+    plan::W8A8(plan::WeightLayout::kInOut, plan::LinearScales::kStatic);
+constexpr LinearFormat kDynamic =
+    plan::W8A8(plan::WeightLayout::kInOut, plan::LinearScales::kDynamic);
 
 /// DeepSeek-V3 on one of 16 ranks, 100 tokens: three rows, and three steps of 8 heads, for the
 /// vector core that has most.
-plan::PrologProblem Prolog(const plan::LinearFormat& format = {}) {
+plan::PrologProblem Prolog(const LinearFormat& format = {}) {
     plan::PrologProblem problem = DeepSeekV3(100, 16);
     problem.qkv_a = problem.q_b = format;
     return problem;
 }
 
 /// The same of its o_proj: two parts of the columns.
-plan::OProjProblem OProj(const plan::LinearFormat& format = {}) {
+plan::OProjProblem OProj(const LinearFormat& format = {}) {
     plan::OProjProblem problem;
     problem.tokens = 100;
     problem.hidden_size = 7168;
@@ -206,7 +208,7 @@ TEST(weights_through_hbm) {
     constants.nz_factor = 5;
     constants.nd2nz_row_bytes = 512;
     problem = Prolog();
-    problem.qkv_a.layout = plan::WeightLayout::kOutInNz;
+    problem.qkv_a = plan::Plain(plan::WeightLayout::kOutInNz);
     problem.w_uk = plan::WeightLayout::kInOut;
     const PrologPlan plan = plan::PlanProlog(problem, Chip()).kernel;
     const auto short_rows = [](double bytes) { return std::max(1.0, (1 + 512 / bytes) / 2); };

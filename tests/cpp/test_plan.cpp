@@ -150,7 +150,7 @@ TEST(a_row_goes_through_the_dynamic_quantiser_in_32_pieces_at_most) {
         problem.tokens = 3;
         problem.value_columns = columns;
         problem.hidden_size = 64;
-        problem.o_proj = {plan::WeightLayout::kInOut, 4, false};
+        problem.o_proj = plan::W8A8(plan::WeightLayout::kInOut, plan::LinearScales::kDynamic);
         const OProjPlan plan = plan::PlanOProj(problem, chip).kernel;
         CHECK_EQ(plan.widest % 64, 0u);
         CHECK(plan::CeilDiv(columns, std::min(plan.widest, 4096u)) <= 32);
@@ -164,7 +164,7 @@ TEST(a_row_goes_through_the_dynamic_quantiser_in_32_pieces_at_most) {
         }
     }
     plan::PrologProblem problem = DeepSeekV3(1, 16);
-    problem.qkv_a = {plan::WeightLayout::kInOut, 4, false};
+    problem.qkv_a = plan::W8A8(plan::WeightLayout::kInOut, plan::LinearScales::kDynamic);
     problem.hidden_size = 131072;
     CHECK(plan::PlanProlog(problem, chip).kernel.widest >= 4096);
     problem.hidden_size = 131104;
@@ -175,7 +175,7 @@ TEST(a_row_goes_through_the_dynamic_quantiser_in_32_pieces_at_most) {
         CHECK_EQ(error.what(), std::string("hidden size: expected at most 131072 where a token has "
                                            "a scale, got 131104"));
     }
-    problem.qkv_a.has_input_scale = true;
+    problem.qkv_a = plan::W8A8(plan::WeightLayout::kInOut, plan::LinearScales::kStatic);
     CHECK(plan::PlanProlog(problem, chip).kernel.widest < 4096);
 }
 
@@ -264,12 +264,14 @@ TEST(hbm_does_not_idle_before_l1_holds_the_rest) {
     for (const char* name : {"Ascend910_9391", "Ascend910B4"}) {
         for (const uint32_t tokens : {1u, 16u, 17u, 64u, 128u, 129u, 500u}) {
             for (const uint32_t indexer_heads : {0u, 16u, 32u, 64u}) {
-                for (const uint32_t scale_bytes : {0u, 4u}) {
+                for (const bool int8 : {false, true}) {
                     for (plan::PrologProblem problem :
                          {DeepSeekV3(1, 1), DeepSeekV3(1, 16), DeepSeekV3(1, 64), small}) {
                         problem.tokens = tokens;
-                        problem.q_b.scale_bytes = scale_bytes;
-                        if (scale_bytes > 0) problem.q_b.layout = plan::WeightLayout::kInOut;
+                        if (int8) {
+                            problem.q_b = plan::W8A8(plan::WeightLayout::kInOut,
+                                                     plan::LinearScales::kDynamic);
+                        }
                         problem.indexer.heads = indexer_heads;
                         problem.indexer.head_dim = 128;
                         problem.indexer.wq_b = problem.q_b;
@@ -323,8 +325,9 @@ TEST(plans_refuse_what_the_kernel_cannot_do) {
             "q_lora_rank: expected a multiple of 64 up to 4096, got 100");
     refuses([](auto& p) { p.rope_dim = 32; }, "rope dimension: expected 64, got 32");
     refuses([](auto& p) { p.heads = 0; }, "heads: expected at least 1, got 0");
-    refuses([](auto& p) { p.kv_cache.block_size = 0; }, "cache block size: expected 1 to 1024");
-    refuses([](auto& p) { p.kv_cache.block_size = 1025; }, "1 to 1024, got 1025");
+    refuses([](auto& p) { p.latent_cache.latent.block_size = 0; },
+            "cache block size: expected 1 to 1024");
+    refuses([](auto& p) { p.latent_cache.latent.block_size = 1025; }, "1 to 1024, got 1025");
     refuses([](auto& p) { p.kv_lora_rank = 0; }, "a multiple of 64 up to 4096, got 0");
     refuses([](auto& p) { p.kv_lora_rank = 4160; }, "a multiple of 64 up to 4096, got 4160");
     plan::PrefetchRequest many;
@@ -356,7 +359,7 @@ TEST(plans_refuse_what_the_kernel_cannot_do) {
 TEST(plans_at_the_limits) {
     const arch::Chip& chip = arch::FindChip("Ascend910_9391");
     plan::PrologProblem problem = DeepSeekV3(plan::kMaxTokens, 1);
-    problem.kv_cache.block_size = plan::kMaxCacheRows;
+    problem.latent_cache.latent.block_size = plan::kMaxCacheRows;
     problem.q_lora_rank = problem.kv_lora_rank = plan::kMaxLoraRank;
     CHECK_EQ(plan::PlanProlog(problem, chip).kernel.tokens, plan::kMaxTokens);
     plan::OProjProblem o_proj;
@@ -383,7 +386,7 @@ TEST(rows_of_a_vector_core) {
     o_proj.value_columns = 4096;
     o_proj.hidden_size = 64;
     CHECK_EQ(plan::PlanOProj(o_proj, chip).kernel.widest, 64u);
-    o_proj.o_proj = {plan::WeightLayout::kInOut, 4, true};
+    o_proj.o_proj = plan::W8A8(plan::WeightLayout::kInOut, plan::LinearScales::kStatic);
     CHECK_EQ(plan::PlanOProj(o_proj, chip).kernel.widest, 2048u);
     // 49 lanes of 64 columns for 48 cores: two each.
     o_proj.hidden_size = 49 * 64;
@@ -395,7 +398,7 @@ TEST(rows_of_a_vector_core) {
 // Parts of the workspace begin with a line of L2 each, whatever the sizes.
 TEST(parts_of_the_workspace_share_no_line) {
     const arch::Chip& chip = arch::FindChip("Ascend910_9391");
-    const plan::LinearFormat int8 = {plan::WeightLayout::kInOut, 4, false};
+    const LinearFormat int8 = plan::W8A8(plan::WeightLayout::kInOut, plan::LinearScales::kDynamic);
     for (const uint32_t tokens : {1u, 3u, 49u}) {
         plan::PrologProblem problem = DeepSeekV3(tokens, 128);
         problem.q_lora_rank = 64;
@@ -433,10 +436,16 @@ TEST(plans_are_kept_by_all_fields_of_their_problem) {
     const arch::Chip& chip = arch::FindChip("Ascend910_9391");
     using Prolog = plan::PrologProblem;
     using OProj = plan::OProjProblem;
-    const plan::LinearFormat static_int8 = {plan::WeightLayout::kInOut, 4, true};
-    const plan::LinearFormat dynamic_int8 = {plan::WeightLayout::kInOut, 4, false};
-    const plan::LinearFormat packed_int8 = {plan::WeightLayout::kInOut, 8, true};
-    const plan::LinearFormat nz_int8 = {plan::WeightLayout::kInOutNz, 4, true};
+    constexpr auto kInt8 = static_cast<uint32_t>(plan::ElementType::kInt8);
+    constexpr auto kFractalNz = static_cast<uint32_t>(plan::CacheLayout::kFractalNz);
+    const LinearFormat static_int8 =
+        plan::W8A8(plan::WeightLayout::kInOut, plan::LinearScales::kStatic);
+    const LinearFormat dynamic_int8 =
+        plan::W8A8(plan::WeightLayout::kInOut, plan::LinearScales::kDynamic);
+    const LinearFormat packed_int8 = plan::W8A8(
+        plan::WeightLayout::kInOut, plan::LinearScales::kStatic, plan::ScaleType::kPackedInt64);
+    const LinearFormat nz_int8 =
+        plan::W8A8(plan::WeightLayout::kInOutNz, plan::LinearScales::kStatic);
     std::vector<void (*)(Prolog&)> prologs = {
         [](Prolog&) {},
         [](Prolog& p) { p.tokens = 4; },
@@ -450,13 +459,14 @@ TEST(plans_are_kept_by_all_fields_of_their_problem) {
         [](Prolog& p) { p.rope_table_float = !p.rope_table_float; },
         [](Prolog& p) { p.slots_int64 = !p.slots_int64; },
         [](Prolog& p) { p.quantize_q_nope = !p.quantize_q_nope; },
-        [](Prolog& p) { p.kv_cache_int8 = !p.kv_cache_int8; },
+        [](Prolog& p) { p.latent_cache.latent.type = kInt8; },
         [](Prolog& p) { p.w_uk = plan::WeightLayout::kInOutNz; },
-        [](Prolog& p) { p.kv_cache.block_stride *= 2; },
-        [](Prolog& p) { p.kv_cache.row_stride *= 2; },
-        [](Prolog& p) { p.rope_cache.block_size /= 2; },
-        [](Prolog& p) { p.rope_cache.nz = 1; },
-        [](Prolog& p) { p.indexer.cache.nz = 1; },
+        [](Prolog& p) { p.latent_cache.latent.block_stride *= 2; },
+        [](Prolog& p) { p.latent_cache.latent.row_stride *= 2; },
+        [](Prolog& p) { p.latent_cache.rope.block_size /= 2; },
+        [](Prolog& p) { p.latent_cache.rope.layout = kFractalNz; },
+        [](Prolog& p) { p.indexer.cache.layout = kFractalNz; },
+        [](Prolog& p) { p.latent_cache.joint = 1; },
         [](Prolog& p) { p.indexer.heads = 32; },
         [](Prolog& p) { p.indexer.head_dim = 64; },
         [](Prolog& p) { p.indexer.eps = 1e-5f; },
@@ -472,12 +482,12 @@ TEST(plans_are_kept_by_all_fields_of_their_problem) {
     base.kv_lora_rank = 128;
     base.indexer.heads = 16;
     base.indexer.head_dim = 128;
-    base.indexer.cache = {128 * 128, 128, 128, 0};
+    base.indexer.cache = {128 * 128, 128, 128, 0, 0};
     for (const auto& change : prologs) {
         problems.push_back(base);
         change(problems.back());
     }
-    for (plan::LinearFormat Prolog::* layer : {&Prolog::qkv_a, &Prolog::q_b}) {
+    for (LinearFormat Prolog::* layer : {&Prolog::qkv_a, &Prolog::q_b}) {
         for (const auto& format : {static_int8, dynamic_int8, packed_int8, nz_int8}) {
             problems.push_back(base);
             problems.back().*layer = format;
@@ -512,9 +522,13 @@ TEST(plans_are_kept_by_all_fields_of_their_problem) {
         [](OProj& p) { p.has_bias = true; },
         [](OProj& p) { p.has_bias = p.bias_float = true; },
         [](OProj& p) { p.w_uv = plan::WeightLayout::kInOutNz; },
-        [](OProj& p) { p.o_proj.layout = plan::WeightLayout::kOutInNz; },
-        [](OProj& p) { p.o_proj = {plan::WeightLayout::kInOut, 4, true}; },
-        [](OProj& p) { p.o_proj = {plan::WeightLayout::kInOut, 4, false}; },
+        [](OProj& p) { p.o_proj = plan::Plain(plan::WeightLayout::kOutInNz); },
+        [](OProj& p) {
+            p.o_proj = plan::W8A8(plan::WeightLayout::kInOut, plan::LinearScales::kStatic);
+        },
+        [](OProj& p) {
+            p.o_proj = plan::W8A8(plan::WeightLayout::kInOut, plan::LinearScales::kDynamic);
+        },
     };
     std::vector<OProjPlan> others;
     for (const auto& change : o_projs) {
@@ -631,8 +645,8 @@ TEST(widths_that_do_not_fit_a_vector_cores_ub_together_are_refused) {
     problem.hidden_size = 4352;
     problem.q_lora_rank = plan::kMaxLoraRank;
     problem.nope_dim = 384;
-    problem.qkv_a = {plan::WeightLayout::kInOutNz, 4, true};
-    problem.q_b.layout = plan::WeightLayout::kOutInNz;
+    problem.qkv_a = plan::W8A8(plan::WeightLayout::kInOutNz, plan::LinearScales::kStatic);
+    problem.q_b = plan::Plain(plan::WeightLayout::kOutInNz);
     problem.indexer.heads = 64;
     problem.indexer.head_dim = plan::kMaxIndexerHeadDim;
     const arch::Chip& chip = arch::FindChip("Ascend910B4-1");
@@ -650,7 +664,9 @@ TEST(the_widest_rows_leave_no_room_for_landing_pads) {
             plan::PrologProblem problem = DeepSeekV3(tokens, 1);
             problem.q_lora_rank = problem.kv_lora_rank = plan::kMaxLoraRank;
             problem.slots_int64 = true;
-            const plan::LinearFormat int8 = {plan::WeightLayout::kInOut, 8, false};
+            const LinearFormat int8 =
+                plan::W8A8(plan::WeightLayout::kInOut, plan::LinearScales::kDynamic,
+                           plan::ScaleType::kPackedInt64);
             problem.qkv_a = problem.q_b = int8;
             problem.indexer.heads = 16;
             problem.indexer.head_dim = 128;

@@ -15,16 +15,14 @@ using plan::WeightLayout;
 constexpr uint64_t kPrefetchBytes = 24 << 20;  // of a region, at most
 
 /// A layer of 16-bit or of int8, as often.
-plan::LinearFormat DrawFormat(Draws& draws) {
-    plan::LinearFormat format;
+LinearFormat DrawFormat(Draws& draws) {
     if (draws.Coin()) {
-        format.layout = draws.Of({WeightLayout::kOutIn, WeightLayout::kOutInNz});
-        return format;
+        return plan::Plain(draws.Of({WeightLayout::kOutIn, WeightLayout::kOutInNz}));
     }
-    format.layout = draws.Of({WeightLayout::kInOut, WeightLayout::kInOutNz});
-    format.scale_bytes = draws.Of({4u, 8u});
-    format.has_input_scale = draws.Coin();
-    return format;
+    const WeightLayout layout = draws.Of({WeightLayout::kInOut, WeightLayout::kInOutNz});
+    const auto type = draws.Of({plan::ScaleType::kFloat, plan::ScaleType::kPackedInt64});
+    return plan::W8A8(
+        layout, draws.Coin() ? plan::LinearScales::kStatic : plan::LinearScales::kDynamic, type);
 }
 
 plan::PrefetchRequest DrawRequest(Draws& draws) {
@@ -42,28 +40,31 @@ plan::PrefetchRequest DrawRequest(Draws& draws) {
     return request;
 }
 
-CachePlan DrawCache(uint32_t width, uint32_t element_bytes, uint32_t block_size, bool nz,
+CachePlan DrawCache(uint32_t width, plan::ElementType type, uint32_t block_size, bool nz,
                     Draws& draws) {
+    const uint32_t element_bytes = type == plan::ElementType::kInt8 ? 1 : plan::kHalfBytes;
     const uint32_t c0 = plan::kBlockBytes / element_bytes;
     CachePlan cache{};
     cache.block_size = block_size;
     cache.row_stride = nz ? c0 : width;
-    cache.nz = nz ? 1 : 0;
+    cache.layout =
+        static_cast<uint32_t>(nz ? plan::CacheLayout::kFractalNz : plan::CacheLayout::kRowMajor);
+    cache.type = static_cast<uint32_t>(type);
     cache.block_stride = uint64_t{block_size} * width + (draws.OneIn(4) ? 64 * c0 : 0);
     return cache;
 }
 
-std::string Text(const plan::LinearFormat& format) {
-    std::string text = "layout " + std::to_string(static_cast<uint32_t>(format.layout));
-    if (!format.quantised()) return text + " 16 bits";
-    return text + " int8, scales of " + std::to_string(format.scale_bytes) + " bytes, " +
-           (format.dynamic() ? "dynamic" : "static");
+std::string Text(const LinearFormat& format) {
+    std::string text = "layout " + std::to_string(format.layout);
+    if (!plan::Quantised(format)) return text + " 16 bits";
+    return text + " int8, scales of " + std::to_string(plan::ScaleBytes(format)) + " bytes, " +
+           (plan::Dynamic(format) ? "dynamic" : "static");
 }
 
 std::string Text(const CachePlan& cache) {
     std::ostringstream text;
     text << "block_size " << cache.block_size << " block_stride " << cache.block_stride
-         << " row_stride " << cache.row_stride << " nz " << cache.nz;
+         << " row_stride " << cache.row_stride << " layout " << cache.layout;
     return text.str();
 }
 
@@ -136,9 +137,10 @@ PrologCase DrawProlog(const Model& model, uint32_t tp, uint32_t tokens, const ar
     problem.slots_int64 = draws.Coin();
     problem.w_uk = draws.Of({WeightLayout::kInOut, WeightLayout::kInOutNz});
     const bool quantised = draws.Coin();
+    auto type = plan::ElementType::kActivation;
     if (quantised) {
         problem.quantize_q_nope = draws.Coin();
-        problem.kv_cache_int8 = draws.OneIn(3);
+        if (draws.OneIn(3)) type = plan::ElementType::kInt8;
         problem.qkv_a = DrawFormat(draws);
         problem.q_b = DrawFormat(draws);
         if (model.nope_dim % plan::kLanes != 0) problem.q_b = plan::Plain(WeightLayout::kOutInNz);
@@ -148,19 +150,18 @@ PrologCase DrawProlog(const Model& model, uint32_t tp, uint32_t tokens, const ar
     }
     const uint32_t block_size = draws.Of({1u, 16u, 64u, 128u, 128u, 1024u});
     const bool nz = draws.OneIn(3);
-    drawn.joint_cache = !problem.kv_cache_int8 && draws.OneIn(3);
+    LatentCachePlan& caches = problem.latent_cache;
+    caches.joint = type == plan::ElementType::kActivation && draws.OneIn(3) ? 1 : 0;
     drawn.cache_blocks = static_cast<uint32_t>(plan::CeilDiv(tokens, block_size) + draws.Below(3));
     drawn.padding = draws.OneIn(4);
-    if (drawn.joint_cache) {
-        problem.kv_cache =
-            DrawCache(model.kv_lora_rank + plan::kRopeDim, plan::kHalfBytes, block_size, nz, draws);
-        problem.rope_cache = problem.kv_cache;
+    const auto activation = plan::ElementType::kActivation;
+    if (caches.joint != 0) {
+        caches.latent =
+            DrawCache(model.kv_lora_rank + plan::kRopeDim, activation, block_size, nz, draws);
+        caches.rope = caches.latent;
     } else {
-        problem.kv_cache =
-            DrawCache(model.kv_lora_rank, problem.kv_cache_int8 ? 1 : plan::kHalfBytes, block_size,
-                      nz, draws);
-        problem.rope_cache =
-            DrawCache(plan::kRopeDim, plan::kHalfBytes, block_size, draws.OneIn(3), draws);
+        caches.latent = DrawCache(model.kv_lora_rank, type, block_size, nz, draws);
+        caches.rope = DrawCache(plan::kRopeDim, activation, block_size, draws.OneIn(3), draws);
     }
     drawn.prefetch = DrawRequest(draws);
     if (model.indexer_heads > 0) {
@@ -170,8 +171,7 @@ PrologCase DrawProlog(const Model& model, uint32_t tp, uint32_t tokens, const ar
         indexer.rope_interleaved = draws.Coin();
         indexer.norm_float = draws.Coin();
         indexer.fused = draws.Coin();
-        indexer.cache =
-            DrawCache(model.indexer_dim, plan::kHalfBytes, block_size, draws.OneIn(3), draws);
+        indexer.cache = DrawCache(model.indexer_dim, activation, block_size, draws.OneIn(3), draws);
         indexer.wk = draws.Of({WeightLayout::kOutIn, WeightLayout::kOutInNz});
         indexer.weights_proj =
             indexer.fused ? indexer.wk : draws.Of({WeightLayout::kOutIn, WeightLayout::kOutInNz});
@@ -278,9 +278,10 @@ std::string Text(const PrologCase& prolog) {
          << ", q_lora_rank " << p.q_lora_rank << ", kv_lora_rank " << p.kv_lora_rank
          << ", nope_dim " << p.nope_dim << ", qkv_a: " << Text(p.qkv_a) << ", q_b: " << Text(p.q_b)
          << ", w_uk: layout " << static_cast<uint32_t>(p.w_uk) << ", int8 q_nope "
-         << p.quantize_q_nope << ", int8 cache " << p.kv_cache_int8 << ", joint cache "
-         << prolog.joint_cache << " (" << Text(p.kv_cache) << "; " << Text(p.rope_cache)
-         << "), slots int64 " << p.slots_int64 << ", fp32 tables " << p.rope_table_float;
+         << p.quantize_q_nope << ", int8 cache " << plan::HoldsInt8(p.latent_cache.latent)
+         << ", joint cache " << p.latent_cache.joint << " (" << Text(p.latent_cache.latent) << "; "
+         << Text(p.latent_cache.rope) << "), slots int64 " << p.slots_int64 << ", fp32 tables "
+         << p.rope_table_float;
     if (p.indexer.heads > 0) {
         const plan::IndexerProblem& i = p.indexer;
         text << ", indexer: heads " << i.heads << " of " << i.head_dim << ", fused " << i.fused

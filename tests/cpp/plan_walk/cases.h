@@ -56,7 +56,6 @@ struct PrologCase {
     bool norm_bias;     ///< of both latents
     bool input_offset;  ///< of static quantisation
     bool quant_bias;
-    bool joint_cache;  ///< rope behind the latent in one cache
     uint32_t cache_blocks;
     bool padding;  ///< some slots are -1
 };

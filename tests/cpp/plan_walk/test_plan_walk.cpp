@@ -29,12 +29,10 @@ walk::PrologCase PlainProlog(uint32_t tokens = kTokens) {
     prolog.problem.qkv_a = plan::Plain(plan::WeightLayout::kOutIn);
     prolog.problem.q_b = plan::Plain(plan::WeightLayout::kOutIn);
     prolog.problem.quantize_q_nope = false;
-    prolog.problem.kv_cache_int8 = false;
-    prolog.joint_cache = false;
     prolog.padding = false;
     prolog.cache_blocks = 2;
-    prolog.problem.kv_cache = {uint64_t{128} * 512, 128, 512, 0};
-    prolog.problem.rope_cache = {uint64_t{128} * 64, 128, 64, 0};
+    prolog.problem.latent_cache = {
+        {uint64_t{128} * 512, 128, 512, 0, 0}, {uint64_t{128} * 64, 128, 64, 0, 0}, 0};
     prolog.prefetch = {};
     prolog.prefetch.regions = {{0, 1 << 20}, {0, 1 << 20}};
     prolog.prefetch.bytes = 2 << 20;
@@ -44,14 +42,14 @@ walk::PrologCase PlainProlog(uint32_t tokens = kTokens) {
 
 walk::PrologCase SparseInt8Prolog() {
     walk::PrologCase prolog = PlainProlog();
-    const plan::LinearFormat int8 = {plan::WeightLayout::kInOut, 4, false};
+    const LinearFormat int8 = plan::W8A8(plan::WeightLayout::kInOut, plan::LinearScales::kDynamic);
     prolog.problem.qkv_a = int8;
     prolog.problem.q_b = int8;
     prolog.problem.quantize_q_nope = true;
     plan::IndexerProblem& indexer = prolog.problem.indexer;
     indexer.heads = 64;
     indexer.head_dim = 128;
-    indexer.cache = {uint64_t{128} * 128, 128, 128, 0};
+    indexer.cache = {uint64_t{128} * 128, 128, 128, 0, 0};
     indexer.wq_b = int8;
     return prolog;
 }
@@ -311,8 +309,9 @@ TEST(finds_rows_beyond_the_fields_and_the_tensors) {
     check("capacity: InitBuffer", [](PrologPlan& plan) { plan.widest = 16 * 1024; });
     check("out-of-bounds: ", [](PrologPlan& plan) { plan.widest = 512; });
     check("out-of-bounds: DataCopy touches",
-          [](PrologPlan& plan) { plan.kv_cache.block_stride *= 2; });
-    check("out-of-bounds: DataCopy", [](PrologPlan& plan) { plan.kv_cache.row_stride += 16; });
+          [](PrologPlan& plan) { plan.latent_cache.latent.block_stride *= 2; });
+    check("out-of-bounds: DataCopy",
+          [](PrologPlan& plan) { plan.latent_cache.latent.row_stride += 16; });
     check("out-of-bounds: DataCopyPad", [](PrologPlan& plan) { plan.heads.rope_column += 64; });
     check("out-of-bounds: DataCopyPad", [](PrologPlan& plan) { plan.slot_bytes = 16; });
 }

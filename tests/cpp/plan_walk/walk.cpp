@@ -5,7 +5,7 @@
 #include <set>
 
 #include "kernels/gemm_tiles.h"
-#include "plan/linear_format.h"
+#include "plan/plan_linear.h"
 #include "plan/prolog_stage.h"
 #include "plan/units.h"
 #include "plan_walk/machine.h"
@@ -193,12 +193,13 @@ std::vector<std::string> PrefetchNames(const WarmPlan& warm) {
     return names;
 }
 
-QuantAddresses AddQuant(Machine& machine, const std::string& name, const plan::LinearFormat& format,
+QuantAddresses AddQuant(Machine& machine, const std::string& name, const LinearFormat& format,
                         uint64_t columns, bool offset, bool bias) {
     QuantAddresses quant{};
-    if (!format.quantised()) return quant;
-    quant.dequant_scale = machine.Add(name + "_dequant_scale", columns * format.scale_bytes, false);
-    if (format.has_input_scale) {
+    if (!plan::Quantised(format)) return quant;
+    quant.dequant_scale =
+        machine.Add(name + "_dequant_scale", columns * plan::ScaleBytes(format), false);
+    if (!plan::Dynamic(format)) {
         quant.input_scale = machine.Add(name + "_input_scale", kFloat, false);
         if (offset) quant.input_offset = machine.Add(name + "_input_offset", kFloat, false);
     }
@@ -225,16 +226,17 @@ public:
 
     bool Indexed() const { return problem_.indexer.heads > 0; }
     bool Quantised() const {
-        return problem_.kv_cache_int8 || problem_.quantize_q_nope || problem_.qkv_a.quantised() ||
-               problem_.q_b.quantised() || (Indexed() && problem_.indexer.wq_b.quantised());
+        return plan::HoldsInt8(problem_.latent_cache.latent) || problem_.quantize_q_nope ||
+               plan::Quantised(problem_.qkv_a) || plan::Quantised(problem_.q_b) ||
+               (Indexed() && plan::Quantised(problem_.indexer.wq_b));
     }
 
     /// What all cores together write and load.
     void Expect() {
-        const bool q_b_int8 = problem_.q_b.quantised();
+        const bool q_b_int8 = plan::Quantised(problem_.q_b);
         Fixpipe("sums of qkv_a", SumsBytes());
-        if (problem_.qkv_a.quantised()) Store("int8 hidden states", tokens_ * plan_.qkv_a.k);
-        if (problem_.qkv_a.dynamic()) Store("scales of hidden states", tokens_ * kScaleRow);
+        if (plan::Quantised(problem_.qkv_a)) Store("int8 hidden states", tokens_ * plan_.qkv_a.k);
+        if (plan::Dynamic(problem_.qkv_a)) Store("scales of hidden states", tokens_ * kScaleRow);
         if (q_b_int8) {
             Store("query", QueryBytes());
             Fixpipe("sums of q_b", tokens_ * plan_.q_b.n * kFloat);
@@ -242,7 +244,7 @@ public:
         } else {
             Fixpipe("query", QueryBytes());
         }
-        if (problem_.q_b.dynamic()) Store("scales of q_b", tokens_ * kScaleRow);
+        if (plan::Dynamic(problem_.q_b)) Store("scales of q_b", tokens_ * kScaleRow);
         const uint64_t heads = tokens_ * problem_.heads;
         if (problem_.quantize_q_nope) {
             Fixpipe("q_nope in 16 bits", heads * problem_.kv_lora_rank * kHalf);
@@ -254,10 +256,11 @@ public:
         Store("q_rope", heads * plan::kRopeDim * kHalf);
         if (problem_.q_lora_rank > 0) Store("q_c", tokens_ * problem_.q_lora_rank * kHalf);
         const uint64_t rows = written_slots_;
-        const uint64_t latent = rows * problem_.kv_lora_rank * (problem_.kv_cache_int8 ? 1 : kHalf);
+        const uint64_t latent = rows * problem_.kv_lora_rank *
+                                (plan::HoldsInt8(problem_.latent_cache.latent) ? 1 : kHalf);
         const uint64_t rope = rows * plan::kRopeDim * kHalf;
-        Store("kv_cache", case_.joint_cache ? latent + rope : latent);
-        if (!case_.joint_cache) Store("rope_cache", rope);
+        Store("kv_cache", (problem_.latent_cache.joint != 0) ? latent + rope : latent);
+        if (problem_.latent_cache.joint == 0) Store("rope_cache", rope);
         Load("qkv_a_weight", WeightBytes(plan_.qkv_a));
         Load("q_b_weight", WeightBytes(plan_.q_b));
         Load("w_uk", WeightBytes(plan_.absorb));
@@ -286,7 +289,7 @@ private:
         const uint64_t columns = uint64_t{p.heads} * p.head_dim;
         Fixpipe("sums of indexer_wk", tokens_ * p.head_dim * plan.wk.depth_shares * kFloat);
         Fixpipe("indexer_weights", tokens_ * p.heads * kFloat);
-        if (p.wq_b.quantised()) {
+        if (plan::Quantised(p.wq_b)) {
             Store("indexer_q", tokens_ * columns * kHalf);
             Fixpipe("sums of indexer_wq_b", tokens_ * columns * kFloat);
             Store("int8 input of indexer_wq_b", tokens_ * problem_.q_lora_rank);
@@ -294,7 +297,7 @@ private:
             Fixpipe("indexer_q", tokens_ * columns * kHalf);
             Store("indexer_q", tokens_ * p.heads * plan::kRopeDim * kHalf);
         }
-        if (p.wq_b.dynamic()) Store("scales of indexer_wq_b", tokens_ * kScaleRow);
+        if (plan::Dynamic(p.wq_b)) Store("scales of indexer_wq_b", tokens_ * kScaleRow);
         Store("indexer_cache", written_slots_ * p.head_dim * kHalf);
         Load("indexer_wq_b", WeightBytes(plan.wq_b));
         Load("indexer_wk", WeightBytes(plan.wk) + (p.fused ? WeightBytes(plan.weights_proj) : 0));
@@ -335,7 +338,7 @@ private:
         const uint32_t slot_bytes = p.slots_int64 ? 8 : 4;
         addresses.slot_mapping = machine.Add("slot_mapping", tokens_ * slot_bytes, false);
         // Every row of the cache's end, one token each, the last one first.
-        const int64_t rows = int64_t{case_.cache_blocks} * p.kv_cache.block_size;
+        const int64_t rows = int64_t{case_.cache_blocks} * p.latent_cache.latent.block_size;
         std::vector<int64_t> slots(tokens_);
         for (uint64_t token = 0; token < tokens_; ++token) {
             slots[token] =
@@ -347,20 +350,23 @@ private:
 
     void AddCaches() {
         const plan::PrologProblem& p = problem_;
-        const uint64_t element = p.kv_cache_int8 ? 1 : kHalf;
-        const uint64_t width = p.kv_lora_rank + (case_.joint_cache ? plan::kRopeDim : 0);
+        const uint64_t element = plan::HoldsInt8(p.latent_cache.latent) ? 1 : kHalf;
+        const uint64_t width =
+            p.kv_lora_rank + ((problem_.latent_cache.joint != 0) ? plan::kRopeDim : 0);
         addresses.kv_cache = machine.Add(
-            "kv_cache", CacheBytes(p.kv_cache, case_.cache_blocks, width, element), true);
-        if (p.kv_cache_int8)
+            "kv_cache", CacheBytes(p.latent_cache.latent, case_.cache_blocks, width, element),
+            true);
+        if (plan::HoldsInt8(p.latent_cache.latent))
             addresses.kv_cache_scale = machine.Add("kv_cache_scale", kFloat, false);
-        if (case_.joint_cache) {
+        if (problem_.latent_cache.joint != 0) {
             // Behind the latent: in the row, or in the block where it is NZ.
-            const uint64_t rows = p.kv_cache.nz != 0 ? p.kv_cache.block_size : 1;
+            const uint64_t rows =
+                plan::IsFractal(p.latent_cache.latent) ? p.latent_cache.latent.block_size : 1;
             addresses.rope_cache = addresses.kv_cache + p.kv_lora_rank * rows * kHalf;
         } else {
             addresses.rope_cache = machine.Add(
-                "rope_cache", CacheBytes(p.rope_cache, case_.cache_blocks, plan::kRopeDim, kHalf),
-                true);
+                "rope_cache",
+                CacheBytes(p.latent_cache.rope, case_.cache_blocks, plan::kRopeDim, kHalf), true);
         }
     }
 
@@ -385,15 +391,16 @@ private:
         const plan::PrologProblem& p = problem_;
         Part("sums of qkv_a", 0, SumsBytes());
         Part("query", plan_.workspace_query, QueryBytes());
-        if (p.qkv_a.quantised())
+        if (plan::Quantised(p.qkv_a))
             Part("int8 hidden states", plan_.workspace_hidden, tokens_ * plan_.qkv_a.k);
-        if (p.qkv_a.dynamic())
+        if (plan::Dynamic(p.qkv_a))
             Part("scales of hidden states", plan_.workspace_hidden_scales, tokens_ * kScaleRow);
-        if (p.q_b.quantised()) {
+        if (plan::Quantised(p.q_b)) {
             Part("sums of q_b", plan_.workspace_query_sums, tokens_ * plan_.q_b.n * kFloat);
             Part("int8 input of q_b", plan_.workspace_q_b_input, tokens_ * plan_.q_b.k);
         }
-        if (p.q_b.dynamic()) Part("scales of q_b", plan_.workspace_q_b_scales, tokens_ * kScaleRow);
+        if (plan::Dynamic(p.q_b))
+            Part("scales of q_b", plan_.workspace_q_b_scales, tokens_ * kScaleRow);
         if (p.quantize_q_nope) {
             Part("q_nope in 16 bits", plan_.workspace_q_nope,
                  tokens_ * p.heads * p.kv_lora_rank * kHalf);
@@ -426,11 +433,11 @@ private:
         to.weights = machine.Add("indexer_weights", tokens_ * p.heads * kFloat, true);
         Part("sums of indexer_wk", plan.workspace_k,
              tokens_ * p.head_dim * plan.wk.depth_shares * kFloat);
-        if (p.wq_b.quantised()) {
+        if (plan::Quantised(p.wq_b)) {
             Part("sums of indexer_wq_b", plan.workspace_sums, tokens_ * columns * kFloat);
             Part("int8 input of indexer_wq_b", plan.workspace_q_c, tokens_ * problem_.q_lora_rank);
         }
-        if (p.wq_b.dynamic())
+        if (plan::Dynamic(p.wq_b))
             Part("scales of indexer_wq_b", plan.workspace_scales, tokens_ * kScaleRow);
     }
 
@@ -445,7 +452,7 @@ private:
 std::vector<PrologStage> Stages(const plan::PrologProblem& problem) {
     std::vector<PrologStage> stages = {PrologStage::kWriteCaches, PrologStage::kRotateQuery};
     const bool has_latent = problem.q_lora_rank > 0;
-    if (problem.qkv_a.quantised() || (!has_latent && problem.q_b.quantised()))
+    if (plan::Quantised(problem.qkv_a) || (!has_latent && plan::Quantised(problem.q_b)))
         stages.push_back(PrologStage::kQuantiseHidden);
     if (has_latent) stages.push_back(PrologStage::kNormQuery);
     if (problem.indexer.heads > 0) {
@@ -534,7 +541,7 @@ Walked Walk(const OProjCase& o_proj, const OProjPlans& plans, Cores cores, Draws
     const uint32_t aics = o_proj.chip->aic_count;
     const uint64_t tokens = p.tokens;
     const bool v_up = p.kv_lora_rank > 0;
-    const bool int8 = p.o_proj.quantised();
+    const bool int8 = plan::Quantised(p.o_proj);
     const bool epilogue = int8 || p.has_bias;
     Machine machine;
     AddPrefetch(machine, o_proj.prefetch);
@@ -558,7 +565,8 @@ Walked Walk(const OProjCase& o_proj, const OProjPlans& plans, Cores cores, Draws
     };
     if (v_up) part("value", plan.workspace_value, value * kHalf);
     if (int8) part("int8 value", plan.workspace_input, value);
-    if (p.o_proj.dynamic()) part("scales of the value", plan.workspace_scales, tokens * kScaleRow);
+    if (plan::Dynamic(p.o_proj))
+        part("scales of the value", plan.workspace_scales, tokens * kScaleRow);
     if (epilogue) part("sums of o_proj", plan.workspace_sums, sums);
 
     walked.products = v_up ? 2 : 1;
@@ -574,7 +582,7 @@ Walked Walk(const OProjCase& o_proj, const OProjPlans& plans, Cores cores, Draws
             machine.Expect("o_proj_weight", Port::kLoad, WeightBytes(plan.o_proj), kUnit);
         }
         if (int8) machine.Expect("int8 value", Port::kStore, value, kUnit);
-        if (p.o_proj.dynamic())
+        if (plan::Dynamic(p.o_proj))
             machine.Expect("scales of the value", Port::kStore, tokens * kScaleRow, kUnit);
         if (epilogue) machine.Expect("sums of o_proj", Port::kFixpipe, sums, kUnit);
         machine.Expect("out", epilogue ? Port::kStore : Port::kFixpipe, out, kUnit);

@@ -1,4 +1,4 @@
-#include "plan/linear_format.h"
+#include "plan/plan_linear.h"
 
 #include "plan/require.h"
 #include "plan/units.h"
@@ -21,11 +21,11 @@ GemmProblem TokenProduct(const std::string& name, uint32_t tokens, uint32_t n, u
     gemm.m = tokens;
     gemm.n = n;
     gemm.k = k;
-    gemm.int8 = format.quantised();
+    gemm.int8 = Quantised(format);
     gemm.cores = chip.aic_count;
     gemm.a_row_stride = k;
     gemm.c_row_stride = n;
-    gemm.layout = format.layout;
+    gemm.layout = LayoutOf(format);
     return gemm;
 }
 
