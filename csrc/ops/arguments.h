@@ -83,6 +83,7 @@ private:
     }
 };
 
+/// The members of a struct of arguments, in the order in which they are visited.
 template <typename Arguments>
 std::vector<Member> MembersOf() {
     Arguments args;
@@ -135,10 +136,12 @@ private:
     c10::IValue* arguments_;
 };
 
+/// Leaves an op's results on the stack.
 inline void Push(torch::jit::Stack& stack, at::Tensor result) {
     stack.emplace_back(std::move(result));
 }
 
+/// The same, for an op with several results.
 template <typename... Results>
 void Push(torch::jit::Stack& stack, std::tuple<Results...> results) {
     std::apply([&](Results&... each) { (stack.emplace_back(std::move(each)), ...); }, results);

@@ -40,6 +40,7 @@ void VisitQuant(Linear& linear, Visit&& visit) {
     visit(ArgumentName(linear.prefix, "quant_bias"), linear.quant_bias);
 }
 
+/// Visits all arguments of a layer (ops/arguments.h).
 template <typename Visit>
 void VisitArguments(LinearArguments& linear, Visit&& visit) {
     visit(linear.weight_name, linear.weight);

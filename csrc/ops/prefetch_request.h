@@ -18,6 +18,7 @@ struct PrefetchArguments {
     std::optional<std::vector<int64_t>> passing_bytes;
 };
 
+/// Visits the arguments (ops/arguments.h).
 template <typename Visit>
 void VisitArguments(PrefetchArguments& prefetch, Visit&& visit) {
     visit("prefetch", prefetch.weights);

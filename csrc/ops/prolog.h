@@ -26,6 +26,7 @@ struct IndexerArguments {
     bool present() const { return wq_b.weight.defined(); }
 };
 
+/// Visits the arguments that sfa_prolog has beside those of mla_prolog (ops/arguments.h).
 template <typename Visit>
 void VisitArguments(IndexerArguments& indexer, Visit&& visit) {
     visit("indexer_cache", indexer.cache);
@@ -62,6 +63,7 @@ struct PrologArguments {
                                               ///< indexer or without one
 };
 
+/// Visits the arguments of both prologs; those of the indexer only for sfa_prolog.
 template <typename Visit>
 void VisitArguments(PrologArguments& args, Visit&& visit) {
     visit("hidden_states", args.hidden_states);
