@@ -309,7 +309,7 @@ TEST(a_queue_takes_event_ids_like_everybody_else) {
 // A1 and B1 hand over with the same event: eight ids for both.
 TEST(a_tensor_in_a_queue_holds_an_event_id) {
     std::vector<half> in(16, Half(1.0F));
-    Pair("event-id", {"EnQue of a B1 queue", "all 8 event ids of MTE2_MTE1"},
+    Pair("event-id", {"EnQue is called on a B1 queue", "all 8 event ids of MTE2_MTE1"},
          Full(KernelKind::kAicOnly, {Input("in", in)}), [&](bool mended, Mark& mark) {
              TPipe pipe;
              TQue<TPosition::A1, 4> a[2];

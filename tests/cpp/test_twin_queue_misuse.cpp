@@ -42,7 +42,7 @@ TEST(free_of_another_queues_tensor) {
 }
 
 TEST(double_free) {
-    Misuse("double-free", {"FreeTensor of ", "has been freed by FreeTensor of "},
+    Misuse("double-free", {"FreeTensor gets ", "has been freed by FreeTensor of "},
            [](Tiles& aiv, bool mended, Mark& mark) {
                TPipe pipe;
                InQueue in;
@@ -91,7 +91,7 @@ TEST(use_after_free) {
         view.SetValue(0, 1);
         if (mended) in.FreeTensor(x);
     });
-    Misuse("use-after-free", {"EnQue of "}, [](Tiles& aiv, bool mended, Mark& mark) {
+    Misuse("use-after-free", {"EnQue gets "}, [](Tiles& aiv, bool mended, Mark& mark) {
         TPipe pipe;
         InQueue in;
         pipe.InitBuffer(in, 1, kBytes);
@@ -159,7 +159,7 @@ TEST(alloc_without_an_idle_buffer) {
                }
                for (auto& tensor : tensors) in.FreeTensor(tensor);
            });
-    Misuse("not-initialised", {"AllocTensor of a VECIN queue"},
+    Misuse("not-initialised", {"AllocTensor is called on a VECIN queue"},
            [](Tiles&, bool mended, Mark& mark) {
                TPipe pipe;
                InQueue in;
@@ -181,14 +181,14 @@ TEST(every_use_of_a_queue_comes_after_its_initialisation) {
         {"GetTensorCountInQue", [](InQueue& in) { in.GetTensorCountInQue(); }},
         {"HasIdleBuffer", [](InQueue& in) { in.HasIdleBuffer(); }}};
     for (const auto& [name, use] : uses) {
-        AivBreaks("not-initialised", {name + " of a VECIN queue before InitBuffer"}, {},
+        AivBreaks("not-initialised", {name + " is called on a VECIN queue before InitBuffer"}, {},
                   [&use = use] {
                       TPipe pipe;
                       InQueue in;
                       use(in);
                   });
-        AivBreaks("use-after-pipe", {name + " of a VECIN queue whose TPipe has ended"}, {},
-                  [&use = use] {
+        AivBreaks("use-after-pipe", {name + " is called on a VECIN queue whose TPipe has ended"},
+                  {}, [&use = use] {
                       TPipe pipe;
                       InQueue in;
                       pipe.InitBuffer(in, 1, kBytes);
@@ -233,7 +233,7 @@ TEST(enque_beyond_the_depth) {
 }
 
 TEST(enque_of_a_foreign_tensor) {
-    Misuse("queue-foreign-tensor", {"EnQue of ", "VECOUT queue"},
+    Misuse("queue-foreign-tensor", {"EnQue gets ", "VECOUT queue"},
            [](Tiles& aiv, bool mended, Mark& mark) {
                TPipe pipe;
                InQueue in;
@@ -253,7 +253,7 @@ TEST(enque_of_a_foreign_tensor) {
 
 TEST(a_tensor_in_the_queue_is_not_to_be_freed_or_queued_again) {
     for (const bool again : {false, true}) {
-        Misuse("queue-order", {again ? "EnQue of " : "FreeTensor of ", "DeQue comes first"},
+        Misuse("queue-order", {again ? "EnQue gets " : "FreeTensor gets ", "call DeQue first"},
                [again](Tiles&, bool mended, Mark& mark) {
                    TPipe pipe;
                    TQue<TPosition::VECIN, 2> in;
@@ -406,7 +406,7 @@ TEST(tensors_in_use_at_a_position) {
 }
 
 TEST(queues_share_the_capacity_of_their_buffer) {
-    Misuse("capacity", {"of 65536 bytes in UB", "131104 of 188160"},
+    Misuse("capacity", {"for 65536 bytes in UB", "131104 of 188160"},
            [](Tiles&, bool mended, Mark& mark) {
                TPipe pipe;
                AscendC::TBuf<TPosition::VECCALC> buffer;

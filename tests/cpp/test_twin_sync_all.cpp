@@ -160,7 +160,7 @@ TEST(sync_all_and_its_flags_exclude_each_other) {
                         }),
                  std::string());
     }
-    Breaks("cross-core-flag", {"flag 12, which is SyncAll's", "test_twin_sync_all.cpp:"}, [] {
+    Breaks("cross-core-flag", {"flag 12, which belongs to SyncAll", "test_twin_sync_all.cpp:"}, [] {
         twin::Launch(Launched(KernelKind::kMixAiv1Aic0), [] {
             SyncAll();
             CrossCoreWaitFlag(12);

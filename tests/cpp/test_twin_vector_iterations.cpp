@@ -320,10 +320,7 @@ TEST(an_accumulator_is_the_second_source) {
 
 // twin/trace_format.h: one record with iterations, destination bytes and bytes per element.
 TEST(the_trace_tells_iterations_and_bytes) {
-    twin::Trace trace;
-    auto config = Config(KernelKind::kAivOnly, {});
-    config.trace = &trace;
-    twin::Launch(config, [] {
+    const std::vector<twin::TraceRecord> vector_records = VectorRecords([] {
         TPipe pipe;
         const auto src = Filled<half>(pipe, 256, 0);
         const auto dst = Filled<half>(pipe, 512, 0);
@@ -331,10 +328,6 @@ TEST(the_trace_tells_iterations_and_bytes) {
         AscendC::Adds(dst, src, HalfBits(0), 200);
         AscendC::Adds(dst, src, HalfBits(0), 0);  // leaves no record
     });
-    std::vector<twin::TraceRecord> vector_records;
-    for (const auto& record : trace.cores.at(0)) {
-        if (record.op == twin::TraceOp::kVector) vector_records.push_back(record);
-    }
     CHECK_EQ(vector_records.size(), 2);
     if (vector_records.size() != 2) return;
     const twin::TraceRecord& first = vector_records[0];

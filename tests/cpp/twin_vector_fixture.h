@@ -66,6 +66,20 @@ inline half HalfBits(uint16_t bits) {
     return value;
 }
 
+/// What a kernel's vector instructions leave in the trace of an AIV.
+template <typename Kernel>
+std::vector<twin::TraceRecord> VectorRecords(const Kernel& kernel) {
+    twin::Trace trace;
+    twin::LaunchConfig config = Config(KernelKind::kAivOnly, {});
+    config.trace = &trace;
+    twin::Launch(config, kernel);
+    std::vector<twin::TraceRecord> records;
+    for (const twin::TraceRecord& record : trace.cores.at(0)) {
+        if (record.op == twin::TraceOp::kVector) records.push_back(record);
+    }
+    return records;
+}
+
 /// Cast of all values at once, as what a test writes down.
 template <typename To, typename From>
 std::vector<Raw<To>> CastAll(RoundMode mode, const std::vector<Raw<From>>& values) {

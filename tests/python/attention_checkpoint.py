@@ -31,6 +31,21 @@ SMALL = ModelDimensions(
 )
 """The smallest sizes that the ops take, with an indexer."""
 
+ODD = ModelDimensions(
+    name="small",
+    hidden_size=48,
+    num_heads=4,
+    q_lora_rank=24,
+    kv_lora_rank=16,
+    qk_nope_head_dim=10,
+    qk_rope_head_dim=6,
+    v_head_dim=14,
+    rms_norm_eps=1e-6,
+    rope_interleaved=True,
+    source="made up",
+)
+"""Sizes of which no two are equal: a loader that takes one for another is noticed."""
+
 
 def layer_tensors(name: str, layer: Linear) -> dict[str, torch.Tensor]:
     """A linear layer as a checkpoint stores it: int8 layers the way msmodelslim writes them."""

@@ -8,6 +8,7 @@ import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -61,6 +62,23 @@ def fresh_compiler(inductor_directory: Path, monkeypatch: pytest.MonkeyPatch) ->
     torch.compiler.reset()
     yield
     torch.compiler.reset()
+
+
+@pytest.fixture
+def fresh_plugin() -> Iterator[None]:
+    """The plugin's own state as in a new process."""
+    import vllm_stand_ins
+
+    with vllm_stand_ins.fresh_plugin():
+        yield
+
+
+@pytest.fixture
+def seam() -> Any:
+    """A seam of the plugin to the stand-ins of upstream's classes."""
+    import vllm_stand_ins
+
+    return vllm_stand_ins.StandInSeam()
 
 
 @pytest.fixture(scope="session")

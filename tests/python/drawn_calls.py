@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from ascend_prefetch.lab import reference, twin
 from mla_cases import (
+    CHIPS,
     FEWEST_PAIRS,
     ROPE,
     WEIGHTS,
@@ -47,7 +48,6 @@ from w8a8_cases import (
     quantise_layers,
 )
 
-CHIPS = [chip["name"] for chip in twin.chips()]
 # At and around the edges of fractals, of blocks of vector cores and of tiles.
 EDGES = [1, 2, 15, 16, 17, 20, 24, 25, 31, 33, 40, 47, 48, 49, 63, 64, 65, 96, 127, 128, 129, 150]
 

@@ -11,12 +11,12 @@ from __future__ import annotations
 import contextlib
 import os
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
 
-from ascend_prefetch.lab import reference
+from ascend_prefetch.lab import reference, twin
 from ascend_prefetch.models import ModelDimensions, get_model
 from ascend_prefetch.packing import nd_to_nz
 
@@ -24,6 +24,8 @@ SEED = int(os.environ.get("ASCEND_PREFETCH_SEED") or random.SystemRandom().getra
 ROPE = 64
 WEIGHTS = ("qkv_a_weight", "q_b_weight", "w_uk")
 OUTPUTS = ("q_nope", "q_rope", "q_c", "kv_cache", "rope_cache")
+CHIPS = [chip["name"] for chip in twin.chips()]
+DTYPES = (torch.bfloat16, torch.float16)
 
 # Norm-wise relative error of each output and cache against float64 on the same inputs. float32
 # results are sums of exact products: rounding them one by one comes to 1e-6 over 7,168 of them, to
@@ -74,6 +76,10 @@ class MlaCase:
     joint: bool = False  # no rope_cache: its rows follow the latent's
     kv_cache_scale: float | None = None  # of an int8 latent cache
     quantize_q_nope: bool = False
+
+    @property
+    def name(self) -> str:
+        return f"{self.tokens}x{self.hidden}-{self.q_lora}-{self.kv_lora}-{self.nope}x{self.heads}"
 
     def cache_rows(self) -> dict[str, tuple[int, torch.dtype]]:
         """Width and dtype of the rows of each cache, in the order of the op's arguments."""
@@ -317,6 +323,13 @@ class MlaResult:
             assert same_bits(actual[name], expected[name]), name
 
 
+def case_id(value: object) -> str:
+    """pytest's name of a case, of weights in FRACTAL_NZ, or of a dtype."""
+    if isinstance(value, tuple):
+        return "+".join(value) or "nd"
+    return getattr(value, "name", None) or str(value).removeprefix("torch.")
+
+
 def same_bits(first: torch.Tensor, second: torch.Tensor) -> bool:
     """Whether two tensors are equal bit for bit, NaN payloads and signs of zero included."""
     first, second = first.contiguous().flatten(), second.contiguous().flatten()
@@ -386,6 +399,28 @@ def run(inputs: MlaInputs, **prefetch) -> MlaResult:
         assert output.dtype == dtype
         assert output.is_contiguous()
     return MlaResult(case, tuple(outputs), caches)
+
+
+def check_bits_depend_on_inputs_alone(run: Callable[..., dict[str, torch.Tensor]]) -> None:
+    """`run` gives the same bits every time, whatever it prefetches, and changes no region.
+
+    Args:
+        run: calls the op on fixed inputs, with options of prefetching, and names its results.
+    """
+    regions = [torch.ones(1 << 20, dtype=torch.uint8), torch.ones(100_001, dtype=torch.int8)]
+    expected = run()
+    calls = [{"prefetch": []}] + [
+        {"prefetch_bytes": nbytes, **given}
+        for nbytes in (None, 0, 1 << 14, 1 << 40)
+        for given in ({}, {"prefetch": regions})
+    ]
+    for options in calls:
+        actual = run(**options)
+        assert actual.keys() == expected.keys()
+        for name, wanted in expected.items():
+            assert same_bits(actual[name], wanted), (name, options)
+    for region in regions:
+        assert (region == 1).all()
 
 
 @one_thread()

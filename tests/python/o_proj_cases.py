@@ -42,6 +42,11 @@ class OProjCase:
     quant: W8A8Case | None = None
 
     @property
+    def name(self) -> str:
+        up = f"{self.heads}x{self.kv_lora}x{self.value}"
+        return f"{self.tokens}-{up if self.up_project else self.columns}-{self.hidden}"
+
+    @property
     def columns(self) -> int:
         """Elements per token between the two products."""
         return self.heads * self.value

@@ -7,6 +7,7 @@ from mla_cases import same_bits
 from traces import LOAD, STORE, Trace
 
 BLOCK = 32
+CHUNK = 16 * 1024  # what a vector core fetches at once
 
 
 def random_bytes(size):
@@ -76,3 +77,25 @@ def blocks_of(weight, offset=0, max_bytes=None):
     first = (address + offset) // BLOCK * BLOCK - address
     last = -(-(address + end) // BLOCK) * BLOCK - address
     return [(max(first, 0), min(last, weight.nbytes))]
+
+
+def check_regions_are_taken_in_order(account, prefetch_bytes):
+    """A region gets bytes only when the one before it is whole, up to its last 32-byte block.
+
+    Args:
+        account: takes the regions that a launch prefetches, and gives an account by their names.
+        prefetch_bytes: what the launch may fetch of them.
+    """
+    sizes = [CHUNK, 3 * CHUNK, 100_001, 0, 31, 32, 700_000, 1_000_000]
+    regions = [torch.zeros(size, dtype=torch.uint8) for size in sizes]
+    account_of = account(regions)
+    whole = [size // 32 * 32 for size in sizes]
+    planned = [account_of(f"prefetch[{i}]")["planned"] for i in range(len(sizes))]
+    partial = next((i for i in range(len(sizes)) if planned[i] != whole[i]), len(sizes))
+    assert not any(planned[partial + 1 :])
+    if partial < len(sizes):
+        assert planned[partial] < whole[partial]
+    if prefetch_bytes == 1 << 40:
+        assert planned == whole
+    if prefetch_bytes == 0:
+        assert not any(planned)

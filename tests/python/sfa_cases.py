@@ -25,6 +25,10 @@ class SfaCase(MlaCase):
     indexer_norm_dtype: torch.dtype | None = torch.float32  # None: that of activations
     indexer_eps: float = 1e-6
 
+    @property
+    def name(self) -> str:
+        return f"{super().name}-{self.indexer_heads}x{self.indexer_dim}"
+
     def cache_rows(self) -> dict[str, tuple[int, torch.dtype]]:
         rows = super().cache_rows()
         if self.indexer_heads:

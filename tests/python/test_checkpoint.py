@@ -9,30 +9,18 @@ import pytest
 import torch
 from safetensors import torch as safetensors_torch
 
-from ascend_prefetch.models import ModelDimensions, load_mla_weights
+from ascend_prefetch.models import load_mla_weights
 from ascend_prefetch.shown import shown
+from attention_checkpoint import ODD
 
-DIMS = ModelDimensions(
-    name="small",
-    hidden_size=48,
-    num_heads=4,
-    q_lora_rank=24,
-    kv_lora_rank=16,
-    qk_nope_head_dim=10,
-    qk_rope_head_dim=6,
-    v_head_dim=14,
-    rms_norm_eps=1e-6,
-    rope_interleaved=True,
-    source="made up",
-)
-NO_Q_LORA = dataclasses.replace(DIMS, q_lora_rank=None)
+NO_Q_LORA = dataclasses.replace(ODD, q_lora_rank=None)
 LAYER = 3
 PREFIX = f"model.layers.{LAYER}.self_attn"
 INDEX = "model.safetensors.index.json"
 SINGLE = "model.safetensors"
 
 
-def checkpoint_tensors(dims=DIMS, dtype=torch.bfloat16):
+def checkpoint_tensors(dims=ODD, dtype=torch.bfloat16):
     """The attention tensors of one layer under their Hugging Face names."""
     heads = dims.num_heads
     shapes = {
@@ -74,7 +62,7 @@ def write_index(directory, weight_map):
     (directory / INDEX).write_text(json.dumps({"metadata": {}, "weight_map": weight_map}))
 
 
-def load(directory, dims=DIMS, layer=LAYER, tp_rank=0, tp_size=1, dtype=None):
+def load(directory, dims=ODD, layer=LAYER, tp_rank=0, tp_size=1, dtype=None):
     return load_mla_weights(directory, dims, layer, tp_rank, tp_size, dtype)
 
 
@@ -129,7 +117,7 @@ def test_without_query_latent(tmp_path, tp_size):
 
 def test_norm_bias_and_other_layers(tmp_path):
     # In float32, which the ops do not take them in.
-    biases = {"q_a": torch.randn(DIMS.q_lora_rank), "kv_a": torch.randn(DIMS.kv_lora_rank)}
+    biases = {"q_a": torch.randn(ODD.q_lora_rank), "kv_a": torch.randn(ODD.kv_lora_rank)}
     tensors = checkpoint_tensors()
     tensors |= {f"{PREFIX}.{name}_layernorm.bias": bias for name, bias in biases.items()}
     save_sharded(tmp_path, tensors | {"model.layers.0.self_attn.o_proj.weight": torch.zeros(1)})

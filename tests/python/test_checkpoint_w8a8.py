@@ -21,21 +21,10 @@ from ascend_prefetch.models import (
     quantise_linear,
 )
 from ascend_prefetch.packing import pack_dequant_scale
-from attention_checkpoint import layer_tensors
+from attention_checkpoint import ODD, layer_tensors
 
-DIMS = ModelDimensions(
-    name="small",
-    hidden_size=48,
-    num_heads=4,
-    q_lora_rank=24,
-    kv_lora_rank=16,
-    qk_nope_head_dim=10,
-    qk_rope_head_dim=6,
-    v_head_dim=14,
-    rms_norm_eps=1e-6,
-    rope_interleaved=True,
-    source="made up",
-    indexer=IndexerDimensions(num_heads=3, head_dim=8, top_k=4, rope_interleaved=False),
+DIMS = dataclasses.replace(
+    ODD, indexer=IndexerDimensions(num_heads=3, head_dim=8, top_k=4, rope_interleaved=False)
 )
 PREFIX = "model.layers.0.self_attn"
 SHAPES = {

@@ -355,17 +355,6 @@ def test_cache_block_size(block_size):
     refuses(ValueError, message, make_arguments(**empty_caches(3, block_size)))
 
 
-@pytest.mark.parametrize("prefetch_bytes", [-1, -(2**63)])
-def test_negative_budget(prefetch_bytes):
-    message = f"argument 'prefetch_bytes': expected 0 or more bytes, got {prefetch_bytes}"
-    refuses(ValueError, message, make_arguments(prefetch_bytes=prefetch_bytes))
-
-
-def test_too_many_prefetch_tensors():
-    message = "argument 'prefetch': expected at most 8 tensors, got 9"
-    refuses(ValueError, message, make_arguments(prefetch=[torch.zeros(64)] * 9))
-
-
 @pytest.mark.parametrize(
     "eps",
     [

@@ -14,6 +14,7 @@ from ascend_prefetch import planning
 from ascend_prefetch.lab import twin
 from ascend_prefetch.models import get_model
 from mla_cases import ROPE, SEED, WEIGHTS, MlaCase, MlaInputs, model_case, model_ranks
+from prefetch_launch import CHUNK, check_regions_are_taken_in_order
 from traces import (
     ALL_PIPES,
     CROSS_SET,
@@ -31,7 +32,6 @@ from traces import (
 
 OWN = ["q_b_weight", "w_uk"]
 CHIPS = ["Ascend910B3", "Ascend910_9391"]
-CHUNK = 16 * 1024
 # Distinct ones only: half the heads of deepseek-v3 on a rank are a rank of kimi-k2.
 RANKS = list(
     {model_case(*rank, tokens=1): rank for rank in model_ranks((1, 2, 4, 5, 8, 10, 16))}.values()
@@ -168,20 +168,13 @@ def test_nothing_is_prefetched_without_a_budget(nz):
 @pytest.mark.parametrize("prefetch_bytes", [None, *range(0, 2_000_001, 125_000), 1 << 40])
 def test_regions_are_taken_in_order(prefetch_bytes):
     """A region gets bytes only when the one before it is whole, up to its last 32-byte block."""
-    sizes = [CHUNK, 3 * CHUNK, 100_001, 0, 31, 32, 700_000, 1_000_000]
-    regions = [torch.zeros(size, dtype=torch.uint8) for size in sizes]
     arguments = zero_arguments(model_case("glm-4-moe-lite", 10, 3))
-    trace = trace_of(arguments, prefetch=regions, prefetch_bytes=prefetch_bytes)
-    whole = [size // 32 * 32 for size in sizes]
-    planned = [account(trace, [f"prefetch[{i}]"])["planned"] for i in range(len(sizes))]
-    partial = next((i for i in range(len(sizes)) if planned[i] != whole[i]), len(sizes))
-    assert not any(planned[partial + 1 :])
-    if partial < len(sizes):
-        assert planned[partial] < whole[partial]
-    if prefetch_bytes == 1 << 40:
-        assert planned == whole
-    if prefetch_bytes == 0:
-        assert not any(planned)
+
+    def account_of(regions):
+        trace = trace_of(arguments, prefetch=regions, prefetch_bytes=prefetch_bytes)
+        return lambda name: account(trace, [name])
+
+    check_regions_are_taken_in_order(account_of, prefetch_bytes)
 
 
 # --- the schedule ---

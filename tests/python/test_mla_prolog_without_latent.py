@@ -7,9 +7,12 @@ import torch
 
 from ascend_prefetch.lab import twin
 from mla_cases import (
+    CHIPS,
+    DTYPES,
     WEIGHTS,
     MlaCase,
     MlaInputs,
+    case_id,
     check_values,
     model_case,
     run,
@@ -18,20 +21,10 @@ from mla_cases import (
 
 pytestmark = pytest.mark.usefixtures("device")
 
-CHIPS = [chip["name"] for chip in twin.chips()]
-DTYPES = (torch.bfloat16, torch.float16)
 NZ = [(), ("qkv_a_weight",), ("q_b_weight",), ("w_uk",), WEIGHTS]
 
 # Sizes where no tile, fractal or core divides evenly.
 ODD = MlaCase(tokens=49, hidden=336, q_lora=0, kv_lora=320, nope=48, heads=5)
-
-
-def case_id(value):
-    if isinstance(value, MlaCase):
-        return f"{value.tokens}x{value.hidden}-{value.kv_lora}-{value.nope}x{value.heads}"
-    if isinstance(value, tuple):
-        return "+".join(value) or "nd"
-    return str(value).removeprefix("torch.")
 
 
 def lite(tp, tokens, **options):

@@ -7,7 +7,14 @@ import torch
 
 from ascend_prefetch import ops
 from ascend_prefetch.lab import reference, twin
-from mla_cases import BOUNDS, same_bits
+from mla_cases import (
+    BOUNDS,
+    CHIPS,
+    DTYPES,
+    case_id,
+    check_bits_depend_on_inputs_alone,
+    same_bits,
+)
 from o_proj_cases import (
     WEIGHT_SUBSETS,
     WEIGHTS,
@@ -23,8 +30,6 @@ from o_proj_cases import (
 
 pytestmark = pytest.mark.usefixtures("device")
 
-CHIPS = [chip["name"] for chip in twin.chips()]
-DTYPES = (torch.bfloat16, torch.float16)
 # At and around the edges of fractals (16), blocks of 48 vector cores and tiles (128).
 TOKENS = (1, 2, 15, 16, 17, 47, 48, 49, 128, 129, 300, 1024)
 
@@ -32,15 +37,6 @@ TOKENS = (1, 2, 15, 16, 17, 47, 48, 49, 128, 129, 300, 1024)
 ODD = OProjCase(tokens=49, hidden=336, heads=5, kv_lora=208, value=48)
 # The same with a result that whole vector instructions cover, as a bias needs it.
 ODD_LANES = replace(ODD, hidden=320)
-
-
-def case_id(value):
-    if isinstance(value, OProjCase):
-        up = f"{value.heads}x{value.kv_lora}x{value.value}"
-        return f"{value.tokens}-{up if value.up_project else value.columns}-{value.hidden}"
-    if isinstance(value, tuple):
-        return "+".join(value) or "none"
-    return str(value).removeprefix("torch.")
 
 
 # --- sizes ---
@@ -331,16 +327,7 @@ def test_chips(chip, nz):
 def test_bits_depend_on_nothing_but_the_inputs(case, dtype):
     """Neither on the run nor on what is prefetched."""
     inputs = OProjInputs(replace(case, dtype=dtype))
-    regions = [torch.ones(1 << 20, dtype=torch.uint8), torch.ones(100_001, dtype=torch.int8)]
-    expected = run(inputs)
-    assert same_bits(run(inputs), expected)
-    for prefetch_bytes in (None, 0, 1 << 14, 1 << 40):
-        assert same_bits(run(inputs, prefetch_bytes=prefetch_bytes), expected)
-        output = run(inputs, prefetch=regions, prefetch_bytes=prefetch_bytes)
-        assert same_bits(output, expected)
-    assert same_bits(run(inputs, prefetch=[]), expected)
-    for region in regions:
-        assert (region == 1).all()
+    check_bits_depend_on_inputs_alone(lambda **options: {"out": run(inputs, **options)})
 
 
 def test_the_checks_notice_what_they_are_for():

@@ -237,17 +237,6 @@ def test_heads_that_lie_apart(nz):
 # --- values ---
 
 
-@pytest.mark.parametrize("prefetch_bytes", [-1, -(2**63)])
-def test_negative_budget(prefetch_bytes):
-    message = f"'prefetch_bytes': expected 0 or more bytes, got {prefetch_bytes}"
-    refuses(ValueError, message, make_arguments(prefetch_bytes=prefetch_bytes))
-
-
-def test_too_many_prefetch_tensors():
-    message = "'prefetch': expected at most 8 tensors, got 9"
-    refuses(ValueError, message, make_arguments(prefetch=[torch.zeros(64)] * 9))
-
-
 def test_prefetch_of_bytes_that_something_else_fetches():
     weight = torch.zeros(4096, dtype=torch.uint8)
     expected = "expected bytes that nothing else fetches, got memory shared with"

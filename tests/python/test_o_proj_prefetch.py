@@ -8,10 +8,10 @@ import torch
 from ascend_prefetch import planning
 from ascend_prefetch.lab import twin
 from o_proj_cases import WEIGHTS, OProjCase, model_case, model_ranks
+from prefetch_launch import CHUNK, check_regions_are_taken_in_order
 from w8a8_cases import DYNAMIC, STATIC
 
 CHIPS = ["Ascend910B3", "Ascend910_9391"]
-CHUNK = 16 * 1024
 NOTHING = {"planned": 0, "landed": 0, "pending": 0, "unused": 0, "duplicated": 0}
 OWN = "o_proj_weight"
 LAYOUTS = pytest.mark.parametrize("nz", [(), WEIGHTS], ids=["nd", "nz"])
@@ -148,20 +148,13 @@ def test_nothing_is_prefetched_without_a_budget(nz):
 @pytest.mark.parametrize("prefetch_bytes", [None, *range(0, 2_000_001, 125_000), 1 << 40])
 def test_regions_are_taken_in_order(prefetch_bytes):
     """A region gets bytes only when the one before it is whole, up to its last 32-byte block."""
-    sizes = [CHUNK, 3 * CHUNK, 100_001, 0, 31, 32, 700_000, 1_000_000]
-    regions = [torch.zeros(size, dtype=torch.uint8) for size in sizes]
     case = model_case("glm-4-moe-lite", 10, 3)
-    trace = trace_of(case, prefetch=regions, prefetch_bytes=prefetch_bytes)
-    whole = [size // 32 * 32 for size in sizes]
-    planned = [account(trace, f"prefetch[{i}]")["planned"] for i in range(len(sizes))]
-    partial = next((i for i in range(len(sizes)) if planned[i] != whole[i]), len(sizes))
-    assert not any(planned[partial + 1 :])
-    if partial < len(sizes):
-        assert planned[partial] < whole[partial]
-    if prefetch_bytes == 1 << 40:
-        assert planned == whole
-    if prefetch_bytes == 0:
-        assert not any(planned)
+
+    def account_of(regions):
+        trace = trace_of(case, prefetch=regions, prefetch_bytes=prefetch_bytes)
+        return lambda name: account(trace, name)
+
+    check_regions_are_taken_in_order(account_of, prefetch_bytes)
 
 
 @pytest.mark.parametrize("quant", [None, STATIC], ids=["bf16", "static"])

@@ -11,6 +11,7 @@ from ascend_prefetch.packing import pack_dequant_scale
 from bad_calls import refuses
 from mla_cases import same_bits
 from op_calls import (
+    DIFFERENTIABLE,
     OPS,
     changed,
     each_argument,
@@ -44,6 +45,22 @@ def test_none_in_a_list(op):
     name = "weights" if op == "prefetch" else "prefetch"
     with pytest.raises(RuntimeError, match=rf"ascend_prefetch::{op}\(\) .* argument '{name}'"):
         OPS[op](**good_call(op) | {name: [None]})
+
+
+# --- what to prefetch ---
+
+
+@pytest.mark.parametrize("op", DIFFERENTIABLE)
+@pytest.mark.parametrize("prefetch_bytes", [-1, -(2**63)])
+def test_negative_budget(op, prefetch_bytes):
+    message = f"argument 'prefetch_bytes': expected 0 or more bytes, got {prefetch_bytes}"
+    refuses(OPS[op], ValueError, message, good_call(op) | {"prefetch_bytes": prefetch_bytes})
+
+
+@pytest.mark.parametrize("op", DIFFERENTIABLE)
+def test_too_many_prefetch_tensors(op):
+    message = "argument 'prefetch': expected at most 8 tensors, got 9"
+    refuses(OPS[op], ValueError, message, good_call(op) | {"prefetch": [torch.zeros(64)] * 9})
 
 
 # --- tensors that are not dense ---

@@ -7,6 +7,7 @@ import torch
 
 from ascend_prefetch.lab import reference
 from mla_cases import (
+    DTYPES,
     ROPE,
     SEED,
     WEIGHTS,
@@ -22,7 +23,6 @@ from sfa_cases import SfaCase, SfaInputs
 
 pytestmark = pytest.mark.usefixtures("device")
 
-DTYPES = (torch.bfloat16, torch.float16)
 ODD = MlaCase(tokens=49, hidden=336, q_lora=192, kv_lora=320, nope=48, heads=3)
 SPARSE = SfaCase(tokens=49, hidden=336, q_lora=192, kv_lora=320, nope=48, heads=3)
 

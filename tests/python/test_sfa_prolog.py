@@ -9,27 +9,27 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ascend_prefetch.lab import twin
-from mla_cases import WEIGHTS, MlaInputs, check_output, check_values, run, same_bits
+from mla_cases import (
+    CHIPS,
+    DTYPES,
+    WEIGHTS,
+    MlaInputs,
+    case_id,
+    check_bits_depend_on_inputs_alone,
+    check_output,
+    check_values,
+    run,
+    same_bits,
+)
 from sfa_cases import INDEXER_WEIGHTS, SfaCase, SfaInputs, sfa_model_case
 
 pytestmark = pytest.mark.usefixtures("device")
 
-CHIPS = [chip["name"] for chip in twin.chips()]
-DTYPES = (torch.bfloat16, torch.float16)
 ALL = (*WEIGHTS, *INDEXER_WEIGHTS)
 INDEXER_SUBSETS = [subset for n in range(4) for subset in combinations(INDEXER_WEIGHTS, n)]
 
 # Sizes where no tile or core divides evenly.
 ODD = SfaCase(49, hidden=336, q_lora=192, kv_lora=320, nope=48, heads=5, indexer_heads=48)
-
-
-def case_id(value):
-    if isinstance(value, SfaCase):
-        indexer = f"{value.indexer_heads}x{value.indexer_dim}"
-        return f"{value.tokens}x{value.hidden}-{value.q_lora}-{value.kv_lora}-{indexer}"
-    if isinstance(value, tuple):
-        return "+".join(value) or "none"
-    return str(value).removeprefix("torch.")
 
 
 def check(case, **options):
@@ -244,14 +244,7 @@ def test_chips(chip, nz):
 def test_bits_depend_on_nothing_but_the_inputs(case, dtype):
     """Neither on the run nor on what is prefetched."""
     inputs = SfaInputs(replace(case, dtype=dtype))
-    regions = [torch.ones(1 << 20, dtype=torch.uint8), torch.ones(100_001, dtype=torch.int8)]
-    expected = run(inputs)
-    for prefetch_bytes in (None, 0, 1 << 14, 1 << 40):
-        run(inputs, prefetch_bytes=prefetch_bytes).assert_same(expected)
-        run(inputs, prefetch=regions, prefetch_bytes=prefetch_bytes).assert_same(expected)
-    run(inputs, prefetch=[]).assert_same(expected)
-    for region in regions:
-        assert (region == 1).all()
+    check_bits_depend_on_inputs_alone(lambda **options: run(inputs, **options).tensors())
 
 
 # --- everything together ---

@@ -11,19 +11,10 @@ import torch
 
 import vllm_stand_ins as up
 from ascend_prefetch.policy import PrefetchConfig, StepContext, WeightPrefetchMethod
-from ascend_prefetch.vllm import fallback, patch, switch, windows
+from ascend_prefetch.vllm import fallback, patch, regions, switch
 from vllm_stand_ins import NAME
 
-
-@pytest.fixture
-def seam():
-    return up.StandInSeam()
-
-
-@pytest.fixture(autouse=True)
-def fresh():
-    with up.fresh_plugin():
-        yield
+pytestmark = pytest.mark.usefixtures("fresh_plugin")
 
 
 def fused(seam, name=NAME, **settings):
@@ -233,7 +224,7 @@ def test_every_weight_is_prefetched_once_in_a_step(seam):
     layers = [fused(seam, f"model.layers.{i}.self_attn.attn") for i in range(3)]
     for impl in layers:
         run(impl, up.decode_metadata(3), 3)
-    claims = windows.ledger.claims
+    claims = regions.ledger.claims
     assert [(c.layer, c.weight, c.site) for c in claims] == [
         (0, "o_proj", "mla_prolog"),
         (1, "fused_qkv_a_proj", "o_proj"),
@@ -245,14 +236,14 @@ def test_every_weight_is_prefetched_once_in_a_step(seam):
     assert [c.bytes for c in claims] == [o_proj, qkv_a, o_proj, qkv_a, o_proj]
     seam.context = type(seam.context)()
     run(layers[0], up.decode_metadata(3), 3)
-    assert windows.ledger.totals.steps == 2
+    assert regions.ledger.totals.steps == 2
 
 
 @pytest.mark.parametrize("with_policy", [False, True])
 def test_passes_of_a_draft_model_in_one_context_are_steps(seam, with_policy):
     context = StepContext(seam.context, 3, None, None, 0)
     config = PrefetchConfig(enabled=True)
-    policy = WeightPrefetchMethod(config, context=lambda: context, ledger=windows.ledger)
+    policy = WeightPrefetchMethod(config, context=lambda: context, ledger=regions.ledger)
     layers = [fused(seam, f"model.layers.{i}.self_attn.attn") for i in (61, 62)]
     for draft in range(1, 4):
         for impl in layers:
@@ -260,8 +251,8 @@ def test_passes_of_a_draft_model_in_one_context_are_steps(seam, with_policy):
             if with_policy:
                 policy.maybe_prefetch_moe_weight_preprocess(torch.zeros(3, up.HIDDEN), "gate_up")
                 assert policy._layer == impl._number
-        assert [c.weight for c in windows.ledger.claims] == ["o_proj", "fused_qkv_a_proj", "o_proj"]
-        totals = windows.ledger.totals
+        assert [c.weight for c in regions.ledger.claims] == ["o_proj", "fused_qkv_a_proj", "o_proj"]
+        totals = regions.ledger.totals
         assert (totals.steps, totals.claims, totals.refused) == (draft, 3 * draft, 0)
 
 
@@ -322,7 +313,7 @@ def test_what_l2_would_lose_is_left_to_later_windows(seam):
     impl, _ = (fused(seam, f"model.layers.{i}.self_attn.attn") for i in range(2))
     impl.vllm_config.model_config.hf_config.intermediate_size = 400_000  # 290 MB pass
     assert "prefetch" not in calls_of(impl)["o_proj"]
-    assert [claim.site for claim in windows.ledger.claims] == ["mla_prolog"]
+    assert [claim.site for claim in regions.ledger.claims] == ["mla_prolog"]
 
 
 def test_a_captured_graph_counts_on_a_length_of_its_own(seam):
@@ -359,7 +350,7 @@ def test_without_a_plan_the_ops_run_and_prefetch_nothing(seam, monkeypatch):
         raise ValueError("unknown chip 'Ascend999'")
 
     ready = fused(seam, "model.layers.1.self_attn.attn")
-    monkeypatch.setattr(windows._C, "usable_l2_bytes", unknown)
+    monkeypatch.setattr(regions._C, "usable_l2_bytes", unknown)
     calls = calls_of(fused(seam))  # has no window, and learns in its step that ready has none
     assert [keywords.get("prefetch") for keywords in calls.values()] == [None, None]
     assert fallback.reasons() == ("ValueError: unknown chip 'Ascend999'",)
@@ -391,7 +382,7 @@ def test_release_lets_go_of_weights_and_caches(seam):
     assert switch.Switchable().release_ascend_prefetch() is None
     gc.collect()
     assert [ref() for ref in kept] == [None] * 4
-    assert windows.ledger.claims == []
+    assert regions.ledger.claims == []
     for impl, new in zip(layers, weights, strict=True):
         for name, weight in zip(names, new, strict=True):
             getattr(impl, name).weight = torch.nn.Parameter(weight, requires_grad=False)
@@ -400,7 +391,7 @@ def test_release_lets_go_of_weights_and_caches(seam):
     for impl in layers:  # each knows its neighbour again
         run(impl, up.decode_metadata(3), 3)
     assert [impl.upstream_calls for impl in layers] == [0, 0]
-    assert len(windows.ledger.claims) == 3
+    assert len(regions.ledger.claims) == 3
 
 
 def test_known_caches_are_not_kept(seam):

@@ -12,16 +12,7 @@ from ascend_prefetch.vllm import fallback, patch
 from ascend_prefetch.vllm.family import SharedStep
 from vllm_stand_ins import NAME
 
-
-@pytest.fixture
-def seam():
-    return up.StandInSeam()
-
-
-@pytest.fixture(autouse=True)
-def fresh():
-    with up.fresh_plugin():
-        yield
+pytestmark = pytest.mark.usefixtures("fresh_plugin")
 
 
 def fused(seam, settings=None, **options):

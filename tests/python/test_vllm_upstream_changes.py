@@ -374,12 +374,11 @@ def test_a_release_that_is_set_and_not_known_is_one_line(site, caplog):
 
 
 @pytest.fixture
-def layer():
-    with up.fresh_plugin():
-        config = PrefetchConfig(enabled=True)
-        made = patch.fused_class(up.AscendMLAImpl, "mla", config, up.StandInSeam())(layer_name=NAME)
-        made.process_weights_after_loading(torch.bfloat16)
-        yield made
+def layer(fresh_plugin, seam):
+    config = PrefetchConfig(enabled=True)
+    made = patch.fused_class(up.AscendMLAImpl, "mla", config, seam)(layer_name=NAME)
+    made.process_weights_after_loading(torch.bfloat16)
+    return made
 
 
 def test_an_unknown_argument_of_forward_is_named_and_the_step_is_upstream_s(

@@ -149,6 +149,19 @@ struct LocalBlocks {
     uint64_t dst_stride;
 };
 
+// Moves the blocks between local buffers, and reports the accesses of `pipe`.
+void MoveBlocks(const char* instruction, TracePipe pipe, const Local& dst, const Local& src,
+                const LocalBlocks& blocks, const Site& site) {
+    const Accesses accesses(instruction, pipe, site);
+    for (uint64_t i = 0; i < blocks.count; ++i) {
+        accesses.Move(dst, static_cast<int64_t>(i * blocks.dst_stride), src,
+                      static_cast<int64_t>(i * blocks.src_stride),
+                      static_cast<int64_t>(blocks.bytes));
+        std::memcpy(dst.data + i * blocks.dst_stride, src.data + i * blocks.src_stride,
+                    blocks.bytes);
+    }
+}
+
 // UB -> UB runs on the vector pipe. Its effect on operands that overlap is not documented, which
 // counts as not supported (通用地址重叠约束).
 void CopyInUb(const Local& dst, const Local& src, DType type, const LocalBlocks& blocks,
@@ -175,14 +188,7 @@ void CopyInUb(const Local& dst, const Local& src, DType type, const LocalBlocks&
                  static_cast<unsigned long long>(block * kBlockBytes));
         }
     });
-    const Accesses accesses("DataCopy", TracePipe::kV, site);
-    for (uint64_t i = 0; i < blocks.count; ++i) {
-        accesses.Move(dst, static_cast<int64_t>(i * blocks.dst_stride), src,
-                      static_cast<int64_t>(i * blocks.src_stride),
-                      static_cast<int64_t>(blocks.bytes));
-        std::memcpy(dst.data + i * blocks.dst_stride, src.data + i * blocks.src_stride,
-                    blocks.bytes);
-    }
+    MoveBlocks("DataCopy", TracePipe::kV, dst, src, blocks, site);
     Record(TraceOp::kVector, TracePipe::kV, site, [&](TraceRecord& record) {
         FillLocal(record, dst, static_cast<uint32_t>(dst_extent));
         record.args[0] = static_cast<uint32_t>(blocks.count);
@@ -208,14 +214,7 @@ void CopyToFixpipe(const Local& dst, const Local& src, DType type, const LocalBl
     const uint64_t src_extent = (blocks.count - 1) * blocks.src_stride + blocks.bytes;
     RequireInside(kInstruction, "dst", dst, 0, static_cast<int64_t>(dst_extent), site);
     RequireInside(kInstruction, "src", src, 0, static_cast<int64_t>(src_extent), site);
-    const Accesses accesses(kInstruction, TracePipe::kFix, site);
-    for (uint64_t i = 0; i < blocks.count; ++i) {
-        accesses.Move(dst, static_cast<int64_t>(i * blocks.dst_stride), src,
-                      static_cast<int64_t>(i * blocks.src_stride),
-                      static_cast<int64_t>(blocks.bytes));
-        std::memcpy(dst.data + i * blocks.dst_stride, src.data + i * blocks.src_stride,
-                    blocks.bytes);
-    }
+    MoveBlocks(kInstruction, TracePipe::kFix, dst, src, blocks, site);
     Record(TraceOp::kMove, TracePipe::kFix, site,
            [&](TraceRecord& record) { FillLocal(record, dst, static_cast<uint32_t>(dst_extent)); });
 }

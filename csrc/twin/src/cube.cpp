@@ -95,6 +95,19 @@ __attribute__((always_inline)) inline void MultiplyRows(float* c, size_t c_strid
     }
 }
 
+// Computes `rows` rows, at most 16, of a tile: two halves of 16 columns, 256 floats apart.
+__attribute__((always_inline)) inline void MultiplyTile(float* tile, const float* a,
+                                                        size_t a_stride, const float* b,
+                                                        uint32_t rows, uint32_t k) {
+    uint32_t row = 0;
+    for (; row + 8 <= rows; row += 8) {
+        MultiplyRows<8>(tile + row * 16, 16, 256, a + row * a_stride, a_stride, b, k);
+    }
+    for (; row < rows; ++row) {
+        MultiplyRows<1>(tile + row * 16, 16, 256, a + row * a_stride, a_stride, b, k);
+    }
+}
+
 // The operands of one product in fp32: A is row-major, and two column blocks of B are transposed to
 // k rows of 32. For int8, B is converted in parts of kExactDepth rows, and the sums of two column
 // blocks are kept in int32.
@@ -196,15 +209,7 @@ TWIN_SIMD_CLONES void MultiplyFloat16(FloatOperands& operands, float* c, const u
                 if (pair) std::memcpy(scratch + 256, c_high, rows * 64);
             }
             const float* a_block = a_rows + size_t{i} * 16 * a_stride;
-            uint32_t row = 0;
-            for (; row + 8 <= rows; row += 8) {
-                MultiplyRows<8>(scratch + row * 16, 16, 256, a_block + row * a_stride, a_stride,
-                                b_rows, k);
-            }
-            for (; row < rows; ++row) {
-                MultiplyRows<1>(scratch + row * 16, 16, 256, a_block + row * a_stride, a_stride,
-                                b_rows, k);
-            }
+            MultiplyTile(scratch, a_block, a_stride, b_rows, rows, k);
             for (uint32_t half_index = 0; half_index < (pair ? 2u : 1u); ++half_index) {
                 const uint32_t width = std::min(n - (column + half_index) * 16, 16u);
                 float* target = half_index == 0 ? c_low : c_high;
@@ -317,15 +322,7 @@ TWIN_SIMD_CLONES void MultiplyInt8(IntegerOperands& operands, int32_t* c, const 
                 const uint32_t rows = std::min(m - i * 16, 16u);
                 const float* const a_block = a_rows + i * 16 * a_stride + start;
                 std::memset(tile, 0, sizeof(tile));
-                uint32_t row = 0;
-                for (; row + 8 <= rows; row += 8) {
-                    MultiplyRows<8>(tile + row * 16, 16, 256, a_block + row * a_stride, a_stride,
-                                    b_rows, depth);
-                }
-                for (; row < rows; ++row) {
-                    MultiplyRows<1>(tile + row * 16, 16, 256, a_block + row * a_stride, a_stride,
-                                    b_rows, depth);
-                }
+                MultiplyTile(tile, a_block, a_stride, b_rows, rows, depth);
                 for (uint32_t side = 0; side < halves; ++side) {
                     AddTile(operands.sums + side * c_column + i * 256, tile + side * 256, rows);
                 }

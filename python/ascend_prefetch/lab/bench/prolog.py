@@ -69,14 +69,10 @@ def op_arguments(
     """Arguments common to mla_prolog and sfa_prolog, which prefetch the o_proj weight."""
     return {
         **weights.prolog_arguments(),
-        "hidden_states": inputs.hidden_states,
-        "cos": inputs.cos,
-        "sin": inputs.sin,
+        **_common_arguments(inputs, dims),
         "slot_mapping": inputs.slot_mapping,
         "kv_cache": inputs.kv_cache.tensor,
         "rope_cache": inputs.rope_cache.tensor,
-        "eps": dims.rms_norm_eps,
-        "rope_interleaved": dims.rope_interleaved,
         "prefetch": [stored_weight(weights.o_proj)],
     }
 
@@ -85,8 +81,12 @@ def reference_arguments(
     weights: MlaWeights, inputs: PrologInputs, dims: ModelDimensions
 ) -> dict[str, Any]:
     """Arguments common to the references of both ops."""
+    return {**weights.prolog_layers(), **_common_arguments(inputs, dims)}
+
+
+def _common_arguments(inputs: PrologInputs, dims: ModelDimensions) -> dict[str, Any]:
+    """What ops and references both take beside the weights."""
     return {
-        **weights.prolog_layers(),
         "hidden_states": inputs.hidden_states,
         "cos": inputs.cos,
         "sin": inputs.sin,

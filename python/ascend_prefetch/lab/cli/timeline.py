@@ -11,7 +11,7 @@ from ascend_prefetch.lab.bench import BENCHES, BenchConfig, modelled
 from ascend_prefetch.lab.plots import draw_timeline
 from ascend_prefetch.lab.timing import LEVELS, TimedChip, find_timed_chip
 from ascend_prefetch.lab.timing.sequence import dry_kernels
-from ascend_prefetch.lab.timing.timeline import Timeline, model_timeline
+from ascend_prefetch.lab.timing.timeline import RecordedTimeline, model_timeline
 from ascend_prefetch.lab.timing.trace_events import write_trace_events
 
 from .common import OutputOption, Verb
@@ -69,7 +69,7 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def _model(options: argparse.Namespace, config: BenchConfig, chip: TimedChip) -> Timeline:
+def _model(options: argparse.Namespace, config: BenchConfig, chip: TimedChip) -> RecordedTimeline:
     model = modelled.timeline(chip, options.level, config.launch_us)
     bench = BENCHES[options.op]
     bench.check_config(config)
@@ -85,20 +85,14 @@ def _model(options: argparse.Namespace, config: BenchConfig, chip: TimedChip) ->
 def _facts(options: argparse.Namespace, config: BenchConfig) -> dict[str, Any]:
     return {
         "op": options.op,
-        "model": config.model,
-        "tp": config.tp,
-        "tokens": config.tokens,
-        "dtype": config.dtype,
-        "weights": config.weights,
-        "quant": config.quant,
-        "soc": config.soc,
+        **config.facts(),
         "level": options.level,
         "separate": options.separate,
         "no_prefetch": options.no_prefetch,
     }
 
 
-def _title(timeline: Timeline, facts: dict[str, Any]) -> str:
+def _title(timeline: RecordedTimeline, facts: dict[str, Any]) -> str:
     launches = sum(kernel.start - kernel.launched for kernel in timeline.kernels)
     kernels = f"{len(timeline.kernels)} kernels" if len(timeline.kernels) > 1 else "1 kernel"
     return (
