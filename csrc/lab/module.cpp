@@ -156,51 +156,64 @@ py::dict AccountPrefetch(const std::vector<Launch>& launches,
 PYBIND11_MODULE(_lab, m) {
     lab::SetTwinErrorHandler(&RaiseTwinError);
     m.def("set_npu", &SetNpu, py::arg("device"), py::arg("folder"),
-          "torch.ops.ascend_prefetch_lab sends the tensors of this device to it, with the device "
-          "code in this folder. None: to no device.");
-    m.def("twin_device", &TwinDevice, "The twin as a device, for _C.set_host_device.");
+          "Let torch.ops.ascend_prefetch_lab run the tensors of this device's type on it, with the "
+          "device code in this folder. With None no device runs them.");
+    m.def("twin_device", &TwinDevice, "Return the twin as a device, for _C.set_host_device.");
     m.def(
         "twin_chip", [] { return std::string(lab::TwinChip().name); },
-        "SoC name that CPU launches play.");
+        "Return the name of the SoC that launches on CPU tensors simulate.");
     m.def("set_twin_chip", &lab::SetTwinChip, py::arg("name"),
-          "Make CPU launches play this SoC. ValueError lists the known names.");
-    m.def("sanitize_mode", &lab::SanitizeModeName, "What CPU launches are checked for.");
+          "Let launches on CPU tensors simulate this SoC. An unknown name raises a ValueError that "
+          "lists the known ones.");
+    m.def("sanitize_mode", &lab::SanitizeModeName,
+          "Return what launches on CPU tensors are checked for, as set_sanitize_mode takes it.");
     m.def("set_sanitize_mode", &lab::SetSanitizeMode, py::arg("mode"),
-          "off, memory (bytes used before they are written) or full (races too).");
-    m.def("error_codes", &ErrorCodes, "Every code of the twin: (code, summary of one line).");
-    m.def("dry", &lab::IsDry, "Whether CPU launches only go through their control flow.");
-    m.def("set_dry", &lab::SetDry, py::arg("dry"), "Results of dry launches mean nothing.");
+          "Set what launches on CPU tensors are checked for: 'off' for the rules of the "
+          "instructions alone, 'memory' for bytes that are used before they are written as well, "
+          "'full' for races too.");
+    m.def("error_codes", &ErrorCodes,
+          "Return every error code of the twin as (code, summary); a summary is one sentence.");
+    m.def("dry", &lab::IsDry,
+          "Return whether launches on CPU tensors go through their control flow without moving "
+          "data.");
+    m.def("set_dry", &lab::SetDry, py::arg("dry"),
+          "Let launches on CPU tensors go through their control flow without moving data. The "
+          "results of dry launches are undefined.");
     m.def("separate_kernels", &lab::SeparateKernels,
-          "Whether CPU launches run an op as separate kernels.");
+          "Return whether calls on CPU tensors run an op as separate kernels.");
     m.def("set_separate_kernels", &lab::SetSeparateKernels, py::arg("separate"),
-          "Make CPU launches run an op as separate kernels, or as one.");
-    m.def("schedule_seed", &lab::ScheduleSeed, "In which order the cores of CPU launches run.");
+          "Let calls on CPU tensors run an op as separate kernels, or as one.");
+    m.def("schedule_seed", &lab::ScheduleSeed,
+          "Return the seed of the order in which the cores of a launch run on the twin.");
     m.def("set_schedule_seed", &lab::SetScheduleSeed, py::arg("seed"),
-          "0 for the fixed order, anything else for one of its own.");
+          "Set the seed of the order in which the cores of a launch run on the twin. 0 is the "
+          "fixed order; every other seed has an order of its own.");
     m.def("start_call_log", &lab::StartCallLog,
-          "Note every synchronisation call and rounding that launches reach from here on.");
+          "Record every synchronisation call and every rounding that later launches reach.");
     m.def("take_call_log", &TakeCallLog,
-          "(calls, weakened, met): (kind, site) of every call noted -> site of the instruction "
-          "before "
-          "it, those that set_mutation can weaken, and pairs of a set and a wait that it let "
-          "through.");
+          "Stop the record of calls and return (calls, weakened, met). calls maps (kind, site) of "
+          "every recorded call to the site of the instruction before it; weakened has those that "
+          "set_mutation can weaken; met has the pairs of a set and the wait that it let through.");
     m.def("set_mutation", &SetMutation, py::arg("calls"), py::arg("weaken") = false,
-          "Leave out, or weaken, these calls, each (kind, site), and no others "
-          "(twin/mutation.h).");
+          "Let later launches leave out these calls, each (kind, site), or weaken them, and no "
+          "others (twin/mutation.h).");
     m.def("run_checks", &RunChecks,
-          "A broken and a corrected kernel for every code of the twin, run (twin/checks.h): code, "
-          "name, line, broken_detected, fixed_clean, report, fixed_report each.");
-    m.def("start_tracing", &lab::StartTracing, "Record a trace of every launch from here on.");
+          "Run the broken and the corrected kernels for every error code of the twin "
+          "(twin/checks.h). Each result has code, name, line, broken_detected, fixed_clean, report "
+          "and fixed_report.");
+    m.def("start_tracing", &lab::StartTracing, "Record a trace of every later launch.");
     m.def("take_traces", &TakeTraces,
-          "Stop recording; the serialised traces (twin/trace_format.h), one per launch.");
+          "Stop the record of traces and return them serialised (twin/trace_format.h), one for "
+          "each launch.");
     m.def("start_buffer_usage", &lab::StartBufferUsage,
-          "Note how much launches take of the local buffers from here on.");
+          "Record how much of the local buffers later launches use.");
     m.def("take_buffer_usage", &TakeBufferUsage,
-          "(kernel, [(buffer, most bytes allocated on a core, capacity)]) of every launch since.");
-    m.def(
-        "account_prefetch", &AccountPrefetch, py::arg("launches"), py::arg("weights"),
-        "Bytes of the named weight tensors that vector cores prefetched in launches one after the "
-        "other: planned, landed, pending, unused, duplicated (model/prefetch_account.h). A launch "
-        "is a trace, or (name, address, bytes) of what all cube cores read once.");
+          "Return (kernel, [(buffer, bytes, capacity)]) of every launch since start_buffer_usage; "
+          "bytes is the maximum that was allocated on one core.");
+    m.def("account_prefetch", &AccountPrefetch, py::arg("launches"), py::arg("weights"),
+          "Account for the bytes of the named weight tensors that vector cores prefetched in "
+          "consecutive launches: planned, landed, pending, unused and duplicated "
+          "(model/prefetch_account.h). A launch is a trace, or (name, address, bytes) of a region "
+          "that all cube cores together read once.");
     BindTiming(m);
 }

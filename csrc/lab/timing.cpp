@@ -100,7 +100,7 @@ private:
     }
 
     py::dict Describe(const model::TraceFile& trace, bool intervals) {
-        const model::KernelTimes times = simulator_.Run(trace, intervals);
+        const model::ReplayTimes times = simulator_.Run(trace, intervals);
         py::dict result;
         result["kernel"] = times.kernel;
         result["aic_count"] = trace.aic_count;
@@ -145,7 +145,8 @@ private:
 
 void BindTiming(py::module_& m) {
     m.def("describe_trace", &DescribeTrace, py::arg("trace"),
-          "Kernel, chip and tensors, (address, bytes) by name, of a trace.");
+          "Return the kernel, the chip and the tensors of a trace; the tensors are (address, "
+          "bytes) by name.");
     m.def(
         "trace_matmul",
         [](const std::string& chip, uint32_t rows, uint32_t columns, uint32_t depth, bool nz,
@@ -160,7 +161,7 @@ void BindTiming(py::module_& m) {
             return py::bytes(lab::TraceMatmul(shape, arch::FindChip(chip)));
         },
         py::arg("chip"), py::arg("m"), py::arg("n"), py::arg("k"), py::arg("nz"), py::arg("bf16"),
-        py::arg("cores") = 0, "Trace of C = A x B as a kernel of its own; run dry.");
+        py::arg("cores") = 0, "Return the trace of a dry run of C = A x B as a kernel of its own.");
     m.def(
         "trace_copy",
         [](const std::string& chip, uint32_t rows, uint32_t row_bytes, uint32_t tile_rows,
@@ -178,40 +179,43 @@ void BindTiming(py::module_& m) {
         },
         py::arg("chip"), py::arg("rows"), py::arg("row_bytes"), py::arg("tile_rows"),
         py::arg("tile_bytes"), py::arg("slices"), py::arg("repeats"), py::arg("to_l1"),
-        py::arg("cores") = 0, "Trace of a kernel that reads a matrix; run dry.");
-    py::class_<Timeline>(m, "Timeline",
-                         "Kernels one after the other on a chip; modelled, see model/simulator.h.")
+        py::arg("cores") = 0, "Return the trace of a dry run of a kernel that reads a matrix.");
+    py::class_<Timeline>(
+        m, "Timeline",
+        "A model of a chip that runs kernels one after the other (model/simulator.h).")
         .def(py::init<const std::string&, const std::string&,
                       const std::map<std::string, double>&>(),
              py::arg("chip"), py::arg("level"),
              py::arg("constants") = std::map<std::string, double>{},
-             "`constants` replace those of the table, in its units.")
+             "Values in `constants` replace those of the table and have its units.")
         .def("run", &Timeline::Run, py::arg("trace"), py::arg("intervals") = false,
-             "Intervals are (core, pipe, op, start, end, tensor, bytes, site, hbm_read, "
-             "hbm_written, l2_hit, written): when a pipe worked, us, and whole lines of bytes. "
-             "Rate changes are (time, hbm_read, hbm_written, l2_hit, written): us, bytes per us.")
+             "Run the kernel of a trace and return its times in us and its bytes. Intervals tell "
+             "when a pipe worked: (core, pipe, op, start, end, tensor, bytes, site, hbm_read, "
+             "hbm_written, l2_hit, written), where the last four count whole lines. Rate changes "
+             "are (time, hbm_read, hbm_written, l2_hit, written) in us and bytes per us.")
         .def("stream", &Timeline::Stream, py::arg("name"), py::arg("address"), py::arg("bytes"),
              py::arg("cube"), py::arg("intervals") = false,
-             "Reads a tensor once with all cube cores, or all vector cores, as a kernel of its "
-             "own; the result is that of run.")
+             "Let all cube cores, or all vector cores, read a tensor once as a kernel of its own, "
+             "and return what run returns.")
         .def("prefetch", &Timeline::Prefetch, py::arg("address"), py::arg("bytes"),
              py::arg("offset") = 0, py::arg("length") = std::nullopt, py::arg("delay") = 0,
              py::arg("stream") = 0,
-             "Hands a part of a tensor, by default all of it, to the SDMA engine `delay` us from "
+             "Submit a part of a tensor, by default all of it, to the SDMA engine `delay` us from "
              "now. Streams that have work at the same time slow each other down.")
         .def(
             "join_prefetch", [](Timeline& self) { self.simulator().JoinPrefetch(); },
-            "What runs from here on starts when the SDMA engine has done all it was handed.")
+            "Let what runs next start when the SDMA engine has completed all that was submitted.")
         .def_property_readonly(
             "hbm_rate", [](Timeline& self) { return self.constants().hbm_rate; },
-            "Bytes per us that HBM reads and writes at most.")
+            "Return the maximum rate of HBM, in bytes per us.")
         .def_property_readonly(
             "launch_us", [](Timeline& self) { return self.constants().launch_us; },
-            "Launch and start of a kernel, us.")
+            "Return the time that launch and start of a kernel take, in us.")
         .def_property_readonly(
             "sdma_transfers", [](Timeline& self) { return self.SdmaTransfers(); },
-            "(start, end, bytes, hbm_read, l2_hit) of each piece so far.")
+            "Return (start, end, bytes, hbm_read, l2_hit) of every transfer that the SDMA engine "
+            "has completed.")
         .def_property_readonly(
             "now", [](Timeline& self) { return self.simulator().now(); },
-            "us since the sequence began.");
+            "Return the time since the sequence began, in us.");
 }

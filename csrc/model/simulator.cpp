@@ -30,8 +30,8 @@ MemoryCounts Since(const MemoryCounts& after, const MemoryCounts& before) {
 Simulator::Simulator(const arch::TimingConstants& constants)
     : constants_(constants), memory_(constants_) {}
 
-KernelTimes Simulator::Run(const TraceFile& trace, bool keep_intervals) {
-    KernelTimes times{};
+ReplayTimes Simulator::Run(const TraceFile& trace, bool keep_intervals) {
+    ReplayTimes times{};
     times.kernel = trace.kernel;
     times.launched = now();
     times.start = now() + constants_.launch_us;

@@ -21,7 +21,7 @@
 namespace model {
 
 /// One kernel of a sequence. Times in us since the sequence began.
-struct KernelTimes {
+struct ReplayTimes {
     std::string kernel;
     double launched;  ///< when the launch begins: the end of the previous kernel
     double start;
@@ -38,7 +38,7 @@ class Simulator {
 public:
     explicit Simulator(const arch::TimingConstants& constants);
 
-    KernelTimes Run(const TraceFile& trace, bool keep_intervals = false);
+    ReplayTimes Run(const TraceFile& trace, bool keep_intervals = false);
     /// Submits a region to the SDMA engine, `delay` us from now. The regions of a stream are served
     /// in order; two streams with work at the same time slow each other down.
     void Prefetch(uint64_t address, uint64_t bytes, double delay, uint32_t stream = 0);

@@ -104,25 +104,31 @@ PYBIND11_MODULE(_C, m) {
           "arguments, as the import does with the registered ones. ValueError for the first "
           "difference, which it names.");
     m.def("build_info", &BuildInfo,
-          "How this module was compiled: compiler, C++ standard, assertions.");
-    m.def("chips", &Chips, "Known chips: name, aic_count, aiv_count, clock_mhz, l2_mib each.");
+          "Return how this module was compiled: compiler, C++ standard and whether it has "
+          "assertions.");
+    m.def("chips", &Chips,
+          "Return the known chips, each with name, aic_count, aiv_count, clock_mhz and l2_mib.");
     m.def("constants", &Constants,
-          "Hardware constants: value, unit, class (published, derived, assumed), source.");
+          "Return the hardware constants, each with value, unit, class (published, derived or "
+          "assumed) and source.");
     m.def("timing_constants", &TimingConstants,
-          "Constants of planner and timing model: low, nominal, high, unit, class, source each.");
+          "Return the constants of the planner and the timing model, each with low, nominal, high, "
+          "unit, class and source.");
     m.def("load_device", &ops::LoadDevice, py::arg("path"),
-          "Load the device of this library: it runs the tensors of its type from now on. "
-          "RuntimeError, one line, if it cannot be used.");
+          "Load the device of this library, which from now on runs the tensors of its type. A "
+          "library that cannot be used raises a RuntimeError of one line.");
     m.def("device_chip", &ops::DeviceChip,
-          "SoC name of the loaded device, empty without one. RuntimeError, one line, if its chip "
-          "cannot be used. The first call starts the device's runtime.");
+          "Return the SoC name of the loaded device; it is empty without one. A chip that cannot "
+          "be used raises a RuntimeError of one line. The first call starts the device's runtime.");
     m.def(
         "unload_device", &ops::UnloadDevice,
         "Forget the loaded device: the host's device runs CPU tensors again, and tensors of other "
         "types have no backend.");
-    m.def("loaded_device", &LoadedDevice, "The loaded device (npu/device.h); None without one.");
+    m.def("loaded_device", &LoadedDevice,
+          "Return the loaded device (npu/device.h), or None without one.");
     m.def("set_host_device", &SetHostDevice, py::arg("device"),
           "Let this device (npu/device.h) run CPU tensors while no loaded device does.");
-    m.def("host_chip", &ops::HostChipName, "SoC name that CPU tensors are planned for.");
+    m.def("host_chip", &ops::HostChipName,
+          "Return the name of the SoC that CPU tensors are planned for.");
     BindPlanning(m);
 }

@@ -52,19 +52,20 @@ py::list TakePlanLog() {
 
 void BindPlanning(py::module_& m) {
     m.def("start_plan_log", &ops::StartPlanLog, py::arg("only_plans") = false,
-          "Keep what the planner decides for every op from now on. With only_plans, calls on CPU "
+          "Record what the planner decides for every later op. With only_plans, calls on CPU "
           "tensors launch nothing.");
     m.def("take_plan_log", &TakePlanLog,
-          "Stop the log and return (op, expected us, decisions) of every op since its start; a "
-          "decision is (weight, window, idle us, bytes, reason).");
-    m.def(
-        "plan_sdma", &PlanSdma, py::arg("chip"), py::arg("name"), py::arg("bytes"),
-        py::arg("warmed"), py::arg("windows"),
-        py::arg("constants") = std::map<std::string, double>{},
-        "Plan what SDMA fetches of a weight in each window (name, idle us, bytes that pass through "
-        "L2 before its use): (offset, bytes, reason); see plan/plan_layer.h.");
+          "Stop the record of decisions and return (op, expected us, decisions) of every op since "
+          "its start; a decision is (weight, window, idle us, bytes, reason).");
+    m.def("plan_sdma", &PlanSdma, py::arg("chip"), py::arg("name"), py::arg("bytes"),
+          py::arg("warmed"), py::arg("windows"),
+          py::arg("constants") = std::map<std::string, double>{},
+          "Plan what the SDMA engine fetches of a weight in each window, and return (offset, "
+          "bytes, reason) for each. A window is (name, idle us, bytes that pass through L2 before "
+          "the use); see plan/plan_layer.h.");
     m.def(
         "usable_l2_bytes",
         [](const std::string& chip) { return plan::UsableL2Bytes(arch::FindChip(chip)); },
-        py::arg("chip"), "Bytes of L2 beyond which a prefetch evicts what it has brought.");
+        py::arg("chip"),
+        "Return the bytes of L2 beyond which a prefetch evicts what it has brought.");
 }

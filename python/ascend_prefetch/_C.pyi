@@ -5,7 +5,7 @@ import typing_extensions
 __all__: list[str] = ['build_info', 'check_schema', 'chips', 'constants', 'device_chip', 'host_chip', 'load_device', 'loaded_device', 'plan_sdma', 'set_host_device', 'start_plan_log', 'take_plan_log', 'timing_constants', 'unload_device', 'usable_l2_bytes']
 def build_info() -> dict:
     """
-    How this module was compiled: compiler, C++ standard, assertions.
+    Return how this module was compiled: compiler, C++ standard and whether it has assertions.
     """
 def check_schema(schema: str) -> None:
     """
@@ -13,31 +13,31 @@ def check_schema(schema: str) -> None:
     """
 def chips() -> list:
     """
-    Known chips: name, aic_count, aiv_count, clock_mhz, l2_mib each.
+    Return the known chips, each with name, aic_count, aiv_count, clock_mhz and l2_mib.
     """
 def constants() -> dict:
     """
-    Hardware constants: value, unit, class (published, derived, assumed), source.
+    Return the hardware constants, each with value, unit, class (published, derived or assumed) and source.
     """
 def device_chip() -> str:
     """
-    SoC name of the loaded device, empty without one. RuntimeError, one line, if its chip cannot be used. The first call starts the device's runtime.
+    Return the SoC name of the loaded device; it is empty without one. A chip that cannot be used raises a RuntimeError of one line. The first call starts the device's runtime.
     """
 def host_chip() -> str:
     """
-    SoC name that CPU tensors are planned for.
+    Return the name of the SoC that CPU tensors are planned for.
     """
 def load_device(path: str) -> None:
     """
-    Load the device of this library: it runs the tensors of its type from now on. RuntimeError, one line, if it cannot be used.
+    Load the device of this library, which from now on runs the tensors of its type. A library that cannot be used raises a RuntimeError of one line.
     """
 def loaded_device() -> typing_extensions.CapsuleType | None:
     """
-    The loaded device (npu/device.h); None without one.
+    Return the loaded device (npu/device.h), or None without one.
     """
 def plan_sdma(chip: str, name: str, bytes: typing.SupportsInt | typing.SupportsIndex, warmed: typing.SupportsInt | typing.SupportsIndex, windows: collections.abc.Sequence[tuple[str, typing.SupportsFloat | typing.SupportsIndex, typing.SupportsInt | typing.SupportsIndex]], constants: collections.abc.Mapping[str, typing.SupportsFloat | typing.SupportsIndex] = {}) -> list[tuple[int, int, str]]:
     """
-    Plan what SDMA fetches of a weight in each window (name, idle us, bytes that pass through L2 before its use): (offset, bytes, reason); see plan/plan_layer.h.
+    Plan what the SDMA engine fetches of a weight in each window, and return (offset, bytes, reason) for each. A window is (name, idle us, bytes that pass through L2 before the use); see plan/plan_layer.h.
     """
 def set_host_device(device: typing_extensions.CapsuleType) -> None:
     """
@@ -45,15 +45,15 @@ def set_host_device(device: typing_extensions.CapsuleType) -> None:
     """
 def start_plan_log(only_plans: bool = False) -> None:
     """
-    Keep what the planner decides for every op from now on. With only_plans, calls on CPU tensors launch nothing.
+    Record what the planner decides for every later op. With only_plans, calls on CPU tensors launch nothing.
     """
 def take_plan_log() -> list:
     """
-    Stop the log and return (op, expected us, decisions) of every op since its start; a decision is (weight, window, idle us, bytes, reason).
+    Stop the record of decisions and return (op, expected us, decisions) of every op since its start; a decision is (weight, window, idle us, bytes, reason).
     """
 def timing_constants() -> dict:
     """
-    Constants of planner and timing model: low, nominal, high, unit, class, source each.
+    Return the constants of the planner and the timing model, each with low, nominal, high, unit, class and source.
     """
 def unload_device() -> None:
     """
@@ -61,5 +61,5 @@ def unload_device() -> None:
     """
 def usable_l2_bytes(chip: str) -> int:
     """
-    Bytes of L2 beyond which a prefetch evicts what it has brought.
+    Return the bytes of L2 beyond which a prefetch evicts what it has brought.
     """

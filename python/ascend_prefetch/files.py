@@ -15,7 +15,7 @@ from typing import Any, BinaryIO, NamedTuple
 
 from ascend_prefetch.shown import plain, shown
 
-MOST_JSON_BYTES = 1 << 28
+MAX_JSON_BYTES = 1 << 28
 """Maximum size of a JSON file. The largest, indices of checkpoints, have some 10 MB."""
 
 _KINDS = (
@@ -54,16 +54,16 @@ def read_json(path: Path) -> Any:
     """The content of a JSON file.
 
     Raises:
-        ValueError: the path is not a regular file, or the file is larger than MOST_JSON_BYTES, is
+        ValueError: the path is not a regular file, or the file is larger than MAX_JSON_BYTES, is
             not JSON in UTF-8, has an object with a duplicate name, or is nested deeper than Python
             reads.
         FileNotFoundError: there is nothing of this name.
         OSError: the file cannot be read.
     """
     with open_regular(path) as file:
-        content = file.read(MOST_JSON_BYTES + 1)
-    if len(content) > MOST_JSON_BYTES:
-        raise ValueError(f"{path}: expected at most {MOST_JSON_BYTES} bytes of JSON, got more")
+        content = file.read(MAX_JSON_BYTES + 1)
+    if len(content) > MAX_JSON_BYTES:
+        raise ValueError(f"{path}: expected at most {MAX_JSON_BYTES} bytes of JSON, got more")
     return parse_json(content, path)
 
 
@@ -86,7 +86,7 @@ def parse_json(content: bytes, name: object) -> Any:
         raise ValueError(f"{name}: expected JSON, got: {error}") from None
 
 
-class Output(NamedTuple):
+class OutputFile(NamedTuple):
     """A file that is to be written.
 
     Attributes:
@@ -100,7 +100,7 @@ class Output(NamedTuple):
     suffixes: tuple[str, ...] = ()
 
 
-def check_outputs(outputs: Sequence[Output], inputs: Sequence[Path] = ()) -> None:
+def check_outputs(outputs: Sequence[OutputFile], inputs: Sequence[Path] = ()) -> None:
     """Checks before any work that all outputs can be written, each to a file of its own.
 
     Args:
@@ -151,7 +151,7 @@ def whole_file(path: Path) -> Iterator[Path]:
         part.unlink(missing_ok=True)
 
 
-def _check_output(output: Output) -> None:
+def _check_output(output: OutputFile) -> None:
     name, path, suffixes = output
     if suffixes and path.suffix not in suffixes:
         raise ValueError(

@@ -95,7 +95,7 @@ from collections.abc import Sequence
 
 import torch
 
-MOST_TOKENS = 8192
+MAX_TOKENS = 8192
 """Maximum number of tokens T of a call (csrc/plan/units.h)."""
 
 

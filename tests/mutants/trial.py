@@ -22,7 +22,7 @@ import pytest
 
 import switched
 
-_LEAST_SECONDS = 30  # of the CPU before a test counts as hanging, and some for one that is slow
+_MIN_SECONDS = 30  # of the CPU before a test counts as hanging, and some for one that is slow
 _LONGEST = 4 * 3600  # of a run that waits for something
 _MEMORY = 12 << 30  # bytes of address space: what a mutant plans may be of any size
 
@@ -49,7 +49,7 @@ def run_program(program: Path, number: int, seconds: float) -> Outcome:
         program, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
         errors="replace",
     )  # fmt: skip
-    most = int(_LEAST_SECONDS + 2 * seconds)
+    most = int(_MIN_SECONDS + 2 * seconds)
     resource.prlimit(process.pid, resource.RLIMIT_CPU, (most, most))
     resource.prlimit(process.pid, resource.RLIMIT_CORE, (0, 0))
     resource.prlimit(process.pid, resource.RLIMIT_AS, (_MEMORY, _MEMORY))
@@ -206,7 +206,7 @@ class _Server:
     def pytest_runtest_protocol(self, item: pytest.Item):
         self._write(test=item.nodeid, **{"is": "begun"})
         # Not caught: it ends a loop of the kernel as well.
-        most = _LEAST_SECONDS + 10 * self._seconds.get(item.nodeid, 0)
+        most = _MIN_SECONDS + 10 * self._seconds.get(item.nodeid, 0)
         signal.setitimer(signal.ITIMER_PROF, most)
         try:
             return (yield)

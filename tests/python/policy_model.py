@@ -80,7 +80,7 @@ class Diary:
         assert not self._begun, "unjoined stream"
 
 
-class Step:
+class ForwardContext:
     """As vLLM's forward context."""
 
 
@@ -101,7 +101,9 @@ class Model:
         )
 
     def next_step(self, **changes):
-        self.context = StepContext(Step(), self.num_tokens, self.layers)._replace(**changes)
+        self.context = StepContext(ForwardContext(), self.num_tokens, self.layers)._replace(
+            **changes
+        )
         self.engine.events.clear()
 
     def weight(self, number, path):

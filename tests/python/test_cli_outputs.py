@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from ascend_prefetch.files import Output, check_outputs, whole_file
+from ascend_prefetch.files import OutputFile, check_outputs, whole_file
 from ascend_prefetch.lab import cli
 from ascend_prefetch.lab.cli.common import Verb
 
@@ -148,19 +148,19 @@ def test_no_output_replaces_an_input(capsys, tmp_path, no_work):
     text = f"json: expected another file than that of an input, got '{chip}'"
     refused(capsys, ["correlate", "--soc", chip, "--json", chip], text)
     # A chip file may be made out of itself.
-    check_outputs([Output("out", chip, (".json",))], [points])
+    check_outputs([OutputFile("out", chip, (".json",))], [points])
     assert (points.read_text(), chip.read_text()) == ("mine", "mine")
 
 
 def test_a_folder_that_cannot_be_written(monkeypatch, tmp_path):
     """Tests may run as root, which may write everywhere but to a file system without files."""
     with pytest.raises(ValueError, match="^out: '/proc/self/sweep.csv' cannot be written: "):
-        check_outputs([Output("out", Path("/proc/self/sweep.csv"))])
+        check_outputs([OutputFile("out", Path("/proc/self/sweep.csv"))])
     path = tmp_path / "sweep.csv"
     path.write_text("before")
     monkeypatch.setattr(os, "access", lambda *_: False)
     with pytest.raises(ValueError, match=f"^out: '{path}' cannot be written: it is read-only$"):
-        check_outputs([Output("out", path)])
+        check_outputs([OutputFile("out", path)])
 
 
 # --- writing ---
@@ -187,7 +187,7 @@ def test_a_file_is_replaced_as_a_whole(tmp_path):
 
 def test_the_longest_name_can_be_written(tmp_path):
     path = tmp_path / ("x" * 255)
-    check_outputs([Output("out", path)])
+    check_outputs([OutputFile("out", path)])
     with whole_file(path) as part:
         part.write_text("long")
     assert path.read_text() == "long"
@@ -198,8 +198,8 @@ def test_devices_and_fifos_are_written_to(tmp_path):
     fifo = tmp_path / "fifo"
     os.mkfifo(fifo)
     null, stream = Path(os.devnull), Path("/dev/fd/1")
-    check_outputs([Output("out", fifo), Output("plot", null), Output("json", null)])
-    check_outputs([Output("out", stream)])
+    check_outputs([OutputFile("out", fifo), OutputFile("plot", null), OutputFile("json", null)])
+    check_outputs([OutputFile("out", stream)])
     with pytest.raises(OSError, match="No such device or address"), whole_file(fifo) as part:
         part.write_text("nobody reads")
     reader = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)

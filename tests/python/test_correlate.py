@@ -13,7 +13,7 @@ from ascend_prefetch.lab import cli
 from ascend_prefetch.lab.timing import (
     PUBLISHED_POINTS,
     Copying,
-    Kernel,
+    PointKernel,
     TimedChip,
     correlate,
     read_points,
@@ -41,16 +41,18 @@ def test_published_points():
     points = {point.id: point for point in read_points(PUBLISHED_POINTS).points}
     assert len(points) == 15
     slices = points["copy-aiv-slices"]
-    assert slices.kernel == Kernel(
+    assert slices.kernel == PointKernel(
         "copy_gm_ub", "Ascend910B1", 48, 12288, 12288, copying=Copying(64, 2048, 4, 4)
     )
     assert (slices.metric, slices.measured_us, slices.launch_included) == ("mte2", 354.6, False)
     assert points["copy-aic-8k"].kernel.copying == Copying(64, 128)
     assert points["copy-aiv-128b"].kernel.copying == Copying(1, 128)
     assert points["copy-aiv-whole4"].kernel.copying == Copying(64, 2048, repeats=4)
-    assert points["gemm-m20"].kernel == Kernel("gemm", "Ascend910B3", 20, 20, 6144, 16384, nz=True)
+    assert points["gemm-m20"].kernel == PointKernel(
+        "gemm", "Ascend910B3", 20, 20, 6144, 16384, nz=True
+    )
     down = points["gemm-qwen-down"]
-    assert down.kernel == Kernel("gemm", "Ascend910_9391", 24, 16, 5120, 17408, bf16=True)
+    assert down.kernel == PointKernel("gemm", "Ascend910_9391", 24, 16, 5120, 17408, bf16=True)
     assert down.holds_launch
     assert not points["gemm-mdl-mte2"].holds_launch
 
@@ -192,7 +194,7 @@ def test_products_of_a_profile(tmp_path, row, kernel):
     path = write_op_summary(tmp_path / "op_summary.csv", op_summary_row(**row))
     (point,) = read_points(path, "Ascend910_9391").points
     m, n, k, nz = kernel
-    assert point.kernel == Kernel("gemm", "Ascend910_9391", 24, m, n, k, bf16=True, nz=nz)
+    assert point.kernel == PointKernel("gemm", "Ascend910_9391", 24, m, n, k, bf16=True, nz=nz)
     assert point.id == f"MatMulV2 {m}x{n}x{k} bf16 {'NZ' if nz else 'ND'}"
     assert (point.metric, point.measured_us, point.launch_included) == ("task", 120.0, True)
 

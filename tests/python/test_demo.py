@@ -16,7 +16,7 @@ from ascend_prefetch.lab.bench.layer import LayerConfig, model_layer
 from ascend_prefetch.lab.bench.layer_run import PREFETCHED, run_layer
 from ascend_prefetch.lab.cli import demo
 from ascend_prefetch.lab.timing import LEVELS
-from ascend_prefetch.lab.timing.sequence import CmoPrefetch, Kernel, Reader, account_prefetch
+from ascend_prefetch.lab.timing.sequence import CmoPrefetch, Reader, TracedKernel, account_prefetch
 from ascend_prefetch.models import get_model
 from mla_cases import SEED
 
@@ -109,7 +109,7 @@ def test_the_next_prolog_follows_where_o_proj_prefetches_for_it():
 
 def test_what_passes_between_two_kernels_evicts_what_was_prefetched(small):
     prolog, _, o_proj = small.steps
-    assert isinstance(prolog, Kernel)
+    assert isinstance(prolog, TracedKernel)
     planned = small.account()["planned"]
     for passing, landed in ((100 << 20, planned), (200 << 20, 0)):
         steps = [prolog, Reader("somebody", 1 << 50, passing), o_proj]

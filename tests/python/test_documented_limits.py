@@ -78,7 +78,7 @@ MODULE, MLA, SFA, O_PROJ, PREFETCH = (
     for thing in (ops, ops.mla_prolog, ops.sfa_prolog, ops.o_proj, ops.prefetch)
 )
 # Where a number stands, and the call of so many, with its steps beyond.
-MOST = {
+LARGEST = {
     "tokens": (MODULE, r"T counts tokens \(1 to ([\d,]+)\)", lambda n: mla(tokens=n), 1),
     "tokens of o_proj": (MODULE, r"tokens \(1 to ([\d,]+)\)", lambda n: o_proj(tokens=n), 1),
     "rows of a block": (MODULE, r"of 1 to ([\d,]+) rows", lambda n: mla(rows=n), 1),
@@ -113,9 +113,9 @@ def refuses(call):
         op(**arguments)
 
 
-@pytest.mark.parametrize("name", MOST)
+@pytest.mark.parametrize("name", LARGEST)
 def test_the_most(name):
-    text, pattern, call, step = MOST[name]
+    text, pattern, call, step = LARGEST[name]
     most = number(text, pattern)
     accepts(call(most))
     refuses(call(most + step))
@@ -123,7 +123,7 @@ def test_the_most(name):
 
 @pytest.mark.parametrize("name", ["tokens", "tokens of o_proj", "rows of a block", "weights"])
 def test_the_least(name):
-    call = MOST[name][2]
+    call = LARGEST[name][2]
     accepts(call(1))
     refuses(call(0))
 

@@ -16,8 +16,8 @@ from ascend_prefetch.policy import (
     WeightPrefetchMethod,
     WindowPlanner,
 )
-from ascend_prefetch.policy.method import MLP_MOST_TOKENS, MOE_LEAST_ROWS
-from ascend_prefetch.policy.sites import MOST_MLP_BYTES
+from ascend_prefetch.policy.method import MLP_MAX_TOKENS, MOE_MIN_ROWS
+from ascend_prefetch.policy.sites import MAX_MLP_BYTES
 from policy_model import LAUNCH_BYTES, Diary, Holder, Model, dense_layer, linear
 
 QKV, ROW = "AscendQKVParallelLinear", "AscendRowParallelLinear"
@@ -223,7 +223,7 @@ def test_a_window_that_is_known_better():
 
 
 def test_decisions_do_not_pile_up(monkeypatch):
-    monkeypatch.setattr(WindowPlanner, "_MOST_KEPT", 8)
+    monkeypatch.setattr(WindowPlanner, "_MAX_KEPT", 8)
     policy, engine = attention()
     weight = linear(1 << 20).weight
     for size in range(1, 30):
@@ -417,4 +417,4 @@ def test_signatures(site, parameters):
 def test_constants():
     names = (WeightPrefetchMethod.MLP_GATE_UP, WeightPrefetchMethod.MLP_DOWN)
     assert names == ("gate_up", "down")
-    assert (MOE_LEAST_ROWS, MLP_MOST_TOKENS, MOST_MLP_BYTES) == (96, 499, 18 * 1024 * 1024)
+    assert (MOE_MIN_ROWS, MLP_MAX_TOKENS, MAX_MLP_BYTES) == (96, 499, 18 * 1024 * 1024)

@@ -10,7 +10,7 @@ from ascend_prefetch import _lab
 from ascend_prefetch.lab import cli, twin
 from ascend_prefetch.lab.bench import BENCHES, BenchConfig
 from ascend_prefetch.lab.timing import find_timed_chip
-from ascend_prefetch.lab.timing.sequence import Kernel
+from ascend_prefetch.lab.timing.sequence import TracedKernel
 from ascend_prefetch.lab.timing.timeline import mean_rates, model_timeline
 from ascend_prefetch.lab.timing.trace_events import trace_events
 
@@ -29,7 +29,7 @@ def traced(op="mla_prolog", model="glm-4-moe-lite", tp=20):
     case = BENCHES[op].make_case(BenchConfig(model, tp=tp, tokens=3))
     with twin.chip(CHIP), twin.dry(), twin.tracing() as traces:
         case.run()
-    return [Kernel(trace) for trace in traces], case.prefetched
+    return [TracedKernel(trace) for trace in traces], case.prefetched
 
 
 def run(out, *arguments, op="mla_prolog", size=SMALL):

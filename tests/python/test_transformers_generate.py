@@ -235,7 +235,7 @@ def test_long_prompts_go_in_several_calls(checkpoints, monkeypatch):
     model = patch(small.load_model(checkpoints / "deepseek_v32"))
     inputs = small.padded_prompts(PROMPT)
     expected = small.greedy(model, inputs, 2)[1]
-    monkeypatch.setattr(patched_models.attention.ops, "MOST_TOKENS", 7)
+    monkeypatch.setattr(patched_models.attention.ops, "MAX_TOKENS", 7)
     assert torch.equal(small.greedy(model, inputs, 2)[1], expected)
 
 

@@ -12,7 +12,7 @@ import pytest
 import ascend_prefetch.vllm as plugin
 import vllm_sites
 from ascend_prefetch.policy import WeightPrefetchMethod
-from ascend_prefetch.vllm import fallback, switch, windows
+from ascend_prefetch.vllm import fallback, regions, switch
 from vllm_sites import backend, configure, lines
 
 site = vllm_sites.site  # a fixture
@@ -141,13 +141,13 @@ def test_upstream_s_policy_gives_way_while_on(site):
     module = importlib.import_module("vllm_ascend.ops.weight_prefetch")
     policy = module.WeightPrefetchMethod(weight_prefetch_config="theirs")
     assert isinstance(policy, WeightPrefetchMethod)
-    assert policy.ledger is windows.ledger
+    assert policy.ledger is regions.ledger
     assert policy.mlp.enable and not policy.moe.enable
     assert policy._context() is None  # outside of a forward pass
     context = importlib.import_module("vllm.forward_context")
     context.current = SimpleNamespace()
     assert policy._context()[:3] == (context.current, 7, None)
-    windows.ledger.enter(context.current, 5)  # as attention does
+    regions.ledger.enter(context.current, 5)  # as attention does
     assert policy._present(policy._enter()) == 5
 
 

@@ -12,7 +12,7 @@ from types import SimpleNamespace
 
 import torch
 
-from ascend_prefetch.vllm import fallback, patch, switch, windows
+from ascend_prefetch.vllm import fallback, patch, regions, switch
 from ascend_prefetch.vllm.arguments import indexer_arguments
 from ascend_prefetch.vllm.linears import read_linear
 
@@ -25,7 +25,7 @@ NAME = "model.layers.0.self_attn.attn"
 def fresh_plugin() -> Iterator[None]:
     """The plugin's own state as in a new process."""
     fallback.forget()
-    windows.ledger.reset()
+    regions.ledger.reset()
     patch._classes.clear()
     try:
         yield

@@ -14,13 +14,13 @@ _STEP = Scenario("decode", (5, 130, 200), (1, 1, 1))
 @pytest.mark.parametrize("model", [models.DEEPSEEK_V3, models.GLM_5], ids=lambda model: model.name)
 @pytest.mark.parametrize("quantisation", models.QUANTISATIONS)
 def test_every_weight_is_prefetched_once(model, quantisation):
-    from ascend_prefetch.vllm import windows
+    from ascend_prefetch.vllm import regions
 
     layers = compare.Pair(model, quantisation, count=3)
-    windows.ledger.reset()
+    regions.ledger.reset()
     _, _, on, calls = layers.run(_STEP)
 
-    claims = windows.ledger.claims
+    claims = regions.ledger.claims
     prolog = "sfa_prolog" if model.sparse else "mla_prolog"
     wanted = []
     for layer, module in enumerate(layers.fused.modules):
@@ -41,12 +41,12 @@ def test_every_weight_is_prefetched_once(model, quantisation):
 
 def test_nothing_is_claimed_while_it_is_switched_off():
     import steps
-    from ascend_prefetch.vllm import turn, windows
+    from ascend_prefetch.vllm import regions, turn
 
     layers = compare.Pair(models.DEEPSEEK_V3, "bf16", count=2)
-    windows.ledger.reset()
+    regions.ledger.reset()
     layers.fused.enter()
     before = turn(False)
     steps.run(layers.fused, _STEP)
     turn(before)
-    assert windows.ledger.claims == []
+    assert regions.ledger.claims == []

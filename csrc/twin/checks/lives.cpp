@@ -29,7 +29,7 @@ std::vector<Pair> Pipes() {
          }},
         {"no-pipe",
          "a TPipe hands out a buffer after Destroy",
-         {"InitBuffer of a TPipe that does not live"},
+         {"InitBuffer is called on a TPipe that is not alive"},
          Aiv(),
          [](Run& run) {
              TPipe pipe;
@@ -41,7 +41,7 @@ std::vector<Pair> Pipes() {
          }},
         {"no-pipe",
          "an event id is asked of a TPipe that another one has followed",
-         {"AllocEventID of a TPipe that does not live: another one does"},
+         {"AllocEventID is called on a TPipe that is not alive: another one is"},
          Aiv(),
          [](Run& run) {
              TPipe first;
@@ -53,7 +53,7 @@ std::vector<Pair> Pipes() {
              pipe.ReleaseEventID<HardEvent::V_MTE3>(id);
          }},
         {"two-pipes",
-         "a core makes a second TPipe while the first one lives",
+         "a core constructs a second TPipe while the first one is alive",
          {"TPipe"},
          Aiv(),
          [](Run& run) {
@@ -63,8 +63,8 @@ std::vector<Pair> Pipes() {
              const TPipe second;
          }},
         {"two-pipes",
-         "Init of a TPipe that lives",
-         {"TPipe::Init", "Destroy comes first"},
+         "Init of a TPipe that is alive",
+         {"TPipe::Init", "call Destroy first"},
          Aiv(),
          [](Run& run) {
              TPipe pipe;
@@ -103,7 +103,7 @@ std::vector<Pair> Beginnings() {
          }},
         {"not-initialised",
          "a queue that InitBuffer has not seen is asked for a tensor",
-         {"AllocTensor of a VECIN queue before InitBuffer"},
+         {"AllocTensor is called on a VECIN queue before InitBuffer"},
          Aiv(),
          [](Run& run) {
              TPipe pipe;
@@ -138,7 +138,7 @@ std::vector<Pair> Beginnings() {
          }},
         {"initialised-twice",
          "InitBuffer is called again for a buffer",
-         {"InitBuffer of a TBuf that has its memory already"},
+         {"InitBuffer is called for a TBuf, which already has its memory"},
          Aiv(),
          [](Run& run) {
              TPipe pipe;
@@ -150,7 +150,7 @@ std::vector<Pair> Beginnings() {
          }},
         {"initialised-twice",
          "InitBuffer is called again for a queue",
-         {"InitBuffer of a queue that has its memory already"},
+         {"InitBuffer is called for a queue, which already has its memory"},
          Aiv(),
          [](Run& run) {
              TPipe pipe;
@@ -219,7 +219,7 @@ std::vector<Pair> Ends() {
          }},
         {"use-after-pipe",
          "a queue is asked for a tensor after its TPipe was reset",
-         {"AllocTensor of a VECIN queue whose TPipe has ended"},
+         {"AllocTensor is called on a VECIN queue whose TPipe has ended"},
          Aiv(),
          [](Run& run) {
              TPipe pipe;

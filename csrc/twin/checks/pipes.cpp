@@ -266,31 +266,31 @@ std::vector<Pair> RacesInGm() {
 }
 
 /// The events of a matrix product, one of which the broken form leaves out in a loop of two turns.
-enum class Step { kMte2Mte1, kMte1M, kMFix, kMte1Mte2, kMMte1, kFixM };
+enum class CubeEvent { kMte2Mte1, kMte1M, kMFix, kMte1Mte2, kMMte1, kFixM };
 
-template <Step missing>
+template <CubeEvent missing>
 void ProductLoop(Run& run) {
-    const auto has = [&](Step step) { return run.fixed() || step != missing; };
+    const auto has = [&](CubeEvent event) { return run.fixed() || event != missing; };
     Cube cube;
     for (int turn = 0; turn < 2; ++turn) {
         const bool again = turn == 1;
-        Sync<HardEvent::MTE1_MTE2>(again && has(Step::kMte1Mte2));
+        Sync<HardEvent::MTE1_MTE2>(again && has(CubeEvent::kMte1Mte2));
         if (again) PipeBarrier<PIPE_MTE2>();
         run.Next();
         DataCopy(cube.l1, run.In<half>(), 256);
-        Sync<HardEvent::MTE2_MTE1>(has(Step::kMte2Mte1));
-        Sync<HardEvent::M_MTE1>(again && has(Step::kMMte1));
+        Sync<HardEvent::MTE2_MTE1>(has(CubeEvent::kMte2Mte1));
+        Sync<HardEvent::M_MTE1>(again && has(CubeEvent::kMMte1));
         if (again) PipeBarrier<PIPE_MTE1>();
         run.Next();
         LoadData(cube.l0a, cube.l1, Fractals());
         run.Next();
         LoadData(cube.l0b, cube.l1, Fractals());
-        Sync<HardEvent::MTE1_M>(has(Step::kMte1M));
-        Sync<HardEvent::FIX_M>(again && has(Step::kFixM));
+        Sync<HardEvent::MTE1_M>(has(CubeEvent::kMte1M));
+        Sync<HardEvent::FIX_M>(again && has(CubeEvent::kFixM));
         if (again) PipeBarrier<PIPE_M>();
         run.Next();
         Mmad(cube.l0c, cube.l0a, cube.l0b, Shape(16, 16, 16));
-        Sync<HardEvent::M_FIX>(has(Step::kMFix));
+        Sync<HardEvent::M_FIX>(has(CubeEvent::kMFix));
         run.Next();
         Fixpipe(run.Out<float>()[turn * 256], cube.l0c, StoreRows(16));
     }
@@ -302,32 +302,32 @@ std::vector<Pair> RacesOfTheCube() {
          "fractals are taken from L1 that a load may not have brought yet",
          {"LoadData on MTE1 reads", "of L1", "SetFlag<MTE2_MTE1>"},
          Aic(),
-         ProductLoop<Step::kMte2Mte1>},
+         ProductLoop<CubeEvent::kMte2Mte1>},
         {"pipe-race",
          "a product reads L0A before its fractals are there",
          {"Mmad on M reads", "of L0A", "SetFlag<MTE1_M>"},
          Aic(),
-         ProductLoop<Step::kMte1M>},
+         ProductLoop<CubeEvent::kMte1M>},
         {"pipe-race",
          "the fixpipe reads L0C before the product is complete",
          {"Fixpipe on FIX reads", "of L0C", "SetFlag<M_FIX>"},
          Aic(),
-         ProductLoop<Step::kMFix>},
+         ProductLoop<CubeEvent::kMFix>},
         {"pipe-race",
          "the next product overwrites L0C while the fixpipe may still read it",
          {"Mmad on M writes", "of L0C", "which reads them", "SetFlag<FIX_M>"},
          Aic(),
-         ProductLoop<Step::kFixM>},
+         ProductLoop<CubeEvent::kFixM>},
         {"pipe-race",
          "the next fractals overwrite L0A while the product may still read it",
          {"LoadData on MTE1 writes", "of L0A", "which reads them"},
          Aic(),
-         ProductLoop<Step::kMMte1>},
+         ProductLoop<CubeEvent::kMMte1>},
         {"pipe-race",
          "the next load overwrites L1 while fractals may still be taken from it",
          {"DataCopy on MTE2 writes", "of L1", "which reads them"},
          Aic(),
-         ProductLoop<Step::kMte1Mte2>},
+         ProductLoop<CubeEvent::kMte1Mte2>},
     };
 }
 

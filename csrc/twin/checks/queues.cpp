@@ -48,7 +48,7 @@ std::vector<Pair> Tensors() {
          }},
         {"double-free",
          "a tensor is freed twice",
-         {"FreeTensor of ", "has been freed by FreeTensor of "},
+         {"FreeTensor gets ", "has been freed by FreeTensor of "},
          Aiv(),
          [](Run& run) {
              TPipe pipe;
@@ -160,7 +160,7 @@ std::vector<Pair> Traffic() {
          }},
         {"queue-foreign-tensor",
          "a tensor is put into a queue that did not hand it out",
-         {"EnQue of ", "VECOUT queue"},
+         {"EnQue gets ", "VECOUT queue"},
          Aiv(),
          [](Run& run) {
              TPipe pipe;
@@ -177,7 +177,7 @@ std::vector<Pair> Traffic() {
          }},
         {"queue-foreign-tensor",
          "a tensor of a buffer is put into a queue",
-         {"EnQue of ", "VECIN queue"},
+         {"EnQue gets ", "VECIN queue"},
          Aiv(),
          [](Run& run) {
              TPipe pipe;
@@ -204,7 +204,7 @@ std::vector<Pair> Traffic() {
          }},
         {"queue-order",
          "a tensor is freed that is still in the queue",
-         {"FreeTensor of ", "DeQue comes first"},
+         {"FreeTensor gets ", "call DeQue first"},
          Aiv(),
          [](Run& run) {
              TPipe pipe;

@@ -36,8 +36,8 @@ QueueEvent Take(QueueBuffer& buffer, const char* operation, const QueuePath& pat
         buffer.held.push_back({index, id});
         return buffer.held.back();
     }
-    Fail("event-id", site, "%s of a %s queue: all %d event ids of %s are taken", operation,
-         path.name, kEventIds, EventName(index));
+    Fail("event-id", site, "%s is called on a %s queue while all %d event ids of %s are taken",
+         operation, path.name, kEventIds, EventName(index));
 }
 
 void Set(const QueueEvent& event, const Site& site, const MetCall& met) {
@@ -87,10 +87,11 @@ int InUse(AscendC::TPosition position) {
 Queue& RequireQueue(const char* operation, int number, const QueuePath& path, const Site& site) {
     Queue* queue = Queues().FindQueue(number);
     if (queue == nullptr) {
-        Fail("not-initialised", site, "%s of a %s queue before InitBuffer", operation, path.name);
+        Fail("not-initialised", site, "%s is called on a %s queue before InitBuffer", operation,
+             path.name);
     }
     if (queue->pipe != Current().live_pipe) {
-        Fail("use-after-pipe", site, "%s of a %s queue whose TPipe has ended", operation,
+        Fail("use-after-pipe", site, "%s is called on a %s queue whose TPipe has ended", operation,
              path.name);
     }
     return *queue;
@@ -106,26 +107,26 @@ QueueBuffer& RequireTensor(const char* operation, const char* foreign_code, cons
     QueueBuffer* buffer = Queues().Find(tensor);
     if (!IsOf(buffer, queue)) {
         Fail(foreign_code, site,
-             "%s of a tensor at byte %llu of %s, which AllocTensor of this %s queue has not handed "
-             "out",
+             "%s gets a tensor at byte %llu of %s, which AllocTensor of this %s queue has not "
+             "handed out",
              operation, static_cast<unsigned long long>(tensor.offset), BufferName(tensor.buffer),
              path.name);
     }
     if (buffer->lease != tensor.lease) {
         Fail(freed_code, site,
-             "%s of a tensor that has been freed; its buffer, byte %u of %s, is another tensor's "
+             "%s gets a tensor that has been freed; its buffer, byte %u of %s, is another tensor's "
              "since %s:%d",
              operation, buffer->memory.begin, BufferName(buffer->memory.buffer), buffer->site.file,
              buffer->site.line);
     }
     if (buffer->state == State::kIdle) {
         Fail(freed_code, site,
-             "%s of a tensor (byte %u of %s) that has been freed by FreeTensor of %s:%d", operation,
-             buffer->memory.begin, BufferName(buffer->memory.buffer), buffer->site.file,
+             "%s gets a tensor (byte %u of %s) that has been freed by FreeTensor of %s:%d",
+             operation, buffer->memory.begin, BufferName(buffer->memory.buffer), buffer->site.file,
              buffer->site.line);
     }
     if (buffer->state == State::kQueued) {
-        Fail("queue-order", site, "%s of a tensor that is in the %s queue: DeQue comes first",
+        Fail("queue-order", site, "%s gets a tensor that is in the %s queue; call DeQue first",
              operation, path.name);
     }
     return *buffer;
@@ -210,13 +211,13 @@ Local AllocateTensor(int number, const QueuePath& path, Site site) {
     Queue& queue = RequireQueue("AllocTensor", number, path, site);
     if (!queue.HasIdle(all.buffers)) {
         Fail("queue-no-buffer", site,
-             "AllocTensor of a %s queue, none of whose %zu buffers is idle", path.name,
+             "AllocTensor is called on a %s queue, none of whose %zu buffers is idle", path.name,
              queue.buffers.size());
     }
     if (InUse(path.position) >= kTensorsPerPosition) {
         Fail("capacity", site,
-             "AllocTensor of a %s queue: %d tensors of the queues of this position are in use, the "
-             "most there can be",
+             "AllocTensor is called on a %s queue, but %d tensors of the queues of this position "
+             "are in use, which is the maximum",
              path.name, kTensorsPerPosition);
     }
     while (all.buffers[queue.buffers[queue.next]].state != State::kIdle) {
@@ -256,8 +257,9 @@ void EnQueue(int number, const QueuePath& path, AscendC::HardEvent ready, const 
     CoreQueues& all = Queues();
     Queue& queue = all.queues[static_cast<size_t>(number)];
     if (queue.queued.size() >= static_cast<size_t>(queue.depth)) {
-        Fail("queue-full", site, "EnQue into a %s queue of depth %d that holds %zu tensors",
-             path.name, queue.depth, queue.queued.size());
+        Fail("queue-full", site,
+             "EnQue is called on a %s queue of depth %d that already holds %zu tensors", path.name,
+             queue.depth, queue.queued.size());
     }
     const MetCall met = MeetOperation("EnQue", ready, site);
     if (met.left_out) return;
@@ -270,7 +272,8 @@ void EnQueue(int number, const QueuePath& path, AscendC::HardEvent ready, const 
 Local DeQueue(int number, const QueuePath& path, AscendC::HardEvent ready, Site site) {
     CoreQueues& all = Queues();
     Queue& queue = RequireQueue("DeQue", number, path, site);
-    if (queue.queued.empty()) Fail("queue-empty", site, "DeQue of an empty %s queue", path.name);
+    if (queue.queued.empty())
+        Fail("queue-empty", site, "DeQue is called on an empty %s queue", path.name);
     QueueBuffer& buffer = all.buffers[queue.queued.front()];
     if (buffer.ready.event != static_cast<int>(ready)) {
         Fail("queue-order", site,

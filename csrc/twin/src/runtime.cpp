@@ -429,16 +429,19 @@ std::vector<size_t> Machine::Group(const Core& core, int mode) const {
 void Machine::CrossSet(Core& core, int mode, int id, const Site& site) {
     if (!HasCrossCore(config_.kind)) {
         Fail("cross-core-flag", site,
-             "CrossCoreSetFlag in a kernel launched as %s, which has no cross-core scheduling",
+             "CrossCoreSetFlag is called in a kernel launched as %s, which has no cross-core "
+             "scheduling",
              KindName(config_.kind));
     }
     if (mode != 0 && config_.kind != KernelKind::kMixAic1Aiv2) {
         Fail("cross-core-flag", site,
-             "CrossCoreSetFlag mode %d needs KERNEL_TYPE_MIX_AIC_1_2, launched as %s", mode,
-             KindName(config_.kind));
+             "CrossCoreSetFlag mode %d needs KERNEL_TYPE_MIX_AIC_1_2, but the kernel was launched "
+             "as %s",
+             mode, KindName(config_.kind));
     }
     if (mode == 1 && core.is_aic)
-        Fail("cross-core-flag", site, "CrossCoreSetFlag mode 1 is between AIVs, called on an AIC");
+        Fail("cross-core-flag", site,
+             "CrossCoreSetFlag mode 1 is between AIVs, but it is called on an AIC");
     Arrivals& mine = arrivals_[Position(core)][id];
     const bool in_use = mine.pending > 0 || core.cross_counter[id] > 0;
     if (mine.mode >= 0 && mine.mode != mode && in_use) {
@@ -494,7 +497,8 @@ void Machine::Signal(Core& core, int mode, int id, const Site& site) {
 void Machine::CrossWait(Core& core, int id, const Site& site) {
     if (!HasCrossCore(config_.kind)) {
         Fail("cross-core-flag", site,
-             "CrossCoreWaitFlag in a kernel launched as %s, which has no cross-core scheduling",
+             "CrossCoreWaitFlag is called in a kernel launched as %s, which has no cross-core "
+             "scheduling",
              KindName(config_.kind));
     }
     while (core.cross_counter[id] == 0) {
@@ -512,23 +516,25 @@ void Machine::RequireOwnFlag(const char* instruction, int id, const Site& site) 
     if (id < kFirstSyncAllFlag || id > kLastSyncAllFlag) return;
     if (sync_all_flag_.line == 0) sync_all_flag_ = site;
     if (sync_all_.line == 0) return;
-    Fail("cross-core-flag", site, "%s with flag %d, which is SyncAll's: the kernel calls it at %s",
-         instruction, id, Where(sync_all_).c_str());
+    Fail("cross-core-flag", site,
+         "%s uses flag %d, which belongs to SyncAll: the kernel calls SyncAll at %s", instruction,
+         id, Where(sync_all_).c_str());
 }
 
 void Machine::RequireSyncAll(const Core& core, bool aiv_only, const Site& site) {
     const char* name = aiv_only ? "SyncAll<true>" : "SyncAll<false>";
     if (!HasCrossCore(config_.kind)) {
         Fail("cross-core-flag", site,
-             "%s in a kernel launched as %s, which has no cross-core scheduling", name,
+             "%s is called in a kernel launched as %s, which has no cross-core scheduling", name,
              KindName(config_.kind));
     }
     if (aiv_only && core.is_aic) {
-        Fail("cross-core-flag", site, "%s joins the AIVs only, called on an AIC", name);
+        Fail("cross-core-flag", site, "%s joins the AIVs only, but it is called on an AIC", name);
     }
     if (!aiv_only && config_.kind != KernelKind::kMixAic1Aiv2) {
-        Fail("cross-core-flag", site, "%s in a kernel launched as %s, which has one core type",
-             name, KindName(config_.kind));
+        Fail("cross-core-flag", site,
+             "%s is called in a kernel launched as %s, which has one core type", name,
+             KindName(config_.kind));
     }
     if (sync_all_.line == 0) sync_all_ = site;
     if (sync_all_flag_.line == 0) return;
@@ -566,14 +572,16 @@ Local AllocateLocal(TraceBuffer buffer, uint64_t bytes, Site site) {
         Fail("wrong-core", site, "an %s has no %s", core.is_aic ? "AIC" : "AIV",
              BufferName(buffer));
     }
-    if (core.pipe_object == nullptr) Fail("no-pipe", site, "InitBuffer without a live TPipe");
+    if (core.pipe_object == nullptr)
+        Fail("no-pipe", site, "InitBuffer needs a TPipe, and none is alive");
     uint32_t& used = core.allocated[static_cast<int>(buffer)];
     if (bytes > capacity - used) {
-        Fail("capacity", site, "InitBuffer of %llu bytes in %s: %u of %u bytes are taken",
+        Fail("capacity", site,
+             "InitBuffer asks for %llu bytes in %s, of which %u of %u bytes are taken",
              static_cast<unsigned long long>(bytes), BufferName(buffer), used, capacity);
     }
     if (++core.buffer_count > kMaxBuffers) {
-        Fail("capacity", site, "InitBuffer of buffer %u; a kernel has at most %u",
+        Fail("capacity", site, "InitBuffer initialises buffer %u, but a kernel has at most %u",
              core.buffer_count, kMaxBuffers);
     }
     Local local;
@@ -592,8 +600,8 @@ Local AllocateLocal(TraceBuffer buffer, uint64_t bytes, Site site) {
 void RequirePipe(const void* pipe, const char* call, Site site) {
     const void* live = Current().pipe_object;
     if (live == pipe) return;
-    Fail("no-pipe", site, "TPipe::%s of a TPipe that does not live%s", call,
-         live == nullptr ? "" : ": another one does");
+    Fail("no-pipe", site, "TPipe::%s is called on a TPipe that is not alive%s", call,
+         live == nullptr ? "" : ": another one is");
 }
 
 void RequireAllocated(const char* call, const Local& local, Site site) {
@@ -607,7 +615,8 @@ void RequireAllocated(const char* call, const Local& local, Site site) {
 void RequireUnallocated(uint16_t pipe, const char* what, Site site) {
     if (pipe == 0 || pipe != Current().live_pipe) return;
     Fail("initialised-twice", site,
-         "InitBuffer of %s that has its memory already: TPipe::Reset comes first", what);
+         "InitBuffer is called for %s, which already has its memory; call TPipe::Reset first",
+         what);
 }
 
 void ForgetContents(const Local& local) {

@@ -46,7 +46,7 @@ void RequireEventId(const char* instruction, int event, int id, Site site) {
     // "目前暂不建议直接使用事件ID6-7": TPipe synchronises with id 7, and id 6 is reserved for the
     // system (SetFlag-WaitFlag(ISASI), constraints).
     if (id >= kUserEventIds) {
-        Fail("event-id", site, "%s<%s> with event id %d; ids 6 and 7 belong to the framework",
+        Fail("event-id", site, "%s<%s> uses event id %d, but ids 6 and 7 belong to the framework",
              instruction, EventName(event), id);
     }
 }
@@ -93,7 +93,7 @@ void ReleaseEvent(int event, int id, Site site) {
     if (met.left_out) return;
     Core& core = Current();
     if (!core.event_taken[event][id]) {
-        Fail("event-id", site, "ReleaseEventID<%s>(%d) of an id that is not taken",
+        Fail("event-id", site, "ReleaseEventID<%s>(%d) releases an id that is not taken",
              EventName(event), id);
     }
     core.event_taken[event][id] = false;
@@ -114,8 +114,9 @@ void IssueSetEvent(int event, TracePipe source, TracePipe destination, int id, c
     Core& core = Current();
     if (core.event_set[event][id]) {
         Fail("event-set-twice", site,
-             "SetFlag<%s>(%d) while the one of %s:%d has not been waited for", EventName(event), id,
-             core.event_site[event][id].file, core.event_site[event][id].line);
+             "SetFlag<%s>(%d) sets an event whose SetFlag of %s:%d has not been waited for",
+             EventName(event), id, core.event_site[event][id].file,
+             core.event_site[event][id].line);
     }
     core.event_set[event][id] = true;
     core.event_site[event][id] = site;
@@ -144,8 +145,8 @@ void IssueWaitEvent(int event, TracePipe source, TracePipe destination, int id, 
                     const CallSite* call) {
     Core& core = Current();
     if (!core.event_set[event][id]) {
-        Fail("unpaired-event", site, "WaitFlag<%s>(%d) without a SetFlag before it",
-             EventName(event), id);
+        Fail("unpaired-event", site, "WaitFlag<%s>(%d) has no SetFlag before it", EventName(event),
+             id);
     }
     core.event_set[event][id] = false;
     if (Mutator* mutator = core.machine->mutator()) {
@@ -262,10 +263,11 @@ TPipe::TPipe(twin::Site site) { Init(site); }
 void TPipe::Init(twin::Site site) {
     twin::Core& core = twin::Current();
     if (core.pipe_object == this) {
-        twin::Fail("two-pipes", site, "TPipe::Init of a TPipe that lives: Destroy comes first");
+        twin::Fail("two-pipes", site,
+                   "TPipe::Init is called on a TPipe that is alive; call Destroy first");
     }
     if (core.pipe_object != nullptr)
-        twin::Fail("two-pipes", site, "a second TPipe while the first one lives");
+        twin::Fail("two-pipes", site, "a second TPipe is constructed while the first one is alive");
     core.pipe_object = this;
     core.live_pipe = ++core.pipe_lives;
 }
@@ -304,7 +306,8 @@ void TPipe::End() {
 
 TPipe* GetTPipePtr(twin::Site site) {
     auto* pipe = static_cast<TPipe*>(twin::Current().pipe_object);
-    if (pipe == nullptr) twin::Fail("no-pipe", site, "GetTPipePtr without a live TPipe");
+    if (pipe == nullptr)
+        twin::Fail("no-pipe", site, "GetTPipePtr needs a TPipe, and none is alive");
     return pipe;
 }
 

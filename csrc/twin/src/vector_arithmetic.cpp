@@ -84,7 +84,7 @@ struct MinLanes {
 
 /// An instruction whose arguments have been checked. Its second source is a tensor, a scalar, or
 /// missing.
-struct Task {
+struct ArithmeticTask {
     const char* instruction;
     DType type;
     const Walk& walk;
@@ -96,7 +96,7 @@ struct Task {
 };
 
 template <typename Storage, typename Value>
-void RequireFits(const Task& task, const LaneMask& mask, const Value* values) {
+void RequireFits(const ArithmeticTask& task, const LaneMask& mask, const Value* values) {
     using Limits = std::numeric_limits<Storage>;
     for (uint32_t lane = 0; lane < task.walk.lanes; ++lane) {
         if (!mask.Active(lane) || (values[lane] >= Limits::min() && values[lane] <= Limits::max()))
@@ -110,7 +110,7 @@ void RequireFits(const Task& task, const LaneMask& mask, const Value* values) {
 
 // "如果src中的数值为非正数，可能会产生未知结果" (Sqrt, constraints). NaN is no error: it comes from
 // the caller's data and is returned to the caller.
-void RequirePositive(const Task& task, const LaneMask& mask, const float* values) {
+void RequirePositive(const ArithmeticTask& task, const LaneMask& mask, const float* values) {
     for (uint32_t lane = 0; lane < task.walk.lanes; ++lane) {
         if (!mask.Active(lane) || !(values[lane] <= 0)) continue;
         Fail("not-positive", task.site,
@@ -124,7 +124,7 @@ struct SqrtLanes {
 };
 
 template <typename Lanes, typename Operation>
-void Run(const Task& task, Operation operation) {
+void Run(const ArithmeticTask& task, Operation operation) {
     using Storage = typename Lanes::Storage;
     using Value = typename Lanes::Value;
     constexpr uint32_t kLanes = Lanes::kLanes;
@@ -156,7 +156,7 @@ void Run(const Task& task, Operation operation) {
 }
 
 template <typename Operation>
-void RunTyped(const Task& task, Operation operation) {
+void RunTyped(const ArithmeticTask& task, Operation operation) {
     switch (task.type) {
         case DType::kF32:
             return Run<FloatLanes>(task, operation);
@@ -173,7 +173,7 @@ void RunTyped(const Task& task, Operation operation) {
 }
 
 template <typename Operation>
-void RunFloat(const Task& task, Operation operation) {
+void RunFloat(const ArithmeticTask& task, Operation operation) {
     switch (task.type) {
         case DType::kF32:
             return Run<FloatLanes>(task, operation);
@@ -185,7 +185,7 @@ void RunFloat(const Task& task, Operation operation) {
     Fail("unsupported", task.site, "%s does not take %s", task.instruction, DTypeName(task.type));
 }
 
-void Execute(VectorOp op, const Task& task) {
+void Execute(VectorOp op, const ArithmeticTask& task) {
     switch (op) {
         case VectorOp::kAdd:
             return RunTyped(task, AddLanes{});

@@ -14,14 +14,14 @@ constexpr uint32_t kRounding = Bit(RoundMode::CAST_RINT) | Bit(RoundMode::CAST_F
                                Bit(RoundMode::CAST_CEIL) | Bit(RoundMode::CAST_ROUND) |
                                Bit(RoundMode::CAST_TRUNC);
 
-struct Pair {
+struct CastPair {
     DType from;
     DType to;
     uint32_t modes;
 };
 
 /// The page has a table for Atlas A2 and one for Atlas A3. They agree, and this is their content.
-constexpr Pair kPairs[] = {
+constexpr CastPair kPairs[] = {
     {DType::kI8, DType::kF16, kNone},
     {DType::kU8, DType::kF16, kNone},
     {DType::kI16, DType::kF16, kRounding | kNone},
@@ -50,7 +50,7 @@ const char* ModeName(RoundMode mode) {
 }
 
 void RequireMode(DType to, DType from, RoundMode mode, const Site& site) {
-    for (const Pair& pair : kPairs) {
+    for (const CastPair& pair : kPairs) {
         if (pair.from != from || pair.to != to) continue;
         if (static_cast<unsigned>(mode) < 32 && (pair.modes & Bit(mode)) != 0) return;
         Fail("round-mode", site, "Cast: %s -> %s does not take %s on Atlas A2/A3", DTypeName(from),
@@ -60,7 +60,7 @@ void RequireMode(DType to, DType from, RoundMode mode, const Site& site) {
          DTypeName(to));
 }
 
-struct Task {
+struct CastTask {
     const Walk& walk;
     const Operand& dst;
     const Operand& src;
@@ -72,7 +72,7 @@ template <typename From, typename To>
 constexpr uint32_t kLanes = kRepeatBytes / (sizeof(From) > sizeof(To) ? sizeof(From) : sizeof(To));
 
 template <typename From, typename To, typename Convert>
-void Run(const Task& task, Convert convert) {
+void Run(const CastTask& task, Convert convert) {
     From from[kLanes<From, To>] = {};
     To to[kLanes<From, To>] = {};
     const uint32_t repeats = Dry() ? 0 : task.walk.repeats;  // UB holds no data in a dry launch
@@ -85,20 +85,20 @@ void Run(const Task& task, Convert convert) {
 
 /// Runs the most frequent conversions, which convert a whole iteration at a time.
 template <typename From, typename To>
-void RunBulk(const Task& task, void (*convert)(const From*, To*, size_t)) {
+void RunBulk(const CastTask& task, void (*convert)(const From*, To*, size_t)) {
     Run<From, To>(task, [=](const From* from, To* to, const LaneMask&) {
         convert(from, to, kLanes<From, To>);
     });
 }
 
 template <typename From, typename To, typename Convert>
-void RunLanes(const Task& task, Convert convert) {
+void RunLanes(const CastTask& task, Convert convert) {
     Run<From, To>(task, [&](const From* from, To* to, const LaneMask&) {
         for (uint32_t lane = 0; lane < kLanes<From, To>; ++lane) to[lane] = convert(from[lane]);
     });
 }
 
-void FromFloat(const Task& task, DType to) {
+void FromFloat(const CastTask& task, DType to) {
     const RoundMode mode = task.mode;
     const bool nearest_even = mode == RoundMode::CAST_RINT || mode == RoundMode::CAST_NONE;
     switch (to) {
@@ -120,7 +120,7 @@ void FromFloat(const Task& task, DType to) {
 }
 
 /// "A negative input counts as an error" (precision_conversion, half -> uint8_t).
-void HalfToUint8(const Task& task) {
+void HalfToUint8(const CastTask& task) {
     Run<uint16_t, uint8_t>(task, [&](const uint16_t* from, uint8_t* to, const LaneMask& mask) {
         for (uint32_t lane = 0; lane < task.walk.lanes; ++lane) {
             if (!mask.Active(lane)) continue;
@@ -134,7 +134,7 @@ void HalfToUint8(const Task& task) {
     });
 }
 
-void FromHalf(const Task& task, DType to) {
+void FromHalf(const CastTask& task, DType to) {
     const RoundMode mode = task.mode;
     switch (to) {
         case DType::kI8:
@@ -153,14 +153,14 @@ void FromHalf(const Task& task, DType to) {
     }
 }
 
-void FromBf16(const Task& task, DType to) {
+void FromBf16(const CastTask& task, DType to) {
     const RoundMode mode = task.mode;
     if (to == DType::kF32) return RunBulk(task, ConvertBf16ToF32);
     RunLanes<uint16_t, int32_t>(
         task, [=](uint16_t x) { return FloatToInteger<int32_t>(Bf16ToFloat(x), mode); });
 }
 
-void FromInteger(const Task& task, DType from, DType to) {
+void FromInteger(const CastTask& task, DType from, DType to) {
     constexpr int kHalfBits = 11;
     constexpr int kFloatBits = 24;
     const RoundMode mode = task.mode;
@@ -213,7 +213,7 @@ void VectorCast(const Local& dst, DType dst_type, const Local& src, DType src_ty
     WriteLanes(accesses, walk, to);
     RecordVector(dst, ExtentOf(walk, to), walk.repeats, walk.ActiveLanes() * dst_bytes, widest,
                  site);
-    const Task task{walk, to, from, mode, site};
+    const CastTask task{walk, to, from, mode, site};
     switch (src_type) {
         case DType::kF32:
             return FromFloat(task, dst_type);

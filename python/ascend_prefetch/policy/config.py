@@ -26,7 +26,7 @@ DEFAULT_RATIOS: Mapping[str, Mapping[str, float]] = {
 The values are those of vLLM Ascend.
 """
 
-MOST_KV_LEN = 1 << 30
+MAX_KV_LEN = 1 << 30
 """Maximum of captured_kv_len: a thousand times what models are made for, and fits 32 bits."""
 
 _OLD_SETTINGS = ("enabled", "prefetch_ratio")
@@ -50,7 +50,7 @@ class PrefetchConfig:
         next_layer: whether the next layer's fused_qkv_a is prefetched.
         captured_kv_len: cached tokens per request that are assumed under graph capture to decide
             what stays in L2, as the lengths of the requests are dummies then. From 1 to
-            MOST_KV_LEN.
+            MAX_KV_LEN.
         release: release of vLLM Ascend as major and minor, such as "0.23", for a build from source,
             whose version does not tell; None to find it out.
 
@@ -156,9 +156,9 @@ def _checked_ratios(key: str, ratios: Any) -> dict[str, dict[str, float]]:
 
 
 def _check_length(key: str, value: Any) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= MOST_KV_LEN:
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= MAX_KV_LEN:
         raise ValueError(
-            f"{key}: expected a whole number from 1 to {MOST_KV_LEN}, got {shown(value)}"
+            f"{key}: expected a whole number from 1 to {MAX_KV_LEN}, got {shown(value)}"
         )
 
 

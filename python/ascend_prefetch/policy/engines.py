@@ -7,7 +7,7 @@ from typing import Protocol
 
 import torch
 
-_MOST_PIECES = 8  # maximum number of pieces in one call of the op prefetch
+_MAX_PIECES = 8  # maximum number of pieces in one call of the op prefetch
 
 
 class Engine(Protocol):
@@ -41,8 +41,8 @@ class Sdma:
         self, weight: torch.Tensor, pieces: Sequence[tuple[int, int]], after: torch.Tensor | None
     ) -> None:
         """Fetches pieces of a weight, each (offset, bytes), once `after` has been computed."""
-        for first in range(0, len(pieces), _MOST_PIECES):
-            some = pieces[first : first + _MOST_PIECES]
+        for first in range(0, len(pieces), _MAX_PIECES):
+            some = pieces[first : first + _MAX_PIECES]
             torch.ops.ascend_prefetch.prefetch(
                 [weight] * len(some),
                 max_bytes=[nbytes for _, nbytes in some],

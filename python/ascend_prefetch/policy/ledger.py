@@ -148,7 +148,7 @@ class PrefetchLedger:
     """
 
     # Maximum number of live contexts: they may be nested, or belong to alternating micro-batches.
-    _MOST_STEPS = 4
+    _MAX_STEPS = 4
 
     def __init__(self) -> None:
         self.reset()
@@ -208,7 +208,7 @@ class PrefetchLedger:
             self._counts[0] += 1
             steps = {key: old for key, old in self._steps.items() if old.context() is not None}
             steps.pop(id(context), None)
-            while len(steps) >= self._MOST_STEPS:
+            while len(steps) >= self._MAX_STEPS:
                 del steps[next(iter(steps))]
             steps[id(context)] = step
             self._steps = steps

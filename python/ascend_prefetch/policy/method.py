@@ -23,10 +23,10 @@ from ascend_prefetch.policy.engines import Engine, Sdma
 from ascend_prefetch.policy.ledger import PrefetchLedger
 from ascend_prefetch.policy.sites import Site, WindowPlanner
 
-MOE_LEAST_ROWS = 96
+MOE_MIN_ROWS = 96
 """Steps with fewer rows use too few experts for a prefetch to pay off; upstream's value."""
 
-MLP_MOST_TOKENS = 499
+MLP_MAX_TOKENS = 499
 """In steps with more tokens the MLP is compute-bound; upstream's value."""
 
 
@@ -72,7 +72,7 @@ class _Joins:
     captured step has a number of rows that ran before, so the answer is known by then.
     """
 
-    _MOST_KEPT = 4096
+    _MAX_KEPT = 4096
 
     def __init__(self) -> None:
         self._followed: set[int] = set()
@@ -94,7 +94,7 @@ class _Joins:
         """Notes that the counterpart was called."""
         if self._waiting is None:
             return
-        if len(self._followed) >= self._MOST_KEPT:
+        if len(self._followed) >= self._MAX_KEPT:
             self._followed.clear()
         self._followed.add(self._waiting)
         self._waiting = None
@@ -280,7 +280,7 @@ class WeightPrefetchMethod:
         layer = layer_at(context, number)
         weight = experts_weight(layer)
         self._name_missing(layer, weight, "experts.w13_weight")
-        if rows >= MOE_LEAST_ROWS and joined and weight is not None:
+        if rows >= MOE_MIN_ROWS and joined and weight is not None:
             self.moe.is_active_this_forward = True
             self._start(sites.SELECT_EXPERTS, weight, hidden_states, number)
 
@@ -316,7 +316,7 @@ class WeightPrefetchMethod:
             return
         _check_name(prefetch_layer_name, (self.MLP_GATE_UP, self.MLP_DOWN))
         context = self._enter()
-        if context is None or context.num_tokens is None or context.num_tokens > MLP_MOST_TOKENS:
+        if context is None or context.num_tokens is None or context.num_tokens > MLP_MAX_TOKENS:
             return
         self.mlp.is_active_this_forward = True
         if prefetch_layer_name == self.MLP_GATE_UP:

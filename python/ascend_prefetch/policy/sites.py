@@ -32,7 +32,7 @@ class Site(NamedTuple):
     most_bytes: int = 0
 
 
-MOST_MLP_BYTES = 18 * 1024 * 1024
+MAX_MLP_BYTES = 18 * 1024 * 1024
 """Maximum number of prefetched bytes of an MLP weight, as in vLLM Ascend."""
 
 # Between site and reader run: nothing, quantisation, gating and dispatch, the norm, the activation.
@@ -41,8 +41,8 @@ BEFORE_O_PROJ = Site("before o_proj", "attn", "o", "o_proj", 1)
 QUANTISE_QKV = Site("quantise qkv", "attn", "qkv", "qkv_proj", 2)
 QUANTISE_O_PROJ = Site("quantise o_proj", "attn", "o", "o_proj", 2)
 SELECT_EXPERTS = Site("select experts", "moe", "gate_up", "w13_weight", 3)
-MLP_NORM = Site("MLP norm", "mlp", "gate_up", "gate_up_proj", 2, MOST_MLP_BYTES)
-MLP_ACTIVATION = Site("MLP activation", "mlp", "down", "down_proj", 2, MOST_MLP_BYTES)
+MLP_NORM = Site("MLP norm", "mlp", "gate_up", "gate_up_proj", 2, MAX_MLP_BYTES)
+MLP_ACTIVATION = Site("MLP activation", "mlp", "down", "down_proj", 2, MAX_MLP_BYTES)
 
 
 class Piece(NamedTuple):
@@ -59,7 +59,7 @@ class WindowPlanner:
     weight's reader would have to wait for more. Caps reduce the result.
     """
 
-    _MOST_KEPT = 1024
+    _MAX_KEPT = 1024
 
     def __init__(self, chip: str | None = None, idle_us: Mapping[str, float] | None = None) -> None:
         """
@@ -85,7 +85,7 @@ class WindowPlanner:
         """
         key = (self._chip or backend.chip(), site, nbytes, most)
         if key not in self._decided:
-            if len(self._decided) >= self._MOST_KEPT:
+            if len(self._decided) >= self._MAX_KEPT:
                 self._decided.clear()
             self._decided[key] = self._decide(*key)
         return self._decided[key][0]

@@ -264,6 +264,6 @@ class OpAttention:
 
 def _steps(tokens: int) -> list[slice]:
     """Slices of the tokens, one for each call of an op."""
-    if tokens <= ops.MOST_TOKENS:
+    if tokens <= ops.MAX_TOKENS:
         return [slice(None)]  # torch.compile would retrace a range for every number of tokens
-    return [slice(start, start + ops.MOST_TOKENS) for start in range(0, tokens, ops.MOST_TOKENS)]
+    return [slice(start, start + ops.MAX_TOKENS) for start in range(0, tokens, ops.MAX_TOKENS)]

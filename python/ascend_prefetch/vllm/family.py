@@ -14,7 +14,7 @@ from .seams import Seam
 
 # Steps with more rows go upstream: a decode step has fewer, and upstream's own fused ops have the
 # same limit.
-_MOST_TOKENS = 1024
+_MAX_TOKENS = 1024
 
 ReadStep = tuple[int, torch.Tensor, torch.Tensor, torch.Tensor, Any]
 """The contents of a step's metadata: T; slots [T or more]; cos and sin [T or more, ..., rope]; the
@@ -118,6 +118,6 @@ def rows_refusal(tokens: int, gather: bool) -> str | None:
     """Why a step goes upstream because of its rows, split over ranks or too many; or None."""
     if gather:
         return "hidden states that are split over ranks (flash communication)"
-    if not 0 < tokens <= _MOST_TOKENS:
-        return f"steps of more than {_MOST_TOKENS} rows"
+    if not 0 < tokens <= _MAX_TOKENS:
+        return f"steps of more than {_MAX_TOKENS} rows"
     return None

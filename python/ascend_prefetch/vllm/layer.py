@@ -12,8 +12,8 @@ from . import neighbours
 from .caches import KnownCaches
 from .fallback import UpstreamChanged, no_prefetch, say_once, upstream_changed
 from .family import Family, SharedStep
+from .regions import ledger
 from .weights import LayerWeights
-from .windows import ledger
 
 _Upstream: Any = object  # AscendMLAImpl or AscendSFAImpl where patch makes a class
 

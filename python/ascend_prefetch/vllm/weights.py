@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from . import neighbours, windows
+from . import neighbours, regions
 from .arguments import LayerArguments, read_layer
 from .fallback import no_prefetch, say_once, upstream_changed
 from .switch import holders, switch
@@ -20,8 +20,8 @@ class LayerWeights:
     def __init__(self, place: neighbours.Place | None) -> None:
         self._place = place
         self.arguments: LayerArguments | None = None
-        self._under_prolog: windows.Region | None = None
-        self._under_o_proj: windows.NextLayer | None = None
+        self._under_prolog: regions.Region | None = None
+        self._under_o_proj: regions.NextLayer | None = None
         holders.add(self)
 
     def ready(self, layer: Any) -> LayerArguments | None:
@@ -78,7 +78,7 @@ class LayerWeights:
         """Decides which weights are prefetched under the prolog and under o_proj."""
         ratios = layer.settings.prefetch_ratio["attn"]
         if arguments.output is not None and ratios["o"]:
-            self._under_prolog = windows.Region(
+            self._under_prolog = regions.Region(
                 arguments.output.o_proj,
                 ratios["o"],
                 layer=None if self._place is None else self._place.number,
@@ -86,4 +86,4 @@ class LayerWeights:
                 name="o_proj",
             )
         if layer.settings.next_layer and ratios["qkv"] and self._place is not None:
-            self._under_o_proj = windows.NextLayer(self._place, layer.vllm_config, ratios["qkv"])
+            self._under_o_proj = regions.NextLayer(self._place, layer.vllm_config, ratios["qkv"])

@@ -22,7 +22,7 @@ PYTHON_OPS: dict[str, Callable] = {}
 
 
 @dataclass
-class Step:
+class CapturedCall:
     """A call with its arguments, and the memory of its results."""
 
     name: str
@@ -47,7 +47,7 @@ class Step:
 class NPUGraph:
     """What was captured."""
 
-    steps: list[Step] = field(default_factory=list)
+    steps: list[CapturedCall] = field(default_factory=list)
     group: int = 0  # where the open task group began
 
     def replay(self) -> None:
@@ -79,12 +79,12 @@ class ExternalEvent:
 
 
 _graph: NPUGraph | None = None  # under capture
-_updated: list[Step] | None = None  # the task group whose arguments are replaced
+_updated: list[CapturedCall] | None = None  # the task group whose arguments are replaced
 
 
 def _capture(name: str, function: Callable) -> None:
     assert _graph is not None, f"{name} outside of a capture"
-    _graph.steps.append(Step(name, function, (), {}))
+    _graph.steps.append(CapturedCall(name, function, (), {}))
 
 
 @contextlib.contextmanager
@@ -114,7 +114,7 @@ def opaque(function: Callable) -> Callable:
             return function(*args, **kwargs)
         with _disable_current_modes():
             results = function(*args, **kwargs)
-        _graph.steps.append(Step(function.__name__, function, args, kwargs, results))
+        _graph.steps.append(CapturedCall(function.__name__, function, args, kwargs, results))
         return results
 
     return called
@@ -135,7 +135,7 @@ class _Tape(TorchDispatchMode):
                 return PYTHON_OPS[name.removeprefix("vllm::")](*args, **kwargs)
         results = function(*args, **kwargs)
         assert _graph is not None
-        _graph.steps.append(Step(name, function, args, kwargs, results))
+        _graph.steps.append(CapturedCall(name, function, args, kwargs, results))
         return results
 
 
@@ -152,12 +152,12 @@ def _group_begin(stream) -> None:
     _graph.group = len(_graph.steps)
 
 
-def _group_end(stream) -> list[Step]:
+def _group_end(stream) -> list[CapturedCall]:
     assert _graph is not None
     return _graph.steps[_graph.group :]
 
 
-def _update_begin(stream, handle: list[Step]) -> None:
+def _update_begin(stream, handle: list[CapturedCall]) -> None:
     global _updated
     _updated = handle
 

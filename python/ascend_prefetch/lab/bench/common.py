@@ -21,7 +21,7 @@ from ascend_prefetch.lab.timing import LEVELS, TimedChip, find_timed_chip
 from ascend_prefetch.lab.timing.sequence import dry_kernels
 from ascend_prefetch.linear import Linear, stored_weight
 from ascend_prefetch.models import QUANTS, ModelDimensions, get_model
-from ascend_prefetch.ops import MOST_TOKENS
+from ascend_prefetch.ops import MAX_TOKENS
 from ascend_prefetch.shown import shown
 
 DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
@@ -80,6 +80,18 @@ class BenchConfig:
     repeats: int = 5
     device: str = "cpu"
     seed: int = 0
+
+    def facts(self) -> dict[str, str | int]:
+        """What every result of this configuration says of it, by the keys of the command line."""
+        return {
+            "model": self.model,
+            "tp": self.tp,
+            "tokens": self.tokens,
+            "dtype": self.dtype,
+            "weights": self.weights,
+            "quant": self.quant,
+            "soc": self.soc,
+        }
 
 
 @dataclass(frozen=True)
@@ -141,13 +153,7 @@ def run_case(op: str, config: BenchConfig, case: BenchCase) -> BenchResult:
         torch_wall_s = median_seconds(case.torch(), config.repeats)
     return {
         "op": op,
-        "model": config.model,
-        "tp": config.tp,
-        "tokens": config.tokens,
-        "dtype": config.dtype,
-        "weights": config.weights,
-        "quant": config.quant,
-        "soc": config.soc,
+        **config.facts(),
         "check": check,
         "twin": {
             "wall_s": wall_s,
@@ -188,8 +194,8 @@ def checked_dimensions(config: BenchConfig) -> ModelDimensions:
 
 def check_tokens(name: str, tokens: int) -> None:
     """Raises ValueError unless the ops accept this number of tokens, before inputs are made."""
-    if not 1 <= tokens <= MOST_TOKENS:
-        raise ValueError(f"{name}: expected 1 to {MOST_TOKENS}, got {shown(tokens)}")
+    if not 1 <= tokens <= MAX_TOKENS:
+        raise ValueError(f"{name}: expected 1 to {MAX_TOKENS}, got {shown(tokens)}")
 
 
 def judge(compared: Sequence[Compared], config: BenchConfig, sound: bool = True) -> Check:

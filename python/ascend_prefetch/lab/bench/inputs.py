@@ -54,7 +54,7 @@ class PagedCache:
         return torch.equal(rows[others], self.before.flatten(0, 2)[others])
 
 
-class LayerWeights(NamedTuple):
+class BenchWeights(NamedTuple):
     """Rank 0's weights of a layer.
 
     Attributes:
@@ -66,14 +66,14 @@ class LayerWeights(NamedTuple):
     stored: MlaWeights
 
 
-def layer_weights(config: BenchConfig, dims: ModelDimensions) -> LayerWeights:
+def layer_weights(config: BenchConfig, dims: ModelDimensions) -> BenchWeights:
     """Rank 0's weights of a layer, from the checkpoint or random.
 
     Raises:
         ValueError: the checkpoint does not fit, or is quantised in another way.
     """
     plain = mla_weights(config, dims)
-    return LayerWeights(plain, pack_mla_weights(plain) if config.weights == "nz" else plain)
+    return BenchWeights(plain, pack_mla_weights(plain) if config.weights == "nz" else plain)
 
 
 def mla_weights(config: BenchConfig, dims: ModelDimensions) -> MlaWeights:

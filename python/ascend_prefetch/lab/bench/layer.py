@@ -23,7 +23,13 @@ from ascend_prefetch.lab.bench.layer_ops import DryOp, LayerOps
 from ascend_prefetch.lab.bench.modelled import Times, timeline
 from ascend_prefetch.lab.bench.upstream import upstream_cmo
 from ascend_prefetch.lab.timing import LEVELS, TimedChip, find_timed_chip
-from ascend_prefetch.lab.timing.sequence import CmoPrefetch, Kernel, Reader, Step, replay
+from ascend_prefetch.lab.timing.sequence import (
+    CmoPrefetch,
+    Reader,
+    SequenceStep,
+    TracedKernel,
+    replay,
+)
 from ascend_prefetch.linear import stored_weight
 from ascend_prefetch.models import ModelDimensions, get_model
 from ascend_prefetch.planning import Decision
@@ -40,13 +46,13 @@ FORMS = (
 )
 """The forms that are compared, besides the floor; cmo_duplicate exists for static W8A8 only."""
 
-MOST_READ_BYTES = 1 << 32
+MAX_READ_BYTES = 1 << 32
 """Maximum bytes of caches, and of experts, that a layer reads: 4 of a die's 64 GB, which hold all
 layers.
 
 The time of modelling is proportional to the bytes, and about a minute for this maximum."""
 
-TwoLayers = tuple[list[Step], list[Step]]
+TwoLayers = tuple[list[SequenceStep], list[SequenceStep]]
 
 # Addresses of what attention and experts read: outside every tensor, a range for each layer.
 _CACHE_ADDRESS = 1 << 50
@@ -101,21 +107,21 @@ def check_layer(config: LayerConfig) -> None:
     """Checks a layer before any work, whose time is proportional to the bytes that are read.
 
     Raises:
-        ValueError: caches or experts have more than MOST_READ_BYTES, or an impossible size.
+        ValueError: caches or experts have more than MAX_READ_BYTES, or an impossible size.
     """
     dims = get_model(config.model)
     check_tokens("batch", config.batch)
     if config.kv_len < 1:
         raise ValueError(f"kv-len: expected 1 or more, got {config.kv_len}")
     cached = sum(reader.nbytes for reader in attention_readers(config, dims, 0))
-    if cached > MOST_READ_BYTES:
+    if cached > MAX_READ_BYTES:
         raise ValueError(
-            f"kv-len: expected caches of at most {MOST_READ_BYTES} bytes that attention reads, got "
+            f"kv-len: expected caches of at most {MAX_READ_BYTES} bytes that attention reads, got "
             f"{shown(cached)} of {config.batch} sequences of {shown(config.kv_len)} tokens"
         )
-    if not 0 <= config.moe_bytes <= MOST_READ_BYTES:
+    if not 0 <= config.moe_bytes <= MAX_READ_BYTES:
         raise ValueError(
-            f"moe-bytes: expected 0 to {MOST_READ_BYTES} bytes that experts read, "
+            f"moe-bytes: expected 0 to {MAX_READ_BYTES} bytes that experts read, "
             f"got {shown(config.moe_bytes)}"
         )
 
@@ -286,8 +292,8 @@ class LayerForms:
         """Fused kernels with both engines, each in the windows that suit it."""
         return self._fused("planned", in_kernel=True, sdma=True)
 
-    def _separate(self, cmo: Callable[[list[Kernel]], list[Step]]) -> TwoLayers:
-        def steps(layer: Layer) -> list[Step]:
+    def _separate(self, cmo: Callable[[list[TracedKernel]], list[SequenceStep]]) -> TwoLayers:
+        def steps(layer: Layer) -> list[SequenceStep]:
             return [
                 *cmo(layer.ops.prolog.kernels(separate=True)),
                 *layer.attention,
@@ -308,21 +314,21 @@ class LayerForms:
 
     def _fused_layer(
         self, layer: Layer, in_kernel: bool, sdma: bool, decisions: list[Decision]
-    ) -> list[Step]:
+    ) -> list[SequenceStep]:
         prolog, o_proj = layer.ops.prolog, layer.ops.o_proj
         o_proj_weight = stored_weight(layer.ops.weights.o_proj)
         before_o_proj = _Stage(prolog, "o_proj", o_proj_weight, layer.attention, "before o_proj")
         before_prolog = _Stage(
             o_proj, "qkv_a", layer.ops.next_qkv_a, layer.experts, "before the next prolog"
         )
-        steps: list[Step] = []
+        steps: list[SequenceStep] = []
         for stage in (before_o_proj, before_prolog):
             steps += self._stage_steps(stage, in_kernel, sdma, decisions)
         return steps
 
     def _stage_steps(
         self, stage: _Stage, in_kernel: bool, sdma: bool, decisions: list[Decision]
-    ) -> list[Step]:
+    ) -> list[SequenceStep]:
         passing = sum(reader.nbytes for reader in stage.readers)
         options = {"prefetch_passing_bytes": [passing]} if in_kernel else {"prefetch_bytes": 0}
         (kernel,) = stage.op.kernels(**options)
@@ -334,7 +340,7 @@ class LayerForms:
                 warmed += decision.bytes
         if not sdma:
             return [kernel, *stage.readers]
-        steps: list[Step] = [kernel]
+        steps: list[SequenceStep] = [kernel]
         pieces = self._plan_sdma(stage, warmed, decisions)
         for (offset, nbytes), reader in zip(pieces, [*stage.readers, None], strict=True):
             if nbytes:

@@ -19,7 +19,7 @@ from ascend_prefetch.lab.bench.placeholders import (
 )
 from ascend_prefetch.lab.bench.sfa_prolog import indexer_bytes, indexer_products, sfa_arguments
 from ascend_prefetch.lab.timing import TimedChip
-from ascend_prefetch.lab.timing.sequence import Kernel, dry_kernels
+from ascend_prefetch.lab.timing.sequence import TracedKernel, dry_kernels
 from ascend_prefetch.linear import Linear, stored_weight
 
 
@@ -43,9 +43,9 @@ class DryOp:
         self.floor_bytes = floor_bytes
         self.products = tuple(products)
         self._run = run
-        self._runs: dict[tuple[bool, str], tuple[list[Kernel], planning.Plan]] = {}
+        self._runs: dict[tuple[bool, str], tuple[list[TracedKernel], planning.Plan]] = {}
 
-    def kernels(self, separate: bool = False, **options: Any) -> list[Kernel]:
+    def kernels(self, separate: bool = False, **options: Any) -> list[TracedKernel]:
         """The kernels that a call launches; the twin must play the chip.
 
         Args:
@@ -60,7 +60,7 @@ class DryOp:
 
     def _dry_run(
         self, separate: bool, options: dict[str, Any]
-    ) -> tuple[list[Kernel], planning.Plan]:
+    ) -> tuple[list[TracedKernel], planning.Plan]:
         key = (separate, repr(sorted(options.items())))
         if key not in self._runs:
             with planning.logging_plans() as plans:

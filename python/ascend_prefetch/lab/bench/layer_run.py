@@ -32,14 +32,14 @@ from ascend_prefetch.lab.bench.o_proj import o_proj_case
 from ascend_prefetch.lab.bench.sfa_prolog import sfa_prolog_case
 from ascend_prefetch.lab.timing import LEVELS, TimedChip, find_timed_chip
 from ascend_prefetch.lab.timing.sequence import (
-    Kernel,
-    KernelTimes,
     Reader,
-    Step,
+    ReplayTimes,
+    SequenceStep,
+    TracedKernel,
     account_prefetch,
     dry_kernels,
 )
-from ascend_prefetch.lab.timing.timeline import Timeline, model_timeline
+from ascend_prefetch.lab.timing.timeline import RecordedTimeline, model_timeline
 from ascend_prefetch.linear import stored_weight
 
 PREFETCHED = ("prefetch[0]",)
@@ -62,14 +62,14 @@ class LayerRun(NamedTuple):
     chip: TimedChip
     checks: dict[str, Check]
     plans: list[planning.Plan]
-    steps: list[Step]
-    without: list[Step]
+    steps: list[SequenceStep]
+    without: list[SequenceStep]
 
     def account(self) -> twin.PrefetchBytes:
         """What became of the bytes that an op of the sequence prefetched for a later one."""
         return account_prefetch(self.steps, PREFETCHED)
 
-    def timeline(self, level: str) -> Timeline:
+    def timeline(self, level: str) -> RecordedTimeline:
         """The modelled timeline of every core in the sequence; L2 is empty at first."""
         model = timeline(self.chip, level, self.config.launch_us)
         return model_timeline(model, self.steps, PREFETCHED)
@@ -142,7 +142,7 @@ def run_layer(config: LayerConfig, prefetch: bool = True) -> LayerRun:
         second = _Launch.of(o_proj, run_o_proj)
         # The weight that o_proj prefetched is read by the next prolog.
         plans = [first.plan, second.plan]
-        behind: list[Step] = []
+        behind: list[SequenceStep] = []
         if any(decision.bytes for decision in second.plan.decisions):
             behind = [*experts, *next_layer.prolog.kernels(prefetch_bytes=0)]
         plain_first, plain_second = (
@@ -162,7 +162,7 @@ class _Launch(NamedTuple):
     """A call of an op: its outputs, its trace, its plan and the verdict of its check."""
 
     outputs: Any
-    kernel: Kernel
+    kernel: TracedKernel
     plan: planning.Plan
     check: Check
 
@@ -172,7 +172,7 @@ class _Launch(NamedTuple):
         with planning.logging_plans() as plans, poisoned_empty(), twin.tracing() as traces:
             outputs = run()
         (plan,), (trace,) = plans, traces
-        return cls(outputs, Kernel(trace), plan, case.check(outputs, None))
+        return cls(outputs, TracedKernel(trace), plan, case.check(outputs, None))
 
 
 def _attention(requests: CachedRequests, outputs: tuple[torch.Tensor, ...]) -> torch.Tensor:
@@ -185,7 +185,7 @@ def _total(readers: list[Reader]) -> int:
 
 
 def _kernel_rows(
-    with_it: dict[str, list[KernelTimes]], without: dict[str, list[KernelTimes]]
+    with_it: dict[str, list[ReplayTimes]], without: dict[str, list[ReplayTimes]]
 ) -> list[dict[str, Any]]:
     """The times of each kernel of the sequence, launch included, by level."""
     rows = []

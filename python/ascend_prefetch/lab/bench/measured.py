@@ -35,7 +35,7 @@ from ascend_prefetch.lab.bench.torch_npu_ops import Cmo, linear_product
 REPLAYS = 50
 """Timed replays of a graph; each is a sample."""
 
-MOST_COPIES = 128
+MAX_COPIES = 128
 """Maximum number of copies. Weights below 3 MB would need more, and are not measured cold."""
 
 _CALLS = 32  # minimum number of calls in a graph, which share the cost of starting it
@@ -92,10 +92,10 @@ def rotation_copies(read_bytes: int, l2_bytes: int) -> int | None:
     """The number of copies of a call's tensors that makes sure that it finds none of them in L2.
 
     Between two calls on the same copy all other copies are read, at least twice the capacity of L2.
-    The result is None if that takes more than MOST_COPIES.
+    The result is None if that takes more than MAX_COPIES.
     """
     copies = math.ceil(2 * l2_bytes / read_bytes) + 1
-    return copies if copies <= MOST_COPIES else None
+    return copies if copies <= MAX_COPIES else None
 
 
 def measure(

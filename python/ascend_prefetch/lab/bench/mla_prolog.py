@@ -12,7 +12,7 @@ from ascend_prefetch.lab.bench.common import (
     checked_dimensions,
     judge,
 )
-from ascend_prefetch.lab.bench.inputs import LayerWeights, layer_weights
+from ascend_prefetch.lab.bench.inputs import BenchWeights, layer_weights
 
 
 def check_mla_prolog(config: BenchConfig) -> None:
@@ -22,7 +22,7 @@ def check_mla_prolog(config: BenchConfig) -> None:
 
 def mla_prolog_case(
     config: BenchConfig,
-    given: LayerWeights | None = None,
+    given: BenchWeights | None = None,
     inputs: prolog.PrologInputs | None = None,
 ) -> BenchCase:
     """One call of mla_prolog; its q_b, w_uk and the o_proj weight may be prefetched.

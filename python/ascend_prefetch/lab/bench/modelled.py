@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 from ascend_prefetch.lab.bench.upstream import upstream_cmo
 from ascend_prefetch.lab.timing import LEVELS, TimedChip
 from ascend_prefetch.lab.timing.sequence import (
-    Kernel,
-    KernelTimes,
-    Step,
+    ReplayTimes,
+    SequenceStep,
+    TracedKernel,
     dry_kernels,
     find_tensor,
     replay,
@@ -35,11 +35,11 @@ class Modelled(NamedTuple):
     l2_hit: int | None
 
 
-OpForms = Mapping[str, Sequence[Step]]
+OpForms = Mapping[str, Sequence[SequenceStep]]
 """The launched kernels of each form, by the keys of the command-line contract."""
 
 
-def op_forms(kernels: Callable[..., list[Kernel]]) -> OpForms:
+def op_forms(kernels: Callable[..., list[TracedKernel]]) -> OpForms:
     """The forms of a fused op that are compared.
 
     Args:
@@ -94,16 +94,16 @@ def model_warming(
     return modelled._replace(us=us)
 
 
-Replays = dict[str, list[KernelTimes]]
+Replays = dict[str, list[ReplayTimes]]
 """The kernels of a sequence, by level."""
 
 
-def times_of(steps: Sequence[Step], chip: TimedChip, launch_us: float | None) -> Times:
+def times_of(steps: Sequence[SequenceStep], chip: TimedChip, launch_us: float | None) -> Times:
     """The end of the last kernel of a sequence, us, by level; L2 is cold before the first one."""
     return _ends(replays_of(steps, chip, launch_us))
 
 
-def replays_of(steps: Sequence[Step], chip: TimedChip, launch_us: float | None) -> Replays:
+def replays_of(steps: Sequence[SequenceStep], chip: TimedChip, launch_us: float | None) -> Replays:
     """The times of a sequence's kernels, by level; L2 is cold before the first one."""
     return {level: replay(timeline(chip, level, launch_us), steps) for level in LEVELS}
 

@@ -20,7 +20,7 @@ from ascend_prefetch.lab.bench.common import (
     checked_dimensions,
     judge,
 )
-from ascend_prefetch.lab.bench.inputs import LayerWeights, float_layer, layer_weights, total_bytes
+from ascend_prefetch.lab.bench.inputs import BenchWeights, float_layer, layer_weights, total_bytes
 from ascend_prefetch.linear import stored_weight
 from ascend_prefetch.models import MlaWeights
 
@@ -32,7 +32,7 @@ def check_o_proj(config: BenchConfig) -> None:
 
 def o_proj_case(
     config: BenchConfig,
-    given: LayerWeights | None = None,
+    given: BenchWeights | None = None,
     attn_output: torch.Tensor | None = None,
 ) -> BenchCase:
     """One call of o_proj; its own weight and the next layer's qkv_a may be prefetched.

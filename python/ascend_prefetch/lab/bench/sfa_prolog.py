@@ -20,7 +20,7 @@ from ascend_prefetch.lab.bench.common import (
     judge,
 )
 from ascend_prefetch.lab.bench.inputs import (
-    LayerWeights,
+    BenchWeights,
     PagedCache,
     float_layer,
     indexer_weights,
@@ -44,7 +44,7 @@ def check_sfa_prolog(config: BenchConfig) -> None:
 
 def sfa_prolog_case(
     config: BenchConfig,
-    given: LayerWeights | None = None,
+    given: BenchWeights | None = None,
     inputs: prolog.PrologInputs | None = None,
     cache: PagedCache | None = None,
 ) -> BenchCase:

@@ -42,7 +42,7 @@ KEYS = (
 
 ENGINES = ("MTE2", "SDMA")
 
-MOST_CACHED_TOKENS = 1 << 19
+MAX_CACHED_TOKENS = 1 << 19
 """Maximum of all sequences together: 37 of a die's 64 GB, in 61 layers of 1,152 bytes a token."""
 
 _TIMES = (
@@ -148,7 +148,7 @@ def sweep_groups(grids: Sequence[Grid] = DEFAULT_GRIDS) -> list[Group]:
     """The rows of some grids, each once.
 
     Combinations are left out if the tensor-parallel degree does not divide the model's heads, the
-    chip has no published HBM rate, or there are more than MOST_CACHED_TOKENS.
+    chip has no published HBM rate, or there are more than MAX_CACHED_TOKENS.
 
     Raises:
         ValueError: a name is unknown, or no combination is left.
@@ -178,7 +178,7 @@ def sweep_groups(grids: Sequence[Grid] = DEFAULT_GRIDS) -> list[Group]:
             layers = [
                 layer
                 for layer in itertools.product(grid.kv_len, grid.moe_bytes)
-                if tokens * layer[0] <= MOST_CACHED_TOKENS
+                if tokens * layer[0] <= MAX_CACHED_TOKENS
             ]
             for layer in layers:
                 check_layer(LayerConfig(model, kv_len=layer[0], moe_bytes=layer[1], batch=tokens))

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 
 from ascend_prefetch.lab.bench.prolog import PrologInputs
-from ascend_prefetch.lab.bench.upstream import MOST_O_PROJ_BYTES
+from ascend_prefetch.lab.bench.upstream import MAX_O_PROJ_BYTES
 from ascend_prefetch.linear import Linear, W8A8Linear
 from ascend_prefetch.models import IndexerWeights, MlaWeights, ModelDimensions
 from ascend_prefetch.packing import unpack_dequant_scale
@@ -222,7 +222,7 @@ class OProj:
         ).flatten(1)
         if cmo is not None:
             weight = self._o_proj.weight
-            cmo.prefetch(weight, values, min(weight.nbytes, MOST_O_PROJ_BYTES))
+            cmo.prefetch(weight, values, min(weight.nbytes, MAX_O_PROJ_BYTES))
         result = self._o_proj(values)
         if cmo is not None:
             cmo.join()

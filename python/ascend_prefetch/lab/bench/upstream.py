@@ -10,13 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ascend_prefetch.lab.timing.sequence import CmoPrefetch, Kernel, Step, find_tensor
+from ascend_prefetch.lab.timing.sequence import CmoPrefetch, SequenceStep, TracedKernel, find_tensor
 
-MOST_O_PROJ_BYTES = 16 << 20
+MAX_O_PROJ_BYTES = 16 << 20
 """Maximum bytes of the o_proj weight that are prefetched."""
 
 
-def upstream_cmo(kernels: Sequence[Kernel], duplicate: bool = False) -> list[Step]:
+def upstream_cmo(kernels: Sequence[TracedKernel], duplicate: bool = False) -> list[SequenceStep]:
     """The separate kernels of an op, with the prefetches beside them.
 
     The whole qkv_a was prefetched before the prolog's first kernel, and o_proj after the value
@@ -27,13 +27,13 @@ def upstream_cmo(kernels: Sequence[Kernel], duplicate: bool = False) -> list[Ste
         duplicate: whether o_proj is prefetched twice: W8A8 layers with static scales additionally
             prefetched the whole weight themselves, on a stream of their own.
     """
-    steps: list[Step] = []
+    steps: list[SequenceStep] = []
     for index, kernel in enumerate(kernels):
         if index == 0 and kernel.name in ("qkv_a", "quantise_hidden"):
             steps.append(CmoPrefetch(*find_tensor(kernels, "qkv_a_weight")))
         if kernel.name == "o_proj":
             address, nbytes = find_tensor([kernel], "o_proj_weight")
-            steps.append(CmoPrefetch(address, nbytes, length=min(nbytes, MOST_O_PROJ_BYTES)))
+            steps.append(CmoPrefetch(address, nbytes, length=min(nbytes, MAX_O_PROJ_BYTES)))
             if duplicate:
                 steps.append(CmoPrefetch(address, nbytes, stream=1))
         steps.append(kernel)

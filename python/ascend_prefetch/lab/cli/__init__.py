@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from ascend_prefetch.files import Output, check_outputs, whole_file
+from ascend_prefetch.files import OutputFile, check_outputs, whole_file
 from ascend_prefetch.lab.interrupts import Interrupted, interruptible
 from ascend_prefetch.lab.plots.figure import require_matplotlib
 from ascend_prefetch.shown import plain
@@ -127,12 +127,12 @@ def _check_outputs(verb: Verb, options: argparse.Namespace) -> None:
     for option in verb.outputs:
         path, name = getattr(options, option.name), option.name.replace("_", "-")
         if path is not None:
-            outputs.append(Output(name, path, option.suffixes))
+            outputs.append(OutputFile(name, path, option.suffixes))
             # A path without a name is refused with its suffix.
             beside = option.beside if path.name else ()
-            outputs += [Output(name, path.with_suffix(suffix)) for suffix in beside]
+            outputs += [OutputFile(name, path.with_suffix(suffix)) for suffix in beside]
     if options.json not in (None, "-"):
-        outputs.append(Output("json", Path(options.json)))
+        outputs.append(OutputFile("json", Path(options.json)))
     inputs = (getattr(options, name) for name in verb.inputs)
     check_outputs(outputs, [path for path in inputs if path is not None])
     # calibrate may overwrite the chip file that it starts from; --json may overwrite no input.

@@ -11,12 +11,12 @@ from typing import Any, NamedTuple
 
 from ascend_prefetch.shown import shown
 
-MOST = 2**31 - 1
+MAX = 2**31 - 1
 """Maximum of a number that has no other limit; it fits the C++ type that receives it."""
 
-MOST_PROCESSES = 1024
+MAX_PROCESSES = 1024
 
-_MOST_US = 1e6
+_MAX_US = 1e6
 
 
 class OutputOption(NamedTuple):
@@ -61,7 +61,7 @@ class Verb(NamedTuple):
     inputs: tuple[str, ...] = ()
 
 
-def whole(least: int, most: int = MOST) -> Callable[[str], int]:
+def whole(least: int, most: int = MAX) -> Callable[[str], int]:
     """The type of an argument that is an integer from `least` to `most`."""
 
     def number(text: str) -> int:
@@ -88,8 +88,8 @@ def microseconds(text: str) -> float:
         value = float(text)
     except ValueError:
         value = math.nan
-    if not 0 <= value <= _MOST_US:
-        raise argparse.ArgumentTypeError(f"expected 0 to {_MOST_US:g} us, got {shown(text)}")
+    if not 0 <= value <= _MAX_US:
+        raise argparse.ArgumentTypeError(f"expected 0 to {_MAX_US:g} us, got {shown(text)}")
     return value
 
 

@@ -9,13 +9,13 @@ from typing import Any
 
 from ascend_prefetch.lab.sanitize import Mutant, mutate
 
-from .common import MOST_PROCESSES, Verb, progress, whole
+from .common import MAX_PROCESSES, Verb, progress, whole
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--processes",
-        type=whole(1, MOST_PROCESSES),
+        type=whole(1, MAX_PROCESSES),
         default=os.cpu_count() or 1,
         help="that share the work",
     )

@@ -15,7 +15,7 @@ from ascend_prefetch.lab.bench.sweep_totals import sweep_totals
 from ascend_prefetch.lab.plots import draw_sweep
 
 from .common import (
-    MOST_PROCESSES,
+    MAX_PROCESSES,
     OutputOption,
     Verb,
     byte_count,
@@ -60,7 +60,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--processes",
-        type=whole(1, MOST_PROCESSES),
+        type=whole(1, MAX_PROCESSES),
         default=os.cpu_count() or 1,
         help="that share the work; as many as the host has CPUs without it",
     )

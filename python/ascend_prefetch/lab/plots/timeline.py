@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from ascend_prefetch.lab.timing.timeline import TRANSFERS, Interval, Timeline, mean_rates
+from ascend_prefetch.lab.timing.timeline import TRANSFERS, Interval, RecordedTimeline, mean_rates
 
 from .figure import new_figure, save_figure
 
@@ -34,7 +34,7 @@ _CHARACTERS = 200
 _PIXELS = 1700
 
 
-def draw_timeline(timeline: Timeline, title: str, path: Path) -> None:
+def draw_timeline(timeline: RecordedTimeline, title: str, path: Path) -> None:
     """Writes a PNG: a row for each core, grouped by pipe, and the rates of HBM and L2.
 
     Transfers have the colour of their tensor; the legend names the tensors that move most bytes.
@@ -65,7 +65,7 @@ def draw_timeline(timeline: Timeline, title: str, path: Path) -> None:
     save_figure(figure, path)
 
 
-def _lanes(timeline: Timeline) -> list[tuple[str, int, list[tuple[int, Interval]]]]:
+def _lanes(timeline: RecordedTimeline) -> list[tuple[str, int, list[tuple[int, Interval]]]]:
     """For each pipe that did work: label, number of cores, and intervals with the row of a core."""
     lanes: dict[tuple[bool, str], list[tuple[int, Interval]]] = {}
     cores = {True: 0, False: 0}
@@ -84,7 +84,7 @@ def _lanes(timeline: Timeline) -> list[tuple[str, int, list[tuple[int, Interval]
     return result
 
 
-def _tensor_colours(timeline: Timeline) -> dict[str, str]:
+def _tensor_colours(timeline: RecordedTimeline) -> dict[str, str]:
     """The colour of each tensor, sorted by the bytes that it moves, most first."""
     moved: Counter[str] = Counter()
     for transfer in timeline.transfers():
@@ -92,7 +92,7 @@ def _tensor_colours(timeline: Timeline) -> dict[str, str]:
     return dict(zip((tensor for tensor, _ in moved.most_common()), _COLOURS, strict=False))
 
 
-def _draw_kernels(axes: Any, timeline: Timeline) -> None:
+def _draw_kernels(axes: Any, timeline: RecordedTimeline) -> None:
     for kernel in timeline.kernels:
         launch = [(kernel.launched, kernel.start - kernel.launched)]
         axes.broken_barh(launch, (0, 1), facecolor="white", edgecolor="grey", hatch="////")
@@ -132,7 +132,7 @@ def _draw_lanes(
     axes.set_ylabel(label, rotation=0, ha="right", va="center", fontsize=8)
 
 
-def _draw_rates(axes: Any, timeline: Timeline) -> None:
+def _draw_rates(axes: Any, timeline: RecordedTimeline) -> None:
     width = timeline.end / _BINS
     edges = [width * index for index in range(_BINS + 1)]
     for label, name, colour in (

@@ -3,7 +3,7 @@
 from .calibrate import Calibration, calibrate, describe, write_chip_file
 from .chips import LEVELS, TimedChip, find_timed_chip
 from .correlate import Correlation, correlate
-from .point import Copying, Kernel, Point
+from .point import Copying, Point, PointKernel
 from .points import COLUMNS, PUBLISHED_POINTS, Points, read_points, what_was_left_out
 
 __all__ = [
@@ -13,7 +13,7 @@ __all__ = [
     "Calibration",
     "Copying",
     "Correlation",
-    "Kernel",
+    "PointKernel",
     "Point",
     "Points",
     "TimedChip",

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ascend_prefetch import _C
-from ascend_prefetch.files import Output, check_outputs, whole_file
+from ascend_prefetch.files import OutputFile, check_outputs, whole_file
 
 from .chips import LEVELS, TimedChip
 from .point import Point
@@ -101,7 +101,7 @@ def write_chip_file(calibration: Calibration, path: Path, source: str) -> None:
         ValueError: the name has another suffix.
         OSError: the file cannot be written.
     """
-    check_outputs([Output("out", path, (".json",))])
+    check_outputs([OutputFile("out", path, (".json",))])
     constants = calibration.chip.constants
     names = sorted({name for level in LEVELS for name in constants.get(level, {})})
     content = {

@@ -86,14 +86,13 @@ def find_timed_chip(name: str) -> TimedChip:
 
 
 # Limits of any constant that is not 0, in its own unit; beyond them times overflow or vanish.
-_LEAST, _MOST = 1e-9, 1e9
+_MIN, _MAX = 1e-9, 1e9
 
 
 def _constant(name: str, value: Any) -> float:
     number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not number or (value != 0 and not _LEAST <= abs(value) <= _MOST):
+    if not number or (value != 0 and not _MIN <= abs(value) <= _MAX):
         raise ValueError(
-            f"{shown(name)}: expected a number, 0 or from {_LEAST:g} to {_MOST:g}, "
-            f"got {shown(value)}"
+            f"{shown(name)}: expected a number, 0 or from {_MIN:g} to {_MAX:g}, got {shown(value)}"
         )
     return float(value)

@@ -30,7 +30,7 @@ from collections.abc import Mapping, Sequence
 from ascend_prefetch.lab import twin
 from ascend_prefetch.shown import count_of, plain, shown
 
-from .point import Kernel, Point
+from .point import Point, PointKernel
 from .tables import columns_twice, microseconds
 
 # The names of a column in different versions; kernel_details.csv has the last ones.
@@ -120,7 +120,7 @@ class ProfileReader:
             raise ValueError("a profile does not say its chip: name it by --soc")
         self._soc = soc
         self._most_cores = twin.find_chip(soc)["aic_count"]
-        self._durations: dict[tuple[str, Kernel], list[float]] = {}
+        self._durations: dict[tuple[str, PointKernel], list[float]] = {}
         self._kinds: Counter[str] = Counter()
         self._with_shapes = 0
         self.skipped: Counter[str] = Counter()
@@ -181,7 +181,7 @@ class ProfileReader:
             )
         return "no product in it is one to model" if products else "there is no product in it"
 
-    def _kernel(self, fields: Mapping[str, str]) -> Kernel:
+    def _kernel(self, fields: Mapping[str, str]) -> PointKernel:
         _check_op(fields["type"])
         if fields["core"] not in ("AI_CORE", *_NOTHING):
             raise _Skip("a product on other cores", fields["core"])
@@ -196,7 +196,7 @@ class ProfileReader:
         formats = _listed(fields["formats"]) + ["", ""]
         outputs = _shapes(fields["outputs"])
         m, n, k = _product(shapes, outputs[0] if outputs else None, formats)
-        return Kernel(
+        return PointKernel(
             name="gemm",
             soc=self._soc,
             cores=self._cores(fields["blocks"]),

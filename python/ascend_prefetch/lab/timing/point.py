@@ -14,8 +14,8 @@ METRICS = ("task", "aic_time", "mte2", "mac")
 _PIPES = {"mte2": "mte2", "mac": "cube"}
 
 # Modelling 64 times a product of 1024^3 takes seconds, and this maximum takes minutes.
-_MOST_PRODUCTS = 2**42
-_MOST_LOADS = 2**25
+_MAX_PRODUCTS = 2**42
+_MAX_LOADS = 2**25
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Copying:
 
 
 @dataclass(frozen=True)
-class Kernel:
+class PointKernel:
     """The kernel that the twin runs dry in place of the measured one, with an empty L2.
 
     Attributes:
@@ -60,13 +60,13 @@ class Kernel:
             ValueError: the kernel does not support the shape, or it is too large to be modelled.
         """
         if self.copying is None:
-            _limit("products", self.m * self.n * self.k, _MOST_PRODUCTS)
+            _limit("products", self.m * self.n * self.k, _MAX_PRODUCTS)
             return _lab.trace_matmul(
                 self.soc, self.m, self.n, self.k, self.nz, self.bf16, self.cores
             )
         copying = self.copying
         size = 2 * self.m * self.n * copying.repeats
-        _limit("loads", size // (copying.tile_rows * copying.tile_bytes), _MOST_LOADS)
+        _limit("loads", size // (copying.tile_rows * copying.tile_bytes), _MAX_LOADS)
         return _lab.trace_copy(
             self.soc,
             self.m,
@@ -94,7 +94,7 @@ class Point:
     """
 
     id: str
-    kernel: Kernel
+    kernel: PointKernel
     metric: str
     measured_us: float
     launch_included: bool

@@ -14,7 +14,7 @@ from ascend_prefetch.shown import count_of, shown
 
 from .exports import WANTED, what_format, what_table
 from .op_summary import ProfileReader, is_profile
-from .point import METRICS, Copying, Kernel, Point
+from .point import METRICS, Copying, Point, PointKernel
 from .tables import (
     BadLine,
     Line,
@@ -38,7 +38,7 @@ PUBLISHED_POINTS = Path(__file__).with_name("measured.csv")
 """Measurements published by others, each with its source."""
 
 # Maximum rows of a matrix; the model takes 32-bit numbers.
-_MOST_ROWS = 2**24
+_MAX_ROWS = 2**24
 
 # Maximum length of an id, since printed tables are as wide as their longest id.
 _LONGEST_ID = 200
@@ -95,16 +95,16 @@ def what_was_left_out(skipped: Mapping[str, int], damaged: Mapping[int, str]) ->
         lines.append(f"{count_of(sum(skipped.values()), 'row')} skipped: {reasons}")
     if damaged:
         first = [f"line {number}: {why}" for number, why in sorted(damaged.items())]
-        more = [f"{len(first) - _MOST_NAMED} more"] if len(first) > _MOST_NAMED else []
+        more = [f"{len(first) - _MAX_NAMED} more"] if len(first) > _MAX_NAMED else []
         lines.append(
             f"{count_of(len(damaged), 'line')} could not be read: "
-            + "; ".join(first[:_MOST_NAMED] + more)
+            + "; ".join(first[:_MAX_NAMED] + more)
         )
     return lines
 
 
 # Maximum number of damaged lines that are named; all of them are counted.
-_MOST_NAMED = 3
+_MAX_NAMED = 3
 
 
 def _read(file: BinaryIO, soc: str | None) -> Points:
@@ -191,13 +191,13 @@ def _point(row: Mapping[str, str]) -> Point:
             f"got {shown(row['id'])}"
         )
     cores = "aiv" if name == "copy_gm_ub" else "aic"
-    kernel = Kernel(
+    kernel = PointKernel(
         name=name,
         soc=row["soc"],
         cores=whole_number(cores, row[cores], chip["aiv_count" if cores == "aiv" else "aic_count"]),
-        m=whole_number("m", row["m"], _MOST_ROWS),
-        n=whole_number("n", row["n"], _MOST_ROWS),
-        k=whole_number("k", row["k"], _MOST_ROWS) if gemm else 0,
+        m=whole_number("m", row["m"], _MAX_ROWS),
+        n=whole_number("n", row["n"], _MAX_ROWS),
+        k=whole_number("k", row["k"], _MAX_ROWS) if gemm else 0,
         bf16=_one_of(row, "dtype", ("fp16", "bf16")) == "bf16",
         nz=gemm and _one_of(row, "weight_layout", ("ND", "NZ")) == "NZ",
         copying=None if gemm else _copying(row["tile"]),

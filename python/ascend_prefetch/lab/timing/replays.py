@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from .chips import TimedChip
-from .point import Kernel, Point
+from .point import Point, PointKernel
 
 # Maximum bytes of traces that are kept for further replays.
 _KEPT_BYTES = 256 << 20
@@ -16,10 +16,10 @@ class Replays:
 
     def __init__(self, points: Sequence[Point]) -> None:
         self._points = list(points)
-        self._kernels: dict[Kernel, list[int]] = {}
+        self._kernels: dict[PointKernel, list[int]] = {}
         for index, point in enumerate(self._points):
             self._kernels.setdefault(point.kernel, []).append(index)
-        self._traces: dict[Kernel, bytes] = {}
+        self._traces: dict[PointKernel, bytes] = {}
 
     def times(
         self,
@@ -57,7 +57,7 @@ class Replays:
                 raise ValueError(f"point {first.id}: {error}") from error
         return result
 
-    def _trace(self, kernel: Kernel) -> bytes:
+    def _trace(self, kernel: PointKernel) -> bytes:
         if kernel in self._traces:
             return self._traces[kernel]
         trace = kernel.trace()

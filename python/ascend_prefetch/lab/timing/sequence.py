@@ -9,12 +9,12 @@ from typing import Any, cast
 from ascend_prefetch import _lab
 from ascend_prefetch.lab import twin
 
-KernelTimes = dict[str, Any]
+ReplayTimes = dict[str, Any]
 """The result of `_lab.Timeline.run`: times in us, and bytes."""
 
 
 @dataclass(frozen=True)
-class Kernel:
+class TracedKernel:
     """A kernel, represented by its trace."""
 
     trace: bytes
@@ -60,10 +60,12 @@ class CmoPrefetch:
     stream: int = 0
 
 
-Step = Kernel | Reader | CmoPrefetch
+SequenceStep = TracedKernel | Reader | CmoPrefetch
 
 
-def dry_kernels(run: Callable[..., object], separate: bool = False, **options: Any) -> list[Kernel]:
+def dry_kernels(
+    run: Callable[..., object], separate: bool = False, **options: Any
+) -> list[TracedKernel]:
     """The kernels that a call launches, from a dry run on the twin.
 
     Args:
@@ -77,10 +79,10 @@ def dry_kernels(run: Callable[..., object], separate: bool = False, **options: A
                 run(**options)
         else:
             run(**options)
-    return [Kernel(trace) for trace in traces]
+    return [TracedKernel(trace) for trace in traces]
 
 
-def find_tensor(kernels: Iterable[Kernel], name: str) -> tuple[int, int]:
+def find_tensor(kernels: Iterable[TracedKernel], name: str) -> tuple[int, int]:
     """Address and bytes of a tensor of one of the kernels.
 
     Raises:
@@ -93,7 +95,7 @@ def find_tensor(kernels: Iterable[Kernel], name: str) -> tuple[int, int]:
     raise KeyError(name)
 
 
-def account_prefetch(steps: Sequence[Step], weights: Sequence[str]) -> twin.PrefetchBytes:
+def account_prefetch(steps: Sequence[SequenceStep], weights: Sequence[str]) -> twin.PrefetchBytes:
     """twin.account_prefetch for a sequence, including what its readers evict from L2.
 
     Raises:
@@ -111,7 +113,9 @@ def account_prefetch(steps: Sequence[Step], weights: Sequence[str]) -> twin.Pref
     return cast(twin.PrefetchBytes, _lab.account_prefetch(launches, list(weights)))
 
 
-def replay(timeline: Any, steps: Sequence[Step], intervals: bool = False) -> list[KernelTimes]:
+def replay(
+    timeline: Any, steps: Sequence[SequenceStep], intervals: bool = False
+) -> list[ReplayTimes]:
     """Continues a timeline (`TimedChip.timeline`); returns the times of kernels and readers.
 
     Args:
@@ -122,7 +126,7 @@ def replay(timeline: Any, steps: Sequence[Step], intervals: bool = False) -> lis
     """
     times = []
     for step in steps:
-        if isinstance(step, Kernel):
+        if isinstance(step, TracedKernel):
             times.append(timeline.run(step.trace, intervals))
         elif isinstance(step, Reader):
             times.append(timeline.stream(step.name, step.address, step.nbytes, True, intervals))

@@ -11,12 +11,12 @@ from typing import BinaryIO, NamedTuple
 from ascend_prefetch.files import open_regular
 from ascend_prefetch.shown import shown
 
-LEAST_US = 1e-3
-MOST_US = 1e9
+MIN_US = 1e-3
+MAX_US = 1e9
 """Upper limit of a measured time; profilers write us with three decimals, 1e9 us are 17 minutes."""
 
 # No real line is longer. Without a limit a file of zeros would be one line, as large as the file.
-_MOST_LINE_BYTES = 1 << 20
+_MAX_LINE_BYTES = 1 << 20
 
 _NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,3})?")
 
@@ -42,15 +42,15 @@ def table_lines(file: BinaryIO) -> Iterator[Line]:
         file: the file, at its beginning.
     """
     number = 0
-    while line := file.readline(_MOST_LINE_BYTES):
+    while line := file.readline(_MAX_LINE_BYTES):
         number += 1
         whole = True
-        while len(line) == _MOST_LINE_BYTES and not line.endswith(b"\n"):
-            whole, line = False, file.readline(_MOST_LINE_BYTES)
+        while len(line) == _MAX_LINE_BYTES and not line.endswith(b"\n"):
+            whole, line = False, file.readline(_MAX_LINE_BYTES)
         if number == 1:
             line = line.removeprefix(b"\xef\xbb\xbf")
         if not whole:
-            yield Line(number, [], f"expected a line, got more than {_MOST_LINE_BYTES} bytes")
+            yield Line(number, [], f"expected a line, got more than {_MAX_LINE_BYTES} bytes")
         elif line.strip():
             yield _line(number, line.rstrip(b"\r\n"))
 
@@ -136,14 +136,12 @@ def microseconds(column: str, text: str) -> float:
     """Parses a measured time.
 
     Raises:
-        ValueError: not a number from LEAST_US to MOST_US. A time near 0 would make any model's
+        ValueError: not a number from MIN_US to MAX_US. A time near 0 would make any model's
             error infinite.
     """
     value = float(text) if _NUMBER.fullmatch(text) else 0.0
-    if not LEAST_US <= value < MOST_US:
-        raise ValueError(
-            f"{column}: expected us from {LEAST_US:g} to {MOST_US:g}, got {shown(text)}"
-        )
+    if not MIN_US <= value < MAX_US:
+        raise ValueError(f"{column}: expected us from {MIN_US:g} to {MAX_US:g}, got {shown(text)}")
     return value
 
 

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypedDict, cast
 
-from .sequence import Step, replay
+from .sequence import SequenceStep, replay
 
 # In the order of their numbers in csrc/twin/include/twin/trace_format.h.
 _PIPES = ("S", "V", "M", "MTE1", "MTE2", "MTE3", "FIX")
@@ -100,7 +100,7 @@ class KernelTimeline:
 
 
 @dataclass(frozen=True)
-class Timeline:
+class RecordedTimeline:
     """A sequence of kernels, which starts with an empty L2.
 
     Attributes:
@@ -144,7 +144,9 @@ class Timeline:
         return sorted(loads)
 
 
-def model_timeline(model: Any, steps: Sequence[Step], prefetched: Collection[str]) -> Timeline:
+def model_timeline(
+    model: Any, steps: Sequence[SequenceStep], prefetched: Collection[str]
+) -> RecordedTimeline:
     """Replays kernels and readers one after the other.
 
     Args:
@@ -163,7 +165,7 @@ def model_timeline(model: Any, steps: Sequence[Step], prefetched: Collection[str
     if not kernels:
         raise ValueError("expected one or more kernels, got none")
     sdma = [SdmaTransfer(*piece) for piece in model.sdma_transfers]
-    return Timeline(kernels, rates, sdma, prefetched, model.hbm_rate)
+    return RecordedTimeline(kernels, rates, sdma, prefetched, model.hbm_rate)
 
 
 def _kernel_timeline(times: dict[str, Any]) -> KernelTimeline:
@@ -182,7 +184,7 @@ def _kernel_timeline(times: dict[str, Any]) -> KernelTimeline:
     )
 
 
-def mean_rates(timeline: Timeline, name: str, bin_us: float, bins: int) -> list[float]:
+def mean_rates(timeline: RecordedTimeline, name: str, bin_us: float, bins: int) -> list[float]:
     """Means of the rate `name` of Rates, bytes per us, in `bins` bins that start at time 0."""
     sums = [0.0] * bins
     ends = [*(rates.time for rates in timeline.rates[1:]), timeline.end]

@@ -14,7 +14,7 @@ from typing import Any
 
 from ascend_prefetch.files import whole_file
 
-from .timeline import TRANSFERS, Interval, KernelTimeline, Timeline, mean_rates
+from .timeline import TRANSFERS, Interval, KernelTimeline, RecordedTimeline, mean_rates
 
 COUNTER_US = 0.1
 """Rates are averaged over this time."""
@@ -41,7 +41,7 @@ _RATES = {
 Event = dict[str, Any]
 
 
-def write_trace_events(timeline: Timeline, about: Mapping[str, Any], path: Path) -> None:
+def write_trace_events(timeline: RecordedTimeline, about: Mapping[str, Any], path: Path) -> None:
     """Writes a timeline as a JSON file of trace events; a partial file is never left.
 
     Args:
@@ -62,7 +62,7 @@ def write_trace_events(timeline: Timeline, about: Mapping[str, Any], path: Path)
         part.write_text(text, encoding="utf-8")
 
 
-def trace_events(timeline: Timeline) -> list[Event]:
+def trace_events(timeline: RecordedTimeline) -> list[Event]:
     """Metadata, one complete event for each interval, and counters.
 
     Times are us rounded to whole ns, in the same way at both ends, so that the events of a lane
@@ -130,7 +130,9 @@ def _kernel_events(kernel: KernelTimeline, lanes: _Lanes) -> Iterator[Event]:
     yield _complete(lane, kernel.kernel, "kernel", kernel.start, kernel.end, dict(kernel.bytes))
 
 
-def _core_events(kernel: KernelTimeline, timeline: Timeline, lanes: _Lanes) -> Iterator[Event]:
+def _core_events(
+    kernel: KernelTimeline, timeline: RecordedTimeline, lanes: _Lanes
+) -> Iterator[Event]:
     for interval in kernel.intervals:
         if kernel.is_cube(interval):
             group, core, core_type = _CUBE, interval.core, "AIC"
@@ -143,7 +145,7 @@ def _core_events(kernel: KernelTimeline, timeline: Timeline, lanes: _Lanes) -> I
         yield _complete(lane, _name(interval), category, start, end, _arguments(interval))
 
 
-def _sdma_events(timeline: Timeline, lanes: _Lanes) -> Iterator[Event]:
+def _sdma_events(timeline: RecordedTimeline, lanes: _Lanes) -> Iterator[Event]:
     for piece in timeline.sdma:
         lane = lanes.lane(_MEMORY, 0, "SDMA")
         args = {"bytes": piece.bytes, "hbm_read": piece.hbm_read, "l2_hit": piece.l2_hit}
@@ -167,7 +169,7 @@ def _arguments(interval: Interval) -> dict[str, Any]:
     }
 
 
-def _counters(timeline: Timeline) -> Iterator[Event]:
+def _counters(timeline: RecordedTimeline) -> Iterator[Event]:
     bins = math.ceil(timeline.end / COUNTER_US)
     for series, name in _RATES.items():
         rates = mean_rates(timeline, name, COUNTER_US, bins)
@@ -181,7 +183,7 @@ def _counters(timeline: Timeline) -> Iterator[Event]:
         yield _counter(_nanoseconds(end), "prefetched so far", "MB", total / 1e6)
 
 
-def _sdma_rate(timeline: Timeline) -> Iterator[Event]:
+def _sdma_rate(timeline: RecordedTimeline) -> Iterator[Event]:
     """The counter of the SDMA engine, which transfers one piece at a time."""
     end = None
     for piece in timeline.sdma:

@@ -14,7 +14,7 @@ from typing import Any
 from ascend_prefetch.policy import PrefetchConfig, StepContext, WeightPrefetchMethod
 from ascend_prefetch.policy.sites import Piece, Site, WindowPlanner
 
-from .. import windows
+from .. import regions
 from ..fallback import UpstreamChanged, logger, no_prefetch, say_once
 from ..signatures import Expected, first_difference, signature_of
 from ..switch import switch
@@ -84,7 +84,7 @@ def upstream_policy(
         is_moe=is_moe_model(get_current_vllm_config()),
         context=_Contexts(),
         switch=lambda: switch.on,
-        ledger=windows.ledger,
+        ledger=regions.ledger,
         planner=_Planner(),
         notice=lambda reason: say_once(reason, so="nothing is prefetched"),
     )
