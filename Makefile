@@ -169,11 +169,12 @@ docs: $(VENV)/.installed-docs extension
 docs-timeline: $(VENV)/.installed-test extension
 	$(BIN)/python -m ascend_prefetch timeline mla_prolog --model deepseek-v3 --tp 16 --out docs/timeline.png
 
-# Regenerates the stubs of the modules, which a test compares with the modules.
+# Regenerates the stubs of the modules and of the ops, which tests compare with both.
 .PHONY: stubs
 stubs: $(VENV)/.installed-test extension
 	$(BIN)/python -m pybind11_stubgen ascend_prefetch._C --output-dir python --exit-code
 	$(BIN)/python -m pybind11_stubgen ascend_prefetch._lab --output-dir python --exit-code
+	$(BIN)/python tests/python/op_stubs.py
 
 # Builds all that does not need torch for 64-bit Arm, and runs its C++ tests under qemu. -O1 halves the
 # time to compile.

@@ -1,5 +1,5 @@
 // The schemas of torch.ops.ascend_prefetch. python/ascend_prefetch/ops.py documents shapes, dtypes
-// and errors.
+// and errors of these arguments; ops/arguments.h takes them from torch's stack.
 #include <torch/library.h>
 
 #include <string>

@@ -1,6 +1,7 @@
 """The ops of torch.ops.ascend_prefetch with their documentation.
 
-The functions here forward to the registered ops and add nothing; call either.
+The names here are the registered ops themselves, so call either; help() of one of them tells what
+its arguments are.
 
 T counts tokens (1 to 8192), N the heads of this tensor-parallel rank, and hidden the elements per
 token between layers; rope is 64. All tensors of a call are on one device, and contiguous unless
@@ -91,45 +92,80 @@ Errors
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-import torch
+from .documented import document
 
 MAX_TOKENS = 8192
 """Maximum number of tokens T of a call (csrc/plan/units.h)."""
 
+_ARGUMENTS = """
+    hidden_states: [T, hidden]; hidden is a multiple of 16.
+    qkv_a_weight: linear weight, out = q_lora + kv_lora + 64, in = hidden.
+    q_a_norm_weight: [q_lora], or None; q_lora is a multiple of 64, at most 4096.
+    q_b_weight: linear weight, out = N * (nope + 64), in = q_lora; nope is a multiple of 16,
+        of 64 and at most 4096 with an int8 weight.
+    w_uk: [N, nope, kv_lora].
+    kv_a_norm_weight: [kv_lora]; kv_lora is a multiple of 64, at most 4096.
+    cos: [T, 64], float32 or the activation dtype: cat([freqs, freqs], -1).cos() of each token's
+        32 angles freqs, whether or not rope_interleaved.
+    sin: [T, 64], the dtype of cos: cat([freqs, freqs], -1).sin().
+    slot_mapping: [T] int32 or int64.
+    kv_cache: rows of kv_lora elements, or of kv_lora + 64 without rope_cache.
+    rope_cache: rows of 64 elements, or None.
+    q_a_norm_bias: [q_lora], added after the query norm.
+    kv_a_norm_bias: [kv_lora], added after the norm of the key-value latent, before it is
+        rounded or, for an int8 kv_cache, quantised.
+    eps: epsilon of both RMS norms.
+    rope_interleaved: True where the projections yield rope pairs as neighbours (DeepSeek),
+        False where they yield two halves. Results are in two halves either way.
+    qkv_a_dequant_scale, qkv_a_input_scale, qkv_a_input_offset, qkv_a_quant_bias: quantisation
+        of an int8 qkv_a_weight.
+    q_b_dequant_scale, q_b_input_scale, q_b_input_offset, q_b_quant_bias: quantisation of an
+        int8 q_b_weight.
+    kv_cache_scale: [1] float32, the scale of an int8 kv_cache.
+    quantize_q_nope: whether q_nope is quantised to int8, with a scale per token and head.
+    prefetch: weights that are needed next.
+    prefetch_bytes: how much to prefetch in all, in bytes; by default the planner decides.
+    prefetch_passing_bytes: for each weight of `prefetch`, bytes that pass through L2 before it
+        is needed.
+    indexer_cache: rows of Di elements; Di is a multiple of 64 from 128 to 512, 128 in all
+        known models.
+    indexer_wq_b: linear weight, out = Hi * Di, in = q_lora, for Hi indexer heads, which are
+        replicated, not split, under tensor parallelism; Hi is a multiple of 16.
+    indexer_wk: [Di, hidden]; or, without indexer_weights_proj, [Di + Hi, hidden], the rows of
+        wk above those of weights_proj.
+    indexer_k_norm_weight: [Di], float32 or the activation dtype.
+    indexer_k_norm_bias: [Di], the dtype of indexer_k_norm_weight.
+    indexer_weights_proj: [Hi, hidden], or None where indexer_wk holds it.
+    indexer_rope_interleaved: True where rope pairs neighbours (GLM-5), False where it pairs
+        two halves (DeepSeek-V3.2). Unlike the attention's queries and keys, the results keep
+        the order of the pairs, as vLLM Ascend caches them.
+    indexer_eps: epsilon of the LayerNorm.
+    indexer_wq_b_dequant_scale, indexer_wq_b_input_scale: quantisation of an int8 indexer_wq_b.
+    indexer_wq_b_input_offset, indexer_wq_b_quant_bias: quantisation of an int8 indexer_wq_b.
+    attn_output: [T, N, kv_lora] with w_uv, contiguous or the transpose of a contiguous
+        [N, T, kv_lora]; otherwise [T, N * v]. Rows are a multiple of 16 elements, at most
+        131,070.
+    o_proj_weight: linear weight, out = hidden, in = N * v; hidden is a multiple of 16.
+    w_uv: [N, kv_lora, v], kv_lora and v multiples of 16; None where attn_output is
+        up-projected already.
+    bias: [hidden], float32 or the activation dtype, added to the result; hidden must then be a
+        multiple of 64.
+    dequant_scale, input_scale, input_offset, quant_bias: quantisation of an int8 o_proj_weight.
+    weights: 1 to 8 contiguous tensors of any dtype, in the order of need. The requested bytes
+        of two weights may not overlap.
+    max_bytes: per weight, the maximum number of bytes to load, > 0; by default, and where it
+        exceeds the rest of the weight, everything from the offset on.
+    offsets: per weight, the byte to start at, >= 0 and before the weight's end; 0 by default.
+    cores: number of vector cores to use, from 1 to all of the chip's; by default all. Must be
+        None for "sdma".
+    after: a tensor that must be computed before the prefetch starts, which tells a compiled
+        graph where to place the call. It is neither read nor changed.
+    engine: "vector_cores" or "sdma".
+"""
+"""What each argument is, one text for all ops that have it; ascend_prefetch.documented reads it."""
 
-def mla_prolog(
-    hidden_states: torch.Tensor,
-    qkv_a_weight: torch.Tensor,
-    q_a_norm_weight: torch.Tensor | None,
-    q_b_weight: torch.Tensor,
-    w_uk: torch.Tensor,
-    kv_a_norm_weight: torch.Tensor,
-    cos: torch.Tensor,
-    sin: torch.Tensor,
-    slot_mapping: torch.Tensor,
-    kv_cache: torch.Tensor,
-    rope_cache: torch.Tensor | None,
-    *,
-    q_a_norm_bias: torch.Tensor | None = None,
-    kv_a_norm_bias: torch.Tensor | None = None,
-    eps: float = 1e-6,
-    rope_interleaved: bool = True,
-    qkv_a_dequant_scale: torch.Tensor | None = None,
-    qkv_a_input_scale: torch.Tensor | None = None,
-    qkv_a_input_offset: torch.Tensor | None = None,
-    qkv_a_quant_bias: torch.Tensor | None = None,
-    q_b_dequant_scale: torch.Tensor | None = None,
-    q_b_input_scale: torch.Tensor | None = None,
-    q_b_input_offset: torch.Tensor | None = None,
-    q_b_quant_bias: torch.Tensor | None = None,
-    kv_cache_scale: torch.Tensor | None = None,
-    quantize_q_nope: bool = False,
-    prefetch: Sequence[torch.Tensor] | None = None,
-    prefetch_bytes: int | None = None,
-    prefetch_passing_bytes: Sequence[int] | None = None,
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+mla_prolog = document(
+    "mla_prolog",
     """MLA projections of decode tokens in one kernel, with the paged cache write.
 
     Matrix products are summed in fp32 (int32 for int8 layers); between them q_c and the queries are
@@ -139,35 +175,7 @@ def mla_prolog(
     (the model's q_proj) takes hidden_states, so that in = hidden.
 
     Args:
-        hidden_states: [T, hidden]; hidden is a multiple of 16.
-        qkv_a_weight: linear weight, out = q_lora + kv_lora + 64, in = hidden.
-        q_a_norm_weight: [q_lora], or None; q_lora is a multiple of 64, at most 4096.
-        q_b_weight: linear weight, out = N * (nope + 64), in = q_lora; nope is a multiple of 16,
-            of 64 and at most 4096 with an int8 weight.
-        w_uk: [N, nope, kv_lora].
-        kv_a_norm_weight: [kv_lora]; kv_lora is a multiple of 64, at most 4096.
-        cos: [T, 64], float32 or the activation dtype: cat([freqs, freqs], -1).cos() of each token's
-            32 angles freqs, whether or not rope_interleaved.
-        sin: [T, 64], the dtype of cos: cat([freqs, freqs], -1).sin().
-        slot_mapping: [T] int32 or int64.
-        kv_cache: rows of kv_lora elements, or of kv_lora + 64 without rope_cache.
-        rope_cache: rows of 64 elements, or None.
-        q_a_norm_bias: [q_lora], added after the query norm.
-        kv_a_norm_bias: [kv_lora], added after the norm of the key-value latent, before it is
-            rounded or, for an int8 kv_cache, quantised.
-        eps: epsilon of both RMS norms.
-        rope_interleaved: True where the projections yield rope pairs as neighbours (DeepSeek),
-            False where they yield two halves. Results are in two halves either way.
-        qkv_a_dequant_scale, qkv_a_input_scale, qkv_a_input_offset, qkv_a_quant_bias: quantisation
-            of an int8 qkv_a_weight.
-        q_b_dequant_scale, q_b_input_scale, q_b_input_offset, q_b_quant_bias: quantisation of an
-            int8 q_b_weight.
-        kv_cache_scale: [1] float32, the scale of an int8 kv_cache.
-        quantize_q_nope: whether q_nope is quantised to int8, with a scale per token and head.
-        prefetch: weights that are needed next.
-        prefetch_bytes: how much to prefetch in all, in bytes; by default the planner decides.
-        prefetch_passing_bytes: for each weight of `prefetch`, bytes that pass through L2 before it
-            is needed.
+        {arguments}
 
     Returns:
         q_nope: [T, N, kv_lora], the absorbed queries; int8 with quantize_q_nope.
@@ -175,82 +183,12 @@ def mla_prolog(
         q_c: [T, q_lora], the normed query latent; [T, 0] for models without one.
         q_nope_scale: [T, N] float32 with quantize_q_nope, the factors by which q_nope is to be
             multiplied; otherwise empty, [0].
-    """
-    return torch.ops.ascend_prefetch.mla_prolog(
-        hidden_states,
-        qkv_a_weight,
-        q_a_norm_weight,
-        q_b_weight,
-        w_uk,
-        kv_a_norm_weight,
-        cos,
-        sin,
-        slot_mapping,
-        kv_cache,
-        rope_cache,
-        q_a_norm_bias=q_a_norm_bias,
-        kv_a_norm_bias=kv_a_norm_bias,
-        eps=eps,
-        rope_interleaved=rope_interleaved,
-        qkv_a_dequant_scale=qkv_a_dequant_scale,
-        qkv_a_input_scale=qkv_a_input_scale,
-        qkv_a_input_offset=qkv_a_input_offset,
-        qkv_a_quant_bias=qkv_a_quant_bias,
-        q_b_dequant_scale=q_b_dequant_scale,
-        q_b_input_scale=q_b_input_scale,
-        q_b_input_offset=q_b_input_offset,
-        q_b_quant_bias=q_b_quant_bias,
-        kv_cache_scale=kv_cache_scale,
-        quantize_q_nope=quantize_q_nope,
-        prefetch=prefetch,
-        prefetch_bytes=prefetch_bytes,
-        prefetch_passing_bytes=prefetch_passing_bytes,
-    )
+    """,
+    _ARGUMENTS,
+)
 
-
-def sfa_prolog(
-    hidden_states: torch.Tensor,
-    qkv_a_weight: torch.Tensor,
-    q_a_norm_weight: torch.Tensor | None,
-    q_b_weight: torch.Tensor,
-    w_uk: torch.Tensor,
-    kv_a_norm_weight: torch.Tensor,
-    cos: torch.Tensor,
-    sin: torch.Tensor,
-    slot_mapping: torch.Tensor,
-    kv_cache: torch.Tensor,
-    rope_cache: torch.Tensor | None,
-    indexer_cache: torch.Tensor | None = None,
-    indexer_wq_b: torch.Tensor | None = None,
-    indexer_wk: torch.Tensor | None = None,
-    indexer_k_norm_weight: torch.Tensor | None = None,
-    indexer_k_norm_bias: torch.Tensor | None = None,
-    indexer_weights_proj: torch.Tensor | None = None,
-    *,
-    indexer_rope_interleaved: bool = False,
-    indexer_eps: float = 1e-6,
-    indexer_wq_b_dequant_scale: torch.Tensor | None = None,
-    indexer_wq_b_input_scale: torch.Tensor | None = None,
-    indexer_wq_b_input_offset: torch.Tensor | None = None,
-    indexer_wq_b_quant_bias: torch.Tensor | None = None,
-    q_a_norm_bias: torch.Tensor | None = None,
-    kv_a_norm_bias: torch.Tensor | None = None,
-    eps: float = 1e-6,
-    rope_interleaved: bool = True,
-    qkv_a_dequant_scale: torch.Tensor | None = None,
-    qkv_a_input_scale: torch.Tensor | None = None,
-    qkv_a_input_offset: torch.Tensor | None = None,
-    qkv_a_quant_bias: torch.Tensor | None = None,
-    q_b_dequant_scale: torch.Tensor | None = None,
-    q_b_input_scale: torch.Tensor | None = None,
-    q_b_input_offset: torch.Tensor | None = None,
-    q_b_quant_bias: torch.Tensor | None = None,
-    kv_cache_scale: torch.Tensor | None = None,
-    quantize_q_nope: bool = False,
-    prefetch: Sequence[torch.Tensor] | None = None,
-    prefetch_bytes: int | None = None,
-    prefetch_passing_bytes: Sequence[int] | None = None,
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+sfa_prolog = document(
+    "sfa_prolog",
     """mla_prolog with the projections of a sparse attention's indexer, in one kernel.
 
     The documentation of mla_prolog holds here too. The indexer adds its queries wq_b(q_c), its key
@@ -259,86 +197,19 @@ def sfa_prolog(
     without an indexer pass none of its arguments; with an indexer, q_a_norm_weight is required.
 
     Args:
-        indexer_cache: rows of Di elements; Di is a multiple of 64 from 128 to 512, 128 in all
-            known models.
-        indexer_wq_b: linear weight, out = Hi * Di, in = q_lora, for Hi indexer heads, which are
-            replicated, not split, under tensor parallelism; Hi is a multiple of 16.
-        indexer_wk: [Di, hidden]; or, without indexer_weights_proj, [Di + Hi, hidden], the rows of
-            wk above those of weights_proj.
-        indexer_k_norm_weight: [Di], float32 or the activation dtype.
-        indexer_k_norm_bias: [Di], the dtype of indexer_k_norm_weight.
-        indexer_weights_proj: [Hi, hidden], or None where indexer_wk holds it.
-        indexer_rope_interleaved: True where rope pairs neighbours (GLM-5), False where it pairs
-            two halves (DeepSeek-V3.2). Unlike the attention's queries and keys, the results keep
-            the order of the pairs, as vLLM Ascend caches them.
-        indexer_eps: epsilon of the LayerNorm.
-        indexer_wq_b_dequant_scale, indexer_wq_b_input_scale: quantisation of an int8 indexer_wq_b.
-        indexer_wq_b_input_offset, indexer_wq_b_quant_bias: quantisation of an int8 indexer_wq_b.
+        {arguments}
 
     Returns:
         q_nope, q_rope, q_c, q_nope_scale: as in mla_prolog.
         indexer_q: [T, Hi, Di]; empty, [0], without an indexer.
         indexer_weights: [T, Hi] float32, the plain projection without any scale; empty, [0],
             without an indexer.
-    """
-    return torch.ops.ascend_prefetch.sfa_prolog(
-        hidden_states,
-        qkv_a_weight,
-        q_a_norm_weight,
-        q_b_weight,
-        w_uk,
-        kv_a_norm_weight,
-        cos,
-        sin,
-        slot_mapping,
-        kv_cache,
-        rope_cache,
-        indexer_cache,
-        indexer_wq_b,
-        indexer_wk,
-        indexer_k_norm_weight,
-        indexer_k_norm_bias,
-        indexer_weights_proj,
-        indexer_rope_interleaved=indexer_rope_interleaved,
-        indexer_eps=indexer_eps,
-        indexer_wq_b_dequant_scale=indexer_wq_b_dequant_scale,
-        indexer_wq_b_input_scale=indexer_wq_b_input_scale,
-        indexer_wq_b_input_offset=indexer_wq_b_input_offset,
-        indexer_wq_b_quant_bias=indexer_wq_b_quant_bias,
-        q_a_norm_bias=q_a_norm_bias,
-        kv_a_norm_bias=kv_a_norm_bias,
-        eps=eps,
-        rope_interleaved=rope_interleaved,
-        qkv_a_dequant_scale=qkv_a_dequant_scale,
-        qkv_a_input_scale=qkv_a_input_scale,
-        qkv_a_input_offset=qkv_a_input_offset,
-        qkv_a_quant_bias=qkv_a_quant_bias,
-        q_b_dequant_scale=q_b_dequant_scale,
-        q_b_input_scale=q_b_input_scale,
-        q_b_input_offset=q_b_input_offset,
-        q_b_quant_bias=q_b_quant_bias,
-        kv_cache_scale=kv_cache_scale,
-        quantize_q_nope=quantize_q_nope,
-        prefetch=prefetch,
-        prefetch_bytes=prefetch_bytes,
-        prefetch_passing_bytes=prefetch_passing_bytes,
-    )
+    """,
+    _ARGUMENTS,
+)
 
-
-def o_proj(
-    attn_output: torch.Tensor,
-    o_proj_weight: torch.Tensor,
-    *,
-    w_uv: torch.Tensor | None = None,
-    bias: torch.Tensor | None = None,
-    dequant_scale: torch.Tensor | None = None,
-    input_scale: torch.Tensor | None = None,
-    input_offset: torch.Tensor | None = None,
-    quant_bias: torch.Tensor | None = None,
-    prefetch: Sequence[torch.Tensor] | None = None,
-    prefetch_bytes: int | None = None,
-    prefetch_passing_bytes: Sequence[int] | None = None,
-) -> torch.Tensor:
+o_proj = document(
+    "o_proj",
     """Value up-projection and output projection in one kernel.
 
     Under tensor parallelism the result is this rank's partial sum; bias and quant_bias belong on
@@ -346,47 +217,16 @@ def o_proj(
     summed in fp32 (int32 for an int8 weight). Linear weights, prefetch and errors: see the module.
 
     Args:
-        attn_output: [T, N, kv_lora] with w_uv, contiguous or the transpose of a contiguous
-            [N, T, kv_lora]; otherwise [T, N * v]. Rows are a multiple of 16 elements, at most
-            131,070.
-        o_proj_weight: linear weight, out = hidden, in = N * v; hidden is a multiple of 16.
-        w_uv: [N, kv_lora, v], kv_lora and v multiples of 16; None where attn_output is
-            up-projected already.
-        bias: [hidden], float32 or the activation dtype, added to the result; hidden must then be a
-            multiple of 64.
-        dequant_scale, input_scale, input_offset, quant_bias: quantisation of an int8 o_proj_weight.
-        prefetch: weights that are needed next.
-        prefetch_bytes: how much to prefetch in all, in bytes; by default the planner decides.
-        prefetch_passing_bytes: for each weight of `prefetch`, bytes that pass through L2 before it
-            is needed.
+        {arguments}
 
     Returns:
         [T, hidden].
-    """
-    return torch.ops.ascend_prefetch.o_proj(
-        attn_output,
-        o_proj_weight,
-        w_uv=w_uv,
-        bias=bias,
-        dequant_scale=dequant_scale,
-        input_scale=input_scale,
-        input_offset=input_offset,
-        quant_bias=quant_bias,
-        prefetch=prefetch,
-        prefetch_bytes=prefetch_bytes,
-        prefetch_passing_bytes=prefetch_passing_bytes,
-    )
+    """,
+    _ARGUMENTS,
+)
 
-
-def prefetch(
-    weights: Sequence[torch.Tensor],
-    *,
-    max_bytes: Sequence[int] | None = None,
-    offsets: Sequence[int] | None = None,
-    cores: int | None = None,
-    after: torch.Tensor | None = None,
-    engine: str = "vector_cores",
-) -> None:
+prefetch = document(
+    "prefetch",
     """Loads weights into L2, for windows outside the other ops.
 
     Such a window is a collective, which leaves HBM idle. The op changes no tensor. A compiled graph
@@ -409,29 +249,19 @@ def prefetch(
         engine: the call checks its arguments and loads nothing.
 
     Args:
-        weights: 1 to 8 contiguous tensors of any dtype, in the order of need. The requested bytes
-            of two weights may not overlap.
-        max_bytes: per weight, the maximum number of bytes to load, > 0; by default, and where it
-            exceeds the rest of the weight, everything from the offset on.
-        offsets: per weight, the byte to start at, >= 0 and before the weight's end; 0 by default.
-        cores: number of vector cores to use, from 1 to all of the chip's; by default all. Must be
-            None for "sdma".
-        after: a tensor that must be computed before the prefetch starts, which tells a compiled
-            graph where to place the call. It is neither read nor changed.
-        engine: "vector_cores" or "sdma".
+        {arguments}
 
     Raises:
         RuntimeError: a weight is not contiguous, not dense, on another device or larger than its
             storage, the lists differ in length, or cores are given for "sdma".
         ValueError: a number is out of range, the engine is unknown, there are no weights, a weight
             is empty, requested bytes overlap, or they are more than L2 can use.
-    """
-    torch.ops.ascend_prefetch.prefetch(
-        weights, max_bytes=max_bytes, offsets=offsets, cores=cores, after=after, engine=engine
-    )
+    """,
+    _ARGUMENTS,
+)
 
-
-def prefetch_join() -> None:
+prefetch_join = document(
+    "prefetch_join",
     """Makes the current stream wait for every SDMA prefetch that was issued from it.
 
     The current stream is that of the current device; prefetches from other streams or devices stay
@@ -439,5 +269,6 @@ def prefetch_join() -> None:
 
     The call does not block the host. It does nothing where no prefetch is pending, and nothing on
     CPU. A compiled graph keeps it after the prefetches that precede it; no other order is kept.
-    """
-    torch.ops.ascend_prefetch.prefetch_join()
+    """,
+    _ARGUMENTS,
+)

@@ -1,10 +1,15 @@
-"""An op's arguments stand in its schema and in one struct, which are the same."""
+"""An op's arguments stand in its schema, in one struct and in one text, which are the same."""
 
+import collections.abc
+import inspect
+import pydoc
 import re
 
 import pytest
+import torch
 
-from ascend_prefetch import _C
+import op_stubs
+from ascend_prefetch import _C, documented, ops
 from op_calls import OPS
 
 
@@ -78,3 +83,63 @@ def test_a_required_tensor_may_become_optional_without_a_change_of_the_struct():
 def test_an_op_without_a_struct():
     with pytest.raises(ValueError, match=r"^no op ascend_prefetch::other$"):
         _C.check_schema("ascend_prefetch::other(Tensor x) -> Tensor")
+
+
+# --- in Python ---
+
+
+@pytest.mark.parametrize("name", op_stubs.OPS)
+def test_the_documented_ops_are_the_registered_ones(name):
+    op = getattr(torch.ops.ascend_prefetch, name)
+    assert getattr(ops, name) is op
+    assert op.__doc__.splitlines()[0].endswith(".")
+    assert pydoc.render_doc(op, renderer=pydoc.plaintext).count(op.__doc__.splitlines()[0]) == 1
+
+
+@pytest.mark.parametrize("name", OPS)
+def test_every_argument_has_its_text_in_the_order_of_the_schema(name):
+    text = OPS[name].__doc__.partition("\nArgs:\n")[2].partition("\n\n")[0]
+    entries = re.findall(r"^    (\w[\w, ]*): ", text, re.MULTILINE)
+    assert ", ".join(entries).split(", ") == arguments_of(name)
+
+
+def test_every_text_has_its_argument():
+    texts = documented._texts(ops._ARGUMENTS)
+    assert set(texts) == {argument for name in OPS for argument in arguments_of(name)}
+
+
+def test_defaults_are_documented():
+    defaults = re.findall(r"Default: (.*)\.$", ops.mla_prolog.__doc__, re.MULTILINE)
+    assert defaults == ["1e-06", "True", "False"]
+    assert "Default: 'vector_cores'." in ops.prefetch.__doc__
+
+
+def test_an_argument_without_a_text():
+    entry = "attn_output: [T, N].\no_proj_weight: linear weight."
+    with pytest.raises(RuntimeError) as raised:
+        documented.document("o_proj", "{arguments}", entry)
+    assert str(raised.value) == (
+        "ascend_prefetch::o_proj: argument 'w_uv': expected a text in ascend_prefetch.ops, got none"
+    )
+    assert ops.o_proj.__doc__.startswith("Value up-projection")
+
+
+def test_signatures():
+    parameters = inspect.signature(ops.sfa_prolog).parameters
+    assert list(parameters) == arguments_of("sfa_prolog")
+    assert parameters["hidden_states"].annotation is torch.Tensor
+    assert parameters["hidden_states"].default is inspect.Parameter.empty
+    assert parameters["indexer_wk"].annotation == torch.Tensor | None
+    assert parameters["indexer_wk"].kind is inspect.Parameter.POSITIONAL_OR_KEYWORD
+    assert parameters["eps"].annotation is float
+    assert parameters["eps"].default == 1e-6
+    assert parameters["eps"].kind is inspect.Parameter.KEYWORD_ONLY
+    tensors = collections.abc.Sequence[torch.Tensor]
+    assert parameters["prefetch"].annotation == tensors | None
+    assert inspect.signature(ops.mla_prolog).return_annotation == tuple[(torch.Tensor,) * 4]
+    assert inspect.signature(ops.o_proj).return_annotation is torch.Tensor
+    assert str(inspect.signature(ops.prefetch_join)) == "() -> None"
+
+
+def test_the_stub_is_that_of_the_schemas():
+    assert op_stubs.STUB.read_text() == op_stubs.stub(), "run make stubs"
