@@ -1,7 +1,7 @@
 import collections.abc
 import torch
 
-MOST_TOKENS: int
+MAX_TOKENS: int
 def mla_prolog(
     hidden_states: torch.Tensor,
     qkv_a_weight: torch.Tensor,

@@ -14,7 +14,8 @@ OPS = ("mla_prolog", "sfa_prolog", "o_proj", "prefetch", "prefetch_join")
 
 def stub():
     """The text of the file."""
-    parts = ["import collections.abc", "import torch", "", "MOST_TOKENS: int"]
+    constants = [f"{name}: int" for name, value in vars(ops).items() if isinstance(value, int)]
+    parts = ["import collections.abc", "import torch", "", *constants]
     for name in OPS:
         signature = inspect.signature(getattr(ops, name))
         lines = []
