@@ -11,9 +11,9 @@ def test_the_files_to_touch_exist():
     page = (ROOT / "CONTRIBUTING.md").read_text()
     section = page.split(f"{HEADING}\n", 1)[1].split("\n## ", 1)[0]
     rows = [line for line in section.splitlines() if line.startswith("| a")]
-    assert len(rows) == 8
+    assert len(rows) >= 8
     for row in rows:
         paths = [name for name in re.findall(r"`([^`]+)`", row) if "/" in name]
-        assert len(paths) >= 2, row
+        assert paths, row
         for path in paths:
             assert (ROOT / path).exists(), path
