@@ -10,8 +10,7 @@
 
 namespace kernels {
 
-// How the fixpipe converts sums to the output type. int32 sums are written unconverted: the fixpipe
-// cannot convert int32 to bfloat16, and its fp16 scales have a mantissa of only 10 bits.
+// How the fixpipe converts sums to the output type.
 template <typename C>
 struct FixpipeQuant {
     static constexpr QuantMode_t kMode = QuantMode_t::NoQuant;
@@ -25,14 +24,18 @@ struct FixpipeQuant<bfloat16_t> {
     static constexpr QuantMode_t kMode = QuantMode_t::F322BF16;
 };
 
-// The type in which products of T are summed.
+// The type in which products of T are summed, and that to which the fixpipe may round the sums.
+// int32 sums are always written unconverted: the fixpipe cannot convert int32 to bfloat16, and its
+// fp16 scales have a mantissa of only 10 bits.
 template <typename T>
 struct Accumulator {
     using Type = float;
+    using Rounded = T;
 };
 template <>
 struct Accumulator<int8_t> {
     using Type = int32_t;
+    using Rounded = int32_t;
 };
 
 // One instance runs GEMMs of all types, one after the other. Where data is only moved, a fractal
@@ -77,12 +80,12 @@ public:
         }
     }
 
-    // Runs one GEMM of T (bfloat16_t, half or int8_t) into C; its weight is the next phase of
-    // `stream`.
+    // Runs one GEMM of T (bfloat16_t, half or int8_t); its weight is the next phase of `stream`. C
+    // is of the type of its sums or of T, as the plan says.
     //
     // A is loaded one slot ahead of the products that need it: issued on demand, it would queue
     // after the weight tiles in flight.
-    template <typename T, typename C, typename Stream>
+    template <typename T, typename Stream>
     __aicore__ inline void Run(const GemmPlan& plan, GM_ADDR a, GM_ADDR c, Stream& stream) {
         LeftCursor ahead;  // the piece of A to load next
         LeftCursor cursor;
@@ -92,9 +95,7 @@ public:
             stream.Fill();
             return;
         }
-        AscendC::GlobalTensor<C> c_gm;
-        c_gm.SetGlobalBuffer(reinterpret_cast<__gm__ C*>(c));
-        const uint64_t sums = static_cast<uint64_t>(cursor.DepthShare()) * plan.c_share_stride;
+        const uint64_t share = static_cast<uint64_t>(cursor.DepthShare()) * plan.c_share_stride;
         LoadSlot(plan, a, ahead);
         stream.Fill();
         if (!ahead.Done()) LoadSlot(plan, a, ahead);
@@ -114,7 +115,7 @@ public:
                 if (!ahead.Done()) LoadSlot(plan, a, ahead);
             }
             if (core_ % 2 != 0) stream.Release();
-            if (tile.last) Store<T>(plan, tile, c_gm[sums]);
+            if (tile.last) Store<T>(plan, tile, c, share);
             if (cursor.Done()) return;
             if (leaves_slot) a_events_.WaitFull(a_slot_);
         }
@@ -305,24 +306,37 @@ private:
         }
     }
 
-    template <typename T, typename C>
-    __aicore__ inline void Store(const GemmPlan& plan, const Tile& tile,
-                                 const AscendC::GlobalTensor<C>& c) {
+    // Writes a tile of sums to C, whose first element for this core is `share`.
+    template <typename T>
+    __aicore__ inline void Store(const GemmPlan& plan, const Tile& tile, GM_ADDR c,
+                                 uint64_t share) {
         using Sum = typename Accumulator<T>::Type;
-        const uint64_t offset = static_cast<uint64_t>(tile.row) * plan.c_row_stride +
+        const uint64_t offset = share + static_cast<uint64_t>(tile.row) * plan.c_row_stride +
                                 static_cast<uint64_t>(tile.batch) * plan.c_batch_stride +
                                 tile.column;
+        HandOverToFixpipe();
+        if (sizeof(T) == 1 || plan.c_sums != 0) {
+            FixpipeTo<Sum, Sum>(plan, tile, c, offset);
+        } else {
+            FixpipeTo<typename Accumulator<T>::Rounded, Sum>(plan, tile, c, offset);
+        }
+        l0c_events_.SetFree(l0c_slot_);
+        if (plan.l0c_slots > 1) l0c_events_.SetFree(1 - l0c_slot_);
+        l0c_slot_ = 1 - l0c_slot_;
+    }
+
+    template <typename C, typename Sum>
+    __aicore__ inline void FixpipeTo(const GemmPlan& plan, const Tile& tile, GM_ADDR c,
+                                     uint64_t offset) {
+        AscendC::GlobalTensor<C> gm;
+        gm.SetGlobalBuffer(reinterpret_cast<__gm__ C*>(c));
         AscendC::FixpipeParamsV220 params;
         params.nSize = tile.columns;
         params.mSize = tile.rows;
         params.srcStride = RoundUp(tile.rows, kStrip);
         params.dstStride = plan.c_row_stride;
         params.quantPre = FixpipeQuant<C>::kMode;
-        HandOverToFixpipe();
-        AscendC::Fixpipe<C, Sum, AscendC::CFG_ROW_MAJOR>(c[offset], Sums<Sum>(plan), params);
-        l0c_events_.SetFree(l0c_slot_);
-        if (plan.l0c_slots > 1) l0c_events_.SetFree(1 - l0c_slot_);
-        l0c_slot_ = 1 - l0c_slot_;
+        AscendC::Fixpipe<C, Sum, AscendC::CFG_ROW_MAJOR>(gm[offset], Sums<Sum>(plan), params);
     }
 
     __aicore__ inline void HandOverToFixpipe() {

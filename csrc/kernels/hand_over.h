@@ -1,26 +1,21 @@
-// Hand-overs between cube and vector cores, by cross-core flags only. Each flag id has one meaning.
+// Hand-overs between cube and vector cores, by cross-core flags only.
 //
 // A flag is set after the earlier work of its pipe, so whoever has waited for it sees what that
-// pipe wrote to GM (CrossCoreSetFlag). Ids 11-14 belong to SyncAll and stay unused.
+// pipe wrote to GM (CrossCoreSetFlag).
 #pragma once
 
 #include "kernel_operator.h"
 #include "kernels/call_site.h"
+#include "plan/hand_over_flags.h"
 
 namespace kernels {
 
-constexpr uint16_t kFlagCubeBarrier = 0;   // all AIC
-constexpr uint16_t kFlagVectorToCube = 2;  // the AIVs of a group to their AIC
-constexpr uint16_t kFlagStreamed = 3;      // an AIC to its AIVs: its last weight is in L1
-// An AIC to its AIVs: a product of all tokens is complete. The AICs run ahead of the AIVs, and a
-// flag must not be set again before it has been waited for
-// (高级编程/硬件实现/架构规格/NPU架构版本2201), so each product has an id of its own.
-constexpr uint16_t kFlagQkvA = 1;
-constexpr uint16_t kFlagQueryB = 4;  // q_b, and the indexer's products of the hidden states
-constexpr uint16_t kFlagIndexerQuery = 5;
-constexpr uint16_t kFlagQueryNope = 6;
-constexpr uint16_t kFlagValue = 7;
-constexpr uint16_t kFlagOProj = 8;
+using plan::flags::kFlagCubeBarrier;
+using plan::flags::kFlagOProj;
+using plan::flags::kFlagStreamed;
+using plan::flags::kFlagValue;
+using plan::flags::kFlagVectorToCube;
+using plan::flags::kNoFlag;
 
 // AIC: no core continues before the fixpipe of every AIC has written everything issued to it. All
 // cores have to be resident at once: on a device the kernel is launched in batch scheduling mode
@@ -32,7 +27,7 @@ __aicore__ inline void CubeBarrier(CALL_SITE_PARAMETER) {
 }
 
 // AIC: tells the vector cores that everything the AICs have written so far is ready. `product` is
-// one of the flags above.
+// a product's flag.
 __aicore__ inline void PublishToVector(uint16_t product AND_CALL_SITE_PARAMETER) {
     CubeBarrier(CALL_SITE);
     AscendC::CrossCoreSetFlag<2, PIPE_FIX>(product AND_CALL_SITE);

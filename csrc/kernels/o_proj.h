@@ -30,6 +30,7 @@ public:
         const uint32_t cores = AscendC::GetBlockNum();
         const bool has_v_up = plan.has_v_up != 0;
         GM_ADDR workspace = Gm(addresses.workspace);
+        GM_ADDR out = plan.has_epilogue != 0 ? workspace + plan.workspace_sums : Gm(addresses.out);
         WeightStream<2> stream;
         Gemm gemm;
         stream.Open(pipe, plan.buffers, core, cores);
@@ -40,7 +41,7 @@ public:
 
         GM_ADDR value = Gm(addresses.attn_output);
         if (has_v_up) {
-            gemm.template Run<T, T>(plan.v_up, value, workspace + plan.workspace_value, stream);
+            gemm.template Run<T>(plan.v_up, value, workspace + plan.workspace_value, stream);
             value = workspace + plan.workspace_value;
             if (!kQuantised) gemm.template MoveAhead<T>(plan.o_proj, stream);
             PublishToVector(kFlagValue);
@@ -48,13 +49,9 @@ public:
         if (kQuantised) {
             gemm.template MoveAhead<int8_t>(plan.o_proj, stream);
             AwaitVector();  // for the value in int8
-            gemm.template Run<int8_t, int32_t>(plan.o_proj, workspace + plan.workspace_input,
-                                               workspace + plan.workspace_sums, stream);
-        } else if (plan.has_epilogue != 0) {
-            gemm.template Run<T, float>(plan.o_proj, value, workspace + plan.workspace_sums,
-                                        stream);
+            gemm.template Run<int8_t>(plan.o_proj, workspace + plan.workspace_input, out, stream);
         } else {
-            gemm.template Run<T, T>(plan.o_proj, value, Gm(addresses.out), stream);
+            gemm.template Run<T>(plan.o_proj, value, out, stream);
         }
         if (plan.has_epilogue != 0) PublishToVector(kFlagOProj);
 

@@ -1,14 +1,5 @@
-// MLA and SFA projections of a token batch in one kernel, with the paged cache writes.
-//
-//   AIC   qkv_a --> wk, weights --> q_b --> wq_b --> absorb
-//            \      _______________/ \        \      /
-//   AIV   (q)  norm q_c               heads of q  heads of the indexer's q     (q)
-//              then kv_c, k_pe -> caches      indexer key -> cache
-//
-// At (q) vector cores quantise the input of int8 products, or q_nope; they also dequantise the sums
-// of int8 products. In windows in which they would only wait, they warm the next weights. The
-// cube's weight stream runs ahead across every hand-over. Every arrow between the lanes is a
-// PublishTo... call in prolog_cube.h or prolog_vector.h; the two files have them in the same order.
+// MLA and SFA projections of a token batch in one kernel, with the paged cache writes. What the two
+// kinds of cores do, and in which order, is in plan/prolog_phases.h.
 #pragma once
 
 #include "kernel_operator.h"
@@ -25,7 +16,7 @@ __aicore__ inline void Prolog(const PrologAddresses& addresses, const PrologPlan
                               const PrologWarm& warm) {
     AscendC::TPipe pipe;
     if ASCEND_IS_AIC {
-        PrologCube<T, kQuantised, kIndexer> cube;
+        PrologCube<T, kQuantised> cube;
         cube.Run(&pipe, addresses, plan, warm);
     }
     if ASCEND_IS_AIV {

@@ -12,8 +12,8 @@
 #include "kernels/rope.h"
 #include "kernels/vector_math.h"
 #include "kernels/weight_warmer.h"
+#include "plan/prolog_phases.h"
 #include "plan/prolog_plan.h"
-#include "plan/prolog_stage.h"
 
 namespace kernels {
 
@@ -24,57 +24,30 @@ public:
                                const PrologPlan& plan, const PrologWarm& warm) {
         pipe_ = pipe;
         core_ = AscendC::GetBlockIdx();
-        const bool has_latent = plan.q_lora_rank > 0;
-        const bool indexed = kIndexer && plan.indexer.heads.heads > 0;
-        const bool q_b_int8 = Quantised(plan.q_b_format);
         Open(addresses, plan);
         warmer_.Open(pipe_, warm.plan, core_);
-
-        if (Quantised(plan.qkv_a_format) || (!has_latent && q_b_int8)) {
-            QuantiseHidden(addresses, plan);
-            PublishToCube();
-        }
-        if (has_latent) LoadQueryNorm(addresses, plan);
-        AwaitCube(kFlagQkvA);  // for qkv_a of all tokens
-        if (has_latent) {
-            NormQuery(addresses, plan);
-            PublishToCube();
-        }
-        WriteCaches(addresses, plan);
-        LoadQueryTable(plan);
-        warmer_.WarmWindowChunks(warm.plan, warm.while_q_b);
-        AwaitCube(kFlagQueryB);  // for q_b of all tokens and the indexer's hidden-state products
-        RotateQuery(addresses, plan);
-        if (q_b_int8) PublishToCube();
-        if (indexed) {
-            WriteIndexerKeys(addresses, plan);
-            warmer_.WarmWindowChunks(warm.plan, warm.while_indexer_q);
-            AwaitCube(kFlagIndexerQuery);  // for wq_b
-            RotateIndexerQuery(addresses, plan);
-        }
-        warmer_.WarmWindowChunks(warm.plan, warm.while_absorb);
-        if (kQuantised && plan.quantize_q_nope != 0) {
-            AwaitCube(kFlagQueryNope);  // for q_nope
-            QuantiseQueryNope(addresses, plan);
+        for (uint32_t stage = 0; stage < prolog::kStages; ++stage) {
+            const PrologStep& step = plan.steps[stage];
+            if (step.present == 0) continue;
+            Prepare(addresses, plan, stage);
+            if (step.window != prolog::kNone) {
+                warmer_.WarmWindowChunks(warm.plan, warm.windows[step.window]);
+            }
+            if (step.awaits != prolog::kNone) AwaitCube(plan.products[step.awaits].flag);
+            Do(addresses, plan, stage);
+            if (step.publishes != 0) PublishToCube();
         }
     }
 
     // Runs one stage alone, without hand-overs and without warming.
     __aicore__ inline void RunStage(AscendC::TPipe* pipe, const PrologAddresses& addresses,
-                                    const PrologPlan& plan, PrologStage stage) {
+                                    const PrologPlan& plan, uint32_t stage) {
         pipe_ = pipe;
         core_ = AscendC::GetBlockIdx();
         Open(addresses, plan);
-        if (stage == PrologStage::kQuantiseHidden) QuantiseHidden(addresses, plan);
-        if (stage == PrologStage::kNormQuery) NormQuery(addresses, plan);
-        if (stage == PrologStage::kWriteCaches) WriteCaches(addresses, plan);
-        if (stage == PrologStage::kRotateQuery) RotateQuery(addresses, plan);
-        if (stage == PrologStage::kWriteIndexerKeys) WriteIndexerKeys(addresses, plan);
-        if (stage == PrologStage::kRotateIndexerQuery) {
-            UseIndexerRope(plan);
-            RotateIndexerQuery(addresses, plan);
-        }
-        if (stage == PrologStage::kQuantiseQueryNope) QuantiseQueryNope(addresses, plan);
+        // In the fused kernel the stage before has chosen this rope.
+        if (stage == prolog::kRotateIndexerQuery) UseIndexerRope(plan);
+        Do(addresses, plan, stage);
     }
 
 private:
@@ -84,6 +57,26 @@ private:
 
     static __aicore__ inline bool CachesInt8(const PrologPlan& plan) {
         return kQuantised && HoldsInt8(plan.latent_cache.latent);
+    }
+
+    static_assert(sizeof(PrologPlan::steps) / sizeof(PrologStep) == prolog::kStages);
+
+    // Loads for a stage what no product has to finish first.
+    __aicore__ inline void Prepare(const PrologAddresses& addresses, const PrologPlan& plan,
+                                   uint32_t stage) {
+        if (stage == prolog::kNormQuery) LoadQueryNorm(addresses, plan);
+        if (stage == prolog::kRotateQuery) LoadQueryTable(plan);
+    }
+
+    __aicore__ inline void Do(const PrologAddresses& addresses, const PrologPlan& plan,
+                              uint32_t stage) {
+        if (kQuantised && stage == prolog::kQuantiseHidden) QuantiseHidden(addresses, plan);
+        if (stage == prolog::kNormQuery) NormQuery(addresses, plan);
+        if (stage == prolog::kWriteCaches) WriteCaches(addresses, plan);
+        if (stage == prolog::kRotateQuery) RotateQuery(addresses, plan);
+        if (kIndexer && stage == prolog::kWriteIndexerKeys) WriteIndexerKeys(addresses, plan);
+        if (kIndexer && stage == prolog::kRotateIndexerQuery) RotateIndexerQuery(addresses, plan);
+        if (kQuantised && stage == prolog::kQuantiseQueryNope) QuantiseQueryNope(addresses, plan);
     }
 
     __aicore__ inline void Open(const PrologAddresses& addresses, const PrologPlan& plan) {
@@ -132,8 +125,8 @@ private:
         quantiser_.Bind(format, quant);
         for (uint32_t token = FirstRow(plan, core_); token < FirstRow(plan, core_ + 1); ++token) {
             quantiser_.Row(Gm(addresses.hidden_states), workspace + target, workspace + scales,
-                           kBlockFloats, token, plan.qkv_a.k, row_.template Get<float>(),
-                           landing_.template Get<T>());
+                           kBlockFloats, token, plan.products[prolog::kQkvA].gemm.k,
+                           row_.template Get<float>(), landing_.template Get<T>());
         }
     }
 
@@ -238,9 +231,9 @@ private:
     __aicore__ inline void RotateQuery(const PrologAddresses& addresses, const PrologPlan& plan) {
         GM_ADDR workspace = Gm(addresses.workspace);
         if (Quantised(plan.q_b_format)) {
-            dequantiser_.Bind(plan.q_b_format, addresses.q_b_quant,
-                              workspace + plan.workspace_query_sums, plan.q_b.n,
-                              workspace + plan.workspace_q_b_scales);
+            dequantiser_.Bind(
+                plan.q_b_format, addresses.q_b_quant, workspace + plan.workspace_query_sums,
+                plan.products[prolog::kQueryB].gemm.n, workspace + plan.workspace_q_b_scales);
         }
         RotateHeads(plan, plan.heads, Quantised(plan.q_b_format), workspace + plan.workspace_query,
                     Gm(addresses.q_rope), false);
@@ -252,7 +245,8 @@ private:
         GM_ADDR query = Gm(addresses.indexer.q);
         if (Quantised(plan.indexer.wq_b_format)) {
             dequantiser_.Bind(plan.indexer.wq_b_format, addresses.indexer.wq_b_quant,
-                              workspace + plan.indexer.workspace_sums, plan.indexer.wq_b.n,
+                              workspace + plan.indexer.workspace_sums,
+                              plan.products[prolog::kIndexerQuery].gemm.n,
                               workspace + plan.indexer.workspace_scales);
         }
         RotateHeads(plan, plan.indexer.heads, Quantised(plan.indexer.wq_b_format), query, query,
@@ -361,7 +355,8 @@ private:
         for (uint32_t token = begin; token < end; ++token) {
             const int64_t slot = Slot(plan, token - begin);
             if (slot < 0) continue;
-            LoadSums(plan.indexer.wk, Gm(addresses.workspace) + plan.indexer.workspace_k,
+            LoadSums(plan.products[prolog::kIndexerK].gemm,
+                     Gm(addresses.workspace) + plan.indexer.workspace_k,
                      static_cast<uint64_t>(token) * width, width);
             rope_.LoadTable(token);
             norm_.Centre(row);
@@ -408,7 +403,8 @@ private:
                                        uint32_t column, uint32_t width) {
         if (!Quantised(plan.qkv_a_format)) return;
         GM_ADDR workspace = Gm(addresses.workspace);
-        dequantiser_.Bind(plan.qkv_a_format, addresses.qkv_a_quant, workspace, plan.qkv_a.n,
+        dequantiser_.Bind(plan.qkv_a_format, addresses.qkv_a_quant, workspace,
+                          plan.products[prolog::kQkvA].gemm.n,
                           workspace + plan.workspace_hidden_scales);
         dequantiser_.LoadColumns(column, width);
     }
@@ -418,8 +414,9 @@ private:
         if (Quantised(plan.qkv_a_format)) {
             dequantiser_.Row(row_.template Get<float>(), token);
         } else {
-            LoadSums(plan.qkv_a, Gm(addresses.workspace),
-                     static_cast<uint64_t>(token) * plan.qkv_a.n + column, width);
+            const GemmPlan& qkv_a = plan.products[prolog::kQkvA].gemm;
+            LoadSums(qkv_a, Gm(addresses.workspace),
+                     static_cast<uint64_t>(token) * qkv_a.n + column, width);
         }
     }
 

@@ -10,11 +10,10 @@
 #include "kernel_operator.h"
 #include "kernels/events.h"
 #include "kernels/gemm_tiles.h"
+#include "kernels/hand_over.h"
 #include "plan/gemm_plan.h"
 
 namespace kernels {
-
-constexpr uint16_t kNoFlag = 0xFFFF;
 
 template <uint32_t kMaxPhases>
 class WeightStream {

@@ -1,12 +1,15 @@
 #include "lab/separate_kernels.h"
 
+#include <algorithm>
 #include <string_view>
+#include <vector>
 
 #include "lab/kernels/matmul_plan.h"
 #include "plan/o_proj_plan.h"
 #include "plan/plan_linear.h"
+#include "plan/plan_phases.h"
+#include "plan/prolog_phases.h"
 #include "plan/prolog_plan.h"
-#include "plan/prolog_stage.h"
 
 namespace lab {
 
@@ -19,11 +22,9 @@ public:
     Launcher(bool bf16, const GemmBuffers& buffers, TwinLaunches& launches)
         : bf16_(bf16), buffers_(buffers), launches_(launches) {}
 
-    enum class Output { kOfInput, kFloat };
-
-    void Multiply(const char* label, const GemmPlan& gemm, uint64_t a, uint64_t weight, uint64_t c,
-                  Output output = Output::kOfInput) {
-        const MatmulPlan plan{buffers_, output == Output::kFloat ? 1u : 0u, gemm};
+    void Multiply(const char* label, const GemmPlan& gemm, uint64_t a, uint64_t weight,
+                  uint64_t c) {
+        const MatmulPlan plan{buffers_, gemm};
         const char* kernel = "matmul_int8";
         if (gemm.element_bytes != 1) kernel = bf16_ ? "matmul_bf16" : "matmul_fp16";
         Run(label, kernel, MatmulAddresses{a, weight, c}, plan);
@@ -43,56 +44,58 @@ private:
     TwinLaunches& launches_;
 };
 
+/// Walks a prolog's lists in another order than the fused kernel: that of a model that runs one
+/// kernel after the other, the indexer last.
 class SeparateProlog {
 public:
     SeparateProlog(const PrologAddresses& addresses, const PrologPlan& plan, Launcher& launcher)
         : addresses_(addresses), plan_(plan), launcher_(launcher) {}
 
     void Run() {
-        const bool has_latent = plan_.q_lora_rank > 0;
-        const bool q_b_int8 = Quantised(plan_.q_b_format);
-        const bool qkv_a_int8 = Quantised(plan_.qkv_a_format);
-        if (qkv_a_int8 || (!has_latent && q_b_int8)) {
-            Stage("quantise_hidden", PrologStage::kQuantiseHidden);
-        }
-        launcher_.Multiply(
-            "qkv_a", plan_.qkv_a,
-            qkv_a_int8 ? Workspace(plan_.workspace_hidden) : addresses_.hidden_states,
-            addresses_.qkv_a_weight, Workspace(0), Launcher::Output::kFloat);
-        if (has_latent) Stage("q_norm", PrologStage::kNormQuery);
-        const uint64_t q_b_input = has_latent ? addresses_.q_c : addresses_.hidden_states;
-        launcher_.Multiply(
-            "q_b", plan_.q_b, q_b_int8 ? Workspace(plan_.workspace_q_b_input) : q_b_input,
-            addresses_.q_b_weight,
-            Workspace(q_b_int8 ? plan_.workspace_query_sums : plan_.workspace_query));
-        Stage("kv_norm_rope_cache", PrologStage::kWriteCaches);
-        Stage("q_rope", PrologStage::kRotateQuery);
-        const bool q_nope_int8 = plan_.quantize_q_nope != 0;
-        launcher_.Multiply("w_uk", plan_.absorb, Workspace(plan_.workspace_query), addresses_.w_uk,
-                           q_nope_int8 ? Workspace(plan_.workspace_q_nope) : addresses_.q_nope);
-        if (q_nope_int8) Stage("quantise_q_nope", PrologStage::kQuantiseQueryNope);
-        if (plan_.indexer.heads.heads > 0) RunIndexer();
+        RunPart(false);
+        RunPart(true);
     }
 
 private:
-    void RunIndexer() {
-        const IndexerPlan& plan = plan_.indexer;
-        const IndexerAddresses& addresses = addresses_.indexer;
-        const bool int8 = Quantised(plan.wq_b_format);
-        launcher_.Multiply("indexer_wk", plan.wk, addresses_.hidden_states, addresses.wk,
-                           Workspace(plan.workspace_k), Launcher::Output::kFloat);
-        launcher_.Multiply("indexer_weights_proj", plan.weights_proj, addresses_.hidden_states,
-                           addresses.weights_proj, addresses.weights, Launcher::Output::kFloat);
-        Stage("indexer_norm_rope_cache", PrologStage::kWriteIndexerKeys);
-        launcher_.Multiply("indexer_wq_b", plan.wq_b,
-                           int8 ? Workspace(plan.workspace_q_c) : addresses_.q_c, addresses.wq_b,
-                           int8 ? Workspace(plan.workspace_sums) : addresses.q);
-        Stage("indexer_q_rope", PrologStage::kRotateIndexerQuery);
+    /// Runs the indexer's part, or the other: a product runs behind the stage that it awaits, and
+    /// the last product behind all stages that do not await it.
+    void RunPart(bool of_indexer) {
+        std::vector<prolog::Product> products;
+        for (uint32_t i = 0; i < prolog::kProducts; ++i) {
+            const auto product = static_cast<prolog::Product>(i);
+            if (plan::OfIndexer(product) == of_indexer && plan::Has(plan_.products[i]))
+                products.push_back(product);
+        }
+        std::vector<prolog::Stage> stages;
+        for (uint32_t i = 0; i < prolog::kEnd; ++i) {
+            const auto stage = static_cast<prolog::Stage>(i);
+            if (plan::OfIndexer(stage) == of_indexer && plan::Has(plan_.steps[i]))
+                stages.push_back(stage);
+        }
+        const auto run_stages = [&](const auto& due) {
+            const auto rest = std::stable_partition(stages.begin(), stages.end(), due);
+            std::for_each(stages.begin(), rest, [&](prolog::Stage stage) { Run(stage); });
+            stages.erase(stages.begin(), rest);
+        };
+        for (const prolog::Product product : products) {
+            const bool last = product == products.back();
+            run_stages([&](prolog::Stage stage) {
+                return last ? plan_.steps[stage].awaits != product
+                            : plan_.products[product].awaits == stage;
+            });
+            Run(product);
+        }
+        run_stages([](prolog::Stage) { return true; });
     }
 
-    uint64_t Workspace(uint64_t offset) const { return addresses_.workspace + offset; }
+    void Run(prolog::Product index) {
+        const PrologProduct& product = plan_.products[index];
+        launcher_.Multiply(
+            plan::NameOf(index), product.gemm, plan::AddressOf(addresses_, product.a),
+            plan::AddressOf(addresses_, product.weight), plan::AddressOf(addresses_, product.c));
+    }
 
-    void Stage(const char* label, PrologStage stage) {
+    void Run(prolog::Stage stage) {
         const bool quantised = Quantised(plan_.qkv_a_format) || Quantised(plan_.q_b_format) ||
                                Quantised(plan_.indexer.wq_b_format) || plan_.quantize_q_nope != 0 ||
                                plan::HoldsInt8(plan_.latent_cache.latent);
@@ -100,7 +103,7 @@ private:
         if (launcher_.bf16()) {
             kernel = quantised ? "prolog_stage_bf16_w8a8" : "prolog_stage_bf16";
         }
-        launcher_.Run(label, kernel, addresses_, plan_, static_cast<uint32_t>(stage));
+        launcher_.Run(plan::NameOf(stage), kernel, addresses_, plan_, static_cast<uint32_t>(stage));
     }
 
     const PrologAddresses& addresses_;

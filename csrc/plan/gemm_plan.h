@@ -14,6 +14,7 @@ struct GemmPlan {
     uint32_t batches;        // number of heads of a per-head product, else 1
     uint32_t element_bytes;  // of A and B: 2 (fp32 sums) or 1 (int8, int32 sums)
     uint32_t strip;          // C is dealt out to cores in units of so many columns: 16; int8: 32
+    uint32_t c_sums;         // 1: C are the sums, fp32 or int32; 0: sums rounded to the type of A
     // Elements from a row of A (or C) to the next, and from a batch to the next within a row.
     uint32_t a_row_stride;
     uint32_t a_batch_stride;

@@ -5,6 +5,7 @@
 
 #include "plan/plan_gemm.h"
 #include "plan/plan_linear.h"
+#include "plan/plan_phases.h"
 #include "plan/plan_prolog.h"
 #include "plan/units.h"
 
@@ -249,6 +250,83 @@ private:
     double now_;
 };
 
+/// Follows the vector cores of a prolog through their stages.
+class VectorLane {
+public:
+    /// A window in which they wait for a product.
+    struct Window {
+        uint32_t awaits;  ///< prolog::Product; of the last window the last product
+        double from;      ///< us
+    };
+
+    VectorLane(const PrologPlan& plan, const Costs& costs)
+        : plan_(plan), costs_(costs), now_(costs.Start()) {}
+
+    /// Runs all stages before the first that awaits `product` or one behind it. `published` says
+    /// when they can know of each product.
+    void RunUntil(uint32_t product, const double* published) {
+        for (; next_ < prolog::kEnd; ++next_) {
+            const PrologStep& step = plan_.steps[next_];
+            if (!Has(step)) continue;
+            if (step.awaits != prolog::kNone && step.awaits >= product) return;
+            if (step.window != prolog::kNone) windows_.push_back({step.awaits, open_});
+            if (step.awaits != prolog::kNone) open_ = now_ = std::max(now_, published[step.awaits]);
+            const auto stage = static_cast<prolog::Stage>(next_);
+            now_ += Work(stage);
+            // Rotations are dealt out step by step: of a decode's few steps most cores have none,
+            // and wait at once. Only the kernel's end waits for all of them.
+            if (stage != prolog::kRotateQuery && stage != prolog::kRotateIndexerQuery) open_ = now_;
+        }
+    }
+
+    void OpenLastWindow() { windows_.push_back({prolog::kProducts - 1, now_}); }
+
+    double now() const { return now_; }
+    const std::vector<Window>& windows() const { return windows_; }
+
+private:
+    /// The time of a stage. Rows of the caches are not counted: cores write them that have no row
+    /// to norm, or while all wait for the next product.
+    double Work(prolog::Stage stage) const {
+        switch (stage) {
+            case prolog::kQuantiseHidden: {
+                const bool dynamic =
+                    Dynamic(Quantised(plan_.qkv_a_format) ? plan_.qkv_a_format : plan_.q_b_format);
+                const uint32_t hidden = plan_.products[prolog::kQkvA].gemm.k;
+                return Rows(Quantise(hidden, plan_.widest, dynamic));
+            }
+            case prolog::kNormQuery: {
+                VectorWork work = Norm(plan_.q_lora_rank);
+                if (Quantised(plan_.q_b_format)) {
+                    work = work + QuantiseInUb(plan_.q_lora_rank, Dynamic(plan_.q_b_format));
+                }
+                return Rows(work);
+            }
+            case prolog::kRotateQuery:
+                return Steps(plan_.heads, Quantised(plan_.q_b_format));
+            case prolog::kRotateIndexerQuery:
+                return Steps(plan_.indexer.heads, Quantised(plan_.indexer.wq_b_format));
+            default:
+                return 0;
+        }
+    }
+
+    double Rows(const VectorWork& work) const { return plan_.rows_per_core * costs_.Vector(work); }
+
+    double Steps(const HeadsPlan& heads, bool int8) const {
+        const uint64_t steps = plan_.tokens * CeilDiv(heads.heads, heads.step);
+        return static_cast<double>(CeilDiv(steps, plan_.vector_cores)) *
+               costs_.Vector(Rotate(heads, int8));
+    }
+
+    const PrologPlan& plan_;
+    const Costs& costs_;
+    uint32_t next_ = 0;
+    double now_;
+    double open_ = 0;  ///< when the vector cores can load what a window has for them
+    std::vector<Window> windows_;
+};
+
 /// The time from `from` to `to`, 0 if `to` is earlier.
 double Between(double from, double to) { return std::max(0.0, to - from); }
 
@@ -256,71 +334,47 @@ double Between(double from, double to) { return std::max(0.0, to - from); }
 
 KernelTimes TimeProlog(const PrologPlan& plan, const TimingConstants& constants, uint32_t cores) {
     const Costs costs(constants, cores);
-    const bool indexed = plan.indexer.heads.heads > 0;
-    const bool q_b_int8 = Quantised(plan.q_b_format);
-    const bool has_latent = plan.q_lora_rank > 0;
     const double hand_over = 2 * costs.Hop();
     WeightClock clock(costs, plan.buffers, cores);
-    clock.Add(plan.qkv_a);
-    if (indexed) {
-        clock.Add(plan.indexer.wk);
-        clock.Add(plan.indexer.weights_proj);
+    for (const PrologProduct& product : plan.products) {
+        if (Has(product)) clock.Add(product.gemm);
     }
-    clock.Add(plan.q_b);
-    if (indexed) clock.Add(plan.indexer.wq_b);
-    clock.Add(plan.absorb);
-
-    const double rows = plan.rows_per_core;
-    double begin = costs.Start() + costs.LeftMatrix(plan.qkv_a);
-    if (Quantised(plan.qkv_a_format) || (!has_latent && q_b_int8)) {
-        const bool dynamic =
-            Dynamic(Quantised(plan.qkv_a_format) ? plan.qkv_a_format : plan.q_b_format);
-        begin += rows * costs.Vector(Quantise(plan.qkv_a.k, plan.widest, dynamic)) + hand_over;
+    VectorLane lane(plan, costs);
+    double published[prolog::kProducts] = {};  // when vector cores can know of each product
+    double done = costs.Start();               // of the product before
+    for (uint32_t i = 0; i < prolog::kProducts; ++i) {
+        const PrologProduct& product = plan.products[i];
+        if (!Has(product)) continue;
+        lane.RunUntil(i, published);
+        double ready = done;
+        if (product.awaits != prolog::kNone) {
+            ready = std::max(done, lane.now() + hand_over + costs.LeftMatrix(product.gemm));
+        } else if (product.reads != prolog::kNone) {
+            ready = done + costs.Hop() + costs.LeftMatrix(product.gemm);
+        } else if (i != prolog::kQueryB) {
+            // A q_b of the hidden states is taken to have its first piece of them by now.
+            ready = done + costs.LeftMatrix(product.gemm);
+        }
+        done = clock.Multiply(ready);
+        published[i] = done + hand_over;
     }
-    double done = clock.Multiply(begin);
-    VectorWork normed = Norm(plan.q_lora_rank);
-    if (q_b_int8) {
-        normed = normed + QuantiseInUb(plan.q_lora_rank, Dynamic(plan.q_b_format));
-    }
-    const double norm = rows * costs.Vector(normed);
-    const double latents = done + hand_over + (has_latent ? norm : 0);
-    double ready = has_latent ? latents + hand_over + costs.LeftMatrix(plan.q_b) : done;
-    if (indexed) {
-        done = clock.Multiply(done + costs.LeftMatrix(plan.indexer.wk));
-        done = clock.Multiply(done + costs.LeftMatrix(plan.indexer.weights_proj));
-        ready = std::max(ready, done);
-    }
-    const double q_b = clock.Multiply(ready);
-
-    const auto rotate = [&](const HeadsPlan& heads, bool int8) {
-        const uint64_t steps = plan.tokens * CeilDiv(heads.heads, heads.step);
-        return static_cast<double>(CeilDiv(steps, plan.vector_cores)) *
-               costs.Vector(Rotate(heads, int8));
-    };
-    double rotated = q_b + hand_over + rotate(plan.heads, q_b_int8);
-    double indexer_q = 0;
-    if (indexed) {
-        indexer_q = clock.Multiply(q_b + costs.LeftMatrix(plan.indexer.wq_b));
-        const bool int8 = Quantised(plan.indexer.wq_b_format);
-        rotated = std::max(rotated, indexer_q + hand_over) + rotate(plan.indexer.heads, int8);
-    }
-    const double before = std::max(q_b, indexer_q);
-    double absorbed = clock.Multiply((q_b_int8 ? rotated + hand_over : before + costs.Hop()) +
-                                     costs.LeftMatrix(plan.absorb));
+    lane.OpenLastWindow();
     KernelTimes times{};
-    times.us = std::max(absorbed, rotated);
+    // What vector cores do with the last product is left out.
+    times.us = std::max(done, lane.now());
     // The loads of a window should have arrived when the vector core's own next load is due. Where
     // L1 cannot hold the rest of the weights, the stream may end after the window.
     const double from = clock.ended() + costs.Hop() + costs.VectorLoad();
-    const bool ends_before_q_b = clock.EndsBefore(indexed ? 2 : 1);
-    const bool ends_before_indexer_q = indexed && clock.EndsBefore(1);
-    const double during_q_b =
-        ends_before_q_b ? Between(std::max(from, latents), q_b + hand_over) : 0;
-    const double during_indexer_q =
-        ends_before_indexer_q ? Between(std::max(from, q_b + hand_over), indexer_q + hand_over) : 0;
-    times.windows = IdleWindows(
-        IdleWindow{"while q_b", during_q_b}, IdleWindow{"while the indexer's q", during_indexer_q},
-        IdleWindow{"while w_uk", Between(std::max(from, rotated), times.us)});
+    for (const VectorLane::Window& window : lane.windows()) {
+        size_t left = 0;  // products behind the awaited one
+        for (uint32_t i = window.awaits + 1; i < prolog::kProducts; ++i) {
+            if (Has(plan.products[i])) ++left;
+        }
+        const double until = left > 0 ? published[window.awaits] : times.us;
+        const double idle =
+            clock.EndsBefore(left) ? Between(std::max(from, window.from), until) : 0;
+        times.windows.Add({WindowName(static_cast<prolog::Product>(window.awaits)), idle});
+    }
     return times;
 }
 
@@ -350,8 +404,8 @@ KernelTimes TimeOProj(const OProjPlan& plan, const TimingConstants& constants, u
                                     costs.Vector(Dequantise(plan.step_columns));
     }
     const double until = plan.has_epilogue != 0 ? sums + hand_over : sums;
-    times.windows = IdleWindows(IdleWindow{
-        "while o_proj", Between(clock.ended() + costs.Hop() + costs.VectorLoad(), until)});
+    times.windows.Add(
+        {"while o_proj", Between(clock.ended() + costs.Hop() + costs.VectorLoad(), until)});
     return times;
 }
 

@@ -9,6 +9,7 @@
 
 #include <array>
 #include <cstddef>
+#include <type_traits>
 
 #include "arch/timing_constants.h"
 #include "plan/o_proj_plan.h"
@@ -26,14 +27,9 @@ struct IdleWindow {
 /// copied in every call and the copy must not allocate.
 class IdleWindows {
 public:
-    static constexpr size_t kMax = 3;  ///< a prolog has the most
+    static constexpr size_t kMax = std::extent_v<decltype(PrologWarm::windows)>;  ///< of a prolog
 
-    IdleWindows() = default;
-    template <typename... Windows>
-    explicit IdleWindows(const Windows&... windows)
-        : windows_{windows...}, size_(sizeof...(windows)) {
-        static_assert(sizeof...(windows) <= kMax);
-    }
+    void Add(const IdleWindow& window) { windows_.at(size_++) = window; }
 
     size_t size() const { return size_; }
     const IdleWindow& operator[](size_t index) const { return windows_[index]; }

@@ -75,6 +75,7 @@ GemmPlan PlanGemm(const GemmProblem& problem) {
     plan.batches = problem.batches;
     plan.element_bytes = bytes;
     plan.strip = strip;
+    plan.c_sums = problem.int8 || problem.c_sums ? 1 : 0;
     plan.a_row_stride = problem.a_row_stride;
     plan.a_batch_stride = problem.a_batch_stride;
     plan.c_row_stride = problem.c_row_stride;

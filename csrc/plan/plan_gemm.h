@@ -26,6 +26,7 @@ struct GemmProblem {
     uint32_t k = 0;
     uint32_t batches = 1;
     bool int8 = false;            ///< A and B are int8, C is int32; layouts kInOut and kInOutNz
+    bool c_sums = false;          ///< GemmPlan::c_sums; always set in the plan of an int8 product
     uint32_t cores = 1;           ///< cube cores over which the product is split
     uint32_t row_shares = 1;      ///< GemmPlan::row_shares; times depth_shares a divisor of cores
     uint32_t depth_shares = 1;    ///< GemmPlan::depth_shares

@@ -86,8 +86,10 @@ OProjShapePlan PlanOProj(const OProjProblem& problem, const arch::Chip& chip) {
         plan.v_up = PlanGemm(v_up);
         gemms.push_back(plan.v_up);
     }
-    plan.o_proj = PlanGemm(TokenProduct("o_proj", problem.tokens, problem.hidden_size,
-                                        problem.value_columns, problem.o_proj, chip));
+    GemmProblem o_proj = TokenProduct("o_proj", problem.tokens, problem.hidden_size,
+                                      problem.value_columns, problem.o_proj, chip);
+    o_proj.c_sums = plan.has_epilogue != 0;
+    plan.o_proj = PlanGemm(o_proj);
     gemms.push_back(plan.o_proj);
     plan.buffers = PlanGemmBuffers(gemms);
 

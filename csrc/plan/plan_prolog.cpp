@@ -7,6 +7,7 @@
 
 #include "plan/idle_time.h"
 #include "plan/plan_cache.h"
+#include "plan/plan_phases.h"
 #include "plan/require.h"
 #include "plan/units.h"
 #include "plan/workspace.h"
@@ -91,21 +92,24 @@ void PlanIndexer(PrologPlan& plan, const PrologProblem& problem, const arch::Chi
     indexer.wq_b_format = from.wq_b;
 
     const uint32_t fused_rows = from.fused ? from.head_dim + from.heads : 0;
-    GemmProblem wk = TokenProduct("indexer_wk", problem.tokens, from.head_dim, problem.hidden_size,
-                                  Plain(from.wk), chip);
+    GemmProblem wk = TokenProduct(NameOf(prolog::kIndexerK), problem.tokens, from.head_dim,
+                                  problem.hidden_size, Plain(from.wk), chip);
     wk.stored_n = fused_rows;
+    wk.c_sums = true;
     DealOutDepth(wk, from.head_dim);
-    indexer.wk = PlanGemm(wk);
-    GemmProblem weights = TokenProduct("indexer_weights_proj", problem.tokens, from.heads,
+    GemmOf(plan, prolog::kIndexerK) = PlanGemm(wk);
+    GemmProblem weights = TokenProduct(NameOf(prolog::kIndexerWeights), problem.tokens, from.heads,
                                        problem.hidden_size, Plain(from.weights_proj), chip);
     weights.stored_n = fused_rows;
-    indexer.weights_proj = PlanGemm(weights);
-    indexer.wq_b = PlanGemm(TokenProduct("indexer_wq_b", problem.tokens, columns,
-                                         problem.q_lora_rank, from.wq_b, chip));
+    weights.c_sums = true;
+    GemmOf(plan, prolog::kIndexerWeights) = PlanGemm(weights);
+    GemmOf(plan, prolog::kIndexerQuery) =
+        PlanGemm(TokenProduct(NameOf(prolog::kIndexerQuery), problem.tokens, columns,
+                              problem.q_lora_rank, from.wq_b, chip));
 
     const uint64_t tokens = problem.tokens;
-    indexer.workspace_k =
-        workspace.Take(tokens * from.head_dim * indexer.wk.depth_shares * kFloatBytes);
+    indexer.workspace_k = workspace.Take(
+        tokens * from.head_dim * GemmOf(plan, prolog::kIndexerK).depth_shares * kFloatBytes);
     if (quantised) {
         indexer.workspace_sums = workspace.Take(tokens * columns * kFloatBytes);
         indexer.workspace_q_c = workspace.Take(tokens * problem.q_lora_rank);
@@ -115,13 +119,15 @@ void PlanIndexer(PrologPlan& plan, const PrologProblem& problem, const arch::Chi
 
 void PlanWorkspace(PrologPlan& plan, const PrologProblem& problem, Workspace& workspace) {
     const uint64_t tokens = problem.tokens;
-    workspace.Take(tokens * plan.qkv_a.n * plan.qkv_a.depth_shares * kFloatBytes);
-    plan.workspace_query = workspace.Take(tokens * plan.q_b.n * kHalfBytes);
-    if (Quantised(problem.qkv_a)) plan.workspace_hidden = workspace.Take(tokens * plan.qkv_a.k);
+    const GemmPlan& qkv_a = GemmOf(plan, prolog::kQkvA);
+    const GemmPlan& q_b = GemmOf(plan, prolog::kQueryB);
+    workspace.Take(tokens * qkv_a.n * qkv_a.depth_shares * kFloatBytes);
+    plan.workspace_query = workspace.Take(tokens * q_b.n * kHalfBytes);
+    if (Quantised(problem.qkv_a)) plan.workspace_hidden = workspace.Take(tokens * qkv_a.k);
     if (Dynamic(problem.qkv_a)) plan.workspace_hidden_scales = workspace.Take(tokens * kBlockBytes);
     if (Quantised(problem.q_b)) {
-        plan.workspace_query_sums = workspace.Take(tokens * plan.q_b.n * kFloatBytes);
-        plan.workspace_q_b_input = workspace.Take(tokens * plan.q_b.k);
+        plan.workspace_query_sums = workspace.Take(tokens * q_b.n * kFloatBytes);
+        plan.workspace_q_b_input = workspace.Take(tokens * q_b.k);
     }
     if (Dynamic(problem.q_b)) plan.workspace_q_b_scales = workspace.Take(tokens * kBlockBytes);
     if (problem.quantize_q_nope) {
@@ -142,10 +148,9 @@ uint32_t Widest(const PrologPlan& plan, const PrologProblem& problem) {
 
 uint32_t WidestShares(const PrologPlan& plan) {
     const uint32_t latents = std::max(plan.q_lora_rank, plan.kv_lora_rank + kRopeDim);
-    uint32_t widest = latents * (plan.qkv_a.depth_shares - 1);
-    if (plan.indexer.heads.heads > 0) {
-        widest = std::max(widest, plan.indexer.wk.n * (plan.indexer.wk.depth_shares - 1));
-    }
+    uint32_t widest = latents * (GemmOf(plan, prolog::kQkvA).depth_shares - 1);
+    const PrologProduct& key = plan.products[prolog::kIndexerK];
+    if (Has(key)) widest = std::max(widest, key.gemm.n * (key.gemm.depth_shares - 1));
     return widest;
 }
 
@@ -176,7 +181,6 @@ PlanCache<PrologShapePlan>& Cache() {
 PrologShapePlan PlanProlog(const PrologProblem& problem, const arch::Chip& chip) {
     Check(problem);
     const bool has_latent = problem.q_lora_rank > 0;
-    const bool indexed = problem.indexer.heads > 0;
     const uint32_t head_dim = problem.nope_dim + problem.rope_dim;
 
     PrologPlan plan{};
@@ -199,16 +203,17 @@ PrologShapePlan PlanProlog(const PrologProblem& problem, const arch::Chip& chip)
     plan.qkv_a_format = problem.qkv_a;
     plan.q_b_format = problem.q_b;
 
-    GemmProblem qkv_a = TokenProduct("qkv_a", problem.tokens,
+    GemmProblem qkv_a = TokenProduct(NameOf(prolog::kQkvA), problem.tokens,
                                      problem.q_lora_rank + problem.kv_lora_rank + problem.rope_dim,
                                      problem.hidden_size, problem.qkv_a, chip);
+    qkv_a.c_sums = true;
     DealOutDepth(qkv_a, std::max(problem.q_lora_rank, problem.kv_lora_rank + problem.rope_dim));
-    plan.qkv_a = PlanGemm(qkv_a);
-    plan.q_b = PlanGemm(TokenProduct("q_b", problem.tokens, problem.heads * head_dim,
-                                     has_latent ? problem.q_lora_rank : problem.hidden_size,
-                                     problem.q_b, chip));
+    GemmOf(plan, prolog::kQkvA) = PlanGemm(qkv_a);
+    GemmOf(plan, prolog::kQueryB) = PlanGemm(
+        TokenProduct(NameOf(prolog::kQueryB), problem.tokens, problem.heads * head_dim,
+                     has_latent ? problem.q_lora_rank : problem.hidden_size, problem.q_b, chip));
     GemmProblem absorb;
-    absorb.name = "w_uk";
+    absorb.name = NameOf(prolog::kAbsorb);
     absorb.m = problem.tokens;
     absorb.n = problem.kv_lora_rank;
     absorb.k = problem.nope_dim;
@@ -219,16 +224,17 @@ PrologShapePlan PlanProlog(const PrologProblem& problem, const arch::Chip& chip)
     absorb.c_row_stride = problem.heads * problem.kv_lora_rank;
     absorb.c_batch_stride = problem.kv_lora_rank;
     absorb.layout = problem.w_uk;
-    plan.absorb = PlanGemm(absorb);
+    GemmOf(plan, prolog::kAbsorb) = PlanGemm(absorb);
 
     Workspace workspace;
     PlanWorkspace(plan, problem, workspace);
-    std::vector<GemmPlan> gemms = {plan.qkv_a, plan.q_b, plan.absorb};
-    if (indexed) {
-        PlanIndexer(plan, problem, chip, workspace);
-        gemms.insert(gemms.end(), {plan.indexer.wk, plan.indexer.weights_proj, plan.indexer.wq_b});
-    }
+    if (problem.indexer.heads > 0) PlanIndexer(plan, problem, chip, workspace);
     plan.workspace_bytes = workspace.Bytes();
+    PlanPhases(plan);
+    std::vector<GemmPlan> gemms;
+    for (const PrologProduct& product : plan.products) {
+        if (Has(product)) gemms.push_back(product.gemm);
+    }
     plan.buffers = PlanGemmBuffers(gemms);
 
     plan.widest = Widest(plan, problem);
@@ -271,9 +277,7 @@ PrologWarm PlanPrologWarm(const PrologShapePlan& shape, const arch::Chip& chip,
     const WarmSchedule schedule = PlanWarm(chip, shape.room, request, report);
     PrologWarm warm{};  // zeroes padding bytes too, since a launch passes them on
     warm.plan = schedule.warm;
-    warm.while_q_b = schedule.windows[0];
-    warm.while_indexer_q = schedule.windows[1];
-    warm.while_absorb = schedule.windows[2];
+    std::copy(schedule.windows.begin(), schedule.windows.end(), warm.windows);
     return warm;
 }
 

@@ -8,6 +8,32 @@
 #include "plan/linear_format.h"
 #include "plan/warm_plan.h"
 
+// An address in GM: `offset` bytes behind address number `tensor` of PrologAddresses.
+struct GmOperand {
+    uint64_t tensor;
+    uint64_t offset;
+};
+
+// A matrix product C = A x weight of the cube cores; see plan/prolog_phases.h.
+struct PrologProduct {
+    GemmPlan gemm;        // gemm.m 0: the layer does not have this product
+    uint32_t awaits;      // prolog::Stage that writes its A, where cube cores have to wait for it
+    uint32_t reads;       // prolog::Product that writes its A, where that is another one
+    uint32_t then_moves;  // prolog::Product whose first weights go into L0B after this product
+    uint32_t flag;        // cross-core flag by which vector cores learn that it is complete
+    GmOperand weight;
+    GmOperand a;
+    GmOperand c;
+};
+
+// A stage of the vector cores; see plan/prolog_phases.h.
+struct PrologStep {
+    uint32_t present;    // 0: the layer does not have this stage
+    uint32_t window;     // index of the window that it opens before it waits
+    uint32_t awaits;     // prolog::Product for which it waits
+    uint32_t publishes;  // 1: a product awaits it
+};
+
 // Heads of a query matrix [tokens, heads, head_dim], of which 64 columns are rotated.
 struct HeadsPlan {
     uint32_t heads;
@@ -24,9 +50,6 @@ struct IndexerPlan {
     uint32_t norm_float;  // 1: LayerNorm parameters are fp32; 0: of the activation type
     CachePlan cache;
     LinearFormat wq_b_format;
-    GemmPlan wk;
-    GemmPlan weights_proj;
-    GemmPlan wq_b;
     // Byte offsets into the workspace.
     uint64_t workspace_k;       // fp32 [tokens, head_dim], one for each depth share of wk
     uint64_t workspace_q_c;     // int8 [tokens, q_lora_rank], quantised for wq_b
@@ -63,18 +86,16 @@ struct PrologPlan {
     uint64_t workspace_q_b_scales;     // of workspace_q_b_input: fp32 [tokens, 8], likewise
     uint64_t workspace_q_nope;         // q_nope before it is quantised, in the activation type
     GemmBuffers buffers;
-    GemmPlan qkv_a;
-    GemmPlan q_b;
-    GemmPlan absorb;
     IndexerPlan indexer;
+    // By prolog::Product and prolog::Stage, in the order in which they run.
+    PrologProduct products[6];
+    PrologStep steps[8];
 };
 
 /// What the vector cores of a call warm for later kernels, and in which windows.
 struct PrologWarm {
     WarmPlan plan;
-    WarmWindow while_q_b;        // until the cube has finished q_b
-    WarmWindow while_indexer_q;  // until the cube has finished wq_b
-    WarmWindow while_absorb;     // until the kernel ends
+    WarmWindow windows[3];  // by PrologStep::window, in order of time
 };
 
 // GM addresses of the indexer's tensors, 0 for an absent one.

@@ -19,6 +19,7 @@
 #include "model/trace_reader.h"
 #include "plan/plan_gemm.h"
 #include "plan/plan_o_proj.h"
+#include "plan/plan_phases.h"
 #include "plan/plan_prefetch.h"
 #include "plan/plan_prolog.h"
 #include "twin/launch.h"
@@ -216,9 +217,9 @@ TEST(prologs_of_any_shape_are_refused_or_fit) {
             const PrologWarm again = plan::PlanPrologWarm(cached, chip, request);
             CHECK(std::memcmp(&again, &warm, sizeof(warm)) == 0);
         }
-        CheckGemm(plan.qkv_a, plan.buffers);
-        CheckGemm(plan.q_b, plan.buffers);
-        CheckGemm(plan.absorb, plan.buffers);
+        CheckGemm(plan::GemmOf(plan, prolog::kQkvA), plan.buffers);
+        CheckGemm(plan::GemmOf(plan, prolog::kQueryB), plan.buffers);
+        CheckGemm(plan::GemmOf(plan, prolog::kAbsorb), plan.buffers);
         CHECK(uint64_t{warm.plan.pad_slots} * warm.plan.chunk_bytes <= arch::kUsableUbBytes);
         ++planned;
     });

@@ -18,7 +18,7 @@ extern "C" void copy_gm_ub(CopyPlan plan) {
 }
 
 extern "C" void matmul_bf16(MatmulAddresses addresses, MatmulPlan plan) {
-    *reinterpret_cast<uint32_t*>(addresses.c) = plan.c_float;
+    *reinterpret_cast<uint32_t*>(addresses.c) = plan.gemm.c_sums;
 }
 
 extern "C" void mla_prolog_bf16(PrologAddresses addresses, PrologPlan plan, PrologWarm) {
@@ -55,7 +55,7 @@ TEST(arguments_arrive_in_order) {
     MatmulAddresses addresses = {};
     addresses.c = shared.address();
     MatmulPlan plan = {};
-    plan.c_float = 7;
+    plan.gemm.c_sums = 7;
     const npu::KernelArgument arguments[] = {{&addresses, sizeof(addresses)},
                                              {&plan, sizeof(plan)}};
     CHECK(cpu_debug::Run({"matmul_bf16", 1, false, arguments, 2}) == nullptr);

@@ -26,7 +26,7 @@ float FromBf16(uint16_t value) {
     return result;
 }
 
-template <typename T, typename C>
+template <typename T>
 void RunGemm(const GemmPlan& plan, const GemmBuffers& buffers, GM_ADDR a, GM_ADDR b, GM_ADDR c) {
     AscendC::TPipe pipe;
     kernels::WeightStream<1> stream;
@@ -35,7 +35,7 @@ void RunGemm(const GemmPlan& plan, const GemmBuffers& buffers, GM_ADDR a, GM_ADD
     gemm.Open(&pipe, buffers, AscendC::GetBlockIdx(), AscendC::GetBlockNum());
     stream.AddPhase(plan, b);
     stream.Start();
-    gemm.Run<T, C>(plan, a, c, stream);
+    gemm.Run<T>(plan, a, c, stream);
     gemm.Close(&pipe);
     stream.Close(&pipe);
 }
@@ -54,7 +54,6 @@ struct Bf16 {
     using Storage = uint16_t;
     using Sum = float;
     using Kernel = bfloat16_t;
-    using KernelSum = float;
     static constexpr uint32_t kC0 = 16;
     static Storage Random(std::mt19937& random) {
         return ToBf16(std::normal_distribution<float>()(random));
@@ -66,7 +65,6 @@ struct Int8 {
     using Storage = int8_t;
     using Sum = int32_t;
     using Kernel = int8_t;
-    using KernelSum = int32_t;
     static constexpr uint32_t kC0 = 32;
     static Storage Random(std::mt19937& random) {
         return static_cast<Storage>(std::uniform_int_distribution<int>(-128, 127)(random));
@@ -113,6 +111,7 @@ double GemmError(const Shape& shape, const char* soc) {
     problem.k = shape.k;
     problem.batches = shape.batches;
     problem.int8 = std::is_same_v<Type, Int8>;
+    problem.c_sums = true;
     problem.cores = arch::FindChip(soc).aic_count;
     problem.a_row_stride = a_stride;
     problem.a_batch_stride = shape.k;
@@ -134,9 +133,9 @@ double GemmError(const Shape& shape, const char* soc) {
                       {"b", b.data(), b.size() * sizeof(Storage), false},
                       {"c", c.data(), c.size() * sizeof(Sum), true}};
     twin::Launch(config, [&] {
-        RunGemm<typename Type::Kernel, typename Type::KernelSum>(
-            plan, buffers, reinterpret_cast<GM_ADDR>(a.data()), reinterpret_cast<GM_ADDR>(b.data()),
-            reinterpret_cast<GM_ADDR>(c.data()));
+        RunGemm<typename Type::Kernel>(plan, buffers, reinterpret_cast<GM_ADDR>(a.data()),
+                                       reinterpret_cast<GM_ADDR>(b.data()),
+                                       reinterpret_cast<GM_ADDR>(c.data()));
     });
 
     double worst = 0;

@@ -10,6 +10,7 @@
 #include "arch/chip.h"
 #include "check.h"
 #include "plan/plan_o_proj.h"
+#include "plan/plan_phases.h"
 #include "plan/plan_prolog.h"
 #include "plan_problems.h"
 
@@ -108,19 +109,19 @@ TEST(hops_between_cores) {
     CHECK_EQ(Time(problem, hops).us, 6.0);
     // L1 has no room for all of q_b and W_UK: the last weight is loaded when q_b's product begins,
     // and what the vector cores load is due a hop later.
-    CheckWindows(Time(problem, hops), {6 - 4 - 1, 0, 0});
+    CheckWindows(Time(problem, hops), {6 - 4 - 1, 0});
     // Hidden states first, and W_UK behind the rotated query. In int8 L1 has room: the window is
     // that from the latents to q_b.
     CHECK_EQ(Time(Prolog(kStatic), hops).us, 10.0);
-    CheckWindows(Time(Prolog(kStatic), hops), {4, 0, 2});
+    CheckWindows(Time(Prolog(kStatic), hops), {4, 2});
     problem.q_b = kStatic;
     CHECK_EQ(Time(problem, hops).us, 8.0);
     problem.q_lora_rank = 0;
     CHECK_EQ(Time(problem, hops).us, 6.0);
-    CheckWindows(Time(problem, hops), {0, 0, 2});
+    CheckWindows(Time(problem, hops), {0, 2});
     problem.q_b = {};
     CHECK_EQ(Time(problem, hops).us, 2.0);
-    CheckWindows(Time(problem, hops), {0, 0, 0});
+    CheckWindows(Time(problem, hops), {0, 0});
     // With an indexer, whose query L1 does not hold behind q_b.
     problem = Prolog();
     problem.indexer.heads = 16;
@@ -194,7 +195,7 @@ TEST(weights_through_hbm) {
     CheckTime(Prolog(), &TimingConstants::hbm_rate, 2 * all);
     CheckTime(Prolog(kStatic), &TimingConstants::hbm_rate,
               weights[0] + weights[1] + 2 * weights[2]);
-    CheckWindows(Time(Prolog(), Only(&TimingConstants::hbm_rate)), {0, 0, 0});
+    CheckWindows(Time(Prolog(), Only(&TimingConstants::hbm_rate)), {0, 0});
     CheckTime(OProj(), &TimingConstants::hbm_rate, 2.0 * 1024 * (512 + 7168));
     CheckTime(OProj(kStatic), &TimingConstants::hbm_rate, 1024.0 * (2 * 512 + 7168));
     plan::PrologProblem problem = Prolog();
@@ -213,9 +214,10 @@ TEST(weights_through_hbm) {
     const PrologPlan plan = plan::PlanProlog(problem, Chip()).kernel;
     const auto short_rows = [](double bytes) { return std::max(1.0, (1 + 512 / bytes) / 2); };
     const double expected =
-        2 * (5 * weights[0] + 3 * short_rows(2.0 * plan.q_b.tile_k) * weights[1] +
-             3 * short_rows(2.0 * plan.absorb.tile_n) * weights[2]);
-    CHECK(short_rows(2.0 * plan.absorb.tile_n) > 1);
+        2 * (5 * weights[0] +
+             3 * short_rows(2.0 * plan::GemmOf(plan, prolog::kQueryB).tile_k) * weights[1] +
+             3 * short_rows(2.0 * plan::GemmOf(plan, prolog::kAbsorb).tile_n) * weights[2]);
+    CHECK(short_rows(2.0 * plan::GemmOf(plan, prolog::kAbsorb).tile_n) > 1);
     const double us = Time(problem, constants).us;
     CHECK(std::abs(us - expected) <= 1e-9 * expected);
 
@@ -346,8 +348,11 @@ TEST(a_ring_of_half_the_depth) {
     plan::PrologProblem problem = Prolog();
     problem.hidden_size = 27 * 256;
     const PrologPlan plan = plan::PlanProlog(problem, Chip()).kernel;
-    CHECK(plan.qkv_a.depth_shares == 2 && plan.qkv_a.tile_k == 256 && plan.qkv_a.tile_n == 176);
-    CHECK(plan.q_b.tile_k == 288 && plan.q_b.tile_n == 64);
+    CHECK(plan::GemmOf(plan, prolog::kQkvA).depth_shares == 2 &&
+          plan::GemmOf(plan, prolog::kQkvA).tile_k == 256 &&
+          plan::GemmOf(plan, prolog::kQkvA).tile_n == 176);
+    CHECK(plan::GemmOf(plan, prolog::kQueryB).tile_k == 288 &&
+          plan::GemmOf(plan, prolog::kQueryB).tile_n == 64);
     const double wait = 2.0 * 2112 * problem.hidden_size;
     TimingConstants constants = Only(&TimingConstants::hbm_rate);
     constants.cube_load_cycles = wait;  // of the first weight as well

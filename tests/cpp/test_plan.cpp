@@ -14,6 +14,7 @@
 #include "plan/idle_time.h"
 #include "plan/plan_cache.h"
 #include "plan/plan_o_proj.h"
+#include "plan/plan_phases.h"
 #include "plan/plan_prolog.h"
 #include "plan/units.h"
 #include "plan_problems.h"
@@ -39,7 +40,7 @@ OProjWarm PlanWarm(const plan::OProjProblem& problem, const arch::Chip& chip,
 }
 
 std::vector<WarmWindow> Windows(const PrologWarm& warm) {
-    return {warm.while_q_b, warm.while_indexer_q, warm.while_absorb};
+    return {std::begin(warm.windows), std::end(warm.windows)};
 }
 
 uint64_t PlannedChunks(const PrologWarm& warm) {
@@ -100,7 +101,9 @@ TEST(tiles_fit_the_buffers_of_a_core) {
                   arch::kUsableL1Bytes);
             CHECK(2 * buffers.l0c_slot_bytes <= arch::kL0cBytes);
             CHECK_EQ(buffers.l0c_slot_bytes % 1024, 0u);  // where Mmad may write (Mmad)
-            for (const GemmPlan& gemm : {plan.qkv_a, plan.q_b, plan.absorb}) {
+            for (const GemmPlan& gemm :
+                 {plan::GemmOf(plan, prolog::kQkvA), plan::GemmOf(plan, prolog::kQueryB),
+                  plan::GemmOf(plan, prolog::kAbsorb)}) {
                 const uint32_t rows = (gemm.tile_m + 15) / 16 * 16;
                 CHECK(gemm.tile_n * gemm.tile_k * 2 <= buffers.b_slot_bytes);
                 CHECK(rows * gemm.tile_k * 2 <= buffers.a_slot_bytes);
@@ -208,7 +211,7 @@ TEST(idle_time_becomes_bytes) {
     const PrologWarm warm =
         PlanWarm(DeepSeekV3(16, 16), arch::FindChip("Ascend910_9391"), request, &report);
     CHECK_EQ(warm.plan.chunk_bytes, 16384u);
-    CHECK_EQ(report.decisions.size(), size_t{3});
+    CHECK_EQ(report.decisions.size(), size_t{2});
     uint64_t chunks = 0;
     for (const plan::PrefetchDecision& decision : report.decisions) {
         CHECK_EQ(decision.weight, "prefetch[0]");
@@ -246,9 +249,11 @@ TEST(hbm_does_not_idle_before_l1_holds_the_rest) {
         const plan::PrologShapePlan shape = plan::PlanProlog(problem, chip);
         const PrologPlan& plan = shape.kernel;
         const plan::IdleWindows& windows = shape.room.times.windows;
-        uint64_t tiles = MostTiles(plan.absorb, chip.aic_count);
-        if (tiles > plan.buffers.b_slots) CHECK_EQ(windows[1].idle_us, 0.0);
-        if (problem.indexer.heads > 0) tiles += MostTiles(plan.indexer.wq_b, chip.aic_count);
+        uint64_t tiles = MostTiles(plan::GemmOf(plan, prolog::kAbsorb), chip.aic_count);
+        if (problem.indexer.heads > 0) {
+            if (tiles > plan.buffers.b_slots) CHECK_EQ(windows[1].idle_us, 0.0);
+            tiles += MostTiles(plan::GemmOf(plan, prolog::kIndexerQuery), chip.aic_count);
+        }
         if (tiles > plan.buffers.b_slots) {
             CHECK_EQ(windows[0].idle_us, 0.0);
             ++late;
@@ -290,8 +295,8 @@ TEST(a_large_budget_is_bounded_by_l2) {
     request.regions = {{0x1000, uint64_t{4} << 30}};
     request.bytes = uint64_t{4} << 30;
     const PrologWarm warm = PlanWarm(DeepSeekV3(16, 1), arch::FindChip("Ascend910_9391"), request);
-    CHECK_EQ(warm.while_q_b.chunk_count, 0u);
-    CHECK_EQ(warm.while_absorb.chunk_count, 140928614u / 16384);  // 0.7 x 201326592 bytes
+    CHECK_EQ(warm.windows[0].chunk_count, 0u);
+    CHECK_EQ(warm.windows[1].chunk_count, 140928614u / 16384);  // 0.7 x 201326592 bytes
 }
 
 // What passes through L2 before the use of a region leaves no room for it: 140.9 MB are usable.
@@ -374,13 +379,13 @@ TEST(rows_of_a_vector_core) {
     const arch::Chip& chip = arch::FindChip("Ascend910_9391");
     plan::PrologProblem problem = DeepSeekV3(16, 16);
     const PrologPlan large = plan::PlanProlog(problem, chip).kernel;
-    CHECK_EQ(large.qkv_a.depth_shares, 2u);
+    CHECK_EQ(plan::GemmOf(large, prolog::kQkvA).depth_shares, 2u);
     CHECK_EQ(large.widest, 1536u);
     CHECK_EQ(large.widest_shares, 1536u);
     problem.q_lora_rank = 64;
     const PrologPlan small = plan::PlanProlog(problem, chip).kernel;
-    CHECK(small.qkv_a.depth_shares > 1);
-    CHECK_EQ(small.widest_shares, 576u * (small.qkv_a.depth_shares - 1));
+    CHECK(plan::GemmOf(small, prolog::kQkvA).depth_shares > 1);
+    CHECK_EQ(small.widest_shares, 576u * (plan::GemmOf(small, prolog::kQkvA).depth_shares - 1));
     plan::OProjProblem o_proj;
     o_proj.tokens = 1;
     o_proj.value_columns = 4096;

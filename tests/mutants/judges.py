@@ -31,6 +31,11 @@ _JUDGES: Sequence[tuple[str, tuple[str, ...], tuple[str, ...]]] = (
     ("csrc/kernels/*warmer*", (), ("prefetch", *_O_PROJ, *_PROLOGS)),
     ("csrc/kernels/*", (), (*_O_PROJ, *_PROLOGS)),
     ("csrc/plan/idle_time*", ("test_idle_time", "test_plan"), _PLANS),
+    (
+        "csrc/plan/*phases*",
+        ("test_plan_phases", "test_idle_time"),
+        (*_PROLOGS, "separate_kernels", *_PLANS),
+    ),
     ("csrc/plan/plan_prefetch*", ("test_plan_prefetch",), ("prefetch", "planner")),
     ("csrc/plan/plan_layer*", ("test_plan",), _PLANS),
     ("csrc/plan/plan_o_proj*", ("test_plan",), (*_O_PROJ, *_PLANS)),
@@ -47,6 +52,7 @@ _JUDGES: Sequence[tuple[str, tuple[str, ...], tuple[str, ...]]] = (
 CPP = (
     "test_plan",
     "test_plan_gemm",
+    "test_plan_phases",
     "test_idle_time",
     "test_plan_prefetch",
     "test_gemm",

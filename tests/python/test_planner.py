@@ -158,7 +158,7 @@ def test_explain():
     assert lines[0].startswith("mla_prolog: ") and lines[0].endswith(
         " without prefetches, modelled"
     )
-    assert len(lines) == 1 + len(plan.decisions) == 4
+    assert len(lines) == 1 + len(plan.decisions) == 3
     assert "prefetch[0] MTE2 while q_b" in lines[1]
     assert lines[1].endswith("as much as HBM brings while it would idle")
 

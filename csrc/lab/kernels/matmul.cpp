@@ -18,13 +18,7 @@ __aicore__ inline void Matmul(const MatmulAddresses& addresses, const MatmulPlan
         gemm.Open(&pipe, plan.buffers, AscendC::GetBlockIdx(), AscendC::GetBlockNum());
         stream.AddPhase(plan.gemm, Gm(addresses.weight));
         stream.Start();
-        if constexpr (sizeof(T) == 1) {
-            gemm.template Run<T, int32_t>(plan.gemm, Gm(addresses.a), Gm(addresses.c), stream);
-        } else if (plan.c_float != 0) {
-            gemm.template Run<T, float>(plan.gemm, Gm(addresses.a), Gm(addresses.c), stream);
-        } else {
-            gemm.template Run<T, T>(plan.gemm, Gm(addresses.a), Gm(addresses.c), stream);
-        }
+        gemm.template Run<T>(plan.gemm, Gm(addresses.a), Gm(addresses.c), stream);
         gemm.Close(&pipe);
         stream.Close(&pipe);
     }

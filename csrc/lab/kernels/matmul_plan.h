@@ -7,7 +7,6 @@
 
 struct MatmulPlan {
     GemmBuffers buffers;
-    uint32_t c_float;  // 1: C is fp32; 0: C has the type of A. If A is int8, C is always int32
     GemmPlan gemm;
 };
 

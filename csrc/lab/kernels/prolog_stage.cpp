@@ -1,21 +1,19 @@
 // One stage of the prolog's vector side as a kernel of its own, with which the fused kernels are
 // compared.
-#include "plan/prolog_stage.h"
 #include "kernel_operator.h"
 #include "kernels/prolog_vector.h"
 #include "plan/prolog_plan.h"
 
 namespace kernels {
 
-// A launch passes the stage as a number because CANN 8.1's stub generator knows only structs and
-// built-in types.
+// `stage` is a prolog::Stage.
 template <typename T, bool kQuantised>
 __aicore__ inline void RunPrologStage(const PrologAddresses& addresses, const PrologPlan& plan,
                                       uint32_t stage) {
     if ASCEND_IS_AIV {
         AscendC::TPipe pipe;
         PrologVector<T, kQuantised, true> vector;
-        vector.RunStage(&pipe, addresses, plan, static_cast<PrologStage>(stage));
+        vector.RunStage(&pipe, addresses, plan, stage);
     }
 }
 

@@ -228,7 +228,7 @@ MatmulCase DrawMatmul(uint32_t rows, const arch::Chip& chip, Draws& draws) {
                                   : draws.Of({WeightLayout::kOutIn, WeightLayout::kOutInNz,
                                               WeightLayout::kInOut, WeightLayout::kInOutNz});
     problem.row_shares = plan::BestRowShares(problem);
-    drawn.c_float = !problem.int8 && draws.OneIn(3);
+    problem.c_sums = !problem.int8 && draws.OneIn(3);
     return drawn;
 }
 
@@ -314,7 +314,7 @@ std::string Text(const MatmulCase& matmul) {
                            : "bf16")
          << ", m " << p.m << ", n " << p.n << ", k " << p.k << ", layout "
          << static_cast<uint32_t>(p.layout) << ", row shares " << p.row_shares << ", fp32 result "
-         << matmul.c_float;
+         << p.c_sums;
     return text.str();
 }
 

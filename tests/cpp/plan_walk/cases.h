@@ -72,7 +72,6 @@ struct OProjCase {
 struct MatmulCase {
     plan::GemmProblem problem;  ///< with row_shares
     bool half;
-    bool c_float;
 };
 
 struct PrefetchCase {

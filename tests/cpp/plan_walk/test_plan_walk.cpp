@@ -7,6 +7,7 @@
 
 #include "check.h"
 #include "kernel_operator.h"
+#include "plan/plan_phases.h"
 #include "plan_walk/machine.h"
 #include "plan_walk/walk.h"
 
@@ -185,7 +186,9 @@ TEST(finds_a_second_slot_of_sums_between_two_blocks) {
     CHECK_EQ(Said(prolog, [](PrologPlan&) {}), "");
     const std::string said = Said(prolog, [](PrologPlan& plan) {
         plan.buffers.l0c_slot_bytes = 0;
-        for (const GemmPlan& gemm : {plan.qkv_a, plan.q_b, plan.absorb}) {
+        for (const GemmPlan& gemm :
+             {plan::GemmOf(plan, prolog::kQkvA), plan::GemmOf(plan, prolog::kQueryB),
+              plan::GemmOf(plan, prolog::kAbsorb)}) {
             const uint64_t sums = plan::RoundUp(gemm.tile_m, plan::kStrip) * gemm.tile_n * 4;
             plan.buffers.l0c_slot_bytes =
                 std::max(plan.buffers.l0c_slot_bytes, static_cast<uint32_t>(sums / gemm.l0c_slots));
@@ -212,12 +215,14 @@ TEST(finds_tiles_beyond_their_slots) {
     check("qkv_a: a tile of the weight", [](PrologPlan& plan) { plan.buffers.b_slot_bytes /= 2; });
     check("qkv_a: a piece of the left matrix",
           [](PrologPlan& plan) { plan.buffers.a_slot_bytes = 1024; });
-    check("q_b: a step of the weight in L0B", [](PrologPlan& plan) { plan.q_b.l0_k = 4096; });
+    check("q_b: a step of the weight in L0B",
+          [](PrologPlan& plan) { plan::GemmOf(plan, prolog::kQueryB).l0_k = 4096; });
     check("q_b: a step of the left matrix in L0A", [](PrologPlan& plan) {
-        plan.q_b.tile_n = 16;
-        plan.q_b.l0_k = 1024;
+        plan::GemmOf(plan, prolog::kQueryB).tile_n = 16;
+        plan::GemmOf(plan, prolog::kQueryB).l0_k = 1024;
     });
-    check("q_b: a step of the weight in L0B", [](PrologPlan& plan) { plan.q_b.l0_k = 0; });
+    check("q_b: a step of the weight in L0B",
+          [](PrologPlan& plan) { plan::GemmOf(plan, prolog::kQueryB).l0_k = 0; });
     check("qkv_a: a tile of sums", [](PrologPlan& plan) { plan.buffers.l0c_slot_bytes = 1024; });
     check("qkv_a: the weight stream has 5 slots",
           [](PrologPlan& plan) { plan.buffers.b_slots = 5; });
@@ -225,11 +230,17 @@ TEST(finds_tiles_beyond_their_slots) {
 
 TEST(finds_shares_that_leave_out_or_repeat) {
     // Five groups of cores: four cores of 24 have no part.
-    CheckSaid(Said(PlainProlog(), [](PrologPlan& plan) { plan.q_b.depth_shares = 5; }), "share: ");
-    CheckSaid(Said(PlainProlog(), [](PrologPlan& plan) { plan.q_b.strip = 48; }), "share: ");
+    CheckSaid(Said(PlainProlog(),
+                   [](PrologPlan& plan) { plan::GemmOf(plan, prolog::kQueryB).depth_shares = 5; }),
+              "share: ");
+    CheckSaid(Said(PlainProlog(),
+                   [](PrologPlan& plan) { plan::GemmOf(plan, prolog::kQueryB).strip = 48; }),
+              "share: ");
     // Every product is made, but some sums land on others.
-    CheckSaid(Said(PlainProlog(), [](PrologPlan& plan) { plan.absorb.c_batch_stride -= 16; }),
-              "share: q_nope: byte");
+    CheckSaid(
+        Said(PlainProlog(),
+             [](PrologPlan& plan) { plan::GemmOf(plan, prolog::kAbsorb).c_batch_stride -= 16; }),
+        "share: q_nope: byte");
     // Columns of a result that nobody writes.
     CheckSaid(Said(PlainProlog(), [](PrologPlan& plan) { plan.rows_per_core = 1; }), "share: q_c");
     CheckSaid(Said(PlainProlog(), [](PrologPlan& plan) { plan.vector_cores += 1; }),
@@ -241,10 +252,9 @@ TEST(finds_windows_that_skip_or_repeat_chunks) {
         CheckSaid(SaidOfWarm(PlainProlog(), change), expected);
     };
     check("window: a window starts with chunk",
-          [](PrologWarm& warm) { warm.while_absorb.first_chunk += 1; });
-    check("window: windows have", [](PrologWarm& warm) { warm.while_absorb.chunk_count += 1000; });
-    check("window: a window has cores",
-          [](PrologWarm& warm) { warm.while_absorb.core_count = 49; });
+          [](PrologWarm& warm) { warm.windows[1].first_chunk += 1; });
+    check("window: windows have", [](PrologWarm& warm) { warm.windows[1].chunk_count += 1000; });
+    check("window: a window has cores", [](PrologWarm& warm) { warm.windows[1].core_count = 49; });
     check("window: chunks have nowhere to land", [](PrologWarm& warm) { warm.plan.pad_slots = 0; });
     check("capacity: InitBuffer", [](PrologWarm& warm) { warm.plan.pad_slots = 12; });
     check("out-of-bounds: DataCopy touches",
@@ -275,8 +285,7 @@ TEST(finds_flags_that_do_not_meet) {
               "deadlock: an AIV waits for flag 3");
     CheckSaid(SaidOfWarm(PlainProlog(),
                          [](PrologWarm& warm) {
-                             warm.while_q_b.after_stream = 0;
-                             warm.while_absorb.after_stream = 0;
+                             for (WarmWindow& window : warm.windows) window.after_stream = 0;
                          }),
               "unpaired-cross-core-flag: flag 3 of an AIV is set 1 times more");
     using walk::FlagCall;
@@ -295,14 +304,15 @@ TEST(finds_rows_beyond_the_fields_and_the_tensors) {
         CheckSaid(Said(PlainProlog(), change), expected);
     };
     check("field-overflow: Nd2NzParams.srcDValue is 65536",
-          [](PrologPlan& plan) { plan.q_b.b_stride = 65536; });
+          [](PrologPlan& plan) { plan::GemmOf(plan, prolog::kQueryB).b_stride = 65536; });
     check("field-overflow: Nd2NzParams.srcDValue is 65536",
-          [](PrologPlan& plan) { plan.q_b.a_row_stride = 131072; });
+          [](PrologPlan& plan) { plan::GemmOf(plan, prolog::kQueryB).a_row_stride = 131072; });
     check("out-of-bounds: DataCopy (ND2NZ) touches",
-          [](PrologPlan& plan) { plan.q_b.b_stride += 16; });
+          [](PrologPlan& plan) { plan::GemmOf(plan, prolog::kQueryB).b_stride += 16; });
     check("out-of-bounds: DataCopy (ND2NZ) touches",
-          [](PrologPlan& plan) { plan.q_b.a_row_stride += 16; });
-    check("out-of-bounds: Fixpipe touches", [](PrologPlan& plan) { plan.q_b.c_row_stride += 16; });
+          [](PrologPlan& plan) { plan::GemmOf(plan, prolog::kQueryB).a_row_stride += 16; });
+    check("out-of-bounds: Fixpipe touches",
+          [](PrologPlan& plan) { plan::GemmOf(plan, prolog::kQueryB).c_row_stride += 16; });
     check("capacity: InitBuffer", [](PrologPlan& plan) { plan.buffers.a_slot_bytes = 256 * 1024; });
     check("capacity: InitBuffer",
           [](PrologPlan& plan) { plan.buffers.l0c_slot_bytes = 65 * 1024; });

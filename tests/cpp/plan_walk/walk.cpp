@@ -5,8 +5,9 @@
 #include <set>
 
 #include "kernels/gemm_tiles.h"
-#include "plan/plan_linear.h"
-#include "plan/prolog_stage.h"
+#include "plan/linear_format.h"
+#include "plan/plan_phases.h"
+#include "plan/prolog_phases.h"
 #include "plan/units.h"
 #include "plan_walk/machine.h"
 
@@ -215,7 +216,12 @@ uint64_t CacheBytes(const CachePlan& cache, uint32_t blocks, uint64_t width, uin
 class BoundProlog {
 public:
     BoundProlog(const PrologCase& prolog, const PrologPlan& plan)
-        : case_(prolog), problem_(prolog.problem), plan_(plan), tokens_(problem_.tokens) {
+        : case_(prolog),
+          problem_(prolog.problem),
+          plan_(plan),
+          qkv_a_(plan::GemmOf(plan, prolog::kQkvA)),
+          q_b_(plan::GemmOf(plan, prolog::kQueryB)),
+          tokens_(problem_.tokens) {
         AddPrefetch(machine, prolog.prefetch);
         AddInputs();
         AddCaches();
@@ -235,12 +241,12 @@ public:
     void Expect() {
         const bool q_b_int8 = plan::Quantised(problem_.q_b);
         Fixpipe("sums of qkv_a", SumsBytes());
-        if (plan::Quantised(problem_.qkv_a)) Store("int8 hidden states", tokens_ * plan_.qkv_a.k);
+        if (plan::Quantised(problem_.qkv_a)) Store("int8 hidden states", tokens_ * qkv_a_.k);
         if (plan::Dynamic(problem_.qkv_a)) Store("scales of hidden states", tokens_ * kScaleRow);
         if (q_b_int8) {
             Store("query", QueryBytes());
-            Fixpipe("sums of q_b", tokens_ * plan_.q_b.n * kFloat);
-            Store("int8 input of q_b", tokens_ * plan_.q_b.k);
+            Fixpipe("sums of q_b", tokens_ * q_b_.n * kFloat);
+            Store("int8 input of q_b", tokens_ * q_b_.k);
         } else {
             Fixpipe("query", QueryBytes());
         }
@@ -261,9 +267,9 @@ public:
         const uint64_t rope = rows * plan::kRopeDim * kHalf;
         Store("kv_cache", (problem_.latent_cache.joint != 0) ? latent + rope : latent);
         if (problem_.latent_cache.joint == 0) Store("rope_cache", rope);
-        Load("qkv_a_weight", WeightBytes(plan_.qkv_a));
-        Load("q_b_weight", WeightBytes(plan_.q_b));
-        Load("w_uk", WeightBytes(plan_.absorb));
+        Load("qkv_a_weight", WeightBytes(qkv_a_));
+        Load("q_b_weight", WeightBytes(q_b_));
+        Load("w_uk", WeightBytes(plan::GemmOf(plan_, prolog::kAbsorb)));
         if (Indexed()) ExpectIndexer();
     }
 
@@ -279,15 +285,16 @@ private:
     }
     /// Batches of more rows than a tile load a weight once for each of them.
     void Load(const char* name, uint64_t bytes) {
-        if (plan_.tokens > plan_.qkv_a.tile_m) return;
+        if (plan_.tokens > qkv_a_.tile_m) return;
         machine.Expect(name, Port::kLoad, bytes, plan::kBlockBytes);
     }
 
     void ExpectIndexer() {
         const plan::IndexerProblem& p = problem_.indexer;
-        const IndexerPlan& plan = plan_.indexer;
         const uint64_t columns = uint64_t{p.heads} * p.head_dim;
-        Fixpipe("sums of indexer_wk", tokens_ * p.head_dim * plan.wk.depth_shares * kFloat);
+        Fixpipe(
+            "sums of indexer_wk",
+            tokens_ * p.head_dim * plan::GemmOf(plan_, prolog::kIndexerK).depth_shares * kFloat);
         Fixpipe("indexer_weights", tokens_ * p.heads * kFloat);
         if (plan::Quantised(p.wq_b)) {
             Store("indexer_q", tokens_ * columns * kHalf);
@@ -299,23 +306,24 @@ private:
         }
         if (plan::Dynamic(p.wq_b)) Store("scales of indexer_wq_b", tokens_ * kScaleRow);
         Store("indexer_cache", written_slots_ * p.head_dim * kHalf);
-        Load("indexer_wq_b", WeightBytes(plan.wq_b));
-        Load("indexer_wk", WeightBytes(plan.wk) + (p.fused ? WeightBytes(plan.weights_proj) : 0));
-        if (!p.fused) Load("indexer_weights_proj", WeightBytes(plan.weights_proj));
+        Load("indexer_wq_b", WeightBytes(plan::GemmOf(plan_, prolog::kIndexerQuery)));
+        Load("indexer_wk",
+             WeightBytes(plan::GemmOf(plan_, prolog::kIndexerK)) +
+                 (p.fused ? WeightBytes(plan::GemmOf(plan_, prolog::kIndexerWeights)) : 0));
+        if (!p.fused)
+            Load("indexer_weights_proj", WeightBytes(plan::GemmOf(plan_, prolog::kIndexerWeights)));
     }
 
-    uint64_t SumsBytes() const {
-        return tokens_ * plan_.qkv_a.n * plan_.qkv_a.depth_shares * kFloat;
-    }
-    uint64_t QueryBytes() const { return tokens_ * plan_.q_b.n * kHalf; }
+    uint64_t SumsBytes() const { return tokens_ * qkv_a_.n * qkv_a_.depth_shares * kFloat; }
+    uint64_t QueryBytes() const { return tokens_ * q_b_.n * kHalf; }
 
     void AddInputs() {
         const plan::PrologProblem& p = problem_;
         addresses.hidden_states =
             machine.Add("hidden_states", tokens_ * p.hidden_size * kHalf, false);
-        addresses.qkv_a_weight = machine.Add("qkv_a_weight", WeightBytes(plan_.qkv_a), false);
-        addresses.qkv_a_quant = AddQuant(machine, "qkv_a", p.qkv_a, plan_.qkv_a.n,
-                                         case_.input_offset, case_.quant_bias);
+        addresses.qkv_a_weight = machine.Add("qkv_a_weight", WeightBytes(qkv_a_), false);
+        addresses.qkv_a_quant =
+            AddQuant(machine, "qkv_a", p.qkv_a, qkv_a_.n, case_.input_offset, case_.quant_bias);
         if (p.q_lora_rank > 0) {
             addresses.q_a_norm_weight =
                 machine.Add("q_a_norm_weight", p.q_lora_rank * kHalf, false);
@@ -324,10 +332,11 @@ private:
                     machine.Add("q_a_norm_bias", p.q_lora_rank * kHalf, false);
             }
         }
-        addresses.q_b_weight = machine.Add("q_b_weight", WeightBytes(plan_.q_b), false);
+        addresses.q_b_weight = machine.Add("q_b_weight", WeightBytes(q_b_), false);
         addresses.q_b_quant =
-            AddQuant(machine, "q_b", p.q_b, plan_.q_b.n, case_.input_offset, case_.quant_bias);
-        addresses.w_uk = machine.Add("w_uk", WeightBytes(plan_.absorb), false);
+            AddQuant(machine, "q_b", p.q_b, q_b_.n, case_.input_offset, case_.quant_bias);
+        addresses.w_uk =
+            machine.Add("w_uk", WeightBytes(plan::GemmOf(plan_, prolog::kAbsorb)), false);
         addresses.kv_a_norm_weight = machine.Add("kv_a_norm_weight", p.kv_lora_rank * kHalf, false);
         if (case_.norm_bias) {
             addresses.kv_a_norm_bias = machine.Add("kv_a_norm_bias", p.kv_lora_rank * kHalf, false);
@@ -392,12 +401,12 @@ private:
         Part("sums of qkv_a", 0, SumsBytes());
         Part("query", plan_.workspace_query, QueryBytes());
         if (plan::Quantised(p.qkv_a))
-            Part("int8 hidden states", plan_.workspace_hidden, tokens_ * plan_.qkv_a.k);
+            Part("int8 hidden states", plan_.workspace_hidden, tokens_ * qkv_a_.k);
         if (plan::Dynamic(p.qkv_a))
             Part("scales of hidden states", plan_.workspace_hidden_scales, tokens_ * kScaleRow);
         if (plan::Quantised(p.q_b)) {
-            Part("sums of q_b", plan_.workspace_query_sums, tokens_ * plan_.q_b.n * kFloat);
-            Part("int8 input of q_b", plan_.workspace_q_b_input, tokens_ * plan_.q_b.k);
+            Part("sums of q_b", plan_.workspace_query_sums, tokens_ * q_b_.n * kFloat);
+            Part("int8 input of q_b", plan_.workspace_q_b_input, tokens_ * q_b_.k);
         }
         if (plan::Dynamic(p.q_b))
             Part("scales of q_b", plan_.workspace_q_b_scales, tokens_ * kScaleRow);
@@ -412,11 +421,14 @@ private:
         const IndexerPlan& plan = plan_.indexer;
         IndexerAddresses& to = addresses.indexer;
         const uint64_t columns = uint64_t{p.heads} * p.head_dim;
-        to.wq_b = machine.Add("indexer_wq_b", WeightBytes(plan.wq_b), false);
+        to.wq_b = machine.Add("indexer_wq_b",
+                              WeightBytes(plan::GemmOf(plan_, prolog::kIndexerQuery)), false);
         to.wq_b_quant = AddQuant(machine, "indexer_wq_b", p.wq_b, columns, case_.input_offset,
                                  case_.quant_bias);
-        const uint64_t weights = WeightBytes(plan.weights_proj);
-        to.wk = machine.Add("indexer_wk", WeightBytes(plan.wk) + (p.fused ? weights : 0), false);
+        const uint64_t weights = WeightBytes(plan::GemmOf(plan_, prolog::kIndexerWeights));
+        to.wk = machine.Add(
+            "indexer_wk",
+            WeightBytes(plan::GemmOf(plan_, prolog::kIndexerK)) + (p.fused ? weights : 0), false);
         if (p.fused) {
             const uint64_t row =
                 p.wk == plan::WeightLayout::kOutInNz ? plan::kStrip : problem_.hidden_size;
@@ -432,7 +444,7 @@ private:
         to.q = machine.Add("indexer_q", tokens_ * columns * kHalf, true);
         to.weights = machine.Add("indexer_weights", tokens_ * p.heads * kFloat, true);
         Part("sums of indexer_wk", plan.workspace_k,
-             tokens_ * p.head_dim * plan.wk.depth_shares * kFloat);
+             tokens_ * p.head_dim * plan::GemmOf(plan_, prolog::kIndexerK).depth_shares * kFloat);
         if (plan::Quantised(p.wq_b)) {
             Part("sums of indexer_wq_b", plan.workspace_sums, tokens_ * columns * kFloat);
             Part("int8 input of indexer_wq_b", plan.workspace_q_c, tokens_ * problem_.q_lora_rank);
@@ -444,24 +456,11 @@ private:
     const PrologCase& case_;
     const plan::PrologProblem& problem_;
     const PrologPlan& plan_;
+    const GemmPlan& qkv_a_;
+    const GemmPlan& q_b_;
     uint64_t tokens_;
     uint64_t written_slots_ = 0;
 };
-
-/// Stages that a prolog has where it runs as separate kernels.
-std::vector<PrologStage> Stages(const plan::PrologProblem& problem) {
-    std::vector<PrologStage> stages = {PrologStage::kWriteCaches, PrologStage::kRotateQuery};
-    const bool has_latent = problem.q_lora_rank > 0;
-    if (plan::Quantised(problem.qkv_a) || (!has_latent && plan::Quantised(problem.q_b)))
-        stages.push_back(PrologStage::kQuantiseHidden);
-    if (has_latent) stages.push_back(PrologStage::kNormQuery);
-    if (problem.indexer.heads > 0) {
-        stages.push_back(PrologStage::kWriteIndexerKeys);
-        stages.push_back(PrologStage::kRotateIndexerQuery);
-    }
-    if (problem.quantize_q_nope) stages.push_back(PrologStage::kQuantiseQueryNope);
-    return stages;
-}
 
 PrologStageKernel* ChooseStageKernel(const PrologCase& prolog, bool quantised) {
     if (quantised) return prolog.half ? prolog_stage_fp16_w8a8 : prolog_stage_bf16_w8a8;
@@ -500,19 +499,15 @@ Walked Walk(const PrologCase& prolog, const PrologPlans& plans, Cores cores, Dra
     const PrologWarm& warm = plans.warm;
     Walked walked;
     const uint32_t aics = prolog.chip->aic_count;
-    RequireGemm("qkv_a", plan.qkv_a, plan.buffers, aics);
-    RequireGemm("q_b", plan.q_b, plan.buffers, aics);
-    RequireGemm("w_uk", plan.absorb, plan.buffers, aics);
-    walked.products = 3;
-    BoundProlog bound(prolog, plan);
-    if (bound.Indexed()) {
-        RequireGemm("indexer_wk", plan.indexer.wk, plan.buffers, aics);
-        RequireGemm("indexer_weights_proj", plan.indexer.weights_proj, plan.buffers, aics);
-        RequireGemm("indexer_wq_b", plan.indexer.wq_b, plan.buffers, aics);
-        walked.products += 3;
+    for (uint32_t i = 0; i < prolog::kProducts; ++i) {
+        const PrologProduct& product = plan.products[i];
+        if (!plan::Has(product)) continue;
+        RequireGemm(plan::NameOf(static_cast<prolog::Product>(i)), product.gemm, plan.buffers,
+                    aics);
+        ++walked.products;
     }
-    const std::vector<WarmWindow> windows = {warm.while_q_b, warm.while_indexer_q,
-                                             warm.while_absorb};
+    BoundProlog bound(prolog, plan);
+    const std::vector<WarmWindow> windows(std::begin(warm.windows), std::end(warm.windows));
     RequireWindows(warm.plan, windows, prolog.chip->aiv_count);
     const bool counted = cores == Cores::kAll && plan.tokens <= kMaxCountedTokens;
     if (counted) {
@@ -525,9 +520,10 @@ Walked Walk(const PrologCase& prolog, const PrologPlans& plans, Cores cores, Dra
     if (counted) bound.machine.RequireExpected();
     if (cores == Cores::kAll) {
         PrologStageKernel* stage_kernel = ChooseStageKernel(prolog, bound.Quantised());
-        for (const PrologStage stage : Stages(prolog.problem)) {
+        for (uint32_t stage = 0; stage < prolog::kEnd; ++stage) {
+            if (!plan::Has(plan.steps[stage])) continue;
             RunCores(bound.machine, 0, prolog.chip->aiv_count, Cores::kSome, draws, walked,
-                     [&] { stage_kernel(bound.addresses, plan, static_cast<uint32_t>(stage)); });
+                     [&] { stage_kernel(bound.addresses, plan, stage); });
         }
     }
     return walked;
@@ -598,7 +594,6 @@ Walked Walk(const OProjCase& o_proj, const OProjPlans& plans, Cores cores, Draws
 
 MatmulPlan PlanMatmul(const MatmulCase& matmul) {
     MatmulPlan plan{};
-    plan.c_float = matmul.c_float ? 1 : 0;
     plan.gemm = plan::PlanGemm(matmul.problem);
     plan.buffers = plan::PlanGemmBuffers({plan.gemm});
     return plan;
@@ -609,7 +604,7 @@ Walked Walk(const MatmulCase& matmul, const MatmulPlan& plan, Cores cores, Draws
     walked.products = 1;
     const plan::GemmProblem& p = matmul.problem;
     const uint64_t element = p.int8 ? 1 : kHalf;
-    const uint64_t result = uint64_t{p.m} * p.n * (p.int8 || matmul.c_float ? kFloat : kHalf);
+    const uint64_t result = uint64_t{p.m} * p.n * (p.int8 || p.c_sums ? kFloat : kHalf);
     RequireGemm("matmul", plan.gemm, plan.buffers, p.cores);
     Machine machine;
     MatmulAddresses addresses{};
