@@ -11,6 +11,7 @@
 #include "kernels/partition.h"
 #include "kernels/vector_math.h"
 #include "plan/linear_format.h"
+#include "plan/ub_bytes.h"
 
 namespace kernels {
 
@@ -19,11 +20,12 @@ public:
     // `width` is the width of the widest row this instance will process, a multiple of 64.
     __aicore__ inline void Open(AscendC::TPipe* pipe, uint32_t width) {
         pipe_ = pipe;
-        pipe->InitBuffer(sums_, width * sizeof(int32_t));
-        pipe->InitBuffer(bias_, width * sizeof(int32_t));
-        pipe->InitBuffer(scale_, width * sizeof(float));
-        pipe->InitBuffer(packed_, kPacked * sizeof(int64_t));
-        pipe->InitBuffer(token_scale_, kBlockFloats * sizeof(float));
+        const plan::DequantiserUb bytes{width};
+        pipe->InitBuffer(sums_, bytes.Row());
+        pipe->InitBuffer(bias_, bytes.Row());
+        pipe->InitBuffer(scale_, bytes.Row());
+        pipe->InitBuffer(packed_, bytes.Packed());
+        pipe->InitBuffer(token_scale_, kBlockBytes);
     }
 
     // Selects the linear layer to dequantise. Its sums are at `sums`, one row per token, rows
@@ -96,7 +98,7 @@ public:
     }
 
 private:
-    static constexpr uint32_t kPacked = 1024;  // int64 scales in flight
+    static constexpr uint32_t kPacked = plan::DequantiserUb::kPacked;
 
     // The fp32 scales are the low halves of int64 words.
     __aicore__ inline void UnpackScales(uint32_t first, uint32_t count) {

@@ -129,8 +129,8 @@ public:
 
 private:
     static constexpr uint32_t kSlots = 2;
-    static constexpr uint32_t kL0SlotBytes = 32 * 1024;  // half of L0A and of L0B
-    static constexpr uint32_t kFractalBytes = 512;
+    static constexpr uint32_t kL0SlotBytes = plan::kL0SlotBytes;
+    static constexpr uint32_t kFractalBytes = plan::kFractalBytes;
 
     // Loads into the next slot as many pieces of A as it has room for.
     __aicore__ inline void LoadSlot(const GemmPlan& plan, GM_ADDR a, LeftCursor& ahead) {

@@ -18,6 +18,7 @@
 #include "kernels/weight_stream.h"
 #include "kernels/weight_warmer.h"
 #include "plan/o_proj_plan.h"
+#include "plan/ub_bytes.h"
 
 namespace kernels {
 
@@ -83,10 +84,11 @@ public:
 
 private:
     __aicore__ inline void Open(const OProjPlan& plan) {
-        pipe_->InitBuffer(row_, plan.widest * sizeof(float));
-        pipe_->InitBuffer(landing_, plan.widest * sizeof(T));
-        pipe_->InitBuffer(row_out_, plan.widest * sizeof(T));
-        pipe_->InitBuffer(bias_, plan.widest * sizeof(float));
+        const plan::OProjUb bytes{plan.widest};
+        pipe_->InitBuffer(row_, bytes.Row());
+        pipe_->InitBuffer(landing_, bytes.HalfRow());
+        pipe_->InitBuffer(row_out_, bytes.HalfRow());
+        pipe_->InitBuffer(bias_, bytes.Row());
         if (kQuantised) {
             dequantiser_.Open(pipe_, plan.widest);
             quantiser_.Open(pipe_, plan.widest);

@@ -3,13 +3,12 @@
 
 #include "kernel_operator.h"
 #include "kernels/call_site.h"
+#include "plan/units.h"
 
 namespace kernels {
 
-// Number of rows of a fractal of any type, and of its columns for 16-bit types.
-constexpr uint32_t kStrip = 16;
-// Bytes of a row of a fractal, and of a block of UB and L1.
-constexpr uint32_t kBlockBytes = 32;
+using plan::kBlockBytes;
+using plan::kStrip;
 
 __aicore__ inline GM_ADDR Gm(uint64_t address) { return reinterpret_cast<GM_ADDR>(address); }
 

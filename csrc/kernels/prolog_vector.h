@@ -14,6 +14,7 @@
 #include "kernels/weight_warmer.h"
 #include "plan/prolog_phases.h"
 #include "plan/prolog_plan.h"
+#include "plan/ub_bytes.h"
 
 namespace kernels {
 
@@ -80,17 +81,17 @@ private:
     }
 
     __aicore__ inline void Open(const PrologAddresses& addresses, const PrologPlan& plan) {
-        const uint32_t heads =
-            plan.heads.step > plan.indexer.heads.step ? plan.heads.step : plan.indexer.heads.step;
+        const plan::PrologUb bytes(plan);
         query_norm_loaded_ = false;
-        pipe_->InitBuffer(row_, plan.widest * sizeof(float));
-        pipe_->InitBuffer(landing_, plan.widest * sizeof(T));
-        if (plan.widest_shares > 0) pipe_->InitBuffer(shares_, plan.widest_shares * sizeof(float));
-        pipe_->InitBuffer(row_out_, plan.widest * sizeof(T));
-        pipe_->InitBuffer(rope_out_, heads * kRopeDim * sizeof(T));
-        pipe_->InitBuffer(slots_, plan.rows_per_core * plan.slot_bytes);
+        pipe_->InitBuffer(row_, bytes.Row());
+        pipe_->InitBuffer(landing_, bytes.HalfRow());
+        if (plan.widest_shares > 0) pipe_->InitBuffer(shares_, bytes.Shares());
+        pipe_->InitBuffer(row_out_, bytes.HalfRow());
+        pipe_->InitBuffer(rope_out_, bytes.RopeOut());
+        pipe_->InitBuffer(slots_, bytes.slots);
         norm_.Open(pipe_, plan.widest);
-        rope_.Open(pipe_, Gm(addresses.cos), Gm(addresses.sin), plan.rope_table_float != 0, heads);
+        rope_.Open(pipe_, Gm(addresses.cos), Gm(addresses.sin), plan.rope_table_float != 0,
+                   bytes.heads);
         rope_.SetStyle(plan.rope_interleaved != 0, false);
         if (kQuantised) {
             dequantiser_.Open(pipe_, plan.widest);

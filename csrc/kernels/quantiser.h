@@ -14,6 +14,7 @@
 #include "kernels/partition.h"
 #include "kernels/vector_math.h"
 #include "plan/linear_format.h"
+#include "plan/ub_bytes.h"
 
 namespace kernels {
 
@@ -25,14 +26,15 @@ public:
     // of plan/units.h), so that the maxima of all pieces fit one repeat.
     __aicore__ inline void Open(AscendC::TPipe* pipe, uint32_t width) {
         pipe_ = pipe;
-        width_ = Min(width, kMaxPiece);
-        pipe->InitBuffer(narrow_, width_ * sizeof(half));
-        pipe->InitBuffer(result_, width_);
-        pipe->InitBuffer(scale_, kBlockFloats * sizeof(float));
-        pipe->InitBuffer(partial_, kLanes * sizeof(float));
-        pipe->InitBuffer(most_, kLanes * sizeof(float));
-        pipe->InitBuffer(factor_, kLanes * sizeof(float));
-        pipe->InitBuffer(offset_, kLanes * sizeof(float));
+        const plan::QuantiserUb bytes{width};
+        width_ = bytes.Piece();
+        pipe->InitBuffer(narrow_, bytes.Narrow());
+        pipe->InitBuffer(result_, bytes.Result());
+        pipe->InitBuffer(scale_, kBlockBytes);
+        pipe->InitBuffer(partial_, plan::kLaneBytes);
+        pipe->InitBuffer(most_, plan::kLaneBytes);
+        pipe->InitBuffer(factor_, plan::kLaneBytes);
+        pipe->InitBuffer(offset_, plan::kLaneBytes);
     }
 
     // Selects the quantisation of a layer's activations.
@@ -218,8 +220,6 @@ private:
         AscendC::DataCopy(gm[offset], ToInt8(x, count), count);
     }
 
-    // A piece has at most kLanes repeats, so that their maxima fit one repeat.
-    static constexpr uint32_t kMaxPiece = kLanes * kLanes;
     // The smallest max|x| for which 127 / max|x| is finite.
     static constexpr float kLeast = 0x1.fc0002p-122f;
 

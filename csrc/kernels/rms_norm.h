@@ -5,6 +5,7 @@
 #include "kernel_operator.h"
 #include "kernels/events.h"
 #include "kernels/vector_math.h"
+#include "plan/ub_bytes.h"
 
 namespace kernels {
 
@@ -15,12 +16,13 @@ public:
     __aicore__ inline void Open(AscendC::TPipe* pipe, uint32_t width) {
         pipe_ = pipe;
         width_ = width;
-        pipe->InitBuffer(gamma_, width * sizeof(float));
-        pipe->InitBuffer(beta_, width * sizeof(float));
-        pipe->InitBuffer(square_, width * sizeof(float));
-        pipe->InitBuffer(partial_, kLanes * sizeof(float));
-        pipe->InitBuffer(sums_, kLanes * sizeof(float));
-        pipe->InitBuffer(root_, kLanes * sizeof(float));
+        const plan::RmsNormUb bytes{width};
+        pipe->InitBuffer(gamma_, bytes.Row());
+        pipe->InitBuffer(beta_, bytes.Row());
+        pipe->InitBuffer(square_, bytes.Row());
+        pipe->InitBuffer(partial_, plan::kLaneBytes);
+        pipe->InitBuffer(sums_, plan::kLaneBytes);
+        pipe->InitBuffer(root_, plan::kLaneBytes);
     }
 
     // Loads gamma, and beta unless it is null, into UB; both are of type P. Call it before the

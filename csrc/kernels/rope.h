@@ -8,11 +8,12 @@
 #include "kernel_operator.h"
 #include "kernels/events.h"
 #include "kernels/vector_math.h"
+#include "plan/ub_bytes.h"
 
 namespace kernels {
 
-constexpr uint32_t kRopeDim = 64;
-constexpr uint32_t kRopeHalf = 32;
+using plan::kRopeDim;
+constexpr uint32_t kRopeHalf = kRopeDim / 2;
 
 template <typename T>
 class Rope {
@@ -24,12 +25,13 @@ public:
         sin_gm_ = sin;
         table_float_ = table_float;
         loaded_token_ = ~0U;
-        pipe->InitBuffer(table_, 2 * kRopeDim * sizeof(float));
-        pipe->InitBuffer(landing_, 2 * kRopeDim * sizeof(T));
-        pipe->InitBuffer(order_, kRopeDim * sizeof(uint32_t));
-        pipe->InitBuffer(split_, max_heads * kRopeDim * sizeof(float));
-        pipe->InitBuffer(rotated_, max_heads * kRopeDim * sizeof(float));
-        pipe->InitBuffer(product_, max_heads * kRopeHalf * sizeof(float));
+        const plan::RopeUb bytes{max_heads};
+        pipe->InitBuffer(table_, bytes.Table());
+        pipe->InitBuffer(landing_, bytes.Landing());
+        pipe->InitBuffer(order_, bytes.Order());
+        pipe->InitBuffer(split_, bytes.Heads());
+        pipe->InitBuffer(rotated_, bytes.Heads());
+        pipe->InitBuffer(product_, bytes.Halves());
     }
 
     // Sets how pairs are laid out in x and in the result: interleaved or half-split. Only

@@ -2,11 +2,12 @@
 #pragma once
 
 #include "kernel_operator.h"
+#include "plan/units.h"
 
 namespace kernels {
 
-constexpr uint32_t kLanes = 64;       // fp32 elements of one repeat (256 bytes)
-constexpr uint32_t kBlockFloats = 8;  // fp32 elements of one block (32 bytes)
+using plan::kBlockFloats;
+using plan::kLanes;
 
 template <typename T>
 __aicore__ inline void ToFloat(const AscendC::LocalTensor<float>& dst,

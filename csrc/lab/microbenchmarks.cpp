@@ -8,6 +8,7 @@
 #include "lab/kernels/copy_plan.h"
 #include "lab/kernels/matmul_plan.h"
 #include "plan/plan_gemm.h"
+#include "plan/rounding.h"
 #include "plan/units.h"
 #include "twin/launch.h"
 

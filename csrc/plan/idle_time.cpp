@@ -7,6 +7,7 @@
 #include "plan/plan_linear.h"
 #include "plan/plan_phases.h"
 #include "plan/plan_prolog.h"
+#include "plan/rounding.h"
 #include "plan/units.h"
 
 namespace plan {
@@ -15,7 +16,6 @@ namespace {
 
 using arch::TimingConstants;
 
-constexpr double kFloatBytes = sizeof(float);
 constexpr double kRepeatBytes = 256;
 
 /// Cores alternate between loading the left matrix and loading weights, so HBM keeps working in

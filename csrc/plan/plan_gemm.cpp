@@ -1,4 +1,5 @@
 #include "plan/plan_gemm.h"
+#include "plan/rounding.h"
 
 #include <algorithm>
 #include <cmath>
@@ -28,7 +29,7 @@ constexpr uint32_t kMaxSlotBytes = 120 * 1024;           // of A
 constexpr uint32_t kMaxSlotBytesOfManyRows = 76 * 1024;  // of A
 // Maximum number of batches whose pieces of A share a slot; of 128 heads a core gets at most 8.
 constexpr uint32_t kSlotBatches = 4;
-constexpr uint32_t kL0SlotBytes = arch::kL0bBytes / 2;
+static_assert(2 * kL0SlotBytes == arch::kL0aBytes && 2 * kL0SlotBytes == arch::kL0bBytes);
 constexpr uint32_t kL0cSlotElements = arch::kL0cBytes / 2 / sizeof(float);
 // Alignment of the addresses in L0C that Mmad may write to (Mmad, constraints).
 constexpr uint32_t kSumsAlignment = 1024;

@@ -6,6 +6,7 @@
 #include <stdexcept>
 
 #include "plan/plan_warm.h"
+#include "plan/rounding.h"
 #include "plan/units.h"
 
 namespace plan {

@@ -1,6 +1,7 @@
 #include "plan/plan_linear.h"
 
 #include "plan/require.h"
+#include "plan/rounding.h"
 #include "plan/units.h"
 
 namespace plan {

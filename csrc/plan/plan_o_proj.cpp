@@ -7,6 +7,8 @@
 #include "plan/idle_time.h"
 #include "plan/plan_cache.h"
 #include "plan/require.h"
+#include "plan/rounding.h"
+#include "plan/ub_bytes.h"
 #include "plan/units.h"
 #include "plan/workspace.h"
 
@@ -14,7 +16,6 @@ namespace plan {
 
 namespace {
 
-constexpr uint32_t kFloatBytes = sizeof(float);
 constexpr uint32_t kMaxStepColumns = 4096;  // in fp32 these are 16 KiB
 
 /// Columns of a step: with fewer tokens than cores, a row is split over several cores.
@@ -22,16 +23,6 @@ uint32_t StepColumns(uint32_t columns, uint32_t tokens, uint32_t cores) {
     const uint64_t parts = std::max<uint64_t>(1, cores / tokens);
     const uint64_t part = RoundUp(CeilDiv(columns, parts), kLanes);
     return static_cast<uint32_t>(std::min<uint64_t>(part, kMaxStepColumns));
-}
-
-/// Bytes of UB that the vector cores' blocks take in addition to the landing pads: what their Open
-/// functions allocate.
-uint64_t UbBytes(const OProjPlan& plan) {
-    const uint64_t widest = plan.widest;
-    const uint64_t rows = widest * (2 * kFloatBytes + 3 * kHalfBytes);
-    const uint64_t dequantiser = 3 * widest * kFloatBytes + 8 * 1024 + kBlockBytes;
-    const uint64_t quantiser = widest * (kHalfBytes + 1) + 5 * kLanes * kFloatBytes;
-    return rows + dequantiser + quantiser;
 }
 
 void Check(const OProjProblem& problem) {
@@ -108,7 +99,7 @@ OProjShapePlan PlanOProj(const OProjProblem& problem, const arch::Chip& chip) {
     const arch::TimingConstants& constants = arch::PlanningConstants(chip);
     return {plan,
             {TimeOProj(plan, constants, chip.aic_count), constants.hbm_rate,
-             arch::kUsableUbBytes - UbBytes(plan)}};
+             arch::kUsableUbBytes - OProjUb{plan.widest}.Total(quantised)}};
 }
 
 OProjShapePlan CachedPlanOProj(const OProjProblem& problem, const arch::Chip& chip) {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "plan/rounding.h"
 #include "plan/units.h"
 
 namespace plan {

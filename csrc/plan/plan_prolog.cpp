@@ -9,6 +9,8 @@
 #include "plan/plan_cache.h"
 #include "plan/plan_phases.h"
 #include "plan/require.h"
+#include "plan/rounding.h"
+#include "plan/ub_bytes.h"
 #include "plan/units.h"
 #include "plan/workspace.h"
 
@@ -16,7 +18,6 @@ namespace plan {
 
 namespace {
 
-constexpr uint32_t kFloatBytes = sizeof(float);
 // The rope columns of 16 heads are one step of 4 KiB in fp32; 128 heads and 16 tokens make 128
 // steps for 48 cores.
 constexpr uint32_t kRopeHeads = 16;
@@ -154,23 +155,6 @@ uint32_t WidestShares(const PrologPlan& plan) {
     return widest;
 }
 
-/// Bytes of UB that the vector cores' blocks take in addition to the landing pads: what their Open
-/// functions allocate, with sfa_prolog's second quantiser counted in either case.
-uint64_t UbBytes(const PrologPlan& plan, bool quantised) {
-    const uint64_t widest = plan.widest;
-    const uint64_t heads = std::max(plan.heads.step, plan.indexer.heads.step);
-    const uint64_t rows =
-        widest * (kFloatBytes + 2 * kHalfBytes) + uint64_t{plan.widest_shares} * kFloatBytes;
-    const uint64_t norm = 3 * widest * kFloatBytes + 3 * kLanes * kFloatBytes;
-    const uint64_t tables = kRopeDim * (3 * kFloatBytes + 2 * kHalfBytes);
-    const uint64_t rotated = heads * kRopeDim * (2 * kFloatBytes + kFloatBytes / 2 + kHalfBytes);
-    const uint64_t slots = RoundUp(uint64_t{plan.rows_per_core} * plan.slot_bytes, kBlockBytes);
-    const uint64_t dequantiser = 3 * widest * kFloatBytes + 8 * 1024 + kBlockBytes;
-    const uint64_t piece = std::min<uint64_t>(widest, kMaxQuantisedPiece);
-    const uint64_t quantiser = piece * (kHalfBytes + 1) + kBlockBytes + 4 * kLanes * kFloatBytes;
-    return rows + norm + tables + rotated + slots + (quantised ? dequantiser + 2 * quantiser : 0);
-}
-
 PlanCache<PrologShapePlan>& Cache() {
     static PlanCache<PrologShapePlan> cache;
     return cache;
@@ -242,7 +226,8 @@ PrologShapePlan PlanProlog(const PrologProblem& problem, const arch::Chip& chip)
     const bool quantised = HoldsInt8(problem.latent_cache.latent) || problem.quantize_q_nope ||
                            Quantised(problem.qkv_a) || Quantised(problem.q_b) ||
                            Quantised(problem.indexer.wq_b);
-    const uint64_t ub_bytes = UbBytes(plan, quantised);
+    // A plan does not know its kernel: sfa_prolog's second quantiser is counted in either case.
+    const uint64_t ub_bytes = PrologUb(plan).Total(quantised ? 2 : 0);
     // Single limits allow each of these widths; some combinations of the widest do not fit.
     Require(ub_bytes <= arch::kUsableUbBytes, "latents and heads of this layer",
             "widths that take at most " + std::to_string(arch::kUsableUbBytes) +

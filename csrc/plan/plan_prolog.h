@@ -9,6 +9,7 @@
 #include "plan/plan_linear.h"
 #include "plan/plan_warm.h"
 #include "plan/prolog_plan.h"
+#include "plan/units.h"
 
 namespace plan {
 
@@ -53,7 +54,6 @@ constexpr uint32_t kMaxLoraRank = 4096;
 constexpr uint32_t kMaxInt8NopeDim = kMaxLoraRank;
 constexpr uint32_t kMaxIndexerHeadDim = 512;
 constexpr uint32_t kMaxCacheRows = 1024;  // per block
-constexpr uint32_t kRopeDim = 64;
 
 using PrologShapePlan = ShapePlan<PrologPlan>;
 

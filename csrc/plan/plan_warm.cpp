@@ -5,6 +5,7 @@
 #include <stdexcept>
 #include <string>
 
+#include "plan/rounding.h"
 #include "plan/units.h"
 
 namespace plan {

@@ -1,11 +1,11 @@
-// Hardware units and rounding helpers of the planners.
+// Units of the hardware and of the blocks, which planners and kernels read.
 #pragma once
 
 #include <cstdint>
 
 namespace plan {
 
-/// Columns of a fractal of 16-bit elements; shapes are multiples of it.
+/// Rows of a fractal of any type, and its columns of 16-bit elements; shapes are multiples of it.
 constexpr uint32_t kStrip = 16;
 /// An fp32 vector instruction processes this many elements per repeat.
 constexpr uint32_t kLanes = 64;
@@ -14,18 +14,22 @@ constexpr uint32_t kLanes = 64;
 constexpr uint32_t kMaxQuantisedPieces = kLanes / 2;
 constexpr uint32_t kMaxQuantisedPiece = kLanes * kLanes;
 constexpr uint32_t kMaxQuantisedWidth = kMaxQuantisedPieces * kMaxQuantisedPiece;
-/// Bytes of a block of UB and L1; addresses and lengths of copies are multiples of it.
+/// Bytes of a row of a fractal, and of a block of UB and L1; addresses and lengths of copies are
+/// multiples of it.
 constexpr uint32_t kBlockBytes = 32;
+constexpr uint32_t kFractalBytes = kStrip * kBlockBytes;
+/// fp32 elements of a block.
+constexpr uint32_t kBlockFloats = kBlockBytes / 4;
+/// Half of L0A and of L0B: one of the two slots that a product fills in turn.
+constexpr uint32_t kL0SlotBytes = 32 * 1024;
 /// Bytes of an L2 line; GM buffers inside a workspace start at multiples of it.
 constexpr uint32_t kGmAlignment = 512;
 /// Maximum number of rows of a token batch: the chunk of a prefill step.
 constexpr uint32_t kMaxTokens = 8192;
-/// Bytes of an element of bf16 or fp16.
+/// Elements of a head that are rotated.
+constexpr uint32_t kRopeDim = 64;
+/// Bytes of an element of bf16 or fp16, and of fp32.
 constexpr uint32_t kHalfBytes = 2;
-
-/// The number of units needed to hold `value`.
-constexpr uint64_t CeilDiv(uint64_t value, uint64_t unit) { return (value + unit - 1) / unit; }
-/// `value`, rounded up to a multiple of `unit`.
-constexpr uint64_t RoundUp(uint64_t value, uint64_t unit) { return CeilDiv(value, unit) * unit; }
+constexpr uint32_t kFloatBytes = 4;
 
 }  // namespace plan

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 
+#include "plan/rounding.h"
 #include "plan/units.h"
 
 namespace plan {

@@ -16,6 +16,7 @@
 #include "plan/plan_o_proj.h"
 #include "plan/plan_phases.h"
 #include "plan/plan_prolog.h"
+#include "plan/rounding.h"
 #include "plan/units.h"
 #include "plan_problems.h"
 

@@ -11,7 +11,6 @@ EQUIVALENT: dict[str, str] = {
     "csrc/kernels/gemm_tiles.h:Open: the other truth value: false -> true": "Next sets it before anybody asks.",
     "csrc/kernels/o_proj.h:Finish: not asked: (kQuantised) -> (true)": "Without quantisation nobody uses the dequantiser; binding it only notes addresses.",
     "csrc/kernels/prolog_vector.h:LoadQueryNorm: off by one: core_ + 1 -> (core_) + (1) + 1": "Rows go to the first cores in blocks: a core without rows has none behind it either.",
-    "csrc/kernels/prolog_vector.h:Open: >= for >: plan.heads.step > plan.indexer.heads.step -> (plan.heads.step) >= (plan.indexer.heads.step)": "Of two equal steps either is the larger.",
     "csrc/kernels/quantiser.h:LoadSpread: sign: 1.0f -> -1.0f": "Brcb reads one of the eight values; the others only must not be stale.",
     "csrc/kernels/weight_warmer.h:WarmWindowChunks: > for >=: core_ >= window.first_core + window.core_count -> (core_) > (window.first_core + window.core_count)": "A window has all vector cores of its launch.",
     "csrc/plan/idle_time.cpp:Advance: < for <=: streamed <= streamed_ -> (streamed) < (streamed_)": "Nothing is added where nothing is left to stream.",
@@ -26,4 +25,5 @@ EQUIVALENT: dict[str, str] = {
     "csrc/plan/plan_o_proj.cpp:StepColumns: rounded down: CeilDiv(columns, parts) -> (columns) / (parts)": "Columns are a multiple of 64 and parts are 48 at most: both are rounded up to the same multiple of 64.",
     "csrc/plan/plan_prolog.cpp:PlanProlog: >= for >: ub_bytes > arch::kUsableUbBytes -> (ub_bytes) >= (arch::kUsableUbBytes)": "The widest rows take 183,488 bytes of 188,160, test_prolog_limits.py.",
     "csrc/plan/plan_warm.cpp:TakeRegions: one more: 0 -> 1 #3": "What is left of L2 is rounded down to blocks of 32 bytes, and no chip's usable share is a multiple of that: a byte less changes nothing.",
+    "csrc/plan/ub_bytes.h:PrologUb: >= for >: plan.heads.step > plan.indexer.heads.step -> (plan.heads.step) >= (plan.indexer.heads.step)": "Of two equal steps either is the larger.",
 }

@@ -4,6 +4,7 @@
 #include <sstream>
 #include <stdexcept>
 
+#include "plan/rounding.h"
 #include "plan/units.h"
 
 namespace walk {

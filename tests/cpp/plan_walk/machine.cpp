@@ -28,6 +28,10 @@ void Fail(const char* code, const char* format, ...) {
     throw Fault(code, text);
 }
 
+uint32_t Machine::UbBytes() const {
+    return state_->allocated[static_cast<int>(twin::TraceBuffer::kUb)];
+}
+
 Machine::Machine() : state_(new State) {}
 Machine::~Machine() { delete state_; }
 

@@ -79,6 +79,8 @@ public:
     std::vector<FlagCall> Run(const CoreId& core, const std::function<void()>& kernel);
 
     uint64_t instructions() const { return instructions_; }
+    /// Bytes of UB that the core which ran last has allocated.
+    uint32_t UbBytes() const;
 
     // What the instructions ask, and tell.
     struct State;

@@ -8,6 +8,7 @@
 #include "check.h"
 #include "kernel_operator.h"
 #include "plan/plan_phases.h"
+#include "plan/rounding.h"
 #include "plan_walk/machine.h"
 #include "plan_walk/walk.h"
 

@@ -8,6 +8,8 @@
 #include "plan/linear_format.h"
 #include "plan/plan_phases.h"
 #include "plan/prolog_phases.h"
+#include "plan/rounding.h"
+#include "plan/ub_bytes.h"
 #include "plan/units.h"
 #include "plan_walk/machine.h"
 
@@ -173,6 +175,13 @@ void RunCores(Machine& machine, uint32_t aics, uint32_t aivs, Cores cores, Draws
 
 uint64_t WeightBytes(const GemmPlan& gemm) {
     return uint64_t{gemm.batches} * gemm.n * gemm.k * gemm.element_bytes;
+}
+
+/// What the last vector core has allocated is what planners count on, and its landing pads.
+void RequireUb(const Machine& machine, uint32_t planned, const WarmPlan& warm) {
+    const uint32_t all = planned + warm.pad_slots * warm.chunk_bytes;
+    if (machine.UbBytes() != all)
+        Fail("capacity", "planned are %u bytes of UB, allocated %u", all, machine.UbBytes());
 }
 
 /// Adds the regions that a request names; the first tensors of a machine.
@@ -518,6 +527,8 @@ Walked Walk(const PrologCase& prolog, const PrologPlans& plans, Cores cores, Dra
     RunCores(bound.machine, aics, prolog.chip->aiv_count, cores, draws, walked,
              [&] { kernel(bound.addresses, plan, warm); });
     if (counted) bound.machine.RequireExpected();
+    const uint32_t quantisers = bound.Quantised() ? (bound.Indexed() ? 2 : 1) : 0;
+    RequireUb(bound.machine, plan::PrologUb(plan).Total(quantisers), warm.plan);
     if (cores == Cores::kAll) {
         PrologStageKernel* stage_kernel = ChooseStageKernel(prolog, bound.Quantised());
         for (uint32_t stage = 0; stage < prolog::kEnd; ++stage) {
@@ -589,6 +600,7 @@ Walked Walk(const OProjCase& o_proj, const OProjPlans& plans, Cores cores, Draws
     RunCores(machine, aics, o_proj.chip->aiv_count, cores, draws, walked,
              [&] { kernel(addresses, plan, warm); });
     if (counted) machine.RequireExpected();
+    RequireUb(machine, plan::OProjUb{plan.widest}.Total(int8), warm.plan);
     return walked;
 }
 

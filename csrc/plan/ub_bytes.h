@@ -1,0 +1,106 @@
+// Sizes of the buffers that the blocks of the vector cores take in UB. A block's Open allocates
+// each buffer by them; planners add them up to know what is left for landing pads.
+//
+// Functions are marked as the device wants it where kernel_operator.h says how: kernels include it
+// first.
+#pragma once
+
+#include <cstdint>
+
+#include "plan/o_proj_plan.h"
+#include "plan/prolog_plan.h"
+#include "plan/units.h"
+
+#ifdef __aicore__
+#define ASCEND_PREFETCH_SHARED __aicore__ inline
+#else
+#define ASCEND_PREFETCH_SHARED inline
+#endif
+
+namespace plan {
+
+/// Bytes of one repeat of a vector instruction.
+constexpr uint32_t kLaneBytes = kLanes * kFloatBytes;
+
+/// kernels/rms_norm.h, for rows of at most `width` elements.
+struct RmsNormUb {
+    uint32_t width;
+    ASCEND_PREFETCH_SHARED uint32_t Row() const { return width * kFloatBytes; }
+    ASCEND_PREFETCH_SHARED uint32_t Total() const { return 3 * Row() + 3 * kLaneBytes; }
+};
+
+/// kernels/rope.h, for steps of at most `heads` heads.
+struct RopeUb {
+    uint32_t heads;
+    ASCEND_PREFETCH_SHARED uint32_t Table() const { return 2 * kRopeDim * kFloatBytes; }
+    ASCEND_PREFETCH_SHARED uint32_t Landing() const { return 2 * kRopeDim * kHalfBytes; }
+    ASCEND_PREFETCH_SHARED uint32_t Order() const { return kRopeDim * kFloatBytes; }
+    ASCEND_PREFETCH_SHARED uint32_t Heads() const { return heads * kRopeDim * kFloatBytes; }
+    ASCEND_PREFETCH_SHARED uint32_t Halves() const { return Heads() / 2; }
+    ASCEND_PREFETCH_SHARED uint32_t Total() const {
+        return Table() + Landing() + Order() + 2 * Heads() + Halves();
+    }
+};
+
+/// kernels/quantiser.h, for rows held in UB of at most `width` elements.
+struct QuantiserUb {
+    uint32_t width;
+    /// Elements of a piece.
+    ASCEND_PREFETCH_SHARED uint32_t Piece() const {
+        return width < kMaxQuantisedPiece ? width : kMaxQuantisedPiece;
+    }
+    ASCEND_PREFETCH_SHARED uint32_t Narrow() const { return Piece() * kHalfBytes; }
+    ASCEND_PREFETCH_SHARED uint32_t Result() const { return Piece(); }
+    ASCEND_PREFETCH_SHARED uint32_t Total() const {
+        return Narrow() + Result() + kBlockBytes + 4 * kLaneBytes;
+    }
+};
+
+/// kernels/dequantiser.h, for rows of at most `width` elements.
+struct DequantiserUb {
+    static constexpr uint32_t kPacked = 1024;  ///< int64 scales in flight
+    uint32_t width;
+    ASCEND_PREFETCH_SHARED uint32_t Row() const { return width * kFloatBytes; }
+    ASCEND_PREFETCH_SHARED uint32_t Packed() const { return kPacked * 8; }
+    ASCEND_PREFETCH_SHARED uint32_t Total() const { return 3 * Row() + Packed() + kBlockBytes; }
+};
+
+/// kernels/prolog_vector.h.
+struct PrologUb {
+    uint32_t width;   ///< PrologPlan::widest
+    uint32_t shares;  ///< PrologPlan::widest_shares
+    uint32_t heads;   ///< most of a step
+    uint32_t slots;   ///< bytes of a core's slots
+    ASCEND_PREFETCH_SHARED explicit PrologUb(const PrologPlan& plan)
+        : width(plan.widest),
+          shares(plan.widest_shares),
+          heads(plan.heads.step > plan.indexer.heads.step ? plan.heads.step
+                                                          : plan.indexer.heads.step),
+          slots((plan.rows_per_core * plan.slot_bytes + kBlockBytes - 1) / kBlockBytes *
+                kBlockBytes) {}
+    ASCEND_PREFETCH_SHARED uint32_t Row() const { return width * kFloatBytes; }
+    ASCEND_PREFETCH_SHARED uint32_t HalfRow() const { return width * kHalfBytes; }
+    ASCEND_PREFETCH_SHARED uint32_t Shares() const { return shares * kFloatBytes; }
+    ASCEND_PREFETCH_SHARED uint32_t RopeOut() const { return heads * kRopeDim * kHalfBytes; }
+    /// Of a kernel that has a dequantiser and so many quantisers.
+    ASCEND_PREFETCH_SHARED uint32_t Total(uint32_t quantisers) const {
+        const uint32_t plain = Row() + 2 * HalfRow() + Shares() + RopeOut() + slots +
+                               RmsNormUb{width}.Total() + RopeUb{heads}.Total();
+        if (quantisers == 0) return plain;
+        return plain + DequantiserUb{width}.Total() + quantisers * QuantiserUb{width}.Total();
+    }
+};
+
+/// kernels/o_proj.h.
+struct OProjUb {
+    uint32_t width;  ///< OProjPlan::widest
+    ASCEND_PREFETCH_SHARED uint32_t Row() const { return width * kFloatBytes; }
+    ASCEND_PREFETCH_SHARED uint32_t HalfRow() const { return width * kHalfBytes; }
+    ASCEND_PREFETCH_SHARED uint32_t Total(bool quantised) const {
+        const uint32_t plain = 2 * Row() + 2 * HalfRow();
+        if (!quantised) return plain;
+        return plain + DequantiserUb{width}.Total() + QuantiserUb{width}.Total();
+    }
+};
+
+}  // namespace plan

@@ -1,0 +1,110 @@
+// Planners count the bytes of UB that kernels allocate on the twin.
+#include "plan/ub_bytes.h"
+
+#include <cstring>
+#include <string>
+#include <vector>
+
+#include "arch/chip.h"
+#include "check.h"
+#include "plan/plan_o_proj.h"
+#include "plan/plan_prolog.h"
+#include "plan_problems.h"
+#include "twin/launch.h"
+
+extern "C" {
+void mla_prolog_bf16(PrologAddresses addresses, PrologPlan plan, PrologWarm warm);
+void mla_prolog_bf16_w8a8(PrologAddresses addresses, PrologPlan plan, PrologWarm warm);
+void sfa_prolog_bf16(PrologAddresses addresses, PrologPlan plan, PrologWarm warm);
+void sfa_prolog_bf16_w8a8(PrologAddresses addresses, PrologPlan plan, PrologWarm warm);
+void o_proj_bf16(OProjAddresses addresses, OProjPlan plan, OProjWarm warm);
+void o_proj_bf16_w8a8(OProjAddresses addresses, OProjPlan plan, OProjWarm warm);
+}
+
+namespace {
+
+constexpr uint64_t kTensorBytes = uint64_t{1} << 36;
+
+const arch::Chip& Chip() { return arch::FindChip("Ascend910_9391"); }
+
+/// The UB of a dry launch of `kernel`, whose tensors have no memory and are all large enough.
+template <typename Addresses, typename Plan, typename Warm>
+uint32_t UbOf(void (*kernel)(Addresses, Plan, Warm), const Plan& plan) {
+    constexpr size_t kCount = sizeof(Addresses) / sizeof(uint64_t);
+    uint64_t numbers[kCount];
+    std::vector<twin::BufferUsage> usage;
+    twin::LaunchConfig config;
+    config.name = "kernel";
+    config.chip = &Chip();
+    config.dry = true;
+    config.buffer_usage = &usage;
+    for (size_t i = 0; i < kCount; ++i) {
+        numbers[i] = (i + 1) * kTensorBytes;
+        twin::GmTensor tensor;
+        tensor.name = "tensor " + std::to_string(i);
+        tensor.data = reinterpret_cast<void*>(numbers[i]);
+        tensor.bytes = kTensorBytes;
+        tensor.writable = true;
+        tensor.present = false;
+        config.tensors.push_back(tensor);
+    }
+    Addresses addresses;
+    std::memcpy(&addresses, numbers, sizeof(addresses));
+    twin::Launch(config, [&] { kernel(addresses, plan, Warm{}); });
+    for (const twin::BufferUsage& buffer : usage) {
+        if (std::string(buffer.buffer) == "UB") return buffer.peak;
+    }
+    return 0;
+}
+
+}  // namespace
+
+TEST(a_prologs_blocks_take_what_is_planned) {
+    constexpr LinearFormat kInt8 =
+        plan::W8A8(plan::WeightLayout::kInOut, plan::LinearScales::kDynamic);
+    for (const uint32_t tokens : {1u, 16u, 49u, 500u}) {
+        for (const uint32_t indexer_heads : {0u, 64u}) {
+            for (const bool int8 : {false, true}) {
+                plan::PrologProblem problem = DeepSeekV3(tokens, 16);
+                problem.slots_int64 = tokens == 49;
+                problem.indexer.heads = indexer_heads;
+                problem.indexer.head_dim = 128;
+                problem.indexer.cache = {128 * 128, 128, 128, 0, 0};
+                if (int8) problem.qkv_a = problem.q_b = problem.indexer.wq_b = kInt8;
+                const plan::PrologShapePlan shape = plan::PlanProlog(problem, Chip());
+                const bool indexed = indexer_heads > 0;
+                const auto dense = int8 ? mla_prolog_bf16_w8a8 : mla_prolog_bf16;
+                const auto sparse = int8 ? sfa_prolog_bf16_w8a8 : sfa_prolog_bf16;
+                const uint32_t taken = UbOf(indexed ? sparse : dense, shape.kernel);
+                const plan::PrologUb bytes(shape.kernel);
+                CHECK_EQ(taken, bytes.Total(int8 ? (indexed ? 2 : 1) : 0));
+                // The room of landing pads has a second quantiser counted in either case.
+                const uint32_t spare =
+                    int8 && !indexed ? plan::QuantiserUb{shape.kernel.widest}.Total() : 0;
+                CHECK_EQ(shape.room.pad_bytes, uint64_t{arch::kUsableUbBytes} - taken - spare);
+            }
+        }
+    }
+}
+
+TEST(o_projs_blocks_take_what_is_planned) {
+    for (const uint32_t tokens : {1u, 16u, 100u}) {
+        for (const bool int8 : {false, true}) {
+            plan::OProjProblem problem;
+            problem.tokens = tokens;
+            problem.heads = 8;
+            problem.kv_lora_rank = 512;
+            problem.value_columns = 1024;
+            problem.hidden_size = 7168;
+            problem.has_bias = !int8;
+            if (int8) {
+                problem.o_proj =
+                    plan::W8A8(plan::WeightLayout::kInOut, plan::LinearScales::kStatic);
+            }
+            const plan::OProjShapePlan shape = plan::PlanOProj(problem, Chip());
+            const uint32_t taken = UbOf(int8 ? o_proj_bf16_w8a8 : o_proj_bf16, shape.kernel);
+            CHECK_EQ(taken, plan::OProjUb{shape.kernel.widest}.Total(int8));
+            CHECK_EQ(shape.room.pad_bytes, uint64_t{arch::kUsableUbBytes} - taken);
+        }
+    }
+}
