@@ -16,7 +16,7 @@ EQUIVALENT: dict[str, str] = {
     "csrc/plan/idle_time.cpp:Advance: < for <=: streamed <= streamed_ -> (streamed) < (streamed_)": "Nothing is added where nothing is left to stream.",
     "csrc/plan/idle_time.cpp:Multiply: + for -: ready - now_ -> (ready) + (now_)": "How far the stream is taken during the wait makes no difference: its clock moves along with it, and the ring's room bounds it in any case.",
     "csrc/plan/idle_time.cpp:Multiply: off by one: ready - now_ -> (ready) - (now_) + 1": "Likewise: the clock of the stream moves along with it.",
-    "csrc/plan/idle_time.cpp:QuantiseInUb: sign: 1.0 -> -1.0": "It is added to the norm of the same row, and the sum takes the larger number of elements.",
+    "csrc/plan/vector_work.h:QuantiseInUb: sign: 1.0 -> -1.0": "It is added to the norm of the same row, and the sum takes the larger number of elements.",
     "csrc/plan/idle_time.cpp:Tiles: <= for <: first < (gemm.batches > 1 ? batch : 1) -> (first) <= ((gemm.batches > 1 ? batch : 1))": "A share that begins where a head ends has the tiles of one that begins with the next; a single batch never is one core's alone.",
     "csrc/plan/plan_linear.cpp:LeastPiece: rounded down: CeilDiv(width, kMaxQuantisedPieces) -> (width) / (kMaxQuantisedPieces)": "Int8 rows are a multiple of 32 elements.",
     "csrc/plan/plan_gemm.cpp:PlanGemm: < for <=: (nz ? b_stride : b_stride * bytes / kHalfBytes) <= kMaxWeightStride -> ((nz ? b_stride : b_stride * bytes / kHalfBytes)) < (kMaxWeightStride)": "Strides are a multiple of 16, which the limit is not.",

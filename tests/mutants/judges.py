@@ -31,6 +31,7 @@ _JUDGES: Sequence[tuple[str, tuple[str, ...], tuple[str, ...]]] = (
     ("csrc/kernels/*warmer*", (), ("prefetch", *_O_PROJ, *_PROLOGS)),
     ("csrc/kernels/*", (), (*_O_PROJ, *_PROLOGS)),
     ("csrc/plan/idle_time*", ("test_idle_time", "test_plan"), _PLANS),
+    ("csrc/plan/vector_work.h", ("test_vector_work", "test_idle_time"), _PLANS),
     (
         "csrc/plan/*phases*",
         ("test_plan_phases", "test_idle_time"),
@@ -60,6 +61,7 @@ CPP = (
     "test_plan_phases",
     "test_ub_bytes",
     "test_idle_time",
+    "test_vector_work",
     "test_plan_prefetch",
     "test_gemm",
     "test_timing_model",

@@ -1,0 +1,55 @@
+// What a vector core does with a row, as the closed form of a kernel's time (idle_time.h) counts
+// it.
+//
+// tests/cpp/test_vector_work.cpp holds the counts of a prolog's stages against their traces on the
+// twin, and says by how much each of them is off.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+
+#include "plan/prolog_plan.h"
+#include "plan/rounding.h"
+#include "plan/units.h"
+
+namespace plan {
+
+/// What a vector core does with one row. Every instruction waits for the one before it, because
+/// barriers separate them.
+struct VectorWork {
+    double elements = 0;      ///< of the row
+    double instructions = 0;  ///< total number
+    double passes = 0;        ///< instructions that go over the whole row in fp32
+    double loads = 1;         ///< one after the other
+    double stores = 1;
+
+    VectorWork operator+(const VectorWork& more) const {
+        return {std::max(elements, more.elements), instructions + more.instructions,
+                passes + more.passes, loads + more.loads, stores + more.stores};
+    }
+};
+
+inline VectorWork Norm(uint32_t width) { return {1.0 * width, 12, 6, 1, 1}; }
+
+/// Quantising a row, in pieces of at most `held` elements, which fit a core's UB.
+inline VectorWork Quantise(uint32_t width, uint32_t held, bool dynamic) {
+    const auto pieces = static_cast<double>(CeilDiv(width, held));
+    if (dynamic) return {1.0 * width, 16 * pieces + 4, 7, 2 * pieces, pieces + 1};
+    return {1.0 * width, 10 * pieces + 4, 5, 1.5 * pieces, pieces};
+}
+
+/// Quantising a row that is already in UB.
+inline VectorWork QuantiseInUb(uint32_t width, bool dynamic) {
+    if (dynamic) return {1.0 * width, 26, 5, 0.5, 2};
+    return {1.0 * width, 14, 4, 2, 1};
+}
+
+/// Rotating one step of heads of a token.
+inline VectorWork Rotate(const HeadsPlan& heads, bool int8) {
+    if (int8) return {1.0 * heads.step * heads.head_dim, 13, 5, 2, 2};
+    return {1.0 * heads.step * kRopeDim, 10, 4, 1, 1};
+}
+
+inline VectorWork Dequantise(uint32_t columns) { return {1.0 * columns, 6, 4, 2, 1}; }
+
+}  // namespace plan
