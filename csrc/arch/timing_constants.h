@@ -2,7 +2,7 @@
 //
 // Every constant has a low, a nominal and a high value: with the low values kernels are fastest,
 // with the high ones slowest. Where only one number is published, all three values are that number.
-// Source keys are those of arch/chip.h, and KPP = Ascend/mskpp csrc/prof_data.
+// Source keys are those of arch/architecture.h, and KPP = Ascend/mskpp csrc/prof_data.
 #pragma once
 
 #include <map>

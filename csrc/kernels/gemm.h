@@ -2,6 +2,7 @@
 // writes the results out.
 #pragma once
 
+#include "arch/dav_c220.h"
 #include "kernel_operator.h"
 #include "kernels/events.h"
 #include "kernels/gemm_tiles.h"
@@ -129,7 +130,8 @@ public:
 
 private:
     static constexpr uint32_t kSlots = 2;
-    static constexpr uint32_t kL0SlotBytes = plan::kL0SlotBytes;
+    static constexpr uint32_t kL0SlotBytes = arch::DavC220::kL0bBytes / 2;
+    static_assert(arch::DavC220::kL0aBytes == arch::DavC220::kL0bBytes);
     static constexpr uint32_t kFractalBytes = plan::kFractalBytes;
 
     // Loads into the next slot as many pieces of A as it has room for.

@@ -5,6 +5,7 @@
 #include <utility>
 #include <vector>
 
+#include "arch/dav_c220.h"
 #include "lab/kernels/copy_plan.h"
 #include "lab/kernels/matmul_plan.h"
 #include "plan/plan_gemm.h"
@@ -69,13 +70,14 @@ MatmulPlan PlanMatmul(const MatmulCase& shape, const arch::Chip& chip) {
     problem.n = shape.n;
     problem.k = shape.k;
     problem.cores = shape.cores == 0 ? chip.aic_count : shape.cores;
+    problem.architecture = chip.architecture;
     problem.a_row_stride = shape.k;
     problem.c_row_stride = shape.n;
     problem.layout = shape.nz ? plan::WeightLayout::kOutInNz : plan::WeightLayout::kOutIn;
     problem.row_shares = plan::BestRowShares(problem);
     MatmulPlan plan{};
     plan.gemm = plan::PlanGemm(problem);
-    plan.buffers = plan::PlanGemmBuffers({plan.gemm});
+    plan.buffers = plan::PlanGemmBuffers({plan.gemm}, *chip.architecture);
     return plan;
 }
 
@@ -96,7 +98,8 @@ CopyPlan PlanCopy(const CopyCase& shape, uint64_t address) {
                        shape.tile_bytes > 0 && shape.tile_bytes % plan::kBlockBytes == 0 &&
                        shape.row_bytes % (uint64_t{shape.slices} * shape.tile_bytes) == 0;
     const uint64_t tile = uint64_t{shape.tile_rows} * shape.tile_bytes;
-    const uint32_t room = shape.to_l1 ? arch::kUsableL1Bytes : arch::kUsableUbBytes;
+    const uint32_t room =
+        shape.to_l1 ? arch::DavC220::kUsableL1Bytes : arch::DavC220::kUsableUbBytes;
     if (!whole || shape.rows == 0 || tile > room) {
         throw std::invalid_argument(
             "copy: expected tiles of whole 32-byte blocks that divide a slice of a row and fit " +

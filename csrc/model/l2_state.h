@@ -11,7 +11,7 @@
 #include <unordered_map>
 #include <vector>
 
-#include "arch/chip.h"
+#include "arch/dav_c220.h"
 
 namespace model {
 
@@ -26,11 +26,11 @@ struct L2Access {
 };
 
 /// Tracks which bytes are in L2, in lines of 128 bytes. A sector is one L2 line of the hardware
-/// (arch::kL2LineBytes).
+/// (arch::DavC220::kL2LineBytes).
 class L2State {
 public:
     static constexpr uint32_t kLineBytes = 128;
-    static constexpr uint32_t kLinesPerSector = arch::kL2LineBytes / kLineBytes;
+    static constexpr uint32_t kLinesPerSector = arch::DavC220::kL2LineBytes / kLineBytes;
 
     explicit L2State(uint64_t capacity_bytes);
 

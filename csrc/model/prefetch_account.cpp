@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "arch/chip.h"
+#include "arch/dav_c220.h"
 #include "model/device_memory.h"
 #include "model/happens_before.h"
 #include "model/l2_state.h"
@@ -115,14 +116,14 @@ private:
             if (line == touched) return;
             touched = line;
             L2Access access;
-            l2_.Read(line, arch::kL2LineBytes, kNoTransfer, access);
+            l2_.Read(line, arch::DavC220::kL2LineBytes, kNoTransfer, access);
         });
     }
 
     /// Address of the L2 line that holds a unit of the record's tensor.
     uint64_t Line(const twin::TraceRecord& record, uint64_t unit) const {
         const uint64_t address = launches_[launch_].tensors[record.tensor].address + unit * kUnit;
-        return address / arch::kL2LineBytes * arch::kL2LineBytes;
+        return address / arch::DavC220::kL2LineBytes * arch::DavC220::kL2LineBytes;
     }
 
     void Prefetch(Unit& unit, const ReplayedInstruction& instruction) {

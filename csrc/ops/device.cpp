@@ -24,7 +24,9 @@ std::atomic<npu::Device*> host{nullptr};
 const arch::Chip& ChipOf(const char* soc_name) {
     static thread_local const arch::Chip* last = nullptr;
     if (last == nullptr || std::string_view(last->name) != soc_name) {
-        last = &arch::FindChip(soc_name);
+        const arch::Chip& chip = arch::FindChip(soc_name);
+        arch::RequireKernels(chip);
+        last = &chip;
     }
     return *last;
 }

@@ -5,8 +5,6 @@
 #include <cmath>
 #include <stdexcept>
 
-#include "arch/chip.h"
-
 namespace plan {
 
 namespace {
@@ -29,10 +27,6 @@ constexpr uint32_t kMaxSlotBytes = 120 * 1024;           // of A
 constexpr uint32_t kMaxSlotBytesOfManyRows = 76 * 1024;  // of A
 // Maximum number of batches whose pieces of A share a slot; of 128 heads a core gets at most 8.
 constexpr uint32_t kSlotBatches = 4;
-static_assert(2 * kL0SlotBytes == arch::kL0aBytes && 2 * kL0SlotBytes == arch::kL0bBytes);
-constexpr uint32_t kL0cSlotElements = arch::kL0cBytes / 2 / sizeof(float);
-// Alignment of the addresses in L0C that Mmad may write to (Mmad, constraints).
-constexpr uint32_t kSumsAlignment = 1024;
 
 uint32_t RoundDown(uint32_t value, uint32_t unit) { return value / unit * unit; }
 
@@ -49,6 +43,11 @@ GemmPlan PlanGemm(const GemmProblem& problem) {
         throw std::logic_error(problem.name + ": int8 weights are stored [in, out]");
     }
     const bool nz = IsFractal(problem.layout);
+    // L0A and L0B have two slots each, and so has L0C.
+    const uint32_t l0_slot_bytes =
+        std::min(problem.architecture->l0a_bytes, problem.architecture->l0b_bytes) / 2;
+    const auto l0c_slot_elements =
+        static_cast<uint32_t>(problem.architecture->l0c_bytes / 2 / sizeof(float));
     const uint32_t bytes = problem.int8 ? 1 : kHalfBytes;
     const uint32_t unit = kBlockBytes / bytes;  // elements of a row of a fractal
     const uint32_t strip = problem.int8 ? unit : kStrip;
@@ -94,7 +93,7 @@ GemmPlan PlanGemm(const GemmProblem& problem) {
         CeilDiv(uint64_t{problem.batches} * problem.n / strip, column_shares) * strip);
     plan.l0c_slots = 1;
     uint32_t weight_slot_bytes = kWeightSlotBytes;
-    plan.tile_n = std::min({wide, RoundDown(kL0cSlotElements / rows, strip), problem.n, share});
+    plan.tile_n = std::min({wide, RoundDown(l0c_slot_elements / rows, strip), problem.n, share});
     const auto depth_share = static_cast<uint32_t>(CeilDiv(problem.k, problem.depth_shares));
     const uint32_t large = RoundDown(kLargeSlotBytes / bytes / row, strip);
     const bool many_rows = rows > kMaxRows / 2;
@@ -115,7 +114,7 @@ GemmPlan PlanGemm(const GemmProblem& problem) {
     const uint32_t slot_bytes = many_rows ? kMaxSlotBytesOfManyRows : kMaxSlotBytes;
     plan.a_depth = std::min(depth, RoundDown(slot_bytes / bytes / rows, plan.tile_k));
     plan.block_rows = kBlockRows;
-    const uint32_t l0_elements = kL0SlotBytes / bytes;
+    const uint32_t l0_elements = l0_slot_bytes / bytes;
     plan.l0_k =
         RoundDown(std::min({l0_elements / plan.tile_n, l0_elements / rows, plan.tile_k}), unit);
     return plan;
@@ -173,7 +172,8 @@ uint32_t BestDepthShares(const GemmProblem& problem, uint32_t most) {
     return best;
 }
 
-GemmBuffers PlanGemmBuffers(const std::vector<GemmPlan>& plans) {
+GemmBuffers PlanGemmBuffers(const std::vector<GemmPlan>& plans,
+                            const arch::Architecture& architecture) {
     GemmBuffers buffers{};
     buffers.b_slots = kWeightSlots;
     for (const GemmPlan& plan : plans) {
@@ -184,20 +184,21 @@ GemmBuffers PlanGemmBuffers(const std::vector<GemmPlan>& plans) {
             std::max(buffers.a_slot_bytes, rows * plan.a_depth * plan.element_bytes);
         const auto sums_bytes = rows * plan.tile_n * static_cast<uint32_t>(sizeof(float));
         // A slot is aligned because the kernel's other products write to the start of the second.
-        const auto slot =
-            static_cast<uint32_t>(RoundUp(sums_bytes / plan.l0c_slots, kSumsAlignment));
+        const auto slot = static_cast<uint32_t>(
+            RoundUp(sums_bytes / plan.l0c_slots, architecture.sums_alignment));
         buffers.l0c_slot_bytes = std::max(buffers.l0c_slot_bytes, slot);
     }
     const uint32_t weight_bytes = buffers.b_slots * buffers.b_slot_bytes;
-    const uint32_t room = (arch::kUsableL1Bytes - std::min(weight_bytes, arch::kUsableL1Bytes)) / 2;
+    const uint32_t l1_bytes = architecture.usable_l1_bytes;
+    const uint32_t room = (l1_bytes - std::min(weight_bytes, l1_bytes)) / 2;
     for (const GemmPlan& plan : plans) {
         const auto rows = static_cast<uint32_t>(RoundUp(plan.tile_m, kStrip));
         const uint32_t piece = rows * plan.a_depth * plan.element_bytes;
         const uint32_t pieces = std::min({plan.batches, kSlotBatches, room / piece});
         buffers.a_slot_bytes = std::max(buffers.a_slot_bytes, piece * pieces);
     }
-    if (weight_bytes + 2 * buffers.a_slot_bytes > arch::kUsableL1Bytes ||
-        2 * buffers.l0c_slot_bytes > arch::kL0cBytes) {
+    if (weight_bytes + 2 * buffers.a_slot_bytes > l1_bytes ||
+        2 * buffers.l0c_slot_bytes > architecture.l0c_bytes) {
         throw std::logic_error("the tiles of these GEMMs do not fit a core");
     }
     return buffers;

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "arch/architecture.h"
 #include "plan/gemm_plan.h"
 #include "plan/units.h"
 #include "plan/weight_layout.h"
@@ -25,9 +26,10 @@ struct GemmProblem {
     uint32_t n = 0;
     uint32_t k = 0;
     uint32_t batches = 1;
-    bool int8 = false;            ///< A and B are int8, C is int32; layouts kInOut and kInOutNz
-    bool c_sums = false;          ///< GemmPlan::c_sums; always set in the plan of an int8 product
-    uint32_t cores = 1;           ///< cube cores over which the product is split
+    bool int8 = false;    ///< A and B are int8, C is int32; layouts kInOut and kInOutNz
+    bool c_sums = false;  ///< GemmPlan::c_sums; always set in the plan of an int8 product
+    uint32_t cores = 1;   ///< cube cores over which the product is split
+    const arch::Architecture* architecture = &arch::kDavC220;  ///< of the cores
     uint32_t row_shares = 1;      ///< GemmPlan::row_shares; times depth_shares a divisor of cores
     uint32_t depth_shares = 1;    ///< GemmPlan::depth_shares
     uint32_t c_share_stride = 0;  ///< elements
@@ -53,7 +55,8 @@ uint32_t BestDepthShares(const GemmProblem& problem, uint32_t most);
 
 /// Buffers that are large enough for the tiles of all plans. Throws std::logic_error where a core
 /// has too little L1 or L0C.
-GemmBuffers PlanGemmBuffers(const std::vector<GemmPlan>& plans);
+GemmBuffers PlanGemmBuffers(const std::vector<GemmPlan>& plans,
+                            const arch::Architecture& architecture = arch::kDavC220);
 
 /// The layout of a GEMM's weight.
 inline WeightLayout LayoutOf(const GemmPlan& gemm) {

@@ -24,6 +24,7 @@ GemmProblem TokenProduct(const std::string& name, uint32_t tokens, uint32_t n, u
     gemm.k = k;
     gemm.int8 = Quantised(format);
     gemm.cores = chip.aic_count;
+    gemm.architecture = chip.architecture;
     gemm.a_row_stride = k;
     gemm.c_row_stride = n;
     gemm.layout = LayoutOf(format);

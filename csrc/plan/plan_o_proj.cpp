@@ -44,6 +44,7 @@ PlanCache<OProjShapePlan>& Cache() {
 }  // namespace
 
 OProjShapePlan PlanOProj(const OProjProblem& problem, const arch::Chip& chip) {
+    arch::RequireKernels(chip);
     Check(problem);
     OProjPlan plan{};
     const bool quantised = Quantised(problem.o_proj);
@@ -68,6 +69,7 @@ OProjShapePlan PlanOProj(const OProjProblem& problem, const arch::Chip& chip) {
         v_up.k = problem.kv_lora_rank;
         v_up.batches = problem.heads;
         v_up.cores = chip.aic_count;
+        v_up.architecture = chip.architecture;
         const uint32_t latent = problem.kv_lora_rank;
         v_up.a_row_stride = problem.heads_outermost ? latent : problem.heads * latent;
         v_up.a_batch_stride = problem.heads_outermost ? problem.tokens * latent : latent;
@@ -82,7 +84,7 @@ OProjShapePlan PlanOProj(const OProjProblem& problem, const arch::Chip& chip) {
     o_proj.c_sums = plan.has_epilogue != 0;
     plan.o_proj = PlanGemm(o_proj);
     gemms.push_back(plan.o_proj);
-    plan.buffers = PlanGemmBuffers(gemms);
+    plan.buffers = PlanGemmBuffers(gemms, *chip.architecture);
 
     const uint64_t tokens = problem.tokens;
     Workspace workspace;
@@ -99,14 +101,14 @@ OProjShapePlan PlanOProj(const OProjProblem& problem, const arch::Chip& chip) {
     const arch::TimingConstants& constants = arch::PlanningConstants(chip);
     return {plan,
             {TimeOProj(plan, constants, chip.aic_count), constants.hbm_rate,
-             arch::kUsableUbBytes - OProjUb{plan.widest}.Total(quantised)}};
+             chip.architecture->usable_ub_bytes - OProjUb{plan.widest}.Total(quantised)}};
 }
 
 OProjShapePlan CachedPlanOProj(const OProjProblem& problem, const arch::Chip& chip) {
     const OProjProblem& p = problem;
     PlanKey key;
-    key.Add(&chip - arch::Chips().data(), p.tokens, p.heads, p.kv_lora_rank, p.heads_outermost,
-            p.value_columns, p.hidden_size, p.has_bias, p.bias_float, p.w_uv);
+    key.Add(reinterpret_cast<uintptr_t>(&chip), p.tokens, p.heads, p.kv_lora_rank,
+            p.heads_outermost, p.value_columns, p.hidden_size, p.has_bias, p.bias_float, p.w_uv);
     AddToKey(key, p.o_proj);
     return Cache().Find(key, [&] { return PlanOProj(problem, chip); });
 }

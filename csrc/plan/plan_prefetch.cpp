@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "arch/dav_c220.h"
 #include "plan/rounding.h"
 #include "plan/units.h"
 
@@ -18,7 +19,7 @@ constexpr uint32_t kFewestLargeChunksPerCore = 4;
 // The landing pad drains whenever it is full, which costs the start-up of a load (~235 cycles,
 // KPP); this size makes that a few percent.
 constexpr uint32_t kPadBytes = 160 * 1024;
-static_assert(kPadBytes <= arch::kUsableUbBytes, "nothing else is in UB");
+static_assert(kPadBytes <= arch::DavC220::kUsableUbBytes, "nothing else is in UB");
 
 struct Span {
     uint64_t begin;

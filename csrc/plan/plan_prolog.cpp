@@ -163,6 +163,7 @@ PlanCache<PrologShapePlan>& Cache() {
 }  // namespace
 
 PrologShapePlan PlanProlog(const PrologProblem& problem, const arch::Chip& chip) {
+    arch::RequireKernels(chip);
     Check(problem);
     const bool has_latent = problem.q_lora_rank > 0;
     const uint32_t head_dim = problem.nope_dim + problem.rope_dim;
@@ -203,6 +204,7 @@ PrologShapePlan PlanProlog(const PrologProblem& problem, const arch::Chip& chip)
     absorb.k = problem.nope_dim;
     absorb.batches = problem.heads;
     absorb.cores = chip.aic_count;
+    absorb.architecture = chip.architecture;
     absorb.a_row_stride = problem.heads * head_dim;
     absorb.a_batch_stride = head_dim;
     absorb.c_row_stride = problem.heads * problem.kv_lora_rank;
@@ -219,7 +221,7 @@ PrologShapePlan PlanProlog(const PrologProblem& problem, const arch::Chip& chip)
     for (const PrologProduct& product : plan.products) {
         if (Has(product)) gemms.push_back(product.gemm);
     }
-    plan.buffers = PlanGemmBuffers(gemms);
+    plan.buffers = PlanGemmBuffers(gemms, *chip.architecture);
 
     plan.widest = Widest(plan, problem);
     plan.widest_shares = WidestShares(plan);
@@ -229,20 +231,21 @@ PrologShapePlan PlanProlog(const PrologProblem& problem, const arch::Chip& chip)
     // A plan does not know its kernel: sfa_prolog's second quantiser is counted in either case.
     const uint64_t ub_bytes = PrologUb(plan).Total(quantised ? 2 : 0);
     // Single limits allow each of these widths; some combinations of the widest do not fit.
-    Require(ub_bytes <= arch::kUsableUbBytes, "latents and heads of this layer",
-            "widths that take at most " + std::to_string(arch::kUsableUbBytes) +
+    const uint32_t usable_ub_bytes = chip.architecture->usable_ub_bytes;
+    Require(ub_bytes <= usable_ub_bytes, "latents and heads of this layer",
+            "widths that take at most " + std::to_string(usable_ub_bytes) +
                 " bytes of a vector core's UB together",
             ub_bytes);
     const arch::TimingConstants& constants = arch::PlanningConstants(chip);
     return {plan,
             {TimeProlog(plan, constants, chip.aic_count), constants.hbm_rate,
-             arch::kUsableUbBytes - ub_bytes}};
+             usable_ub_bytes - ub_bytes}};
 }
 
 PrologShapePlan CachedPlanProlog(const PrologProblem& problem, const arch::Chip& chip) {
     const PrologProblem& p = problem;
     PlanKey key;
-    key.Add(&chip - arch::Chips().data(), p.tokens, p.hidden_size, p.heads, p.q_lora_rank,
+    key.Add(reinterpret_cast<uintptr_t>(&chip), p.tokens, p.hidden_size, p.heads, p.q_lora_rank,
             p.kv_lora_rank, p.nope_dim, p.rope_dim, p.eps, p.rope_interleaved, p.rope_table_float,
             p.slots_int64, p.quantize_q_nope, p.latent_cache.joint, p.w_uk);
     for (const CachePlan& rows : {p.latent_cache.latent, p.latent_cache.rope, p.indexer.cache}) {

@@ -77,7 +77,8 @@ void CheckRegionCount(size_t regions) {
 }
 
 uint64_t UsableL2Bytes(const arch::Chip& chip) {
-    return static_cast<uint64_t>(arch::kUsableL2.value * (uint64_t{chip.l2_mib} << 20));
+    return static_cast<uint64_t>(chip.architecture->usable_l2.value *
+                                 (uint64_t{chip.l2_mib} << 20));
 }
 
 WarmSchedule PlanWarm(const arch::Chip& chip, const WarmRoom& room, const PrefetchRequest& request,

@@ -20,8 +20,6 @@ constexpr uint32_t kBlockBytes = 32;
 constexpr uint32_t kFractalBytes = kStrip * kBlockBytes;
 /// fp32 elements of a block.
 constexpr uint32_t kBlockFloats = kBlockBytes / 4;
-/// Half of L0A and of L0B: one of the two slots that a product fills in turn.
-constexpr uint32_t kL0SlotBytes = 32 * 1024;
 /// Bytes of an L2 line; GM buffers inside a workspace start at multiples of it.
 constexpr uint32_t kGmAlignment = 512;
 /// Maximum number of rows of a token batch: the chunk of a prefill step.

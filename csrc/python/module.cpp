@@ -61,10 +61,11 @@ py::dict Constants() {
         return info;
     };
     py::dict constants;
-    constants["hbm_read_vector"] = describe(arch::kHbmReadVector, "TB/s");
-    constants["hbm_read_cube"] = describe(arch::kHbmReadCube, "TB/s");
-    constants["cube_macs"] = describe(arch::kCubeMacs, "products of 16-bit elements per cycle");
-    constants["usable_l2"] = describe(arch::kUsableL2, "share");
+    constants["hbm_read_vector"] = describe(arch::kDavC220.hbm_read_vector, "TB/s");
+    constants["hbm_read_cube"] = describe(arch::kDavC220.hbm_read_cube, "TB/s");
+    constants["cube_macs"] =
+        describe(arch::kDavC220.cube_macs, "products of 16-bit elements per cycle");
+    constants["usable_l2"] = describe(arch::kDavC220.usable_l2, "share");
     return constants;
 }
 

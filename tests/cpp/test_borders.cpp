@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "arch/chip.h"
+#include "arch/dav_c220.h"
 #include "check.h"
 #include "model/prefetch_account.h"
 #include "model/trace_reader.h"
@@ -105,11 +106,12 @@ void CheckGemm(const GemmPlan& gemm, const GemmBuffers& buffers) {
     CHECK(gemm.tile_n * gemm.tile_k * gemm.element_bytes <= buffers.b_slot_bytes);
     CHECK(rows * gemm.tile_k * gemm.element_bytes <= buffers.a_slot_bytes);
     CHECK(rows * gemm.tile_n * 4 <= gemm.l0c_slots * buffers.l0c_slot_bytes);
-    CHECK(gemm.tile_n * gemm.l0_k * gemm.element_bytes <= arch::kL0bBytes / 2);
-    CHECK(rows * gemm.l0_k * gemm.element_bytes <= arch::kL0aBytes / 2);
+    CHECK(gemm.tile_n * gemm.l0_k * gemm.element_bytes <= arch::DavC220::kL0bBytes / 2);
+    CHECK(rows * gemm.l0_k * gemm.element_bytes <= arch::DavC220::kL0aBytes / 2);
     CHECK(buffers.b_slots * buffers.b_slot_bytes + 2 * buffers.a_slot_bytes <=
-          arch::kUsableL1Bytes);
-    CHECK(2 * buffers.l0c_slot_bytes <= arch::kL0cBytes && buffers.l0c_slot_bytes % 1024 == 0);
+          arch::DavC220::kUsableL1Bytes);
+    CHECK(2 * buffers.l0c_slot_bytes <= arch::DavC220::kL0cBytes &&
+          buffers.l0c_slot_bytes % 1024 == 0);
 }
 
 std::string SmallTrace() {
@@ -220,7 +222,8 @@ TEST(prologs_of_any_shape_are_refused_or_fit) {
         CheckGemm(plan::GemmOf(plan, prolog::kQkvA), plan.buffers);
         CheckGemm(plan::GemmOf(plan, prolog::kQueryB), plan.buffers);
         CheckGemm(plan::GemmOf(plan, prolog::kAbsorb), plan.buffers);
-        CHECK(uint64_t{warm.plan.pad_slots} * warm.plan.chunk_bytes <= arch::kUsableUbBytes);
+        CHECK(uint64_t{warm.plan.pad_slots} * warm.plan.chunk_bytes <=
+              arch::DavC220::kUsableUbBytes);
         ++planned;
     });
     CHECK(planned > 100);
@@ -260,7 +263,8 @@ TEST(output_projections_of_any_shape_are_refused_or_fit) {
         }
         if (plan.has_v_up != 0) CheckGemm(plan.v_up, plan.buffers);
         CheckGemm(plan.o_proj, plan.buffers);
-        CHECK(uint64_t{warm.plan.pad_slots} * warm.plan.chunk_bytes <= arch::kUsableUbBytes);
+        CHECK(uint64_t{warm.plan.pad_slots} * warm.plan.chunk_bytes <=
+              arch::DavC220::kUsableUbBytes);
         ++planned;
     });
     CHECK(planned > 100);

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "arch/chip.h"
+#include "arch/dav_c220.h"
 #include "check.h"
 #include "plan/idle_time.h"
 #include "plan/plan_cache.h"
@@ -99,8 +100,8 @@ TEST(tiles_fit_the_buffers_of_a_core) {
                 plan::PlanProlog(DeepSeekV3(tokens, tp), arch::FindChip("Ascend910_9391")).kernel;
             const GemmBuffers& buffers = plan.buffers;
             CHECK(buffers.b_slots * buffers.b_slot_bytes + 2 * buffers.a_slot_bytes <=
-                  arch::kUsableL1Bytes);
-            CHECK(2 * buffers.l0c_slot_bytes <= arch::kL0cBytes);
+                  arch::DavC220::kUsableL1Bytes);
+            CHECK(2 * buffers.l0c_slot_bytes <= arch::DavC220::kL0cBytes);
             CHECK_EQ(buffers.l0c_slot_bytes % 1024, 0u);  // where Mmad may write (Mmad)
             for (const GemmPlan& gemm :
                  {plan::GemmOf(plan, prolog::kQkvA), plan::GemmOf(plan, prolog::kQueryB),
@@ -108,8 +109,8 @@ TEST(tiles_fit_the_buffers_of_a_core) {
                 const uint32_t rows = (gemm.tile_m + 15) / 16 * 16;
                 CHECK(gemm.tile_n * gemm.tile_k * 2 <= buffers.b_slot_bytes);
                 CHECK(rows * gemm.tile_k * 2 <= buffers.a_slot_bytes);
-                CHECK(rows * gemm.l0_k * 2 <= arch::kL0aBytes / 2);
-                CHECK(gemm.tile_n * gemm.l0_k * 2 <= arch::kL0bBytes / 2);
+                CHECK(rows * gemm.l0_k * 2 <= arch::DavC220::kL0aBytes / 2);
+                CHECK(gemm.tile_n * gemm.l0_k * 2 <= arch::DavC220::kL0bBytes / 2);
                 CHECK(rows * gemm.tile_n * 4 <= gemm.l0c_slots * buffers.l0c_slot_bytes);
                 CHECK(gemm.tile_n % 16 == 0 && gemm.tile_k % 16 == 0 && gemm.l0_k % 16 == 0 &&
                       gemm.l0_k > 0);
@@ -139,7 +140,7 @@ TEST(slots_of_sums_start_where_mmad_may_write) {
                 CHECK_EQ(plan.buffers.l0c_slot_bytes % 1024, 0u);
                 CHECK(plan.o_proj.l0c_slots * plan.buffers.l0c_slot_bytes >=
                       rows * plan.o_proj.tile_n * 4);
-                CHECK(2 * plan.buffers.l0c_slot_bytes <= arch::kL0cBytes);
+                CHECK(2 * plan.buffers.l0c_slot_bytes <= arch::DavC220::kL0cBytes);
             }
         }
     }

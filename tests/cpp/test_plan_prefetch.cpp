@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "arch/chip.h"
+#include "arch/dav_c220.h"
 #include "check.h"
 #include "plan/plan_prefetch.h"
 
@@ -81,7 +82,7 @@ TEST(chunks_cover_all_regions_and_the_pads_fit) {
             CHECK_EQ(plan.window.chunk_count,
                      (bytes + warm.chunk_bytes - 1) / warm.chunk_bytes + 1);
             CHECK(warm.pad_slots >= 2);
-            CHECK(warm.pad_slots * warm.chunk_bytes <= arch::kUsableUbBytes);
+            CHECK(warm.pad_slots * warm.chunk_bytes <= arch::DavC220::kUsableUbBytes);
             CHECK_EQ(warm.await_stream, 0u);
         }
     }

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "arch/chip.h"
+#include "arch/dav_c220.h"
 #include "check.h"
 #include "plan/plan_o_proj.h"
 #include "plan/plan_prolog.h"
@@ -81,7 +82,8 @@ TEST(a_prologs_blocks_take_what_is_planned) {
                 // The room of landing pads has a second quantiser counted in either case.
                 const uint32_t spare =
                     int8 && !indexed ? plan::QuantiserUb{shape.kernel.widest}.Total() : 0;
-                CHECK_EQ(shape.room.pad_bytes, uint64_t{arch::kUsableUbBytes} - taken - spare);
+                CHECK_EQ(shape.room.pad_bytes,
+                         uint64_t{arch::DavC220::kUsableUbBytes} - taken - spare);
             }
         }
     }
@@ -104,7 +106,7 @@ TEST(o_projs_blocks_take_what_is_planned) {
             const plan::OProjShapePlan shape = plan::PlanOProj(problem, Chip());
             const uint32_t taken = UbOf(int8 ? o_proj_bf16_w8a8 : o_proj_bf16, shape.kernel);
             CHECK_EQ(taken, plan::OProjUb{shape.kernel.widest}.Total(int8));
-            CHECK_EQ(shape.room.pad_bytes, uint64_t{arch::kUsableUbBytes} - taken);
+            CHECK_EQ(shape.room.pad_bytes, uint64_t{arch::DavC220::kUsableUbBytes} - taken);
         }
     }
 }

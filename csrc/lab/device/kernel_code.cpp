@@ -8,7 +8,7 @@
 #include <stdexcept>
 #include <tuple>
 
-#include "arch/chip.h"
+#include "arch/dav_c220.h"
 
 namespace device {
 namespace {
@@ -139,7 +139,8 @@ BinaryCode ReadKernelCode(const std::string& bytes) {
 }
 
 uint32_t InstructionCacheBytes(Core core) {
-    return core == Core::kAic ? arch::kAicInstructionCacheBytes : arch::kAivInstructionCacheBytes;
+    return core == Core::kAic ? arch::DavC220::kAicInstructionCacheBytes
+                              : arch::DavC220::kAivInstructionCacheBytes;
 }
 
 }  // namespace device

@@ -290,7 +290,7 @@ std::vector<Pair> Places() {
              AscendC::TBuf<> first;
              AscendC::TBuf<> second;
              pipe.InitBuffer(first, 128 * 1024);
-             const uint32_t left = arch::kUsableUbBytes - 128 * 1024;
+             const uint32_t left = arch::DavC220::kUsableUbBytes - 128 * 1024;
              run.Next();
              pipe.InitBuffer(second, run.fixed() ? left : left + 32);
          }},

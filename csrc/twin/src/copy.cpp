@@ -174,7 +174,7 @@ void CopyInUb(const Local& dst, const Local& src, DType type, const LocalBlocks&
     const uint64_t src_extent = (blocks.count - 1) * blocks.src_stride + blocks.bytes;
     RequireInside("DataCopy", "dst", dst, 0, static_cast<int64_t>(dst_extent), site);
     RequireInside("DataCopy", "src", src, 0, static_cast<int64_t>(src_extent), site);
-    std::bitset<arch::kUbBytes / kBlockBytes> written;
+    std::bitset<arch::DavC220::kUbBytes / kBlockBytes> written;
     const auto for_blocks = [&](uint64_t start, uint64_t stride, const auto& visit) {
         for (uint64_t i = 0; i < blocks.count; ++i) {
             for (uint64_t byte = 0; byte < blocks.bytes; byte += kBlockBytes)

@@ -112,13 +112,13 @@ __attribute__((always_inline)) inline void MultiplyTile(float* tile, const float
 // k rows of 32. For int8, B is converted in parts of kExactDepth rows, and the sums of two column
 // blocks are kept in int32.
 struct FloatOperands {
-    alignas(64) float a_rows[arch::kL0aBytes / 2];
-    alignas(64) float b_rows[arch::kL0bBytes / 2 / 16 * 32];
+    alignas(64) float a_rows[arch::DavC220::kL0aBytes / 2];
+    alignas(64) float b_rows[arch::DavC220::kL0bBytes / 2 / 16 * 32];
 };
 struct IntegerOperands {
-    alignas(64) float a_rows[arch::kL0aBytes];
+    alignas(64) float a_rows[arch::DavC220::kL0aBytes];
     alignas(64) float b_rows[kExactDepth * 32];
-    alignas(64) int32_t sums[arch::kL0cBytes / sizeof(int32_t)];
+    alignas(64) int32_t sums[arch::DavC220::kL0cBytes / sizeof(int32_t)];
 };
 
 // A product with at most two rows of A. It needs no transposes, because dot products along k read B

@@ -96,11 +96,11 @@ std::vector<Scale> DecodeScales(const Local* scales, DType from, DType to,
     RequireAligned(kInstruction, "cbufWorkspace", *scales, kBlockBytes, site);
     RequireInside(kInstruction, "cbufWorkspace", *scales, 0, int64_t{params.nSize} * kWordBytes,
                   site);
-    if (params.nSize * kWordBytes > arch::kFixpipeBytes) {
+    if (params.nSize * kWordBytes > arch::DavC220::kFixpipeBytes) {
         Fail("unsupported", site,
              "%s: nSize is %u, the fixpipe buffer holds scales for %u columns; what becomes of "
              "more is not documented",
-             kInstruction, params.nSize.value(), arch::kFixpipeBytes / kWordBytes);
+             kInstruction, params.nSize.value(), arch::DavC220::kFixpipeBytes / kWordBytes);
     }
     for (uint32_t column = 0; column < params.nSize; ++column) {
         uint64_t word = 0;

@@ -26,8 +26,9 @@ std::string Format(const char* format, va_list arguments) {
 }
 
 constexpr std::array<uint32_t, kLocalBuffers> kCapacity = {
-    arch::kUsableUbBytes, arch::kUsableL1Bytes, arch::kL0aBytes,    arch::kL0bBytes,
-    arch::kL0cBytes,      arch::kBiasBytes,     arch::kFixpipeBytes};
+    arch::DavC220::kUsableUbBytes, arch::DavC220::kUsableL1Bytes, arch::DavC220::kL0aBytes,
+    arch::DavC220::kL0bBytes,      arch::DavC220::kL0cBytes,      arch::DavC220::kBiasBytes,
+    arch::DavC220::kFixpipeBytes};
 
 bool Exists(bool is_aic, int buffer) {
     return is_aic == (buffer != static_cast<int>(TraceBuffer::kUb));
@@ -177,7 +178,7 @@ Machine::Machine(const LaunchConfig& config, const std::function<void()>& kernel
     const uint32_t aic = HasAic(config.kind) ? block_count_ : 0;
     const uint32_t aiv = !HasAiv(config.kind) ? 0
                          : aiv_blocks         ? block_count_
-                                              : block_count_ * arch::kAivPerAic;
+                                              : block_count_ * arch::DavC220::kAivPerAic;
     const size_t bytes = static_cast<size_t>(aic) * MemoryBytes(true) +
                          static_cast<size_t>(aiv) * MemoryBytes(false);
     memory_ = TakeMemory(bytes);
@@ -188,8 +189,8 @@ Machine::Machine(const LaunchConfig& config, const std::function<void()>& kernel
         core->is_aic = i < aic;
         core->index = core->is_aic ? i : i - aic;
         const bool paired = !core->is_aic && aic > 0;
-        core->block = paired ? core->index / arch::kAivPerAic : core->index;
-        core->sub_block = paired ? core->index % arch::kAivPerAic : 0;
+        core->block = paired ? core->index / arch::DavC220::kAivPerAic : core->index;
+        core->sub_block = paired ? core->index % arch::DavC220::kAivPerAic : 0;
         for (int buffer = 0; buffer < kLocalBuffers; ++buffer) {
             if (!Exists(core->is_aic, buffer)) continue;
             core->memory[buffer] = next;

@@ -60,7 +60,7 @@ Walk MakeWalk(const char* instruction, const VectorRange& range, uint32_t widest
     Walk walk;
     walk.lanes = kRepeatBytes / widest_bytes;
     if (range.form == VectorRange::Form::kCount) {
-        RequireRange(instruction, "count", range.count, 0, arch::kUbBytes, site);
+        RequireRange(instruction, "count", range.count, 0, arch::DavC220::kUbBytes, site);
         const auto count = static_cast<uint32_t>(range.count);
         walk.contiguous = true;
         walk.repeats = (count + walk.lanes - 1) / walk.lanes;
@@ -142,7 +142,7 @@ void RequireOverlap(const char* instruction, const Walk& walk, const Operand& ds
     // This case is rare, so it may be checked block by block. Both starts are aligned, so two
     // blocks are either the same or have no byte in common.
     const uint32_t per_block = dst.LanesPerBlock();
-    std::bitset<arch::kUbBytes / kBlockBytes> written;
+    std::bitset<arch::DavC220::kUbBytes / kBlockBytes> written;
     for (uint32_t repeat = 0; repeat < walk.repeats; ++repeat) {
         std::array<int64_t, kBlocksPerRepeat> writes{};
         std::array<int64_t, kBlocksPerRepeat> reads{};

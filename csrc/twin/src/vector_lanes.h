@@ -107,7 +107,7 @@ public:
     bool Meets(const BlockSet& other) const { return (blocks_ & other.blocks_).any(); }
 
 private:
-    std::bitset<arch::kUbBytes / kBlockBytes> blocks_;
+    std::bitset<arch::DavC220::kUbBytes / kBlockBytes> blocks_;
 };
 void RequireDisjoint(const char* instruction, const BlockSet& dst, const char* src_name,
                      const BlockSet& src, const Site& site);

@@ -4,6 +4,7 @@
 #include <sstream>
 #include <stdexcept>
 
+#include "arch/dav_c220.h"
 #include "plan/rounding.h"
 #include "plan/units.h"
 
@@ -260,7 +261,8 @@ CopyCase DrawCopy(const arch::Chip& chip, Draws& draws) {
     drawn.to_l1 = draws.Coin();
     drawn.cores = drawn.to_l1 ? chip.aic_count : chip.aiv_count;
     CopyPlan& plan = drawn.plan;
-    const uint32_t room = drawn.to_l1 ? arch::kUsableL1Bytes : arch::kUsableUbBytes;
+    const uint32_t room =
+        drawn.to_l1 ? arch::DavC220::kUsableL1Bytes : arch::DavC220::kUsableUbBytes;
     plan.rows = static_cast<uint32_t>(1 + draws.Below(2048));
     plan.tile_bytes = static_cast<uint32_t>(plan::kBlockBytes * (1 + draws.Below(256)));
     plan.tile_rows = static_cast<uint32_t>(1 + draws.Below(room / plan.tile_bytes));

@@ -2,7 +2,7 @@
 // a runtime.
 #include <cstring>
 
-#include "arch/chip.h"
+#include "arch/dav_c220.h"
 #include "ascendc/pipe.h"
 #include "plan_walk/instructions.h"
 #include "twin/field.h"
@@ -23,19 +23,19 @@ constexpr int kFirstSyncAllFlag = 11;  // to 14 (SyncAll)
 uint32_t Capacity(TraceBuffer buffer, bool aic) {
     switch (buffer) {
         case TraceBuffer::kUb:
-            return aic ? 0 : arch::kUsableUbBytes;
+            return aic ? 0 : arch::DavC220::kUsableUbBytes;
         case TraceBuffer::kL1:
-            return aic ? arch::kUsableL1Bytes : 0;
+            return aic ? arch::DavC220::kUsableL1Bytes : 0;
         case TraceBuffer::kL0a:
-            return aic ? arch::kL0aBytes : 0;
+            return aic ? arch::DavC220::kL0aBytes : 0;
         case TraceBuffer::kL0b:
-            return aic ? arch::kL0bBytes : 0;
+            return aic ? arch::DavC220::kL0bBytes : 0;
         case TraceBuffer::kL0c:
-            return aic ? arch::kL0cBytes : 0;
+            return aic ? arch::DavC220::kL0cBytes : 0;
         case TraceBuffer::kBias:
-            return aic ? arch::kBiasBytes : 0;
+            return aic ? arch::DavC220::kBiasBytes : 0;
         case TraceBuffer::kFixpipe:
-            return aic ? arch::kFixpipeBytes : 0;
+            return aic ? arch::DavC220::kFixpipeBytes : 0;
         default:
             return 0;
     }
@@ -120,7 +120,7 @@ namespace twin {
 
 bool IsAic() { return walk::Running().state().core.aic; }
 uint32_t BlockIndex() { return walk::Running().state().core.block; }
-uint32_t SubBlockIndex() { return walk::Running().state().core.block % arch::kAivPerAic; }
+uint32_t SubBlockIndex() { return walk::Running().state().core.block % arch::DavC220::kAivPerAic; }
 uint32_t BlockCount() { return walk::Running().state().core.blocks; }
 
 void RequirePipe(const void* pipe, const char* call, Site site) {

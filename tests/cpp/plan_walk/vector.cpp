@@ -3,7 +3,7 @@
 
 #include <algorithm>
 
-#include "arch/chip.h"
+#include "arch/dav_c220.h"
 #include "plan_walk/instructions.h"
 
 namespace twin {
@@ -29,7 +29,7 @@ struct Walk {
 Walk MakeWalk(const char* instruction, const VectorRange& range, uint32_t widest, Site site) {
     walk::RequireCore(instruction, walk::At(site), false);
     if (range.form == VectorRange::Form::kCount) {
-        walk::RequireRange(instruction, "count", range.count, 1, arch::kUbBytes);
+        walk::RequireRange(instruction, "count", range.count, 1, arch::DavC220::kUbBytes);
         return {true, range.count, 0, 0};
     }
     const int64_t lanes = kRepeat / widest;

@@ -4,6 +4,7 @@
 #include <functional>
 #include <set>
 
+#include "arch/dav_c220.h"
 #include "kernels/gemm_tiles.h"
 #include "plan/linear_format.h"
 #include "plan/plan_phases.h"
@@ -53,7 +54,7 @@ constexpr int kAddressBits = 40;
 constexpr uint32_t kMaxCountedTokens = 512;
 
 // Half of L0A and of L0B, a step of a product (kernels/gemm.h).
-constexpr uint64_t kL0SlotBytes = arch::kL0aBytes / 2;
+constexpr uint64_t kL0SlotBytes = arch::DavC220::kL0aBytes / 2;
 constexpr uint32_t kMaxWeightSlots = 4;  // events of them (kernels/weight_stream.h)
 
 /// The tiles of a product fit the slots that its kernel has for them.

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "arch/chip.h"
+#include "arch/dav_c220.h"
 #include "twin/error.h"
 #include "twin/mutation.h"
 #include "twin/ordering.h"
