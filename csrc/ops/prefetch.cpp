@@ -13,6 +13,7 @@
 #include "ops/checks.h"
 #include "ops/prefetch_request.h"
 #include "ops/run_kernel.h"
+#include "plan/l2_room.h"
 #include "plan/plan_prefetch.h"
 #include "plan/prefetch_plan.h"
 
@@ -96,7 +97,7 @@ std::vector<Range> CheckArguments(const ArgumentChecks& check, const Arguments& 
         ranges.push_back(CheckRange(check, args, i));
         bytes += ranges.back().bytes;
     }
-    const auto usable = static_cast<int64_t>(plan::UsableL2Bytes(chip));
+    const auto usable = static_cast<int64_t>(plan::L2Room(chip, 0, 0));
     check.RequireValue(bytes <= usable, "weights",
                        Text("at most ", usable, " bytes in all, the usable share of the L2 of ",
                             chip.name, " (more evicts itself; see 'max_bytes')"),

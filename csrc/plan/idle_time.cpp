@@ -293,6 +293,12 @@ private:
 /// The time from `from` to `to`, 0 if `to` is earlier.
 double Between(double from, double to) { return std::max(0.0, to - from); }
 
+/// A window in which vector cores wait for `ends`. What passes through L2 after the kernel is
+/// what its caller tells.
+KernelWindow WaitingVectorCores(const char* name, const char* ends, double idle_us) {
+    return {name, "the weight stream", ends, Always(idle_us), {true, false}, 0};
+}
+
 }  // namespace
 
 KernelTimes TimeProlog(const PrologPlan& plan, const TimingConstants& constants, uint32_t cores) {
@@ -336,7 +342,9 @@ KernelTimes TimeProlog(const PrologPlan& plan, const TimingConstants& constants,
         const double until = left > 0 ? published[window.awaits] : times.us;
         const double idle =
             clock.EndsBefore(left) ? Between(std::max(from, window.from), until) : 0;
-        times.windows.Add({WindowName(static_cast<prolog::Product>(window.awaits)), idle});
+        const auto product = static_cast<prolog::Product>(window.awaits);
+        times.windows.Add(WaitingVectorCores(WindowName(product),
+                                             left > 0 ? NameOf(product) : "the kernel", idle));
     }
     return times;
 }
@@ -368,7 +376,8 @@ KernelTimes TimeOProj(const OProjPlan& plan, const TimingConstants& constants, u
     }
     const double until = plan.has_epilogue != 0 ? sums + hand_over : sums;
     times.windows.Add(
-        {"while o_proj", Between(clock.ended() + costs.Hop() + costs.VectorLoad(), until)});
+        WaitingVectorCores("while o_proj", "o_proj",
+                           Between(clock.ended() + costs.Hop() + costs.VectorLoad(), until)));
     return times;
 }
 

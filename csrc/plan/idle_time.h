@@ -14,28 +14,24 @@
 #include "arch/timing_constants.h"
 #include "plan/o_proj_plan.h"
 #include "plan/prolog_plan.h"
+#include "plan/window.h"
 
 namespace plan {
 
-/// A window in which vector cores wait: between two hand-overs, or until the kernel ends.
-struct IdleWindow {
-    const char* name;  ///< for reports
-    double idle_us;    ///< us in which HBM idles, after the last weight has arrived
-};
-
-/// The windows of a kernel in order of time. This is not a std::vector because a cached plan is
-/// copied in every call and the copy must not allocate.
+/// The windows of a kernel in order of time. In each of them vector cores wait: between two
+/// hand-overs, or until the kernel ends; HBM idles once the last weight has arrived. This is not a
+/// std::vector because a cached plan is copied in every call and the copy must not allocate.
 class IdleWindows {
 public:
     static constexpr size_t kMax = std::extent_v<decltype(PrologWarm::windows)>;  ///< of a prolog
 
-    void Add(const IdleWindow& window) { windows_.at(size_++) = window; }
+    void Add(const KernelWindow& window) { windows_.at(size_++) = window; }
 
     size_t size() const { return size_; }
-    const IdleWindow& operator[](size_t index) const { return windows_[index]; }
+    const KernelWindow& operator[](size_t index) const { return windows_[index]; }
 
 private:
-    std::array<IdleWindow, kMax> windows_{};
+    std::array<KernelWindow, kMax> windows_{};
     size_t size_ = 0;
 };
 

@@ -5,7 +5,7 @@
 #include <cstdio>
 #include <stdexcept>
 
-#include "plan/plan_warm.h"
+#include "plan/l2_room.h"
 #include "plan/rounding.h"
 #include "plan/units.h"
 
@@ -34,35 +34,34 @@ std::vector<SdmaPiece> PlanSdma(const LayerRegion& region, const arch::Chip& chi
                                     std::to_string(region.bytes) + " bytes to be warmed, got " +
                                     std::to_string(region.warmed));
     }
-    const uint64_t usable = UsableL2Bytes(chip);
     std::vector<SdmaPiece> pieces;
     // SDMA fetches a region from its end backwards: it is slow, and what is still in flight when
     // the reader starts should be what the reader needs last.
     const uint64_t begin = std::min(RoundUp(region.warmed, kSmallestPiece), region.bytes);
     uint64_t end = region.bytes;
-    for (const LayerWindow& window : region.windows) {
-        if (!(window.idle_us >= 0)) {
+    for (const Window& window : region.windows) {
+        const double idle_us = window.idle.short_us;
+        if (!(idle_us >= 0)) {
             throw std::invalid_argument("window '" + window.name +
-                                        "': expected 0 or more us, got " +
-                                        std::to_string(window.idle_us));
+                                        "': expected 0 or more us, got " + std::to_string(idle_us));
         }
         const uint64_t left = end - begin;
         const uint64_t in_flight = begin + (region.bytes - end);
-        const auto idle_bytes = static_cast<uint64_t>(window.idle_us * constants.sdma_rate);
-        // L2 keeps what is in flight only as far as what passes through leaves room (rule 1).
-        const uint64_t room = usable > window.passing_bytes ? usable - window.passing_bytes : 0;
-        const uint64_t fitting = room > in_flight ? room - in_flight : 0;
+        const auto idle_bytes = static_cast<uint64_t>(idle_us * constants.sdma_rate);
+        const uint64_t fitting = L2Room(chip, in_flight, window.passing_bytes);
         SdmaPiece piece{end, 0, ""};
         if (left == 0) {
             piece.reason = "nothing is left of it";
+        } else if (!window.passing_bytes) {
+            piece.reason = "nobody knows what passes through L2 before its use";
         } else if (fitting < kSmallestPiece) {
             piece.reason = Text("%.0f MB pass through L2 before its use, which holds %.0f",
-                                Megabytes(window.passing_bytes), Megabytes(usable));
+                                Megabytes(*window.passing_bytes), Megabytes(UsableL2Bytes(chip)));
         } else {
             const uint64_t bytes = std::min(idle_bytes, fitting) / kSmallestPiece * kSmallestPiece;
             piece.bytes = std::min(bytes, left);
-            piece.reason = Text("HBM idles for %.1f us, in which SDMA brings %.2f MB",
-                                window.idle_us, Megabytes(idle_bytes));
+            piece.reason = Text("HBM idles for %.1f us, in which SDMA brings %.2f MB", idle_us,
+                                Megabytes(idle_bytes));
         }
         end -= piece.bytes;
         piece.offset = end;

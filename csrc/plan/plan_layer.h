@@ -10,22 +10,16 @@
 
 #include "arch/chip.h"
 #include "arch/timing_constants.h"
+#include "plan/window.h"
 
 namespace plan {
-
-/// A window between kernels in which HBM idles.
-struct LayerWindow {
-    std::string name;        ///< for reports
-    double idle_us;          ///< us in which HBM idles
-    uint64_t passing_bytes;  ///< bytes that pass through L2 between the window and the weight's use
-};
 
 /// A weight and the windows before its use, in order of time.
 struct LayerRegion {
     std::string name;
     uint64_t bytes;
     uint64_t warmed;  ///< bytes at its start that kernels prefetch
-    std::vector<LayerWindow> windows;
+    std::vector<Window> windows;
 };
 
 /// The bytes [offset, offset + bytes) of a region that one window prefetches; 0 bytes where it does
@@ -36,8 +30,9 @@ struct SdmaPiece {
     std::string reason;  ///< why so many bytes, or why none
 };
 
-/// One piece for every window of the region. Throws std::invalid_argument for a region with more
-/// warmed bytes than it has, and for a window of negative length.
+/// One piece for every window of the region, no larger than its short length allows. Throws
+/// std::invalid_argument for a region with more warmed bytes than it has, and for a window of
+/// negative length.
 std::vector<SdmaPiece> PlanSdma(const LayerRegion& region, const arch::Chip& chip,
                                 const arch::TimingConstants& constants);
 

@@ -5,6 +5,7 @@
 #include <stdexcept>
 #include <string>
 
+#include "plan/l2_room.h"
 #include "plan/rounding.h"
 #include "plan/units.h"
 
@@ -40,22 +41,21 @@ struct Shares {
 };
 
 /// Takes the regions up to the first that does not fit L2 as a whole; that one ends the sequence.
-Shares TakeRegions(WarmPlan& warm, const PrefetchRequest& request, uint64_t usable,
+Shares TakeRegions(WarmPlan& warm, const PrefetchRequest& request, const arch::Chip& chip,
                    PlanReport* report) {
     Shares shares;
     uint64_t in_flight = 0;
     for (size_t i = 0; i < request.regions.size(); ++i) {
         const PrefetchRegion& region = request.regions[i];
-        const uint64_t passing =
-            in_flight + (request.passing_bytes.empty() ? 0 : request.passing_bytes[i]);
+        const uint64_t passing = request.passing_bytes.empty() ? 0 : request.passing_bytes[i];
         const uint64_t whole = region.bytes / kBlockBytes * kBlockBytes;
-        const uint64_t room = usable > passing ? usable - passing : 0;
+        const uint64_t room = L2Room(chip, in_flight, passing);
         const uint64_t bytes = std::min(whole, room / kBlockBytes * kBlockBytes);
         if (bytes == 0 && whole > 0 && report != nullptr) {
             report->decisions.push_back({RegionName(i), "any", 0, 0,
-                                         std::to_string(passing / 1000000) +
+                                         std::to_string((in_flight + passing) / 1000000) +
                                              " MB pass through L2 before its use, which holds " +
-                                             std::to_string(usable / 1000000)});
+                                             std::to_string(UsableL2Bytes(chip) / 1000000)});
         }
         if (bytes > 0) {
             warm.regions[warm.region_count++] = {region.address, bytes};
@@ -76,21 +76,16 @@ void CheckRegionCount(size_t regions) {
     }
 }
 
-uint64_t UsableL2Bytes(const arch::Chip& chip) {
-    return static_cast<uint64_t>(chip.architecture->usable_l2.value *
-                                 (uint64_t{chip.l2_mib} << 20));
-}
-
 WarmSchedule PlanWarm(const arch::Chip& chip, const WarmRoom& room, const PrefetchRequest& request,
                       PlanReport* report) {
     CheckRegionCount(request.regions.size());
     if (report != nullptr) report->us = room.times.us;
     const IdleWindows& windows = room.times.windows;
-    const auto decide = [&](const Share& share, const IdleWindow& window, uint64_t bytes,
+    const auto decide = [&](const Share& share, const KernelWindow& window, uint64_t bytes,
                             const char* reason) {
         if (report == nullptr) return;
         report->decisions.push_back(
-            {RegionName(share.region), window.name, window.idle_us, bytes, reason});
+            {RegionName(share.region), window.name, window.idle.nominal_us, bytes, reason});
     };
     const uint64_t usable = UsableL2Bytes(chip);
     uint64_t budget = std::min(request.bytes.value_or(usable), usable) / kChunkBytes;
@@ -99,14 +94,15 @@ WarmSchedule PlanWarm(const arch::Chip& chip, const WarmRoom& room, const Prefet
     WarmSchedule schedule{};
     WarmPlan& warm = schedule.warm;
     warm.chunk_bytes = kChunkBytes;
-    Shares shares = TakeRegions(warm, request, usable, report);
+    Shares shares = TakeRegions(warm, request, chip, report);
     Share* share = shares.list.data();
     const Share* const end = share + shares.count;
     uint32_t next_chunk = 0;
     for (size_t i = 0; i < windows.size(); ++i) {
-        const IdleWindow& idle = windows[i];
+        const KernelWindow& idle = windows[i];
         const bool rest = request.bytes && i + 1 == windows.size();
-        const auto idle_chunks = static_cast<uint64_t>(idle.idle_us * room.hbm_rate) / kChunkBytes;
+        const auto idle_chunks =
+            static_cast<uint64_t>(idle.idle.short_us * room.hbm_rate) / kChunkBytes;
         uint64_t chunks_left = rest ? budget : std::min(idle_chunks, budget);
         WarmWindow& window = schedule.windows[i];
         window = {next_chunk, 0, 0, chip.aiv_count, 0};

@@ -47,9 +47,6 @@ constexpr size_t kMaxPrefetchRegions = 8;
 /// Throws std::invalid_argument for more than kMaxPrefetchRegions regions.
 void CheckRegionCount(size_t regions);
 
-/// How many bytes can be prefetched before a prefetch evicts earlier ones.
-uint64_t UsableL2Bytes(const arch::Chip& chip);
-
 /// The kernel time that the planner expects of an op, and its decisions.
 struct PlanReport {
     double us = 0;  ///< time of the kernel, without launch and prefetches
@@ -80,7 +77,7 @@ struct WarmSchedule {
 ///
 /// Each decision names the rule that bounded it. The rules are:
 /// 1. What is in flight, together with what passes through L2 before its use, fits the usable share
-///    of L2.
+///    of L2 (plan/l2_room.h).
 /// 2. Regions are fetched in deadline order.
 /// 3. MTE2 can use only windows inside a kernel; plan_layer.h plans the SDMA engine's windows.
 /// 4. Nothing is fetched twice: regions overlap neither each other nor what the kernel reads.

@@ -3,30 +3,30 @@
 #include <pybind11/stl.h>
 
 #include <map>
+#include <optional>
 #include <string>
 #include <tuple>
+#include <utility>
 #include <vector>
 
 #include "arch/timing_constants.h"
 #include "ops/plan_log.h"
+#include "plan/l2_room.h"
 #include "plan/plan_layer.h"
 #include "plan/plan_warm.h"
+#include "plan/window.h"
 
 namespace py = pybind11;
 
 namespace {
 
-using Window = std::tuple<std::string, double, uint64_t>;
 using Piece = std::tuple<uint64_t, uint64_t, std::string>;
 
 std::vector<Piece> PlanSdma(const std::string& chip_name, const std::string& name, uint64_t bytes,
-                            uint64_t warmed, const std::vector<Window>& windows,
+                            uint64_t warmed, const std::vector<plan::Window>& windows,
                             const std::map<std::string, double>& constants) {
     const arch::Chip& chip = arch::FindChip(chip_name);
-    plan::LayerRegion region{name, bytes, warmed, {}};
-    for (const auto& [window, idle_us, passing] : windows) {
-        region.windows.push_back({window, idle_us, passing});
-    }
+    const plan::LayerRegion region{name, bytes, warmed, windows};
     std::vector<Piece> pieces;
     for (const plan::SdmaPiece& piece : plan::PlanSdma(
              region, chip, arch::FindTimingConstants(chip, arch::Level::kNominal, constants))) {
@@ -48,9 +48,46 @@ py::list TakePlanLog() {
     return plans;
 }
 
+using Lengths = std::tuple<double, double, double>;
+
+void BindWindow(py::module_& m) {
+    using plan::Window;
+    py::class_<Window>(m, "Window",
+                       "A time before the use of a weight in which HBM has less to do than it "
+                       "could; see plan/window.h.")
+        .def(py::init([](std::string name, Lengths us, std::optional<uint64_t> passing_bytes,
+                         std::string begins, std::string ends, bool vector_cores, bool cube_cores) {
+                 const auto& [low, nominal, high] = us;
+                 return Window{std::move(name),      std::move(begins),          std::move(ends),
+                               {low, nominal, high}, {vector_cores, cube_cores}, passing_bytes};
+             }),
+             py::arg("name"), py::arg("us"), py::arg("passing_bytes"), py::arg("begins") = "",
+             py::arg("ends") = "", py::arg("vector_cores") = false, py::arg("cube_cores") = false,
+             "us: for how long HBM idles, short, nominal and long. passing_bytes: bytes that pass "
+             "through L2 until the use of what the window brings; None if unknown. begins, ends: "
+             "what is complete then. vector_cores, cube_cores: whether it leaves them idle.")
+        .def_readonly("name", &Window::name, "For reports.")
+        .def_readonly("begins", &Window::begins, "What is complete when it begins.")
+        .def_readonly("ends", &Window::ends, "What is complete, or starts, when it ends.")
+        .def_property_readonly(
+            "us",
+            [](const Window& window) {
+                return Lengths{window.idle.short_us, window.idle.nominal_us, window.idle.long_us};
+            },
+            "Short, nominal and long, us.")
+        .def_readonly("passing_bytes", &Window::passing_bytes, "None where they are unknown.")
+        .def_property_readonly(
+            "vector_cores", [](const Window& window) { return window.leaves.vector; },
+            "Whether it leaves vector cores idle.")
+        .def_property_readonly(
+            "cube_cores", [](const Window& window) { return window.leaves.cube; },
+            "Whether it leaves cube cores idle.");
+}
+
 }  // namespace
 
 void BindPlanning(py::module_& m) {
+    BindWindow(m);
     m.def("start_plan_log", &ops::StartPlanLog, py::arg("only_plans") = false,
           "Record what the planner decides for every later op. With only_plans, calls on CPU "
           "tensors launch nothing.");
@@ -60,12 +97,15 @@ void BindPlanning(py::module_& m) {
     m.def("plan_sdma", &PlanSdma, py::arg("chip"), py::arg("name"), py::arg("bytes"),
           py::arg("warmed"), py::arg("windows"),
           py::arg("constants") = std::map<std::string, double>{},
-          "Plan what the SDMA engine fetches of a weight in each window, and return (offset, "
-          "bytes, reason) for each. A window is (name, idle us, bytes that pass through L2 before "
-          "the use); see plan/plan_layer.h.");
+          "Plan what the SDMA engine fetches of a weight in each window, at the window's short "
+          "length, and return (offset, bytes, reason) for each; see plan/plan_layer.h.");
     m.def(
-        "usable_l2_bytes",
-        [](const std::string& chip) { return plan::UsableL2Bytes(arch::FindChip(chip)); },
-        py::arg("chip"),
-        "Return the bytes of L2 beyond which a prefetch evicts what it has brought.");
+        "l2_room",
+        [](const std::string& chip, std::optional<uint64_t> passing, uint64_t in_flight) {
+            return plan::L2Room(arch::FindChip(chip), in_flight, passing);
+        },
+        py::arg("chip"), py::arg("passing_bytes"), py::arg("in_flight_bytes") = 0,
+        "Return the bytes that may be prefetched beside those in flight, where passing_bytes pass "
+        "through L2 before they are used. None, unknown, counts as all of L2. This is rule 1 of "
+        "the planner.");
 }

@@ -2,7 +2,50 @@ from __future__ import annotations
 import collections.abc
 import typing
 import typing_extensions
-__all__: list[str] = ['build_info', 'check_schema', 'chips', 'constants', 'device_chip', 'host_chip', 'load_device', 'loaded_device', 'plan_sdma', 'set_host_device', 'start_plan_log', 'take_plan_log', 'timing_constants', 'unload_device', 'usable_l2_bytes']
+__all__: list[str] = ['Window', 'build_info', 'check_schema', 'chips', 'constants', 'device_chip', 'host_chip', 'l2_room', 'load_device', 'loaded_device', 'plan_sdma', 'set_host_device', 'start_plan_log', 'take_plan_log', 'timing_constants', 'unload_device']
+class Window:
+    """
+    A time before the use of a weight in which HBM has less to do than it could; see plan/window.h.
+    """
+    def __init__(self, name: str, us: tuple[typing.SupportsFloat | typing.SupportsIndex, typing.SupportsFloat | typing.SupportsIndex, typing.SupportsFloat | typing.SupportsIndex], passing_bytes: typing.SupportsInt | typing.SupportsIndex | None, begins: str = '', ends: str = '', vector_cores: bool = False, cube_cores: bool = False) -> None:
+        """
+        us: for how long HBM idles, short, nominal and long. passing_bytes: bytes that pass through L2 until the use of what the window brings; None if unknown. begins, ends: what is complete then. vector_cores, cube_cores: whether it leaves them idle.
+        """
+    @property
+    def begins(self) -> str:
+        """
+        What is complete when it begins.
+        """
+    @property
+    def cube_cores(self) -> bool:
+        """
+        Whether it leaves cube cores idle.
+        """
+    @property
+    def ends(self) -> str:
+        """
+        What is complete, or starts, when it ends.
+        """
+    @property
+    def name(self) -> str:
+        """
+        For reports.
+        """
+    @property
+    def passing_bytes(self) -> int | None:
+        """
+        None where they are unknown.
+        """
+    @property
+    def us(self) -> tuple[float, float, float]:
+        """
+        Short, nominal and long, us.
+        """
+    @property
+    def vector_cores(self) -> bool:
+        """
+        Whether it leaves vector cores idle.
+        """
 def build_info() -> dict:
     """
     Return how this module was compiled: compiler, C++ standard and whether it has assertions.
@@ -27,6 +70,10 @@ def host_chip() -> str:
     """
     Return the name of the SoC that CPU tensors are planned for.
     """
+def l2_room(chip: str, passing_bytes: typing.SupportsInt | typing.SupportsIndex | None, in_flight_bytes: typing.SupportsInt | typing.SupportsIndex = 0) -> int:
+    """
+    Return the bytes that may be prefetched beside those in flight, where passing_bytes pass through L2 before they are used. None, unknown, counts as all of L2. This is rule 1 of the planner.
+    """
 def load_device(path: str) -> None:
     """
     Load the device of this library, which from now on runs the tensors of its type. A library that cannot be used raises a RuntimeError of one line.
@@ -35,9 +82,9 @@ def loaded_device() -> typing_extensions.CapsuleType | None:
     """
     Return the loaded device (npu/device.h), or None without one.
     """
-def plan_sdma(chip: str, name: str, bytes: typing.SupportsInt | typing.SupportsIndex, warmed: typing.SupportsInt | typing.SupportsIndex, windows: collections.abc.Sequence[tuple[str, typing.SupportsFloat | typing.SupportsIndex, typing.SupportsInt | typing.SupportsIndex]], constants: collections.abc.Mapping[str, typing.SupportsFloat | typing.SupportsIndex] = {}) -> list[tuple[int, int, str]]:
+def plan_sdma(chip: str, name: str, bytes: typing.SupportsInt | typing.SupportsIndex, warmed: typing.SupportsInt | typing.SupportsIndex, windows: collections.abc.Sequence[Window], constants: collections.abc.Mapping[str, typing.SupportsFloat | typing.SupportsIndex] = {}) -> list[tuple[int, int, str]]:
     """
-    Plan what the SDMA engine fetches of a weight in each window, and return (offset, bytes, reason) for each. A window is (name, idle us, bytes that pass through L2 before the use); see plan/plan_layer.h.
+    Plan what the SDMA engine fetches of a weight in each window, at the window's short length, and return (offset, bytes, reason) for each; see plan/plan_layer.h.
     """
 def set_host_device(device: typing_extensions.CapsuleType) -> None:
     """
@@ -58,8 +105,4 @@ def timing_constants() -> dict:
 def unload_device() -> None:
     """
     Forget the loaded device: the host's device runs CPU tensors again, and tensors of other types have no backend.
-    """
-def usable_l2_bytes(chip: str) -> int:
-    """
-    Return the bytes of L2 beyond which a prefetch evicts what it has brought.
     """

@@ -8,6 +8,9 @@ from typing import NamedTuple
 
 from ascend_prefetch import _C
 
+Window = _C.Window
+"""A time before the use of a weight in which HBM has less to do than it could."""
+
 
 class Decision(NamedTuple):
     """How much of a weight one engine prefetches in one window.

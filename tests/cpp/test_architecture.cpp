@@ -3,6 +3,7 @@
 
 #include "arch/chip.h"
 #include "check.h"
+#include "plan/l2_room.h"
 #include "plan/plan_o_proj.h"
 #include "plan/plan_phases.h"
 #include "plan/plan_prolog.h"

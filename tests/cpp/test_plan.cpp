@@ -253,13 +253,13 @@ TEST(hbm_does_not_idle_before_l1_holds_the_rest) {
         const plan::IdleWindows& windows = shape.room.times.windows;
         uint64_t tiles = MostTiles(plan::GemmOf(plan, prolog::kAbsorb), chip.aic_count);
         if (problem.indexer.heads > 0) {
-            if (tiles > plan.buffers.b_slots) CHECK_EQ(windows[1].idle_us, 0.0);
+            if (tiles > plan.buffers.b_slots) CHECK_EQ(windows[1].idle.nominal_us, 0.0);
             tiles += MostTiles(plan::GemmOf(plan, prolog::kIndexerQuery), chip.aic_count);
         }
         if (tiles > plan.buffers.b_slots) {
-            CHECK_EQ(windows[0].idle_us, 0.0);
+            CHECK_EQ(windows[0].idle.nominal_us, 0.0);
             ++late;
-        } else if (windows[0].idle_us > 0) {
+        } else if (windows[0].idle.nominal_us > 0) {
             ++held;
         }
     };

@@ -1,5 +1,6 @@
 // Plans of the prefetch kernel: which bytes of GM, in which chunks, by how many cores.
 #include <cstdint>
+#include <optional>
 #include <stdexcept>
 #include <utility>
 #include <vector>
@@ -7,6 +8,7 @@
 #include "arch/chip.h"
 #include "arch/dav_c220.h"
 #include "check.h"
+#include "plan/l2_room.h"
 #include "plan/plan_prefetch.h"
 
 namespace {
@@ -101,6 +103,19 @@ TEST(chunks_are_large_once_every_core_has_four) {
 TEST(the_usable_share_of_l2_is_seven_tenths) {
     CHECK_EQ(plan::UsableL2Bytes(arch::FindChip("Ascend910_9391")), 140928614u);  // of 192 MiB
     CHECK_EQ(plan::UsableL2Bytes(arch::FindChip("Ascend910B4")), 70464307u);      // of 96 MiB
+}
+
+// Rule 1, the only place where it stands.
+TEST(room_in_l2_is_what_neither_waits_in_it_nor_passes_through) {
+    const arch::Chip& chip = arch::FindChip("Ascend910_9391");
+    const uint64_t usable = plan::UsableL2Bytes(chip);
+    CHECK_EQ(plan::L2Room(chip, 0, 0), usable);
+    CHECK_EQ(plan::L2Room(chip, 1000, 200), usable - 1200);
+    CHECK_EQ(plan::L2Room(chip, usable - 200, 200), uint64_t{0});
+    CHECK_EQ(plan::L2Room(chip, usable, 200), uint64_t{0});
+    CHECK_EQ(plan::L2Room(chip, 0, usable + 1), uint64_t{0});
+    CHECK_EQ(plan::L2Room(chip, ~uint64_t{0}, ~uint64_t{0}), uint64_t{0});
+    CHECK_EQ(plan::L2Room(chip, 0, std::nullopt), uint64_t{0});
 }
 
 TEST(at_most_eight_ranges) {

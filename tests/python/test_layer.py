@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from ascend_prefetch import _C
+from ascend_prefetch import _C, planning
 from ascend_prefetch.lab.bench.layer import (
     FORMS,
     Layer,
@@ -99,7 +99,8 @@ USABLE = int(0.7 * (192 << 20))
 
 
 def pieces(nbytes, warmed, windows):
-    return _C.plan_sdma(CHIP, "o_proj", nbytes, warmed, windows)
+    gaps = [planning.Window(name, (us, 2 * us, 3 * us), passing) for name, us, passing in windows]
+    return _C.plan_sdma(CHIP, "o_proj", nbytes, warmed, gaps)
 
 
 def test_sdma_fills_a_window_from_the_end_of_the_weight():
@@ -116,6 +117,27 @@ def test_windows_share_a_weight_and_leave_what_is_warmed():
     assert second[0] + second[1] == first[0]
     assert second[0] == 507_904  # the next 16 KiB behind what is warmed
     assert third[1:] == (0, "nothing is left of it")
+
+
+def test_nothing_across_what_nobody_knows():
+    unknown, known = pieces(MEGABYTE, 0, [("a", 4.0, None), ("b", 4.0, 0)])
+    assert unknown[1:] == (0, "nobody knows what passes through L2 before its use")
+    assert known[1] == MEGABYTE
+
+
+def test_room_in_l2_beside_what_is_in_flight():
+    assert _C.l2_room(CHIP, 0) == USABLE
+    assert _C.l2_room(CHIP, 1000, in_flight_bytes=200) == USABLE - 1200
+    assert _C.l2_room(CHIP, USABLE, in_flight_bytes=1) == _C.l2_room(CHIP, None) == 0
+
+
+def test_a_window_says_what_it_was_made_of():
+    window = planning.Window(
+        "all_reduce", (4.3, 9.0, 15.0), None, begins="a", ends="b", cube_cores=True
+    )
+    assert (window.name, window.us, window.passing_bytes) == ("all_reduce", (4.3, 9.0, 15.0), None)
+    assert (window.begins, window.ends) == ("a", "b")
+    assert (window.vector_cores, window.cube_cores) == (False, True)
 
 
 def test_nothing_that_would_be_evicted():

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from ascend_prefetch import _C
+from ascend_prefetch import _C, planning
 from ascend_prefetch.lab import twin
 from ascend_prefetch.packing import nd_to_nz
 from ascend_prefetch.policy import (
@@ -199,7 +199,7 @@ def test_layouts():
 def test_the_planner_decides(chip):
     constants = _C.timing_constants()
     idle_us = constants["launch_us"]["low"]
-    windows = [("before qkv_a", idle_us, 0)]
+    windows = [planning.Window("before qkv_a", (idle_us, idle_us, idle_us), 0)]
     hbm = {"hbm_rate": 1.0}
     ((offset, size, reason),) = _C.plan_sdma(chip, "qkv_a", 9 << 20, 0, windows, hbm)
     assert size <= idle_us * constants["sdma_rate"]["nominal"] * 1e6 < size + 16384

@@ -346,11 +346,11 @@ def test_a_layer_of_another_make_is_upstream_s(seam, monkeypatch):
 
 
 def test_without_a_plan_the_ops_run_and_prefetch_nothing(seam, monkeypatch):
-    def unknown(chip):
+    def unknown(chip, passing_bytes):
         raise ValueError("unknown chip 'Ascend999'")
 
     ready = fused(seam, "model.layers.1.self_attn.attn")
-    monkeypatch.setattr(regions._C, "usable_l2_bytes", unknown)
+    monkeypatch.setattr(regions._C, "l2_room", unknown)
     calls = calls_of(fused(seam))  # has no window, and learns in its step that ready has none
     assert [keywords.get("prefetch") for keywords in calls.values()] == [None, None]
     assert fallback.reasons() == ("ValueError: unknown chip 'Ascend999'",)

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 
 from ascend_prefetch import _C, backend
-from ascend_prefetch.planning import Decision
+from ascend_prefetch.planning import Decision, Window
 
 
 class Site(NamedTuple):
@@ -102,9 +102,15 @@ class WindowPlanner:
 
     def _decide(self, chip: str, site: Site, nbytes: int, most: int) -> tuple[Piece, Decision]:
         idle_us = self._idle_us.get(site.name, site.launches * self._launch_us)
-        windows = [(site.name, idle_us, 0)]
+        window = Window(
+            site.name,
+            (idle_us, idle_us, idle_us),
+            0,
+            begins="the kernel before it",
+            ends=site.weight,
+        )
         ((offset, size, reason),) = _C.plan_sdma(
-            chip, site.weight, nbytes, 0, windows, self._constants
+            chip, site.weight, nbytes, 0, [window], self._constants
         )
         if size > most:
             offset, size = offset + size - most, most

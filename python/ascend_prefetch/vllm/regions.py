@@ -50,7 +50,8 @@ class Region:
         self._request: Request | None = None
         if self._bytes == weight.nbytes:
             self._request = Request(weight, **about)
-        self._usable = _C.usable_l2_bytes(backend.chip())
+        self._chip = backend.chip()
+        _C.l2_room(self._chip, 0)  # an unknown chip is refused here, not in a step
 
     def claim(self, passing_bytes: int) -> dict[str, object]:
         """The prefetch arguments of an op; none where this step has already claimed the bytes.
@@ -60,7 +61,7 @@ class Region:
         """
         # The op does not prefetch bytes that L2 would evict before their use. They are not claimed,
         # so that later windows may prefetch them.
-        room = self._usable - passing_bytes
+        room = _C.l2_room(self._chip, passing_bytes)
         if self._request is not None and self._bytes <= room and ledger.ask(self._request):
             return {"prefetch": [self._weight], "prefetch_passing_bytes": [passing_bytes]}
         most = min(self._bytes, room)

@@ -32,7 +32,7 @@ from ascend_prefetch.lab.timing.sequence import (
 )
 from ascend_prefetch.linear import stored_weight
 from ascend_prefetch.models import ModelDimensions, get_model
-from ascend_prefetch.planning import Decision
+from ascend_prefetch.planning import Decision, Window
 from ascend_prefetch.shown import shown
 
 FORMS = (
@@ -360,9 +360,9 @@ class LayerForms:
         passing = sum(reader.nbytes for reader in stage.readers)
         windows = []
         for reader in stage.readers:
-            windows.append((f"before {reader.name}", idle_us, passing))
+            windows.append(_launch_gap(f"before {reader.name}", reader.name, idle_us, passing))
             passing -= reader.nbytes
-        windows.append((stage.last_window, idle_us, 0))
+        windows.append(_launch_gap(stage.last_window, stage.weight_name, idle_us, 0))
         pieces = _C.plan_sdma(
             self.chip.soc,
             stage.weight_name,
@@ -372,10 +372,23 @@ class LayerForms:
             self.chip.constants.get("nominal", {}),
         )
         decisions.extend(
-            Decision(stage.weight_name, "SDMA", window, idle_us, nbytes, reason)
-            for (window, *_), (_, nbytes, reason) in zip(windows, pieces, strict=True)
+            Decision(stage.weight_name, "SDMA", window.name, idle_us, nbytes, reason)
+            for window, (_, nbytes, reason) in zip(windows, pieces, strict=True)
         )
         return [(offset, nbytes) for offset, nbytes, _ in pieces]
+
+
+def _launch_gap(name: str, before: str, idle_us: float, passing_bytes: int) -> Window:
+    """The window in which a kernel is launched: it leaves all cores, and so HBM, idle."""
+    return Window(
+        name,
+        (idle_us, idle_us, idle_us),
+        passing_bytes,
+        begins="the kernel before it",
+        ends=before,
+        vector_cores=True,
+        cube_cores=True,
+    )
 
 
 class _Stage(NamedTuple):

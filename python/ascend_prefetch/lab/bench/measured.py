@@ -121,7 +121,7 @@ def measure(
     l2_bytes = twin.find_chip(soc)["l2_mib"] << 20
     copies = rotation_copies(case.floor_bytes, l2_bytes)
     touched = case.floor_bytes + result["prefetch"]["planned"]
-    warm = touched <= _C.usable_l2_bytes(soc)
+    warm = touched <= _C.l2_room(soc, 0)
     times = functools.partial(_times, copies=copies, warm=warm, timer=timer)
 
     op_calls = [functools.partial(case.op, **place(dict(case.arguments))) for _ in _range(copies)]

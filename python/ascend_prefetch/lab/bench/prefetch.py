@@ -71,12 +71,11 @@ def prefetch_case(config: BenchConfig) -> BenchCase:
 
 def _sizes_in_l2(regions: list[torch.Tensor], soc: str) -> list[int]:
     """Bytes to load of each region, in order and in whole blocks, up to the usable share of L2."""
-    left = _C.usable_l2_bytes(soc)
-    sizes = []
+    sizes: list[int] = []
     for region in regions:
-        size = min(region.nbytes, left) // 32 * 32
+        room = _C.l2_room(soc, 0, in_flight_bytes=sum(sizes))
+        size = min(region.nbytes, room) // 32 * 32
         if size == 0:
             break
         sizes.append(size)
-        left -= size
     return sizes
