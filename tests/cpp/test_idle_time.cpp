@@ -84,7 +84,8 @@ void CheckTime(const Problem& problem, double TimingConstants::* member, double 
 
 void CheckWindows(const plan::KernelTimes& times, const std::vector<double>& expected) {
     CHECK_EQ(times.windows.size(), expected.size());
-    for (size_t i = 0; i < expected.size(); ++i) CHECK_EQ(times.windows[i].idle.nominal_us, expected[i]);
+    for (size_t i = 0; i < expected.size(); ++i)
+        CHECK_EQ(times.windows[i].idle.nominal_us, expected[i]);
 }
 
 /// Rows of a tile in L0C or L1.
