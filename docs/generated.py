@@ -3,6 +3,7 @@
 import argparse
 import contextlib
 import csv
+import functools
 import io
 import os
 import re
@@ -13,8 +14,13 @@ import byte_walk
 import op_reference
 import torch
 
-from ascend_prefetch import _C, planning
+from ascend_prefetch import _C, planning, windows
 from ascend_prefetch.lab import cli, twin
+from ascend_prefetch.lab.bench.layer import LayerConfig
+from ascend_prefetch.lab.bench.layer_ops import LayerOps
+from ascend_prefetch.lab.rivals.compare import compare, measured_over_modelled
+from ascend_prefetch.lab.timing import find_timed_chip
+from ascend_prefetch.windows import published
 
 
 def run(line):
@@ -111,7 +117,122 @@ def correlation():
 
 def planner_example():
     """A layer, with its plan."""
-    return run("layer --model deepseek-v3 --tp 16 --batch 16 --kv-len 4096")
+    return run("layer --model deepseek-v3 --tp 16 --batch 16 --kv-len 4096 --windows none")
+
+
+def served_layer():
+    """A layer of experts with all its parts."""
+    return run(
+        "layer --model deepseek-v3 --quant w8a8_dynamic --weights nz --kind moe --tp 4 --dp 4 "
+        "--ep 16 --batch 16 --kv-len 4096"
+    )
+
+
+def published_windows():
+    """The default lengths of windows at some sizes."""
+    found = [
+        ("all-reduce, 2 to 8 ranks, up to 262 KB", windows.all_reduce(8, 1)),
+        ("all-reduce, 16 ranks, up to 262 KB", windows.all_reduce(16, 1)),
+        ("all-reduce, 8 ranks, 2 MiB", windows.all_reduce(8, 2 << 20)),
+        ("all-gather, 8 ranks", windows.all_gather(8, 1)),
+        ("all-gather, 16 ranks", windows.all_gather(16, 1)),
+        ("dispatch, 1 to 7 tokens a rank, EP8 to 256", windows.dispatch(16, 1)),
+        ("dispatch, 128 tokens a rank, EP16", windows.dispatch(16, 128)),
+        ("combine, 1 to 7 tokens a rank, EP8 to 32", windows.combine(16, 1)),
+        ("combine, 128 tokens a rank, EP16", windows.combine(16, 128)),
+        ("indexer, 9 queries, 20,000 cached tokens", windows.indexer(9, 20_000)),
+        ("sparse attention, 9 queries", windows.sparse_attention(9, 2048)),
+        ("sparse attention, 27 queries", windows.sparse_attention(27, 2048)),
+        ("dense attention, 75.5 MB of cache", windows.dense_attention(75_497_472)),
+        ("norm, 9 tokens", windows.norm(9)),
+        ("top-k, 3 tokens", windows.top_k(3)),
+    ]
+    rows = [
+        [name, " / ".join(f"{us:.1f}" for us in window.us), window.provenance, window.hbm]
+        + [{"cube": "cube cores", "none": "none"}[window.leaves], window.source]
+        for name, window in found
+    ]
+    return table(
+        ["Window", "Short / nominal / long us", "Class", "Use of HBM", "Leaves", "Source"], rows
+    )
+
+
+def rival_prologs():
+    """Our prolog beside those of others."""
+    rows = []
+    for layer, row in rivals():
+        alike = ["-", "-"]
+        if row["measured_over_modelled"] is not None:
+            both = (row["modelled_if_alike_us"], row["ours_if_alike_us"])
+            alike = [f"{us['nominal']:.0f}" for us in both]
+        rows.append(
+            [layer, f"`{row['name']}`", row["launches"]]
+            + [levels(row["modelled_us"]), levels(row["ours_us"]), *alike]
+        )
+    header = ["Layer, 16 tokens", "Rival", "Launches", "Rival", "Ours", "Rival, if alike"]
+    return table([*header, "Ours, if alike"], rows)
+
+
+def rivals_ahead():
+    """Where a rival takes less time than ours, by level."""
+    lines = []
+    for level in ("nominal", "high", "low"):
+        ahead = [
+            f"{layer}: `{row['name']}` {row['modelled_us'][level]:.1f} us, ours "
+            f"{row['ours_us'][level]:.1f}"
+            for layer, row in rivals()
+            if row["modelled_us"][level] < row["ours_us"][level]
+        ]
+        found = "; ".join(ahead) or "nowhere in the table below"
+        lines.append(f"- At {level} constants: {found}.")
+    return "\n".join(lines)
+
+
+def rival_ratio():
+    """What was measured of mla_preprocess, and what the model makes of it."""
+    ratio = measured_over_modelled()
+    measured = published.MLAPO.nominal
+    return (
+        f"Of `mla_preprocess` one duration is published: {measured:g} us for GLM-5 W8A8 at TP4 "
+        f"({published.MLAPO.short:g} to {published.MLAPO.long:g} over 17,784 calls of 3 to 27 "
+        "tokens; AICG, see [a layer](layer.md)). The model gives its structure "
+        f"{measured / ratio:.1f} us at nominal constants: a ratio of {ratio:.2f}. Of "
+        "`npu_mla_prolog_v3` none is. Nobody knows whether ours would be as far off: nothing was "
+        "measured of it."
+    )
+
+
+@functools.cache
+def rivals():
+    """(layer, row of compare) of each case in which a rival can run."""
+    found = []
+    for model, tp, quant, weights in RIVAL_CASES:
+        config = LayerConfig(model, tp=tp, batch=16, quant=quant, weights=weights)
+        with twin.chip(config.soc):
+            rows = compare(config, LayerOps(config.bench()), find_timed_chip(config.soc))
+        layer = f"{model} TP{tp} {quant} {weights}"
+        found += [(layer, row) for row in rows if row["modelled_us"] is not None]
+    return found
+
+
+RIVAL_CASES = (
+    ("deepseek-v3", 4, "w8a8", "nz"),
+    ("deepseek-v3", 4, "w8a8_dynamic", "nz"),
+    ("deepseek-v3", 4, "w8a8_dynamic", "nd"),
+    ("deepseek-v3", 16, "w8a8", "nz"),
+    ("deepseek-v3", 16, "w8a8_dynamic", "nz"),
+    ("deepseek-v3", 16, "none", "nz"),
+    ("deepseek-v3", 16, "none", "nd"),
+    ("kimi-k2", 8, "w8a8_dynamic", "nz"),
+    ("deepseek-v3.2", 4, "w8a8_dynamic", "nz"),
+    ("glm-5", 4, "w8a8", "nz"),
+    ("glm-5", 4, "w8a8_dynamic", "nz"),
+)
+
+
+def levels(times):
+    """Times at low, nominal and high constants."""
+    return " / ".join(f"{us:.1f}" for us in times.values())
 
 
 def constraints():
@@ -162,7 +283,7 @@ SECTIONS = {
     section.__name__: section
     for section in (
         command_line, timing_constants, hardware_constants, chips, correlation, planner_example,
-        explained_op, byte_way, byte_by_hand, op_reference.conventions, op_reference.rules,
-        constraints,
+        served_layer, published_windows, rivals_ahead, rival_ratio, rival_prologs, explained_op,
+        byte_way, byte_by_hand, op_reference.conventions, op_reference.rules, constraints,
     )
 }  # fmt: skip

@@ -205,6 +205,16 @@ void BindTiming(py::module_& m) {
         .def(
             "join_prefetch", [](Timeline& self) { self.simulator().JoinPrefetch(); },
             "Let what runs next start when the SDMA engine has completed all that was submitted.")
+        .def(
+            "wait",
+            [](Timeline& self, double us) {
+                if (!(us >= 0)) {
+                    throw std::invalid_argument("wait: expected 0 or more us, got " +
+                                                std::to_string(us));
+                }
+                self.simulator().Wait(us);
+            },
+            py::arg("us"), "Let `us` pass in which no kernel runs, while the SDMA engine works on.")
         .def_property_readonly(
             "hbm_rate", [](Timeline& self) { return self.constants().hbm_rate; },
             "Return the maximum rate of HBM, in bytes per us.")

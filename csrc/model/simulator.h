@@ -44,6 +44,8 @@ public:
     void Prefetch(uint64_t address, uint64_t bytes, double delay, uint32_t stream = 0);
     /// Lets time pass until the SDMA engine has no work left.
     void JoinPrefetch();
+    /// Lets `us` pass in which no kernel runs; the SDMA engine works on.
+    void Wait(double us) { PassTime(now() + us); }
     /// Bytes that SDMA prefetches have brought so far.
     uint64_t prefetched() const { return prefetched_; }
     /// The transfers that the SDMA engine has completed so far: a region is split into several.

@@ -27,6 +27,10 @@ class Timeline:
         """
         Let all cube cores, or all vector cores, read a tensor once as a kernel of its own, and return what run returns.
         """
+    def wait(self, us: typing.SupportsFloat | typing.SupportsIndex) -> None:
+        """
+        Let `us` pass in which no kernel runs, while the SDMA engine works on.
+        """
     @property
     def hbm_rate(self) -> float:
         """

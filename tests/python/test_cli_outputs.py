@@ -34,6 +34,7 @@ WRITERS = {
     **{name: ([name], {"json": ".json"}) for name in ("info", "sanitize", "mutate", "collect-env")},
     "demo": (["demo"], {"out": ".json", "json": ".json"}),
     "layer": (["layer", "--model", "deepseek-v2-lite"], {"json": ".json"}),
+    "windows": (["windows", "--profile", "profile.csv"], {"out": ".json", "json": ".json"}),
 }
 FILES = [(verb, option) for verb, (_, options) in WRITERS.items() for option in options]
 

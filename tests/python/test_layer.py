@@ -23,11 +23,14 @@ MEGABYTE = 1_000_000
 
 def test_keys(capsys):
     command = ["layer", "--model", "deepseek-v3", "--tp", "16", "--batch", "3", "--kv-len", "100"]
+    command += ["--windows", "none"]
     assert main([*command, "--json", "-"]) == 0
     result = json.loads(capsys.readouterr().out)
-    forms = set(FORMS) - {"cmo_duplicate"}
+    forms = {*FORMS, "planned", "mlapo"} - {"cmo_duplicate"}
     assert set(result["modelled_us"]) == forms | {"floor"}
     assert set(result["gain_pct"]) == forms - {"none"}
+    assert result["modelled_us"]["windows"] == result["modelled_us"]["in_kernel"]
+    assert result["modelled_us"]["planned"] == result["modelled_us"]["windows"]
     for times in (*result["modelled_us"].values(), *result["gain_pct"].values()):
         assert tuple(times) == LEVELS
     for name in forms - {"none"}:

@@ -118,11 +118,11 @@ def test_layers(results):
     ]
     assert rows[0][6] == "-"  # nothing is asked for twice
     assert rows[2][6] != "-"
-    planned, fused = (layer["modelled_us"][form] for form in ("planned", "fused_no_prefetch"))
-    gain = 100 * (1 - planned["high"] / fused["high"])
-    heading = "Gain over `none`, %, and last of `planned` over `fused_no_prefetch`:"
+    ships, fused = (layer["modelled_us"][form] for form in ("windows", "fused_no_prefetch"))
+    gain = 100 * (1 - ships["high"] / fused["high"])
+    heading = "Gain over `none`, %, and last of `windows` over `fused_no_prefetch`:"
     assert rows_of(page, heading)[2][-1].endswith(f" / {gain:.1f}")
-    decisions = rows_of(page, "What the planner decided in `planned`:")
+    decisions = rows_of(page, "What the planner decided in `windows`:")
     assert len(decisions) == sum(len(layer["plan"]) for layer in results["layers"])
 
 

@@ -43,10 +43,12 @@ def test_a_row_holds_what_layer_says(rows):
         "soc": "Ascend910_9391", "model": "deepseek-v2-lite", "tp": 16, "tokens": 2,
         "kv_len": 100, "moe_bytes": 0, "dtype": "bf16", "weights": "nd", "quant": "none",
     }  # fmt: skip
-    for form, us in result["modelled_us"].items():
-        assert times(row, f"layer_{form}") == rounded(us)
-    for form, gain in result["gain_pct"].items():
-        assert row[f"layer_{form}_gain_pct_high"] == round(gain["high"], 4)
+    forms = set(result["modelled_us"]) - {"windows", "mlapo"}
+    for form in forms:
+        assert times(row, f"layer_{form}") == rounded(result["modelled_us"][form])
+    for form in forms - {"none", "floor"}:
+        gain = result["gain_pct"][form]["high"]
+        assert row[f"layer_{form}_gain_pct_high"] == round(gain, 4)
     assert row["layer_cmo_duplicate_us_low"] is None
     for engine in ("MTE2", "SDMA"):
         planned = sum(one["bytes"] for one in result["plan"] if one["engine"] == engine)

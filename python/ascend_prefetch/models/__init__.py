@@ -2,6 +2,13 @@
 
 from .checkpoint import load_indexer_weights, load_mla_weights
 from .dimensions import MODELS, IndexerDimensions, ModelDimensions, get_model
+from .feed_forward import (
+    FEED_FORWARDS,
+    ExpertDimensions,
+    FeedForwardDimensions,
+    get_experts,
+    get_feed_forward,
+)
 from .model_types import MODEL_TYPES, ModelType
 from .quantise import QUANTS, quantise_indexer_weights, quantise_linear, quantise_mla_weights
 from .weights import (
@@ -14,14 +21,19 @@ from .weights import (
 )
 
 __all__ = [
+    "FEED_FORWARDS",
     "MODELS",
     "MODEL_TYPES",
     "QUANTS",
+    "ExpertDimensions",
+    "FeedForwardDimensions",
     "IndexerDimensions",
     "IndexerWeights",
     "MlaWeights",
     "ModelDimensions",
     "ModelType",
+    "get_experts",
+    "get_feed_forward",
     "get_model",
     "indexer_weight_shapes",
     "load_indexer_weights",

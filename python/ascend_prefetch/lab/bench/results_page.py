@@ -121,7 +121,8 @@ def _layers(layers: Sequence[Results], scope: Results) -> list[str]:
         f"{scope['layer_kv_len']} on {scope['soc']}",
         "Prolog, attention as a kernel that reads its cached bytes once, o_proj, and a layer's "
         "expert weights where there are any. `none`: separate kernels; `cmo_*`: with prefetches "
-        "by SDMA; `in_kernel`: by the kernels' own MTE2; `planned`: both.",
+        "by SDMA; `in_kernel`: by the kernels' own MTE2; `windows`: what ships. Collectives and "
+        "what follows o_proj beside experts are left out (`--windows none`).",
         _table(
             [*key, "floor us", *FORMS],
             rows(
@@ -131,9 +132,9 @@ def _layers(layers: Sequence[Results], scope: Results) -> list[str]:
                 ]
             ),
         ),
-        "Gain over `none`, %, and last of `planned` over `fused_no_prefetch`:",
+        "Gain over `none`, %, and last of `windows` over `fused_no_prefetch`:",
         _table(
-            [*key, *gained, "planned over fused"],
+            [*key, *gained, "windows over fused"],
             rows(
                 lambda layer: [
                     *(_levels(layer["gain_pct"].get(form)) for form in gained),
@@ -141,7 +142,7 @@ def _layers(layers: Sequence[Results], scope: Results) -> list[str]:
                 ]
             ),
         ),
-        "What the planner decided in `planned`:",
+        "What the planner decided in `windows`:",
         _table(
             [*key, "Weight", "Engine", "Window", "MB", "Why"],
             [
@@ -158,8 +159,8 @@ def _layers(layers: Sequence[Results], scope: Results) -> list[str]:
 
 
 def _gain_over_fused(us: Mapping[str, Times]) -> Times:
-    planned, fused = us["planned"], us["fused_no_prefetch"]
-    return {level: 100 * (1 - planned[level] / fused[level]) for level in LEVELS}
+    ships, fused = us["windows"], us["fused_no_prefetch"]
+    return {level: 100 * (1 - ships[level] / fused[level]) for level in LEVELS}
 
 
 def _sweep(totals: Results | None, picture: str | None) -> list[str]:

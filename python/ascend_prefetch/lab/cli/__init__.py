@@ -33,6 +33,7 @@ from . import (
     sanitize,
     sweep,
     timeline,
+    windows,
 )
 from .common import Verb
 
@@ -43,6 +44,7 @@ VERBS = (
     layer.VERB,
     sweep.VERB,
     results.VERB,
+    windows.VERB,
     timeline.VERB,
     correlate.VERB,
     calibrate.VERB,

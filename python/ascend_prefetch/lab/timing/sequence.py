@@ -60,7 +60,22 @@ class CmoPrefetch:
     stream: int = 0
 
 
-SequenceStep = TracedKernel | Reader | CmoPrefetch
+@dataclass(frozen=True)
+class Pause:
+    """Another project's kernel of a known length, launch included, such as a collective.
+
+    Attributes:
+        name: what runs.
+        us: how long; longer where its reads take longer.
+        reads: what passes through L2 meanwhile, at the best rate from its start on.
+    """
+
+    name: str
+    us: float
+    reads: tuple[Reader, ...] = ()
+
+
+SequenceStep = TracedKernel | Reader | Pause | CmoPrefetch
 
 
 def dry_kernels(
@@ -108,6 +123,8 @@ def account_prefetch(steps: Sequence[SequenceStep], weights: Sequence[str]) -> t
             raise ValueError("account_prefetch: expected kernels and readers, got a CmoPrefetch")
         if isinstance(step, Reader):
             launches.append((step.name, step.address, step.nbytes))
+        elif isinstance(step, Pause):
+            launches += [(one.name, one.address, one.nbytes) for one in step.reads]
         else:
             launches.append(step.trace)
     return cast(twin.PrefetchBytes, _lab.account_prefetch(launches, list(weights)))
@@ -116,7 +133,7 @@ def account_prefetch(steps: Sequence[SequenceStep], weights: Sequence[str]) -> t
 def replay(
     timeline: Any, steps: Sequence[SequenceStep], intervals: bool = False
 ) -> list[ReplayTimes]:
-    """Continues a timeline (`TimedChip.timeline`); returns the times of kernels and readers.
+    """Continues a timeline (`TimedChip.timeline`); returns the times of all but prefetches.
 
     Args:
         timeline: a timeline of the chip.
@@ -130,6 +147,8 @@ def replay(
             times.append(timeline.run(step.trace, intervals))
         elif isinstance(step, Reader):
             times.append(timeline.stream(step.name, step.address, step.nbytes, True, intervals))
+        elif isinstance(step, Pause):
+            times.append(_pause(timeline, step))
         else:
             timeline.prefetch(
                 step.address,
@@ -139,3 +158,20 @@ def replay(
                 stream=step.stream,
             )
     return times
+
+
+def _pause(timeline: Any, step: Pause) -> ReplayTimes:
+    start = timeline.now
+    counts: dict[str, int] = {}
+    for read in step.reads:
+        found = timeline.stream(read.name, read.address, read.nbytes, True)
+        counts = {name: counts.get(name, 0) + count for name, count in found["bytes"].items()}
+    timeline.wait(max(0.0, start + step.us - timeline.now))
+    return {
+        "kernel": step.name,
+        "launched": start,
+        "start": start,
+        "end": timeline.now,
+        "us": timeline.now - start,
+        "bytes": counts,
+    }

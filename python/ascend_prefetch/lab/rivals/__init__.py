@@ -1,0 +1,1 @@
+"""Fused prologs of others as structures, replayed in the same timing model as ours."""

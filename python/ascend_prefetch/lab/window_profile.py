@@ -1,0 +1,177 @@
+"""Reads the lengths of windows from a profile: kernel_details.csv of torch_npu.
+
+The columns are those of op_summary.py in ascend_prefetch.lab.timing. A collective or an attention
+kernel is recognised by its op type, or by the beginning of its name where a profile taken at Level0
+has no types. All rows of a kernel make one window, whatever its shape: a profile for this should
+hold decode steps alone.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import statistics
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, BinaryIO, NamedTuple
+
+from ascend_prefetch.files import open_regular
+from ascend_prefetch.lab.timing.exports import what_format, what_table
+from ascend_prefetch.lab.timing.tables import (
+    BadLine,
+    columns_twice,
+    microseconds,
+    row_of,
+    table_lines,
+)
+from ascend_prefetch.shown import count_of
+from ascend_prefetch.windows.file import KERNELS, MAX_US
+
+WANTED = "kernel_details.csv of torch_npu or op_summary_*.csv of msprof"
+
+FEW_ROWS = 10
+"""Below this many rows short and long are the minimum and the maximum, else percentiles."""
+
+_NAMES = {
+    "type": ("Type", "OP Type"),
+    "name": ("Name", "Op Name"),
+    "duration": ("Duration(us)", "Task Duration(us)", "Task Duration"),
+}
+_NOTHING = ("", "N/A")
+_PEEKED = 64
+
+
+class WindowProfile(NamedTuple):
+    """The content of a profile.
+
+    Attributes:
+        windows: by name of KERNELS: {short, nominal, long, count, kernels}, us.
+        rows: rows of the file.
+        damaged: for lines that could not be read, the reason by line number.
+    """
+
+    windows: dict[str, dict[str, Any]]
+    rows: int
+    damaged: dict[int, str]
+
+
+def read_window_profile(path: Path) -> WindowProfile:
+    """Reads a profile.
+
+    A damaged line costs that line, as in `correlate`.
+
+    Raises:
+        ValueError: the file is of another kind, which is named if it is one of the profilers', or
+            none of its kernels is a window.
+        OSError: the file cannot be read.
+    """
+    with open_regular(path) as file:
+        try:
+            return _read(file)
+        except BadLine as error:
+            raise ValueError(f"{path}, line {error.number}: {error}") from error
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from error
+
+
+def _read(file: BinaryIO) -> WindowProfile:
+    start = file.read(_PEEKED)
+    if other := what_format(start):
+        raise ValueError(f"expected a table as CSV, {WANTED}, but it is {other}")
+    file.seek(0)
+    lines = table_lines(file)
+    header = next(lines, None)
+    if header is None:
+        raise ValueError("it is empty")
+    if header.damage:
+        raise BadLine(header.number, header.damage)
+    columns = _columns(header.cells)
+    durations: dict[str, list[float]] = {}
+    kernels: dict[str, Counter[str]] = {}
+    damaged: dict[int, str] = {}
+    rows = 0
+    for line in lines:
+        rows += 1
+        try:
+            if line.damage:
+                raise ValueError(line.damage)
+            found = _window(row_of(header.cells, line.cells), columns)
+        except ValueError as error:
+            damaged[line.number] = str(error)
+            continue
+        if found is not None:
+            window, kernel, us = found
+            durations.setdefault(window, []).append(us)
+            kernels.setdefault(window, Counter())[kernel] += 1
+    if not durations:
+        wanted = ", ".join(names[-1] for names in KERNELS.values())
+        raise ValueError(
+            f"no kernel of a window in its {count_of(rows, 'row')}: expected some of {wanted}"
+            + (f"; {count_of(len(damaged), 'line')} could not be read" if damaged else "")
+        )
+    windows = {
+        name: {**lengths_of(durations[name]), "kernels": dict(kernels[name])}
+        for name in KERNELS
+        if name in durations
+    }
+    return WindowProfile(windows, rows, damaged)
+
+
+def lengths_of(durations: Sequence[float]) -> dict[str, Any]:
+    """Short, nominal and long of some durations, us, and their count.
+
+    Short and long are the 10th and the 90th percentile (nearest rank) of FEW_ROWS rows or more, the
+    extremes of fewer; nominal is the median.
+    """
+    ordered = sorted(durations)
+    count = len(ordered)
+    few = count < FEW_ROWS
+    return {
+        "short": ordered[0 if few else math.ceil(0.1 * count) - 1],
+        "nominal": statistics.median(ordered),
+        "long": ordered[-1 if few else math.ceil(0.9 * count) - 1],
+        "count": count,
+    }
+
+
+def _columns(header: Sequence[str]) -> dict[str, str]:
+    """The names of the columns that are read, in this file."""
+    found = {}
+    for column, names in _NAMES.items():
+        there = [name for name in names if name in header]
+        if len(there) > 1:
+            raise ValueError(f"expected one of the columns {' and '.join(there)}, got both")
+        if columns_twice(header, there):
+            raise ValueError(f"the column {there[0]} is there twice")
+        if there:
+            found[column] = there[0]
+    if "duration" not in found or not {"type", "name"} & set(found):
+        other = what_table(header)
+        raise ValueError(
+            f"expected {WANTED}, with the columns Type or Name, and Duration(us)"
+            + (f", but it is {other}" if other else "")
+        )
+    return found
+
+
+def _window(row: Mapping[str, str], columns: Mapping[str, str]) -> tuple[str, str, float] | None:
+    """The window of a row, its kernel and its us; None for another kernel or one without time."""
+    kernel = row[columns["type"]] if "type" in columns else ""
+    if kernel in _NOTHING and "name" in columns:
+        kernel = row[columns["name"]]
+    window = next((name for name in KERNELS if _is_kernel(kernel, KERNELS[name])), None)
+    if window is None:
+        return None
+    text = row[columns["duration"]]
+    if text in _NOTHING or re.fullmatch(r"0+(\.0*)?", text):
+        return None
+    us = microseconds(columns["duration"], text)
+    if us > MAX_US:
+        raise ValueError(f"{columns['duration']}: expected at most {MAX_US:g} us, got {us:g}")
+    return window, next(name for name in KERNELS[window] if _is_kernel(kernel, (name,))), us
+
+
+def _is_kernel(text: str, kernels: Sequence[str]) -> bool:
+    """Whether an op type, or the name of an op of this type with its number, is one of these."""
+    return any(re.fullmatch(rf"{kernel}(_\w*)?", text) for kernel in kernels)
