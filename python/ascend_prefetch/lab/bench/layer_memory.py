@@ -26,21 +26,21 @@ def layer_memory(config: LayerConfig, dims: ModelDimensions) -> dict[str, Any]:
     """
     feed_forward = get_feed_forward(config.model)
     size = config.weight_bytes
-    attention = _elements(mla_weight_shapes(dims, config.tp))
+    shapes = mla_weight_shapes(dims, config.tp)
+    attention = _elements(shapes)
     if dims.indexer is not None:
         attention += _elements(indexer_weight_shapes(dims))
     attention *= dims.attentions_per_layer
+    # W_UK and W_UV have 16 bits beside int8 weights too.
+    kept = sum(math.prod(shapes[name]) for name in ("w_uk", "w_uv")) * dims.attentions_per_layer
     dense = 3 * dims.hidden_size * -(-feed_forward.intermediate_size // config.tp)
     whole = feed_forward.layers * attention + feed_forward.dense_layers * dense
     experts = get_experts(config.model)
     width = -(-experts.count // config.ranks) * experts.intermediate_size
     width += -(-experts.shared * experts.intermediate_size // config.tp)
     whole += (feed_forward.layers - feed_forward.dense_layers) * 3 * dims.hidden_size * width
-    return {
-        "weights_bytes": whole * size,
-        "die_bytes": DIE_BYTES,
-        "fits": whole * size <= DIE_BYTES,
-    }
+    nbytes = whole * size + feed_forward.layers * kept * (2 - size)
+    return {"weights_bytes": nbytes, "die_bytes": DIE_BYTES, "fits": nbytes <= DIE_BYTES}
 
 
 def _elements(shapes: Any) -> int:
