@@ -28,8 +28,10 @@ struct TimingConstants {
     double hbm_rate;         ///< all reads and write-backs together
     double hbm_latency;      ///< us by which the first byte comes later than from L2
     double l2_rate;          ///< all reads and writes of cores together
-    double l2_capacity;      ///< bytes that stay until they are used
+    double l2_capacity;      ///< bytes that L2 holds
+    double l2_kept;          ///< share of them that is not evicted: those used last
     double l2_cube_factor;   ///< relative L2 time of a byte loaded by a cube core (vector core: 1)
+    double l2_first_factor;  ///< relative L2 time of a hit on a line that a kernel uses first
     double nd2nz_factor;     ///< relative HBM time of a byte by ND2NZ, with rows of 512 bytes
     double nz_factor;        ///< relative HBM time of a byte of a contiguous block into L1
     double nd2nz_row_bytes;  ///< overhead of each row of an ND2NZ load, as bytes

@@ -7,6 +7,8 @@
 #include "lab/call_kernel.h"
 #include "lab/kernels/copy_plan.h"
 #include "lab/kernels/matmul_plan.h"
+#include "lab/kernels/quant_matmul_plan.h"
+#include "lab/kernels/quantise_plan.h"
 #include "plan/o_proj_plan.h"
 #include "plan/prefetch_plan.h"
 #include "plan/prolog_plan.h"

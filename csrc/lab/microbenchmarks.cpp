@@ -1,14 +1,19 @@
 #include "lab/microbenchmarks.h"
 
+#include <algorithm>
 #include <functional>
 #include <stdexcept>
 #include <utility>
 #include <vector>
 
 #include "arch/dav_c220.h"
+#include "arch/quoted.h"
 #include "lab/kernels/copy_plan.h"
 #include "lab/kernels/matmul_plan.h"
+#include "lab/kernels/quant_matmul_plan.h"
+#include "lab/kernels/quantise_plan.h"
 #include "plan/plan_gemm.h"
+#include "plan/plan_linear.h"
 #include "plan/rounding.h"
 #include "plan/units.h"
 #include "twin/launch.h"
@@ -16,6 +21,10 @@
 // The kernels' entry points, compiled for the host.
 extern "C" void matmul_bf16(MatmulAddresses addresses, MatmulPlan plan);
 extern "C" void matmul_fp16(MatmulAddresses addresses, MatmulPlan plan);
+extern "C" void matmul_int8(MatmulAddresses addresses, MatmulPlan plan);
+extern "C" void quant_matmul_bf16(QuantMatmulAddresses addresses, QuantMatmulPlan plan);
+extern "C" void quantise_bf16(QuantiseAddresses addresses, QuantisePlan plan);
+extern "C" void quantise_fp16(QuantiseAddresses addresses, QuantisePlan plan);
 extern "C" void copy_gm_ub(CopyPlan plan);
 extern "C" void copy_gm_l1(CopyPlan plan);
 
@@ -61,7 +70,31 @@ std::string Run(const std::string& name, twin::KernelKind kind, const arch::Chip
     return trace.Serialise();
 }
 
+struct NamedMatmul {
+    const char* name;
+    void (*kernel)(MatmulAddresses, MatmulPlan);
+};
+
+NamedMatmul MatmulKernel(ProductType type) {
+    switch (type) {
+        case ProductType::kInt8:
+            return {"matmul_int8", &matmul_int8};
+        case ProductType::kBf16:
+            return {"matmul_bf16", &matmul_bf16};
+        default:
+            return {"matmul_fp16", &matmul_fp16};
+    }
+}
+
 }  // namespace
+
+ProductType FindProductType(const std::string& name) {
+    if (name == "fp16") return ProductType::kFp16;
+    if (name == "bf16") return ProductType::kBf16;
+    if (name == "int8") return ProductType::kInt8;
+    throw std::invalid_argument("matmul: 'dtype': expected fp16, bf16 or int8, got " +
+                                arch::Quoted(name));
+}
 
 MatmulPlan PlanMatmul(const MatmulCase& shape, const arch::Chip& chip) {
     plan::GemmProblem problem;
@@ -73,7 +106,12 @@ MatmulPlan PlanMatmul(const MatmulCase& shape, const arch::Chip& chip) {
     problem.architecture = chip.architecture;
     problem.a_row_stride = shape.k;
     problem.c_row_stride = shape.n;
-    problem.layout = shape.nz ? plan::WeightLayout::kOutInNz : plan::WeightLayout::kOutIn;
+    problem.int8 = shape.type == ProductType::kInt8;
+    if (problem.int8) {
+        problem.layout = shape.nz ? plan::WeightLayout::kInOutNz : plan::WeightLayout::kInOut;
+    } else {
+        problem.layout = shape.nz ? plan::WeightLayout::kOutInNz : plan::WeightLayout::kOutIn;
+    }
     problem.row_shares = plan::BestRowShares(problem);
     MatmulPlan plan{};
     plan.gemm = plan::PlanGemm(problem);
@@ -83,14 +121,61 @@ MatmulPlan PlanMatmul(const MatmulCase& shape, const arch::Chip& chip) {
 
 std::string TraceMatmul(const MatmulCase& shape, const arch::Chip& chip) {
     const MatmulPlan plan = PlanMatmul(shape, chip);
+    const auto& [name, kernel] = MatmulKernel(shape.type);
+    const uint64_t in = plan.gemm.element_bytes;
+    const uint64_t out = shape.type == ProductType::kInt8 ? sizeof(int32_t) : plan::kHalfBytes;
     DryTensors tensors;
     MatmulAddresses addresses{};
-    addresses.a = tensors.Add("a", uint64_t{shape.m} * shape.k * plan::kHalfBytes, false);
-    addresses.weight = tensors.Add("weight", uint64_t{shape.n} * shape.k * plan::kHalfBytes, false);
-    addresses.c = tensors.Add("c", uint64_t{shape.m} * shape.n * plan::kHalfBytes, true);
-    return Run(shape.bf16 ? "matmul_bf16" : "matmul_fp16", twin::KernelKind::kAicOnly, chip,
+    addresses.a = tensors.Add("a", in * shape.m * shape.k, false);
+    addresses.weight = tensors.Add("weight", in * shape.n * shape.k, false);
+    addresses.c = tensors.Add("c", out * shape.m * shape.n, true);
+    return Run(name, twin::KernelKind::kAicOnly, chip, shape.cores, tensors,
+               [&, kernel = kernel] { kernel(addresses, plan); });
+}
+
+std::string TraceQuantMatmul(const MatmulCase& shape, const arch::Chip& chip) {
+    const MatmulPlan matmul = PlanMatmul(shape, chip);
+    const uint64_t m = shape.m;
+    const auto format = plan::W8A8(plan::LayoutOf(matmul.gemm), plan::LinearScales::kDynamic);
+    QuantMatmulPlan plan{matmul.buffers, matmul.gemm, format, 0};
+    // As many columns as give every core a step, up to what UB holds with room to spare.
+    const uint64_t share = plan::CeilDiv(m * shape.n, chip.aiv_count);
+    plan.step_columns = static_cast<uint32_t>(std::clamp<uint64_t>(
+        plan::RoundUp(std::min<uint64_t>(share, shape.n), plan::kLanes), plan::kLanes, 4096));
+    DryTensors tensors;
+    QuantMatmulAddresses addresses{};
+    addresses.a = tensors.Add("a", m * shape.k, false);
+    addresses.a_scales = tensors.Add("a_scales", m * plan::kBlockBytes, false);
+    addresses.weight = tensors.Add("weight", uint64_t{shape.n} * shape.k, false);
+    addresses.quant.dequant_scale = tensors.Add("dequant_scale", uint64_t{shape.n} * 4, false);
+    addresses.sums = tensors.Add("sums", m * shape.n * sizeof(int32_t), true);
+    addresses.c = tensors.Add("c", m * shape.n * plan::kHalfBytes, true);
+    return Run("quant_matmul_bf16", twin::KernelKind::kMixAic1Aiv2, chip, shape.cores, tensors,
+               [&] { quant_matmul_bf16(addresses, plan); });
+}
+
+QuantisePlan PlanQuantise(const QuantiseCase& shape) {
+    if (shape.rows == 0 || shape.width == 0 || shape.width % plan::kLanes != 0 ||
+        shape.width > plan::kMaxQuantisedWidth) {
+        throw std::invalid_argument("quantise: expected rows of a multiple of 64 up to " +
+                                    std::to_string(plan::kMaxQuantisedWidth) + " elements, got " +
+                                    std::to_string(shape.rows) + " rows of " +
+                                    std::to_string(shape.width));
+    }
+    return {shape.rows, shape.width, std::min(shape.width, plan::kMaxQuantisedPiece)};
+}
+
+std::string TraceQuantise(const QuantiseCase& shape, const arch::Chip& chip) {
+    const QuantisePlan plan = PlanQuantise(shape);
+    const uint64_t elements = uint64_t{shape.rows} * shape.width;
+    DryTensors tensors;
+    QuantiseAddresses addresses{};
+    addresses.source = tensors.Add("source", elements * plan::kHalfBytes, false);
+    addresses.target = tensors.Add("target", elements, true);
+    addresses.scales = tensors.Add("scales", uint64_t{shape.rows} * plan::kBlockBytes, true);
+    return Run(shape.bf16 ? "quantise_bf16" : "quantise_fp16", twin::KernelKind::kAivOnly, chip,
                shape.cores, tensors,
-               [&] { (shape.bf16 ? matmul_bf16 : matmul_fp16)(addresses, plan); });
+               [&] { (shape.bf16 ? quantise_bf16 : quantise_fp16)(addresses, plan); });
 }
 
 CopyPlan PlanCopy(const CopyCase& shape, uint64_t address) {

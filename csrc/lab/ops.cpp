@@ -97,7 +97,7 @@ at::Tensor Matmul(const at::Tensor& a, const at::Tensor& weight, std::optional<i
     shape.m = static_cast<uint32_t>(a.size(0));
     shape.n = static_cast<uint32_t>(n);
     shape.k = static_cast<uint32_t>(k);
-    shape.bf16 = bf16;
+    shape.type = bf16 ? ProductType::kBf16 : ProductType::kFp16;
     shape.cores = CheckCores(kOp, cores, place.chip.aic_count);
     MatmulPlan plan{};
     try {

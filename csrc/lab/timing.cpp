@@ -41,6 +41,17 @@ py::dict DescribeTrace(const py::bytes& bytes) {
     return description;
 }
 
+/// The result of `make`, which runs without the interpreter's lock.
+template <typename Make>
+py::bytes Unlocked(const Make& make) {
+    std::string made;
+    {
+        const py::gil_scoped_release release;
+        made = make();
+    }
+    return py::bytes(made);
+}
+
 /// A simulator together with its chip.
 class Timeline {
 public:
@@ -51,12 +62,15 @@ public:
           simulator_(constants_) {}
 
     py::dict Run(const py::bytes& trace, bool intervals) {
-        model::TraceFile file = model::ReadTrace(std::string(trace));
+        const std::string text(trace);
+        const py::gil_scoped_release release;
+        model::TraceFile file = model::ReadTrace(text);
         memory_.Place(file);
         return Describe(file, intervals);
     }
     py::dict Stream(const std::string& name, uint64_t address, uint64_t bytes, bool cube,
                     bool intervals) {
+        const py::gil_scoped_release release;
         return Describe(model::StreamTrace(chip_, name, memory_.Place(address, bytes), bytes, cube),
                         intervals);
     }
@@ -77,6 +91,10 @@ public:
                                         std::to_string(offset) + " on");
         }
         simulator_.Prefetch(memory_.Place(address, bytes) + offset, size, delay, stream);
+    }
+    void Touch(uint64_t address, uint64_t bytes, bool write) {
+        const py::gil_scoped_release release;
+        simulator_.Touch(memory_.Place(address, bytes), bytes, write);
     }
     model::Simulator& simulator() { return simulator_; }
     const arch::TimingConstants& constants() const { return constants_; }
@@ -99,8 +117,10 @@ private:
         return pipes;
     }
 
+    /// Runs a trace; called without the interpreter's lock, so that several can run at once.
     py::dict Describe(const model::TraceFile& trace, bool intervals) {
         const model::ReplayTimes times = simulator_.Run(trace, intervals);
+        const py::gil_scoped_acquire acquire;
         py::dict result;
         result["kernel"] = times.kernel;
         result["aic_count"] = trace.aic_count;
@@ -150,18 +170,47 @@ void BindTiming(py::module_& m) {
     m.def(
         "trace_matmul",
         [](const std::string& chip, uint32_t rows, uint32_t columns, uint32_t depth, bool nz,
-           bool bf16, uint32_t cores) {
+           const std::string& dtype, uint32_t cores) {
             lab::MatmulCase shape;
             shape.m = rows;
             shape.n = columns;
             shape.k = depth;
             shape.nz = nz;
-            shape.bf16 = bf16;
+            shape.type = lab::FindProductType(dtype);
             shape.cores = cores;
-            return py::bytes(lab::TraceMatmul(shape, arch::FindChip(chip)));
+            return Unlocked([&] { return lab::TraceMatmul(shape, arch::FindChip(chip)); });
         },
-        py::arg("chip"), py::arg("m"), py::arg("n"), py::arg("k"), py::arg("nz"), py::arg("bf16"),
-        py::arg("cores") = 0, "Return the trace of a dry run of C = A x B as a kernel of its own.");
+        py::arg("chip"), py::arg("m"), py::arg("n"), py::arg("k"), py::arg("nz"), py::arg("dtype"),
+        py::arg("cores") = 0,
+        "Return the trace of a dry run of C = A x B as a kernel of its own. `dtype` is fp16, bf16 "
+        "or int8.");
+    m.def(
+        "trace_quant_matmul",
+        [](const std::string& chip, uint32_t rows, uint32_t columns, uint32_t depth, bool nz,
+           uint32_t cores) {
+            lab::MatmulCase shape;
+            shape.m = rows;
+            shape.n = columns;
+            shape.k = depth;
+            shape.nz = nz;
+            shape.type = lab::ProductType::kInt8;
+            shape.cores = cores;
+            return Unlocked([&] { return lab::TraceQuantMatmul(shape, arch::FindChip(chip)); });
+        },
+        py::arg("chip"), py::arg("m"), py::arg("n"), py::arg("k"), py::arg("nz"),
+        py::arg("cores") = 0,
+        "Return the trace of a dry run of an int8 product with its dequantisation to bf16, as a "
+        "kernel of its own.");
+    m.def(
+        "trace_quantise",
+        [](const std::string& chip, uint32_t rows, uint32_t width, bool bf16, uint32_t cores) {
+            return Unlocked([&] {
+                return lab::TraceQuantise({rows, width, bf16, cores}, arch::FindChip(chip));
+            });
+        },
+        py::arg("chip"), py::arg("rows"), py::arg("width"), py::arg("bf16"), py::arg("cores") = 0,
+        "Return the trace of a dry run of the dynamic quantisation of a matrix as a kernel of its "
+        "own.");
     m.def(
         "trace_copy",
         [](const std::string& chip, uint32_t rows, uint32_t row_bytes, uint32_t tile_rows,
@@ -175,7 +224,7 @@ void BindTiming(py::module_& m) {
             shape.repeats = repeats;
             shape.to_l1 = to_l1;
             shape.cores = cores;
-            return py::bytes(lab::TraceCopy(shape, arch::FindChip(chip)));
+            return Unlocked([&] { return lab::TraceCopy(shape, arch::FindChip(chip)); });
         },
         py::arg("chip"), py::arg("rows"), py::arg("row_bytes"), py::arg("tile_rows"),
         py::arg("tile_bytes"), py::arg("slices"), py::arg("repeats"), py::arg("to_l1"),
@@ -202,6 +251,9 @@ void BindTiming(py::module_& m) {
              py::arg("stream") = 0,
              "Submit a part of a tensor, by default all of it, to the SDMA engine `delay` us from "
              "now. Streams that have work at the same time slow each other down.")
+        .def("touch", &Timeline::Touch, py::arg("address"), py::arg("bytes"), py::arg("write"),
+             "Leave in L2 what reading or writing a tensor before now would have left there; this "
+             "takes no time.")
         .def(
             "join_prefetch", [](Timeline& self) { self.simulator().JoinPrefetch(); },
             "Let what runs next start when the SDMA engine has completed all that was submitted.")

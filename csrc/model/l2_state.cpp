@@ -11,8 +11,10 @@ uint64_t Lines(uint8_t mask) { return static_cast<uint64_t>(__builtin_popcount(m
 
 }  // namespace
 
-L2State::L2State(uint64_t capacity_bytes) : max_sectors_(capacity_bytes / kSectorBytes) {
-    if (max_sectors_ == 0) throw std::invalid_argument("L2 of no bytes");
+L2State::L2State(uint64_t capacity_bytes, uint64_t kept_bytes)
+    : max_sectors_(capacity_bytes / kSectorBytes),
+      max_recent_(std::min(max_sectors_, kept_bytes / kSectorBytes)) {
+    if (max_recent_ == 0) throw std::invalid_argument("L2 of no bytes");
 }
 
 template <typename Visit>
@@ -43,6 +45,7 @@ void L2State::Unlink(uint32_t index) {
     const Sector& sector = sectors_[index];
     (sector.newer == kNone ? newest_ : sectors_[sector.newer].older) = sector.older;
     (sector.older == kNone ? oldest_ : sectors_[sector.older].newer) = sector.newer;
+    --recent_;
 }
 
 void L2State::PushFront(uint32_t index) {
@@ -50,13 +53,39 @@ void L2State::PushFront(uint32_t index) {
     sectors_[index].older = newest_;
     (newest_ == kNone ? oldest_ : sectors_[newest_].newer) = index;
     newest_ = index;
+    if (++recent_ <= max_recent_) return;
+    const uint32_t oldest = oldest_;
+    Unlink(oldest);
+    sectors_[oldest].pool_slot = static_cast<uint32_t>(pool_.size());
+    pool_.push_back(oldest);
+}
+
+void L2State::Remove(uint32_t index) {
+    Sector& sector = sectors_[index];
+    if (sector.pool_slot == kNone) {
+        Unlink(index);
+        return;
+    }
+    sectors_[pool_.back()].pool_slot = sector.pool_slot;
+    pool_[sector.pool_slot] = pool_.back();
+    pool_.pop_back();
+    sector.pool_slot = kNone;
+}
+
+uint32_t L2State::Victim() {
+    if (pool_.empty()) return oldest_;
+    // Marsaglia's xorshift with the shifts 13, 17 and 5.
+    random_ ^= random_ << 13;
+    random_ ^= random_ >> 17;
+    random_ ^= random_ << 5;
+    return pool_[random_ % pool_.size()];
 }
 
 L2State::Sector& L2State::Touch(uint64_t number, L2Access& access) {
     uint32_t index = Index(number);
     if (index == newest_ && index != kNone) return sectors_[index];
     if (index != kNone) {
-        Unlink(index);
+        Remove(index);
         PushFront(index);
         return sectors_[index];
     }
@@ -64,10 +93,10 @@ L2State::Sector& L2State::Touch(uint64_t number, L2Access& access) {
         index = static_cast<uint32_t>(sectors_.size());
         sectors_.emplace_back();
     } else {
-        index = oldest_;
+        index = Victim();
         access.write_back += Lines(sectors_[index].dirty) * kLineBytes;
         Index(sectors_[index].number) = kNone;
-        Unlink(index);
+        Remove(index);
         sectors_[index] = Sector{};
     }
     sectors_[index].number = number;
@@ -86,6 +115,8 @@ void L2State::Read(uint64_t address, uint64_t bytes, uint32_t transfer, L2Access
             (access.after == kNoTransfer || sector.transfer > access.after)) {
             access.after = sector.transfer;
         }
+        if (sector.kernel != kernel_) access.first += Lines(hits) * kLineBytes;
+        sector.kernel = kernel_;
         if (hits != lines) sector.transfer = transfer;
         sector.valid |= lines;
     });
@@ -95,6 +126,7 @@ void L2State::Write(uint64_t address, uint64_t bytes, uint32_t transfer, L2Acces
     ForSectors(address, bytes, [&](uint64_t number, uint8_t lines) {
         Sector& sector = Touch(number, access);
         access.hit += Lines(lines) * kLineBytes;
+        sector.kernel = kernel_;
         sector.transfer = transfer;
         sector.valid |= lines;
         sector.dirty |= lines;
@@ -116,6 +148,9 @@ void L2State::Flush() {
     last_page_number_ = ~uint64_t{0};
     last_page_ = nullptr;
     newest_ = oldest_ = kNone;
+    pool_.clear();
+    recent_ = 0;
+    random_ = kSeed;
 }
 
 }  // namespace model

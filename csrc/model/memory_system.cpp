@@ -16,8 +16,18 @@ constexpr double kNothing = 1e-6;
 
 MemorySystem::MemorySystem(const arch::TimingConstants& constants)
     : constants_(constants),
-      l2_(static_cast<uint64_t>(constants.l2_capacity)),
+      l2_(static_cast<uint64_t>(constants.l2_capacity),
+          static_cast<uint64_t>(constants.l2_capacity * constants.l2_kept)),
       next_drain_(kNever) {}
+
+void MemorySystem::Touch(uint64_t address, uint64_t bytes, bool write) {
+    L2Access access;
+    if (write) {
+        l2_.Write(address, bytes, kNoTransfer, access);
+    } else {
+        l2_.Read(address, bytes, kNoTransfer, access);
+    }
+}
 
 void MemorySystem::Submit(double time, const Transfer& transfer) {
     if (time < now_) throw std::logic_error("timing model: a transfer starts in the past");
@@ -112,7 +122,9 @@ void MemorySystem::LookUp(uint32_t number) {
     entry.demand.hbm = (static_cast<double>(access.miss) * transfer.hbm_factor +
                         static_cast<double>(access.write_back)) /
                        bytes;
-    entry.demand.l2 = static_cast<double>(access.hit + access.miss) * transfer.l2_factor / bytes;
+    const double first = static_cast<double>(access.first) * (constants_.l2_first_factor - 1);
+    entry.demand.l2 =
+        (static_cast<double>(access.hit + access.miss) + first) * transfer.l2_factor / bytes;
 }
 
 void MemorySystem::Flow(double time) {

@@ -71,6 +71,9 @@ public:
 
     /// Submits a transfer that starts at `time`, which must not be before now().
     void Submit(double time, const Transfer& transfer);
+    /// Reads or writes [address, address + bytes) in no time: L2 is then as if it had been done
+    /// before now.
+    void Touch(uint64_t address, uint64_t bytes, bool write);
     /// Time of the next event; infinity when no transfer is in flight.
     double Next() const;
     /// Advances to the next event, and appends the transfers that it completes, in the order in

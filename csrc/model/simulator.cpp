@@ -37,6 +37,7 @@ ReplayTimes Simulator::Run(const TraceFile& trace, bool keep_intervals) {
     times.start = now() + constants_.launch_us;
     memory_.KeepRates(keep_intervals);
     PassTime(times.start);
+    memory_.l2().BeginKernel();
     const MemoryCounts before = memory_.counts();
     KernelReplay replay(trace, constants_, memory_, times.start,
                         [this](const FinishedTransfer& transfer) { Finished(transfer); });

@@ -39,6 +39,10 @@ public:
     explicit Simulator(const arch::TimingConstants& constants);
 
     ReplayTimes Run(const TraceFile& trace, bool keep_intervals = false);
+    /// Leaves in L2 what reading or writing [address, address + bytes) before now would have.
+    void Touch(uint64_t address, uint64_t bytes, bool write) {
+        memory_.Touch(address, bytes, write);
+    }
     /// Submits a region to the SDMA engine, `delay` us from now. The regions of a stream are served
     /// in order; two streams with work at the same time slow each other down.
     void Prefetch(uint64_t address, uint64_t bytes, double delay, uint32_t stream = 0);

@@ -2,7 +2,7 @@ from __future__ import annotations
 import collections.abc
 import typing
 import typing_extensions
-__all__: list[str] = ['Timeline', 'account_prefetch', 'describe_trace', 'dry', 'error_codes', 'run_checks', 'sanitize_mode', 'schedule_seed', 'separate_kernels', 'set_dry', 'set_mutation', 'set_npu', 'set_sanitize_mode', 'set_schedule_seed', 'set_separate_kernels', 'set_twin_chip', 'start_buffer_usage', 'start_call_log', 'start_tracing', 'take_buffer_usage', 'take_call_log', 'take_traces', 'trace_copy', 'trace_matmul', 'twin_chip', 'twin_device']
+__all__: list[str] = ['Timeline', 'account_prefetch', 'describe_trace', 'dry', 'error_codes', 'run_checks', 'sanitize_mode', 'schedule_seed', 'separate_kernels', 'set_dry', 'set_mutation', 'set_npu', 'set_sanitize_mode', 'set_schedule_seed', 'set_separate_kernels', 'set_twin_chip', 'start_buffer_usage', 'start_call_log', 'start_tracing', 'take_buffer_usage', 'take_call_log', 'take_traces', 'trace_copy', 'trace_matmul', 'trace_quant_matmul', 'trace_quantise', 'twin_chip', 'twin_device']
 class Timeline:
     """
     A model of a chip that runs kernels one after the other (model/simulator.h).
@@ -26,6 +26,10 @@ class Timeline:
     def stream(self, name: str, address: typing.SupportsInt | typing.SupportsIndex, bytes: typing.SupportsInt | typing.SupportsIndex, cube: bool, intervals: bool = False) -> dict:
         """
         Let all cube cores, or all vector cores, read a tensor once as a kernel of its own, and return what run returns.
+        """
+    def touch(self, address: typing.SupportsInt | typing.SupportsIndex, bytes: typing.SupportsInt | typing.SupportsIndex, write: bool) -> None:
+        """
+        Leave in L2 what reading or writing a tensor before now would have left there; this takes no time.
         """
     def wait(self, us: typing.SupportsFloat | typing.SupportsIndex) -> None:
         """
@@ -139,9 +143,17 @@ def trace_copy(chip: str, rows: typing.SupportsInt | typing.SupportsIndex, row_b
     """
     Return the trace of a dry run of a kernel that reads a matrix.
     """
-def trace_matmul(chip: str, m: typing.SupportsInt | typing.SupportsIndex, n: typing.SupportsInt | typing.SupportsIndex, k: typing.SupportsInt | typing.SupportsIndex, nz: bool, bf16: bool, cores: typing.SupportsInt | typing.SupportsIndex = 0) -> bytes:
+def trace_matmul(chip: str, m: typing.SupportsInt | typing.SupportsIndex, n: typing.SupportsInt | typing.SupportsIndex, k: typing.SupportsInt | typing.SupportsIndex, nz: bool, dtype: str, cores: typing.SupportsInt | typing.SupportsIndex = 0) -> bytes:
     """
-    Return the trace of a dry run of C = A x B as a kernel of its own.
+    Return the trace of a dry run of C = A x B as a kernel of its own. `dtype` is fp16, bf16 or int8.
+    """
+def trace_quant_matmul(chip: str, m: typing.SupportsInt | typing.SupportsIndex, n: typing.SupportsInt | typing.SupportsIndex, k: typing.SupportsInt | typing.SupportsIndex, nz: bool, cores: typing.SupportsInt | typing.SupportsIndex = 0) -> bytes:
+    """
+    Return the trace of a dry run of an int8 product with its dequantisation to bf16, as a kernel of its own.
+    """
+def trace_quantise(chip: str, rows: typing.SupportsInt | typing.SupportsIndex, width: typing.SupportsInt | typing.SupportsIndex, bf16: bool, cores: typing.SupportsInt | typing.SupportsIndex = 0) -> bytes:
+    """
+    Return the trace of a dry run of the dynamic quantisation of a matrix as a kernel of its own.
     """
 def twin_chip() -> str:
     """

@@ -453,6 +453,52 @@ TEST(least_recently_used_sectors_leave) {
     CHECK_EQ(access.after, 8U);
 }
 
+// Of sectors that were not used last, any may leave, so that some of those that are read in turn
+// still hit where they do not all fit.
+TEST(recently_used_sectors_stay) {
+    constexpr uint64_t kCapacity = 100;
+    model::L2State l2(kCapacity * 512, 70 * 512);
+    const auto misses = [&](uint64_t first, uint64_t count) {
+        model::L2Access access;
+        l2.Read(first * 512, count * 512, 0, access);
+        return access.miss / 512;
+    };
+    CHECK_EQ(misses(0, 70), 70U);
+    CHECK_EQ(misses(1000, 69), 69U);
+    CHECK_EQ(misses(69, 1), 0U);     // 69 others were used since
+    uint64_t left = misses(0, 100);  // at most these 70 and 30 older ones were there
+    CHECK(left >= 69 && left < 100);
+    for (int turn = 0; turn < 20; ++turn) left = misses(0, kCapacity + 5);
+    CHECK(left > 5 && left < 60);
+    for (int turn = 0; turn < 20; ++turn) left = misses(0, 2 * kCapacity);
+    CHECK(left > 190);
+    model::L2State last_use(kCapacity * 512);
+    model::L2Access access;
+    for (int turn = 0; turn < 3; ++turn) {
+        access = {};
+        last_use.Read(0, (kCapacity + 5) * 512, 0, access);
+    }
+    CHECK_EQ(access.hit, 0U);
+}
+
+// What a kernel reads again is not what it uses first.
+TEST(first_use_of_a_line_by_a_kernel) {
+    model::L2State l2(100 * 512);
+    const auto read = [&](uint64_t sectors) {
+        model::L2Access access;
+        l2.Read(0, sectors * 512, 0, access);
+        return access;
+    };
+    l2.BeginKernel();
+    CHECK_EQ(read(4).first, 0U);  // misses
+    CHECK_EQ(read(4).first, 0U);
+    l2.BeginKernel();
+    const model::L2Access access = read(5);
+    CHECK_EQ(access.first, 4U * 512);
+    CHECK_EQ(access.hit, 4U * 512);
+    CHECK_EQ(read(5).first, 0U);
+}
+
 TEST(flags_that_do_not_pair_up_are_an_error) {
     const auto wait = Flag(TraceOp::kWaitFlag, TracePipe::kMte2, TracePipe::kV);
     CHECK_EQ(ErrorOf([&] { Run({wait, Vector(1)}, Constants()); }),

@@ -37,5 +37,5 @@ def test_a_dry_launch_has_nothing_to_sanitize():
 
 
 def test_large_products_are_traced_in_seconds():
-    trace = _lab.trace_matmul("Ascend910B1", 8192, 8192, 8192, nz=False, bf16=False)
+    trace = _lab.trace_matmul("Ascend910B1", 8192, 8192, 8192, nz=False, dtype="fp16")
     assert HEADER.unpack_from(trace)[6] > 1_000_000

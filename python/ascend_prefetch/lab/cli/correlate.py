@@ -63,6 +63,16 @@ def _show(result: dict[str, Any]) -> None:
         f"worst {worst['error_pct']:+.1f} % ({worst['id']}), "
         f"{result['within_10pct']:.0%} within 10 %"
     )
+    print(
+        f"median absolute error {result['median_abs_pct']:.1f} %, "
+        f"bias {result['bias_pct']:+.1f} %, {result['inside']:.0%} between low and high"
+    )
+    print(f"{'regime':26}  points  error %  bias %  inside")
+    for regime in result["regimes"]:
+        print(
+            f"{regime['by']:6}{regime['regime']:20}  {regime['points']:6}  {regime['mape']:7.1f}  "
+            f"{regime['bias_pct']:+6.1f}  {regime['inside']:6.0%}"
+        )
     show_left_out(result)
 
 

@@ -2,7 +2,7 @@
 
 from .calibrate import Calibration, calibrate, describe, write_chip_file
 from .chips import LEVELS, TimedChip, find_timed_chip
-from .correlate import Correlation, correlate
+from .correlate import Correlation, Regime, correlate
 from .point import Copying, Point, PointKernel
 from .points import COLUMNS, PUBLISHED_POINTS, Points, read_points, what_was_left_out
 
@@ -13,9 +13,10 @@ __all__ = [
     "Calibration",
     "Copying",
     "Correlation",
-    "PointKernel",
     "Point",
+    "PointKernel",
     "Points",
+    "Regime",
     "TimedChip",
     "calibrate",
     "correlate",

@@ -150,7 +150,7 @@ class ProfileReader:
         points = []
         for (op_type, kernel), durations in self._durations.items():
             try:
-                kernel.trace()
+                kernel.launches()
             except ValueError:
                 self.skipped[_NO_SHAPE] += len(durations)
                 self._kinds[_NO_SHAPE] += len(durations)
@@ -159,7 +159,7 @@ class ProfileReader:
             points.append(
                 Point(
                     id=f"{op_type} {kernel.m}x{kernel.n}x{kernel.k} "
-                    f"{'bf16' if kernel.bf16 else 'fp16'} {'NZ' if kernel.nz else 'ND'}{cores}",
+                    f"{kernel.dtype} {'NZ' if kernel.nz else 'ND'}{cores}",
                     kernel=kernel,
                     metric="task",
                     measured_us=statistics.median(durations),
@@ -203,7 +203,7 @@ class ProfileReader:
             m=m,
             n=n,
             k=k,
-            bf16=_BF16[types[0]],
+            dtype="bf16" if _BF16[types[0]] else "fp16",
             nz=_is_nz(shapes[1], formats[1]),
         )
 

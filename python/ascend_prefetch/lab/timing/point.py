@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +17,15 @@ _PIPES = {"mte2": "mte2", "mac": "cube"}
 _MAX_PRODUCTS = 2**42
 _MAX_LOADS = 2**25
 
+# Rows that a product takes at a time (csrc/plan/plan_gemm.cpp).
+_BLOCK_ROWS = 1024
+
+# Products of a point that are replayed at most, and rows that are quantised; the rest is scaled.
+_REPLAYED_PRODUCTS = 2**35
+_REPLAYED_ROWS = 4096
+
+_ELEMENT_BYTES = {"bf16": 2, "fp16": 2, "fp32": 4, "int8": 1}
+
 
 @dataclass(frozen=True)
 class Copying:
@@ -30,17 +39,21 @@ class Copying:
 
 @dataclass(frozen=True)
 class PointKernel:
-    """The kernel that the twin runs dry in place of the measured one, with an empty L2.
+    """The kernel that the twin runs dry in place of the measured one.
 
     Attributes:
-        name: "copy_gm_ub", "copy_gm_l1" or "gemm".
+        name: "copy_gm_ub", "copy_gm_l1", "gemm" or "quant_gemm": dynamic quantisation of the left
+            matrix as a kernel of its own, then an int8 product with its dequantisation.
         soc: SoC name.
         cores: number of cores of the kernel's type; 0 for all.
-        m, n, k: sizes of a gemm; m and n are the rows and columns of a copy's matrix, which has
+        m, n, k: sizes of a product; m and n are the rows and columns of a copy's matrix, which has
             16-bit elements.
-        bf16: whether a gemm is in bf16 rather than fp16.
+        dtype: "bf16", "fp16", "fp32" or "int8", the type of a product's factors. An int8 product
+            ends with its dequantisation.
         nz: whether the weight is in FRACTAL_NZ.
-        copying: how a copy traverses its matrix; None for a gemm.
+        copying: how a copy traverses its matrix; None for a product.
+        weights: what is in L2 when the kernel starts: 0 for nothing, otherwise what remains in the
+            steady state of launches that read this many weights in turn, 1 for the same one.
     """
 
     name: str
@@ -49,22 +62,43 @@ class PointKernel:
     m: int
     n: int
     k: int = 0
-    bf16: bool = False
+    dtype: str = "fp16"
     nz: bool = False
     copying: Copying | None = None
+    weights: int = 0
 
-    def trace(self) -> bytes:
-        """The kernel's trace.
+    def launches(self) -> list[PointLaunch]:
+        """The kernel's launches, in order.
+
+        Products of many rows would take minutes. The planner's products take blocks of 1,024 rows
+        one after the other, and each streams the whole weight, so a large product is replayed for
+        some of its blocks, and its time, without the launch, is scaled to all rows. So is the
+        quantisation, whose cores take rows one after the other.
 
         Raises:
             ValueError: the kernel does not support the shape, or it is too large to be modelled.
         """
-        if self.copying is None:
-            _limit("products", self.m * self.n * self.k, _MAX_PRODUCTS)
-            return _lab.trace_matmul(
-                self.soc, self.m, self.n, self.k, self.nz, self.bf16, self.cores
-            )
-        copying = self.copying
+        if self.copying is not None:
+            return [PointLaunch(self._copy(self.copying))]
+        blocks = max(1, _REPLAYED_PRODUCTS // (_BLOCK_ROWS * self.n * self.k))
+        rows = min(self.m, blocks * _BLOCK_ROWS)
+        _limit("products", rows * self.n * self.k, _MAX_PRODUCTS)
+        product = PointLaunch(self._product(rows), self.m / rows)
+        if self.name == "gemm":
+            return [product]
+        rows = min(self.m, _REPLAYED_ROWS)
+        quantise = _lab.trace_quantise(self.soc, rows, self.k, bf16=True, cores=2 * self.cores)
+        return [PointLaunch(quantise, self.m / rows), product]
+
+    def _product(self, rows: int) -> bytes:
+        if self.dtype == "int8":
+            return _lab.trace_quant_matmul(self.soc, rows, self.n, self.k, self.nz, self.cores)
+        # The kernels have no fp32. A product of bf16 twice as deep moves the same bytes; its cube
+        # time is half of that of fp32, of which the cube does a quarter of the products in a cycle.
+        depth, dtype = (2 * self.k, "bf16") if self.dtype == "fp32" else (self.k, self.dtype)
+        return _lab.trace_matmul(self.soc, rows, self.n, depth, self.nz, dtype, self.cores)
+
+    def _copy(self, copying: Copying) -> bytes:
         size = 2 * self.m * self.n * copying.repeats
         _limit("loads", size // (copying.tile_rows * copying.tile_bytes), _MAX_LOADS)
         return _lab.trace_copy(
@@ -78,6 +112,26 @@ class PointKernel:
             self.name == "copy_gm_l1",
             self.cores,
         )
+
+    @property
+    def weight_bytes(self) -> int:
+        """Bytes of a product's weight, or of a copy's matrix."""
+        if self.copying is not None:
+            return 2 * self.m * self.n
+        return self.n * self.k * _ELEMENT_BYTES[self.dtype]
+
+
+@dataclass(frozen=True)
+class PointLaunch:
+    """One launch of a point.
+
+    Attributes:
+        trace: the kernel's trace.
+        scale: factor of its time, the launch excluded.
+    """
+
+    trace: bytes
+    scale: float = 1
 
 
 @dataclass(frozen=True)
@@ -99,12 +153,19 @@ class Point:
     measured_us: float
     launch_included: bool
 
-    def modelled_us(self, times: Mapping[str, Any]) -> float:
-        """The point's metric, from the result of `_lab.Timeline.run` for its kernel."""
+    def modelled_us(
+        self, launches: Sequence[PointLaunch], replays: Sequence[Mapping[str, Any]]
+    ) -> float:
+        """The point's metric, us, from the result of `_lab.Timeline.run` for each launch."""
         if self.metric in _PIPES:
             cores = "vector_busy" if self.kernel.name == "copy_gm_ub" else "cube_busy"
-            return times[cores][_PIPES[self.metric]]
-        return times["us"] if self.launch_included else times["end"] - times["start"]
+            times = [replay[cores][_PIPES[self.metric]] for replay in replays]
+        else:
+            times = [replay["end"] - replay["start"] for replay in replays]
+        us = sum(launch.scale * time for launch, time in zip(launches, times, strict=True))
+        if self.holds_launch:
+            us += sum(replay["start"] - replay["launched"] for replay in replays)
+        return us
 
     @property
     def holds_launch(self) -> bool:

@@ -30,9 +30,15 @@ COLUMNS = (
     "id", "kernel", "soc", "aic", "aiv", "dtype", "m", "n", "k", "weight_layout", "total_bytes",
     "tile", "l2_state", "metric", "value_us", "launch_included", "source",
 )  # fmt: skip
-"""Columns of a points file; total_bytes, l2_state and source are not used."""
+"""Columns of a points file; total_bytes and source are not used."""
 
-KERNELS = ("copy_gm_ub", "copy_gm_l1", "gemm")
+KERNELS = ("copy_gm_ub", "copy_gm_l1", "gemm", "quant_gemm")
+
+# Element types of each kernel. A quant_gemm quantises bf16 and multiplies int8; rows give either.
+_DTYPES = {
+    "gemm": ("fp16", "bf16", "fp32", "int8"),
+    "quant_gemm": ("int8", "bf16"),
+}
 
 PUBLISHED_POINTS = Path(__file__).with_name("measured.csv")
 """Measurements published by others, each with its source."""
@@ -182,7 +188,7 @@ def _read_points(names: list[str], lines: Iterator[Line], soc: str | None) -> Po
 def _point(row: Mapping[str, str]) -> Point:
     name = _one_of(row, "kernel", KERNELS)
     chip = twin.find_chip(row["soc"])
-    gemm = name == "gemm"
+    product = name in _DTYPES
     if not row["id"]:
         raise ValueError("id: expected a name, got none")
     if not (row["id"].isprintable() and len(row["id"]) <= _LONGEST_ID):
@@ -197,10 +203,11 @@ def _point(row: Mapping[str, str]) -> Point:
         cores=whole_number(cores, row[cores], chip["aiv_count" if cores == "aiv" else "aic_count"]),
         m=whole_number("m", row["m"], _MAX_ROWS),
         n=whole_number("n", row["n"], _MAX_ROWS),
-        k=whole_number("k", row["k"], _MAX_ROWS) if gemm else 0,
-        bf16=_one_of(row, "dtype", ("fp16", "bf16")) == "bf16",
-        nz=gemm and _one_of(row, "weight_layout", ("ND", "NZ")) == "NZ",
-        copying=None if gemm else _copying(row["tile"]),
+        k=whole_number("k", row["k"], _MAX_ROWS) if product else 0,
+        dtype=_dtype(row, name),
+        nz=product and _one_of(row, "weight_layout", ("ND", "NZ")) == "NZ",
+        copying=None if product else _copying(row["tile"]),
+        weights=_weights_in_turn(row["l2_state"], product),
     )
     return Point(
         id=row["id"],
@@ -208,6 +215,24 @@ def _point(row: Mapping[str, str]) -> Point:
         metric=_one_of(row, "metric", METRICS),
         measured_us=microseconds("value_us", row["value_us"]),
         launch_included=_one_of(row, "launch_included", ("yes", "no")) == "yes",
+    )
+
+
+def _dtype(row: Mapping[str, str], kernel: str) -> str:
+    dtype = _one_of(row, "dtype", _DTYPES.get(kernel, ("fp16", "bf16")))
+    return "int8" if kernel == "quant_gemm" else dtype
+
+
+def _weights_in_turn(state: str, product: bool) -> int:
+    """Kernel.weights, from the column `l2_state`; a copy's tile tells what it reads again."""
+    if state in ("", "cold") or (not product and re.fullmatch(r"hit [0-9]{1,3}%", state)):
+        return 0
+    if state == "warm":
+        return 1
+    if match := re.fullmatch(r"rotate:([1-9][0-9]{0,2})", state):
+        return int(match[1])
+    raise ValueError(
+        f"l2_state: expected cold, warm or rotate:N, N from 1 to 999, got {shown(state)}"
     )
 
 
