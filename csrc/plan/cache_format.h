@@ -25,6 +25,7 @@ struct LatentCachePlan {
 
 namespace plan {
 
+/// How the rows of a block of a cache lie in memory.
 enum class CacheLayout : uint32_t {
     kRowMajor = 0,   // a block is [block_size, width]
     kFractalNz = 1,  // a block is [width / C0, block_size, C0]
@@ -35,6 +36,7 @@ constexpr bool HoldsInt8(const CachePlan& cache) {
     return cache.type == static_cast<uint32_t>(ElementType::kInt8);
 }
 
+/// Whether a cache is in FRACTAL_NZ.
 constexpr bool IsFractal(const CachePlan& cache) {
     return cache.layout == static_cast<uint32_t>(CacheLayout::kFractalNz);
 }

@@ -42,6 +42,7 @@ enum class LinearScales : uint32_t {
     kDynamic = 2,  // one of each output channel and one of each token, which the kernel computes
 };
 
+/// How an element of dequant_scale is stored.
 enum class ScaleType : uint32_t {
     kFloat = 0,        // fp32
     kPackedInt64 = 1,  // fp32 in the low half of an int64

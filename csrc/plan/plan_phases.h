@@ -10,14 +10,18 @@ namespace plan {
 /// Fills in everything of the plan's products and steps but the GEMMs, which have to be there.
 void PlanPhases(PrologPlan& plan);
 
+/// The GEMM of a product.
 inline const GemmPlan& GemmOf(const PrologPlan& plan, prolog::Product product) {
     return plan.products[product].gemm;
 }
+/// The GEMM of a product.
 inline GemmPlan& GemmOf(PrologPlan& plan, prolog::Product product) {
     return plan.products[product].gemm;
 }
 
+/// Whether the layer has a product or a stage.
 inline bool Has(const PrologProduct& product) { return product.gemm.m > 0; }
+/// Whether the layer has a product or a stage.
 inline bool Has(const PrologStep& step) { return step.present != 0; }
 
 /// A product's name in reports, errors and traces, e.g. "q_b"; it is that of the weight.

@@ -29,6 +29,7 @@ struct VectorWork {
     }
 };
 
+/// An RMS norm of a row.
 inline VectorWork Norm(uint32_t width) { return {1.0 * width, 12, 6, 1, 1}; }
 
 /// Quantising a row, in pieces of at most `held` elements, which fit a core's UB.
@@ -50,6 +51,7 @@ inline VectorWork Rotate(const HeadsPlan& heads, bool int8) {
     return {1.0 * heads.step * kRopeDim, 10, 4, 1, 1};
 }
 
+/// Dequantising one step of columns of a row.
 inline VectorWork Dequantise(uint32_t columns) { return {1.0 * columns, 6, 4, 2, 1}; }
 
 }  // namespace plan

@@ -17,6 +17,7 @@ struct WindowLength {
     double long_us;
 };
 
+/// The length of a window whose length does not scatter.
 constexpr WindowLength Always(double us) { return {us, us, us}; }
 
 /// Which cores a window leaves idle. SDMA, an engine of its own, works in any window.

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from ascend_prefetch.models import ModelDimensions, load_mla_weights
 from ascend_prefetch.models.checkpoint_files import CheckpointFiles
+from attention_checkpoint import ODD
 from test_checkpoint import (
-    DIMS,
     INDEX,
     LAYER,
     SINGLE,
@@ -37,11 +37,11 @@ damage = settings(
 def load(directory):
     """Refused in one line, or loaded as finite numbers of the right shapes."""
     try:
-        weights = load_mla_weights(directory, DIMS, LAYER, 0, 1)
+        weights = load_mla_weights(directory, ODD, LAYER, 0, 1)
     except REFUSALS as error:
         assert 0 < len(str(error)) < 2000 and "\n" not in str(error)
         return None
-    assert weights.w_uk.shape == (DIMS.num_heads, DIMS.qk_nope_head_dim, DIMS.kv_lora_rank)
+    assert weights.w_uk.shape == (ODD.num_heads, ODD.qk_nope_head_dim, ODD.kv_lora_rank)
     return weights
 
 
@@ -121,7 +121,7 @@ def test_a_shard_that_is_no_file(tmp_path, make, text):
         shard.unlink()
         make(shard)
     with pytest.raises(ValueError, match=f"^{tmp_path / INDEX}: tensor model.*: {text}$"):
-        load_mla_weights(tmp_path, DIMS, LAYER, 0, 1)
+        load_mla_weights(tmp_path, ODD, LAYER, 0, 1)
 
 
 @pytest.mark.parametrize(("make", "text"), NO_FILES)
