@@ -71,7 +71,7 @@ void Launch(const char* kernel, const Place& place, uint32_t cores,
             const std::vector<npu::GmTensor>& tensors, const Arguments&... arguments) {
     const auto list = npu::ListArguments(arguments...);
     place.device.Launch({kernel, cores, false, list.data(), list.size(), tensors.data(),
-                         tensors.size(), place.folder});
+                         tensors.size(), place.folder, place.chip.name});
 }
 
 at::Tensor Matmul(const at::Tensor& a, const at::Tensor& weight, std::optional<int64_t> cores) {

@@ -22,7 +22,10 @@ const char* TwinDevice::SocName() { return TwinChip().name; }
 bool TwinDevice::Computes() const { return !IsDry(); }
 
 void TwinDevice::Launch(const npu::KernelLaunch& launch) {
-    TwinLaunches launches(TwinChip(), launch);
+    // Another thread may have changed the twin's chip since the launch was planned.
+    const arch::Chip& chip =
+        launch.soc_name == nullptr ? TwinChip() : arch::FindChip(launch.soc_name);
+    TwinLaunches launches(chip, launch);
     if (SeparateKernels() && RunSeparately(launch, launches)) return;
     launches.Run(launch.kernel, launch, launch.block_count);
 }

@@ -70,6 +70,9 @@ struct KernelLaunch {
     /// Folder of the device code, a string with static lifetime; null for that of the ops' kernels.
     /// Other modules that launch kernels have a folder of their own.
     const char* folder = nullptr;
+    /// The chip that the launch was planned for, a string with static lifetime, for devices whose
+    /// chip can change between plan and launch; null for any.
+    const char* soc_name = nullptr;
 };
 
 }  // namespace npu

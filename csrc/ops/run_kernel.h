@@ -19,7 +19,7 @@ void RunKernel(const char* kernel, const Target& target, LaunchCores cores,
                const LaunchTensors& tensors, const Arguments&... arguments) {
     const auto list = npu::ListArguments(arguments...);
     target.device.Launch({kernel, cores.block_count, cores.all_wait, list.data(), list.size(),
-                          tensors.data(), tensors.size()});
+                          tensors.data(), tensors.size(), nullptr, target.chip.name});
 }
 
 /// Launches `kernel` on all cores of both types; it synchronises all of them.
