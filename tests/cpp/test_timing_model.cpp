@@ -29,7 +29,9 @@ arch::TimingConstants Constants() {
     c.hbm_latency = 0;
     c.l2_rate = 4e6;
     c.l2_capacity = static_cast<double>(64 * kMiB);
+    c.l2_kept = 1;
     c.l2_cube_factor = 1;
+    c.l2_first_factor = 1;
     c.nd2nz_factor = 1;
     c.nz_factor = 1;
     c.cube_load_cycles = 200;

@@ -270,7 +270,7 @@ def test_points_are_what_correlate_reads(monkeypatch, tmp_path):
     assert (nd.measured_us, nd.metric, nd.launch_included) == (12.5, "task", True)
     kernel = nd.kernel
     assert (kernel.m, kernel.n, kernel.k, kernel.cores) == (3, 1344, 2048, 24)
-    assert (kernel.bf16, kernel.nz, nz.kernel.nz) == (True, False, True)
+    assert (kernel.dtype, kernel.nz, nz.kernel.nz) == ("bf16", False, True)
     with path.open() as file:
         assert (
             "bench on Ascend910_9391 with torch_npu 2.13.0" in next(csv.DictReader(file))["source"]

@@ -2,29 +2,13 @@
 // quantises A.
 #include "kernel_operator.h"
 #include "kernels/dequantiser.h"
-#include "kernels/gemm.h"
 #include "kernels/hand_over.h"
 #include "kernels/partition.h"
 #include "kernels/vector_math.h"
-#include "kernels/weight_stream.h"
+#include "lab/kernels/matmul.h"
 #include "lab/kernels/quant_matmul_plan.h"
 
 namespace kernels {
-
-__aicore__ inline void QuantMatmulCube(const QuantMatmulAddresses& addresses,
-                                       const QuantMatmulPlan& plan) {
-    AscendC::TPipe pipe;
-    WeightStream<1> stream;
-    Gemm gemm;
-    stream.Open(&pipe, plan.buffers, AscendC::GetBlockIdx(), AscendC::GetBlockNum());
-    gemm.Open(&pipe, plan.buffers, AscendC::GetBlockIdx(), AscendC::GetBlockNum());
-    stream.AddPhase(plan.gemm, Gm(addresses.weight));
-    stream.Start();
-    gemm.template Run<int8_t>(plan.gemm, Gm(addresses.a), Gm(addresses.sums), stream);
-    PublishToVector(kFlagOProj);
-    gemm.Close(&pipe);
-    stream.Close(&pipe);
-}
 
 template <typename T>
 __aicore__ inline void QuantMatmulVector(const QuantMatmulAddresses& addresses,
@@ -67,7 +51,8 @@ extern "C" __global__ __aicore__ void quant_matmul_bf16(QuantMatmulAddresses add
                                                         QuantMatmulPlan plan) {
     KERNEL_TASK_TYPE_DEFAULT(KERNEL_TYPE_MIX_AIC_1_2);
     if ASCEND_IS_AIC {
-        kernels::QuantMatmulCube(addresses, plan);
+        kernels::Matmul<int8_t>(plan.buffers, plan.gemm, addresses.a, addresses.weight,
+                                addresses.sums, kernels::kFlagOProj);
     }
     if ASCEND_IS_AIV {
         kernels::QuantMatmulVector<bfloat16_t>(addresses, plan);
