@@ -14,7 +14,7 @@ uint64_t Lines(uint8_t mask) { return static_cast<uint64_t>(__builtin_popcount(m
 L2State::L2State(uint64_t capacity_bytes, uint64_t kept_bytes)
     : max_sectors_(capacity_bytes / kSectorBytes),
       max_recent_(std::min(max_sectors_, kept_bytes / kSectorBytes)) {
-    if (max_recent_ == 0) throw std::invalid_argument("L2 of no bytes");
+    if (max_recent_ == 0) throw std::invalid_argument("L2 of no bytes, or that keeps none");
 }
 
 template <typename Visit>
@@ -115,8 +115,10 @@ void L2State::Read(uint64_t address, uint64_t bytes, uint32_t transfer, L2Access
             (access.after == kNoTransfer || sector.transfer > access.after)) {
             access.after = sector.transfer;
         }
-        if (sector.kernel != kernel_) access.first += Lines(hits) * kLineBytes;
+        const uint8_t used = sector.kernel == kernel_ ? sector.used : 0;
+        access.first += Lines(hits & static_cast<uint8_t>(~used)) * kLineBytes;
         sector.kernel = kernel_;
+        sector.used = used | lines;
         if (hits != lines) sector.transfer = transfer;
         sector.valid |= lines;
     });
@@ -126,6 +128,7 @@ void L2State::Write(uint64_t address, uint64_t bytes, uint32_t transfer, L2Acces
     ForSectors(address, bytes, [&](uint64_t number, uint8_t lines) {
         Sector& sector = Touch(number, access);
         access.hit += Lines(lines) * kLineBytes;
+        sector.used = static_cast<uint8_t>(lines | (sector.kernel == kernel_ ? sector.used : 0));
         sector.kernel = kernel_;
         sector.transfer = transfer;
         sector.valid |= lines;

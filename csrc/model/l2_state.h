@@ -4,11 +4,12 @@
 // are read in turn, and with other tensors exceed it, still hit for the most part
 // (hudingyi688/aiconfigurator-npu, gemm), whereas an order of last use would miss all of them; a
 // tensor of 1.5 times the capacity that is read again never hits (ADx). So the most recently used
-// sectors, a share of the capacity, are never evicted; of the others one is drawn at random.
+// sectors, a share of the capacity, are never evicted; of the others one is drawn at random. At a
+// share of 1, that of the table of constants, it is the sector that was used longest ago.
 //
 // A sector is 512 bytes of GM, the unit of coherence, in four lines of 128 bytes, the unit in which
-// hit counters count (arch/chip.h names the sources of both). Lines are filled one by one, sectors
-// are evicted whole.
+// hit counters count (arch/dav_c220.h names the sources of both). Lines are filled one by one,
+// sectors are evicted whole.
 #pragma once
 
 #include <cstdint>
@@ -68,6 +69,7 @@ private:
         uint32_t older = kNone;
         uint32_t transfer = kNoTransfer;
         uint32_t kernel = 0;         ///< the last one that used it
+        uint8_t used = 0;            ///< lines that this kernel has used
         uint32_t pool_slot = kNone;  ///< place in pool_; kNone: among the recently used
         uint8_t valid = 0;
         uint8_t dirty = 0;

@@ -495,6 +495,13 @@ TEST(first_use_of_a_line_by_a_kernel) {
     CHECK_EQ(read(4).first, 0U);  // misses
     CHECK_EQ(read(4).first, 0U);
     l2.BeginKernel();
+    // Lines of a sector count one by one.
+    model::L2Access line;
+    l2.Read(0, 128, 0, line);
+    CHECK_EQ(line.first, 128U);
+    l2.Read(0, 512, 0, line);
+    CHECK_EQ(line.first, 512U);
+    l2.BeginKernel();
     const model::L2Access access = read(5);
     CHECK_EQ(access.first, 4U * 512);
     CHECK_EQ(access.hit, 4U * 512);
