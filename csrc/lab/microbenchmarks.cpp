@@ -14,6 +14,7 @@
 #include "lab/kernels/quantise_plan.h"
 #include "plan/plan_gemm.h"
 #include "plan/plan_linear.h"
+#include "plan/plan_o_proj.h"
 #include "plan/rounding.h"
 #include "plan/units.h"
 #include "twin/launch.h"
@@ -134,14 +135,17 @@ std::string TraceMatmul(const MatmulCase& shape, const arch::Chip& chip) {
 }
 
 std::string TraceQuantMatmul(const MatmulCase& shape, const arch::Chip& chip) {
+    if (shape.n % plan::kLanes != 0) {
+        throw std::invalid_argument("quant_matmul: expected a multiple of 64 columns, got " +
+                                    std::to_string(shape.n));
+    }
     const MatmulPlan matmul = PlanMatmul(shape, chip);
     const uint64_t m = shape.m;
     const auto format = plan::W8A8(plan::LayoutOf(matmul.gemm), plan::LinearScales::kDynamic);
-    QuantMatmulPlan plan{matmul.buffers, matmul.gemm, format, 0};
-    // As many columns as give every core a step, up to what UB holds with room to spare.
-    const uint64_t share = plan::CeilDiv(m * shape.n, chip.aiv_count);
-    plan.step_columns = static_cast<uint32_t>(std::clamp<uint64_t>(
-        plan::RoundUp(std::min<uint64_t>(share, shape.n), plan::kLanes), plan::kLanes, 4096));
+    QuantMatmulPlan plan{matmul.buffers, matmul.gemm, format, 0, 0};
+    const uint32_t cubes = shape.cores == 0 ? chip.aic_count : shape.cores;
+    plan.vector_cores = cubes * chip.architecture->aiv_per_aic;
+    plan.step_columns = plan::StepColumns(shape.n, shape.m, plan.vector_cores);
     DryTensors tensors;
     QuantMatmulAddresses addresses{};
     addresses.a = tensors.Add("a", m * shape.k, false);

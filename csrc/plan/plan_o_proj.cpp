@@ -18,13 +18,6 @@ namespace {
 
 constexpr uint32_t kMaxStepColumns = 4096;  // in fp32 these are 16 KiB
 
-/// Columns of a step: with fewer tokens than cores, a row is split over several cores.
-uint32_t StepColumns(uint32_t columns, uint32_t tokens, uint32_t cores) {
-    const uint64_t parts = std::max<uint64_t>(1, cores / tokens);
-    const uint64_t part = RoundUp(CeilDiv(columns, parts), kLanes);
-    return static_cast<uint32_t>(std::min<uint64_t>(part, kMaxStepColumns));
-}
-
 void Check(const OProjProblem& problem) {
     Require(problem.tokens > 0 && problem.tokens <= kMaxTokens, "tokens",
             "1 to " + std::to_string(kMaxTokens), problem.tokens);
@@ -42,6 +35,12 @@ PlanCache<OProjShapePlan>& Cache() {
 }
 
 }  // namespace
+
+uint32_t StepColumns(uint32_t columns, uint32_t tokens, uint32_t cores) {
+    const uint64_t parts = std::max<uint64_t>(1, cores / tokens);
+    const uint64_t part = RoundUp(CeilDiv(columns, parts), kLanes);
+    return static_cast<uint32_t>(std::min<uint64_t>(part, kMaxStepColumns));
+}
 
 OProjShapePlan PlanOProj(const OProjProblem& problem, const arch::Chip& chip) {
     arch::RequireKernels(chip);

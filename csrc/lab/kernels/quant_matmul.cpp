@@ -26,13 +26,12 @@ __aicore__ inline void QuantMatmulVector(const QuantMatmulAddresses& addresses,
     target.SetGlobalBuffer(reinterpret_cast<__gm__ T*>(addresses.c));
     const uint32_t rows = plan.gemm.m;
     const uint32_t parts = CeilDiv(plan.gemm.n, plan.step_columns);
-    const uint32_t cores = AscendC::GetBlockNum() * 2;
     const uint32_t core = AscendC::GetBlockIdx();
-    const uint32_t end = ShareBegin(parts * rows, cores, core + 1);
+    const uint32_t end = ShareBegin(parts * rows, plan.vector_cores, core + 1);
     dequantiser.Bind(plan.format, addresses.quant, Gm(addresses.sums), plan.gemm.n,
                      Gm(addresses.a_scales));
     AwaitCube(kFlagOProj);
-    for (uint32_t step = ShareBegin(parts * rows, cores, core); step < end; ++step) {
+    for (uint32_t step = ShareBegin(parts * rows, plan.vector_cores, core); step < end; ++step) {
         const uint32_t column = step / rows * plan.step_columns;
         const uint32_t columns = Min(plan.step_columns, plan.gemm.n - column);
         if (!dequantiser.Holds(column, columns)) dequantiser.LoadColumns(column, columns);

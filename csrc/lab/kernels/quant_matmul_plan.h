@@ -10,6 +10,7 @@ struct QuantMatmulPlan {
     GemmBuffers buffers;
     GemmPlan gemm;
     LinearFormat format;
+    uint32_t vector_cores;
     uint32_t step_columns;  // columns of a row that a vector core dequantises in one step
 };
 
