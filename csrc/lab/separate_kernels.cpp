@@ -8,6 +8,7 @@
 #include "plan/o_proj_plan.h"
 #include "plan/plan_linear.h"
 #include "plan/plan_phases.h"
+#include "plan/plan_prolog.h"
 #include "plan/prolog_phases.h"
 #include "plan/prolog_plan.h"
 
@@ -15,7 +16,6 @@ namespace lab {
 
 namespace {
 
-using plan::Quantised;
 
 class Launcher {
 public:
@@ -96,9 +96,7 @@ private:
     }
 
     void Run(prolog::Stage stage) {
-        const bool quantised = Quantised(plan_.qkv_a_format) || Quantised(plan_.q_b_format) ||
-                               Quantised(plan_.indexer.wq_b_format) || plan_.quantize_q_nope != 0 ||
-                               plan::HoldsInt8(plan_.latent_cache.latent);
+        const bool quantised = plan::NeedsInt8(plan_);
         const char* kernel = quantised ? "prolog_stage_fp16_w8a8" : "prolog_stage_fp16";
         if (launcher_.bf16()) {
             kernel = quantised ? "prolog_stage_bf16_w8a8" : "prolog_stage_bf16";

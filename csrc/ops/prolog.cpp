@@ -334,10 +334,8 @@ void BindResults(LaunchTensors& tensors, const PrologArguments& args, const Prol
 }
 
 /// The name of the entry point in csrc/kernels.
-const char* ChooseKernel(const PrologArguments& args) {
-    const bool quantised = args.qkv_a.quantised() || args.q_b.quantised() || args.quantize_q_nope ||
-                           LatentCache(args).int8() ||
-                           (Indexer(args) != nullptr && Indexer(args)->wq_b.quantised());
+const char* ChooseKernel(const PrologArguments& args, const PrologPlan& plan) {
+    const bool quantised = plan::NeedsInt8(plan);
     const bool bf16 = args.hidden_states.scalar_type() == at::kBFloat16;
     if (!args.indexer) {
         if (quantised) {
@@ -375,7 +373,8 @@ PrologResults Run(const char* op, const ArgumentChecks& check, const PrologArgum
                                            args.hidden_states.options().dtype(at::kByte));
     BindResults(tensors, args, results, addresses);
     addresses.workspace = tensors.WriteFresh("workspace", workspace);
-    RunOnAllCores(ChooseKernel(args), target, tensors, addresses, plans.shape, plans.warm);
+    RunOnAllCores(ChooseKernel(args, plans.shape), target, tensors, addresses, plans.shape,
+                  plans.warm);
     return results;
 }
 

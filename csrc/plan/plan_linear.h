@@ -29,6 +29,11 @@ constexpr bool Quantised(const LinearFormat& format) {
     return format.scales != static_cast<uint32_t>(LinearScales::kNone);
 }
 
+/// Whether the weight is int8.
+constexpr bool HoldsInt8(const LinearFormat& format) {
+    return format.b_type == static_cast<uint32_t>(ElementType::kInt8);
+}
+
 /// Whether the kernel computes a scale for each token.
 constexpr bool Dynamic(const LinearFormat& format) {
     return format.scales == static_cast<uint32_t>(LinearScales::kDynamic);

@@ -2,6 +2,8 @@
 
 #include <cstddef>
 #include <cstring>
+#include <stdexcept>
+#include <string>
 #include <type_traits>
 
 #include "plan/hand_over_flags.h"
@@ -91,6 +93,9 @@ public:
     void Await(prolog::Stage stage, prolog::Product product) {
         plan_.steps[stage].awaits = product;
         plan_.products[product].flag = FlagOf(product);
+        if (FlagOf(product) == flags::kNoFlag) {
+            throw std::logic_error(std::string(NameOf(product)) + " has no flag to wait for");
+        }
     }
 
     /// Before it waits, a stage opens the next window.

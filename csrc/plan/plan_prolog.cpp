@@ -34,7 +34,7 @@ void RequireRank(const std::string& quantity, uint32_t rank, uint32_t most) {
 }
 
 /// Whether the hidden states are quantised dynamically, with one scale per token.
-bool QuantisesHidden(const PrologProblem& problem) {
+bool ScalesHiddenPerToken(const PrologProblem& problem) {
     return Dynamic(problem.qkv_a) || (problem.q_lora_rank == 0 && Dynamic(problem.q_b));
 }
 
@@ -49,7 +49,7 @@ void Check(const PrologProblem& problem) {
             "1 to " + std::to_string(kMaxCacheRows), block_size);
     if (problem.q_lora_rank > 0) RequireRank("q_lora_rank", problem.q_lora_rank, kMaxLoraRank);
     RequireRank("kv_lora_rank", problem.kv_lora_rank, kMaxLoraRank);
-    if (QuantisesHidden(problem)) RequireQuantisedWidth("hidden size", problem.hidden_size);
+    if (ScalesHiddenPerToken(problem)) RequireQuantisedWidth("hidden size", problem.hidden_size);
     if (Quantised(problem.q_b))
         RequireRank("nope size with an int8 q_b", problem.nope_dim, kMaxInt8NopeDim);
     if (problem.indexer.heads > 0) {
@@ -143,7 +143,7 @@ uint32_t Widest(const PrologPlan& plan, const PrologProblem& problem) {
         std::max({problem.q_lora_rank, problem.kv_lora_rank + problem.rope_dim,
                   StepElements(plan.heads, Quantised(problem.q_b)),
                   StepElements(plan.indexer.heads, Quantised(problem.indexer.wq_b))});
-    const uint32_t piece = QuantisesHidden(problem) ? LeastPiece(problem.hidden_size) : 0;
+    const uint32_t piece = ScalesHiddenPerToken(problem) ? LeastPiece(problem.hidden_size) : 0;
     return std::max(widest, piece);
 }
 
@@ -225,11 +225,8 @@ PrologShapePlan PlanProlog(const PrologProblem& problem, const arch::Chip& chip)
 
     plan.widest = Widest(plan, problem);
     plan.widest_shares = WidestShares(plan);
-    const bool quantised = HoldsInt8(problem.latent_cache.latent) || problem.quantize_q_nope ||
-                           Quantised(problem.qkv_a) || Quantised(problem.q_b) ||
-                           Quantised(problem.indexer.wq_b);
     // A plan does not know its kernel: sfa_prolog's second quantiser is counted in either case.
-    const uint64_t ub_bytes = PrologUb(plan).Total(quantised ? 2 : 0);
+    const uint64_t ub_bytes = PrologUb(plan).Total(NeedsInt8(plan) ? 2 : 0);
     // Single limits allow each of these widths; some combinations of the widest do not fit.
     const uint32_t usable_ub_bytes = chip.architecture->usable_ub_bytes;
     Require(ub_bytes <= usable_ub_bytes, "latents and heads of this layer",
@@ -240,6 +237,12 @@ PrologShapePlan PlanProlog(const PrologProblem& problem, const arch::Chip& chip)
     return {plan,
             {TimeProlog(plan, constants, chip.aic_count), constants.hbm_rate,
              usable_ub_bytes - ub_bytes}};
+}
+
+bool NeedsInt8(const PrologPlan& plan) {
+    return Quantised(plan.qkv_a_format) || Quantised(plan.q_b_format) ||
+           Quantised(plan.indexer.wq_b_format) || plan.quantize_q_nope != 0 ||
+           HoldsInt8(plan.latent_cache.latent);
 }
 
 PrologShapePlan CachedPlanProlog(const PrologProblem& problem, const arch::Chip& chip) {

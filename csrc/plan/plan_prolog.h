@@ -60,6 +60,9 @@ using PrologShapePlan = ShapePlan<PrologPlan>;
 /// Throws std::invalid_argument that names the quantity, the allowed values and the actual one.
 PrologShapePlan PlanProlog(const PrologProblem& problem, const arch::Chip& chip);
 
+/// Whether the kernel has to be one that quantises and dequantises ("..._w8a8").
+bool NeedsInt8(const PrologPlan& plan);
+
 /// Like PlanProlog, but returns a cached plan where the same problem has been planned before.
 PrologShapePlan CachedPlanProlog(const PrologProblem& problem, const arch::Chip& chip);
 

@@ -40,22 +40,35 @@ struct Shares {
     size_t count = 0;
 };
 
+/// The most that passes through L2 behind any of a kernel's windows; absent if that is unknown.
+std::optional<uint64_t> PassingBehind(const IdleWindows& windows) {
+    std::optional<uint64_t> most = 0;
+    for (size_t i = 0; i < windows.size() && most; ++i) {
+        const std::optional<uint64_t> bytes = windows[i].passing_bytes;
+        most = bytes ? std::optional(std::max(*most, *bytes)) : std::nullopt;
+    }
+    return most;
+}
+
 /// Takes the regions up to the first that does not fit L2 as a whole; that one ends the sequence.
-Shares TakeRegions(WarmPlan& warm, const PrefetchRequest& request, const arch::Chip& chip,
-                   PlanReport* report) {
+/// `behind` passes through L2 before the use of each, in addition to what the request says.
+Shares TakeRegions(WarmPlan& warm, const PrefetchRequest& request, std::optional<uint64_t> behind,
+                   const arch::Chip& chip, PlanReport* report) {
     Shares shares;
     uint64_t in_flight = 0;
     for (size_t i = 0; i < request.regions.size(); ++i) {
         const PrefetchRegion& region = request.regions[i];
-        const uint64_t passing = request.passing_bytes.empty() ? 0 : request.passing_bytes[i];
+        const uint64_t told = request.passing_bytes.empty() ? 0 : request.passing_bytes[i];
+        const auto passing = behind ? std::optional(*behind + told) : std::nullopt;
         const uint64_t whole = region.bytes / kBlockBytes * kBlockBytes;
         const uint64_t room = L2Room(chip, in_flight, passing);
         const uint64_t bytes = std::min(whole, room / kBlockBytes * kBlockBytes);
         if (bytes == 0 && whole > 0 && report != nullptr) {
-            report->decisions.push_back({RegionName(i), "any", 0, 0,
-                                         std::to_string((in_flight + passing) / 1000000) +
-                                             " MB pass through L2 before its use, which holds " +
-                                             std::to_string(UsableL2Bytes(chip) / 1000000)});
+            report->decisions.push_back(
+                {RegionName(i), "any", 0, 0,
+                 std::to_string((in_flight + passing.value_or(UsableL2Bytes(chip))) / 1000000) +
+                     " MB pass through L2 before its use, which holds " +
+                     std::to_string(UsableL2Bytes(chip) / 1000000)});
         }
         if (bytes > 0) {
             warm.regions[warm.region_count++] = {region.address, bytes};
@@ -85,7 +98,7 @@ WarmSchedule PlanWarm(const arch::Chip& chip, const WarmRoom& room, const Prefet
                             const char* reason) {
         if (report == nullptr) return;
         report->decisions.push_back(
-            {RegionName(share.region), window.name, window.idle.nominal_us, bytes, reason});
+            {RegionName(share.region), window.name, window.idle.short_us, bytes, reason});
     };
     const uint64_t usable = UsableL2Bytes(chip);
     uint64_t budget = std::min(request.bytes.value_or(usable), usable) / kChunkBytes;
@@ -94,7 +107,7 @@ WarmSchedule PlanWarm(const arch::Chip& chip, const WarmRoom& room, const Prefet
     WarmSchedule schedule{};
     WarmPlan& warm = schedule.warm;
     warm.chunk_bytes = kChunkBytes;
-    Shares shares = TakeRegions(warm, request, chip, report);
+    Shares shares = TakeRegions(warm, request, PassingBehind(windows), chip, report);
     Share* share = shares.list.data();
     const Share* const end = share + shares.count;
     uint32_t next_chunk = 0;

@@ -12,7 +12,7 @@
 // The products and the stages of the two lists below are numbered in the order in which they run.
 // plan_phases.cpp says which of them a layer has and where one lane waits for the other. The
 // kernels, the closed form of their time, the windows and the separate kernels all walk the lists
-// of the plan, so a new product or stage needs a line in both files and the block that does it.
+// of the plan. CONTRIBUTING.md says what to touch for a new product or stage.
 #pragma once
 
 #include <cstdint>
