@@ -16,7 +16,6 @@ namespace lab {
 
 namespace {
 
-
 class Launcher {
 public:
     Launcher(bool bf16, const GemmBuffers& buffers, TwinLaunches& launches)
