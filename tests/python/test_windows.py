@@ -163,6 +163,42 @@ def test_a_profile_becomes_a_file(tmp_path, capsys):
     assert "hcom_allReduce_ 4" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(
+    ("name", "window", "kernel"),
+    [
+        ("aclnnMoeDistributeDispatchV2_MoeDistributeDispatchV2_MoeDistributeDispatchV2",
+         "dispatch", "MoeDistributeDispatchV2"),
+        ("aclnnAddRmsNorm_AddRmsNormAiCore_AddRmsNorm", "norm", "AddRmsNorm"),
+        ("aclnnX_MoeGatingTopK_42", "top_k", "MoeGatingTopK"),
+        ("LightningIndexer_17", "indexer", "LightningIndexer"),
+        ("hcom_allGather__417_3_1", "all_gather", "hcom_allGather_"),
+        ("aclnnAddRmsNormQuant_AddRmsNormQuantAiCore_AddRmsNormQuant", None, None),
+        ("aclnnMoeGatingTopKSoftmax_MoeGatingTopKSoftmax", None, None),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("typed", ["N/A", None])
+def test_kernels_by_name(name, window, kernel, typed, tmp_path):
+    """Level0 has no op types: a name has the type as a part, first, last or between."""
+    columns = COLUMNS if typed else [column for column in COLUMNS if column != "Type"]
+    rows = [
+        profile_row(typed or "", 5.0, name),
+        profile_row(typed or "", 8.0, "SparseFlashAttention"),
+    ]
+    if not typed:
+        rows = [[row[0], *row[2:]] for row in rows]
+    found = read_window_profile(write_profile(tmp_path / "p.csv", rows, columns)).windows
+    assert found.pop("sparse_attention")["nominal"] == 8.0
+    assert {key: row["kernels"] for key, row in found.items()} == (
+        {window: {kernel: 1}} if window else {}
+    )
+
+
+def test_a_type_begins_with_its_kernel(tmp_path):
+    rows = [profile_row("hcom_allReduce_", 7.0), profile_row("Fused_LightningIndexer", 9.0)]
+    found = read_window_profile(write_profile(tmp_path / "p.csv", rows))
+    assert set(found.windows) == {"all_reduce"}
+
+
 def test_a_damaged_line_costs_that_line(tmp_path):
     rows = [profile_row("hcom_allReduce_", "12us"), profile_row("hcom_allReduce_", 7.0)]
     found = read_window_profile(write_profile(tmp_path / "p.csv", [*rows, ["cut", "off"]]))
@@ -178,7 +214,11 @@ def test_a_damaged_line_costs_that_line(tmp_path):
         (COLUMNS, [profile_row("MatMulV2", 5.0)], "no kernel of a window in its 1 row: expected"),
         (["Name", "Type"], [["a", "b"]], "with the columns Type or Name, and Duration(us)"),
         (["Step", "Computing", "Communication(Not Overlapped)"], [], "step_trace_time.csv"),
-        ([*COLUMNS, "Task Duration(us)"], [], "expected one of the columns Duration(us) and Task"),
+        (
+            [*COLUMNS, "Task Duration(us)"],
+            [],
+            "expected one of the columns Task Duration(us) and Dur",
+        ),
         ([*COLUMNS, "Type"], [], "the column Type is there twice"),
     ],
 )

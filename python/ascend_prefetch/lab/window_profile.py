@@ -1,8 +1,9 @@
 """Reads the lengths of windows from a profile: kernel_details.csv of torch_npu.
 
-The columns are those of op_summary.py in ascend_prefetch.lab.timing. A collective or an attention
-kernel is recognised by its op type, or by the beginning of its name where a profile taken at Level0
-has no types. All rows of a kernel make one window, whatever its shape: a profile for this should
+The columns are those of op_summary.py in ascend_prefetch.lab.timing. A kernel is recognised by its
+op type. A profile taken at Level0 has no types: there it is recognised by its name, of which the op
+type is a part between underscores, as in aclnnX_YAiCore_Y for what was launched through aclnn. All
+rows of a kernel make one window, whatever its shape: a profile for this should
 hold decode steps alone.
 """
 
@@ -17,29 +18,17 @@ from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 from ascend_prefetch.files import open_regular
-from ascend_prefetch.lab.timing.exports import what_format, what_table
-from ascend_prefetch.lab.timing.tables import (
-    BadLine,
-    columns_twice,
-    microseconds,
-    row_of,
-    table_lines,
-)
+from ascend_prefetch.lab.timing.exports import WANTED, what_table
+from ascend_prefetch.lab.timing.op_summary import NOTHING, column_of
+from ascend_prefetch.lab.timing.points import read_header
+from ascend_prefetch.lab.timing.tables import BadLine, microseconds, row_of
 from ascend_prefetch.shown import count_of
 from ascend_prefetch.windows.file import KERNELS, MAX_US
-
-WANTED = "kernel_details.csv of torch_npu or op_summary_*.csv of msprof"
 
 FEW_ROWS = 10
 """Below this many rows short and long are the minimum and the maximum, else percentiles."""
 
-_NAMES = {
-    "type": ("Type", "OP Type"),
-    "name": ("Name", "Op Name"),
-    "duration": ("Duration(us)", "Task Duration(us)", "Task Duration"),
-}
-_NOTHING = ("", "N/A")
-_PEEKED = 64
+_COLUMNS = ("type", "name", "duration")
 
 
 class WindowProfile(NamedTuple):
@@ -76,14 +65,7 @@ def read_window_profile(path: Path) -> WindowProfile:
 
 
 def _read(file: BinaryIO) -> WindowProfile:
-    start = file.read(_PEEKED)
-    if other := what_format(start):
-        raise ValueError(f"expected a table as CSV, {WANTED}, but it is {other}")
-    file.seek(0)
-    lines = table_lines(file)
-    header = next(lines, None)
-    if header is None:
-        raise ValueError("it is empty")
+    header, lines = read_header(file, WANTED)
     if header.damage:
         raise BadLine(header.number, header.damage)
     columns = _columns(header.cells)
@@ -137,15 +119,8 @@ def lengths_of(durations: Sequence[float]) -> dict[str, Any]:
 
 def _columns(header: Sequence[str]) -> dict[str, str]:
     """The names of the columns that are read, in this file."""
-    found = {}
-    for column, names in _NAMES.items():
-        there = [name for name in names if name in header]
-        if len(there) > 1:
-            raise ValueError(f"expected one of the columns {' and '.join(there)}, got both")
-        if columns_twice(header, there):
-            raise ValueError(f"the column {there[0]} is there twice")
-        if there:
-            found[column] = there[0]
+    names = {column: column_of(header, column) for column in _COLUMNS}
+    found = {column: name for column, name in names.items() if name is not None}
     if "duration" not in found or not {"type", "name"} & set(found):
         other = what_table(header)
         raise ValueError(
@@ -157,21 +132,24 @@ def _columns(header: Sequence[str]) -> dict[str, str]:
 
 def _window(row: Mapping[str, str], columns: Mapping[str, str]) -> tuple[str, str, float] | None:
     """The window of a row, its kernel and its us; None for another kernel or one without time."""
-    kernel = row[columns["type"]] if "type" in columns else ""
-    if kernel in _NOTHING and "name" in columns:
-        kernel = row[columns["name"]]
-    window = next((name for name in KERNELS if _is_kernel(kernel, KERNELS[name])), None)
-    if window is None:
+    text = row[columns["type"]] if "type" in columns else ""
+    # The op type of a collective ends with an underscore itself.
+    pattern = "^{}(_|$)"
+    if text in NOTHING and "name" in columns:
+        text, pattern = row[columns["name"]], "(^|_){}(_|$)"
+    found = (
+        (window, kernel)
+        for window, kernels in KERNELS.items()
+        for kernel in kernels
+        if re.search(pattern.format(kernel.rstrip("_")), text)
+    )
+    window, kernel = next(found, ("", ""))
+    if not window:
         return None
     text = row[columns["duration"]]
-    if text in _NOTHING or re.fullmatch(r"0+(\.0*)?", text):
+    if text in NOTHING or re.fullmatch(r"0+(\.0*)?", text):
         return None
     us = microseconds(columns["duration"], text)
     if us > MAX_US:
         raise ValueError(f"{columns['duration']}: expected at most {MAX_US:g} us, got {us:g}")
-    return window, next(name for name in KERNELS[window] if _is_kernel(kernel, (name,))), us
-
-
-def _is_kernel(text: str, kernels: Sequence[str]) -> bool:
-    """Whether an op type, or the name of an op of this type with its number, is one of these."""
-    return any(re.fullmatch(rf"{kernel}(_\w*)?", text) for kernel in kernels)
+    return window, kernel, us

@@ -33,8 +33,8 @@ from ascend_prefetch.shown import count_of, plain, shown
 from .point import Point, PointKernel
 from .tables import columns_twice, microseconds
 
-# The names of a column in different versions; kernel_details.csv has the last ones.
-_NAMES = {
+NAMES = {
+    "name": ("Op Name", "Name"),
     "type": ("OP Type", "Type"),
     "core": ("Task Type", "Accelerator Core"),
     "duration": ("Task Duration(us)", "Task Duration", "Duration(us)"),
@@ -44,10 +44,13 @@ _NAMES = {
     "formats": ("Input Formats",),
     "outputs": ("Output Shapes",),
 }
+"""The names of a column in different versions; kernel_details.csv has the last ones."""
+
 _NEEDED = ("type", "duration", "shapes", "types")
 _LEVEL0_HAS = ("type", "duration", "core")
 _BF16 = {"DT_BF16": True, "BF16": True, "DT_FLOAT16": False, "FLOAT16": False}
-_NOTHING = ("", "N/A")
+NOTHING = ("", "N/A")
+"""Cells of a profile without a value."""
 _FRACTAL = 16  # 16-bit elements
 
 # Parts of an op's type, the most specific first, and what distinguishes such a product.
@@ -85,22 +88,33 @@ def is_profile(columns: Sequence[str]) -> bool:
     Raises:
         ValueError: the profile was taken at Level0, or a column occurs twice.
     """
-    missing = [_NAMES[column][0] for column in _NEEDED if not _has(columns, column)]
+    missing = [NAMES[column][0] for column in _NEEDED if not _has(columns, column)]
     if missing and all(_has(columns, column) for column in _LEVEL0_HAS):
         raise ValueError(_LEVEL0.format(what=" and ".join(missing)))
     if missing:
         return False
-    for names in _NAMES.values():
-        there = [name for name in names if name in columns]
-        if len(there) > 1:
-            raise ValueError(f"expected one of the columns {' and '.join(there)}, got both")
-        if columns_twice(columns, there):
-            raise ValueError(f"the column {there[0]} is there twice")
+    for column in NAMES:
+        if column != "name":
+            column_of(columns, column)
     return True
 
 
+def column_of(columns: Sequence[str], column: str) -> str | None:
+    """The name that a column of NAMES has in a file with these columns; None if it is not there.
+
+    Raises:
+        ValueError: it is there twice, or under two names.
+    """
+    there = [name for name in NAMES[column] if name in columns]
+    if len(there) > 1:
+        raise ValueError(f"expected one of the columns {' and '.join(there)}, got both")
+    if columns_twice(columns, there):
+        raise ValueError(f"the column {there[0]} is there twice")
+    return there[0] if there else None
+
+
 def _has(columns: Sequence[str], column: str) -> bool:
-    return any(name in columns for name in _NAMES[column])
+    return any(name in columns for name in NAMES[column])
 
 
 class ProfileReader:
@@ -133,7 +147,7 @@ class ProfileReader:
         """
         fields = {
             column: next((row[name] for name in names if name in row), "")
-            for column, names in _NAMES.items()
+            for column, names in NAMES.items()
         }
         self._with_shapes += bool(_listed(fields["shapes"]))
         try:
@@ -183,7 +197,7 @@ class ProfileReader:
 
     def _kernel(self, fields: Mapping[str, str]) -> PointKernel:
         _check_op(fields["type"])
-        if fields["core"] not in ("AI_CORE", *_NOTHING):
+        if fields["core"] not in ("AI_CORE", *NOTHING):
             raise _Skip("a product on other cores", fields["core"])
         shapes = _shapes(fields["shapes"])
         if not shapes:
@@ -209,7 +223,7 @@ class ProfileReader:
 
     def _cores(self, blocks: str) -> int:
         """The number of cores that run these blocks; excess blocks run after the first ones."""
-        if blocks in _NOTHING:
+        if blocks in NOTHING:
             return self._most_cores
         if not re.fullmatch(r"[0-9]{1,9}", blocks):
             raise ValueError(f"Block Dim: expected a number, got {shown(blocks)}")
@@ -224,7 +238,7 @@ def _check_op(op_type: str) -> None:
     """Raises _Skip unless an op is a plain product of two matrices."""
     if re.fullmatch(r"(?i)MatMul(V[0-9]{1,3})?", op_type):
         return
-    if op_type in _NOTHING:
+    if op_type in NOTHING:
         raise _Skip(_NO_TYPE)
     for word, reason in _OTHER_PRODUCTS:
         if word in op_type.lower() and "matmul" in op_type.lower():
@@ -233,7 +247,7 @@ def _check_op(op_type: str) -> None:
 
 
 def _duration(text: str) -> float:
-    if text in _NOTHING or re.fullmatch(r"0+(\.0*)?", text):
+    if text in NOTHING or re.fullmatch(r"0+(\.0*)?", text):
         raise _Skip("a product without a duration")
     return microseconds("Task Duration", text)
 
@@ -241,7 +255,7 @@ def _duration(text: str) -> float:
 def _listed(text: str) -> list[str]:
     """The items of a list "a;b", which the exporters put in additional quotes in places."""
     text = text.strip('"')
-    return [] if text in _NOTHING else [item.strip() for item in text.split(";")]
+    return [] if text in NOTHING else [item.strip() for item in text.split(";")]
 
 
 def _shapes(text: str) -> list[list[int]]:

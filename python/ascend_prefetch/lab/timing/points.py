@@ -114,14 +114,7 @@ _MAX_NAMED = 3
 
 
 def _read(file: BinaryIO, soc: str | None) -> Points:
-    start = file.read(_PEEKED)
-    if other := what_format(start):
-        raise ValueError(f"expected a table as CSV, {WANTED} or a points file, but it is {other}")
-    file.seek(0)
-    lines = table_lines(file)
-    header = next(lines, None)
-    if header is None:
-        raise ValueError("it is empty")
+    header, lines = read_header(file, f"{WANTED} or a points file")
     try:
         if header.damage:
             raise ValueError(header.damage)
@@ -131,6 +124,23 @@ def _read(file: BinaryIO, soc: str | None) -> Points:
     if not is_one:
         return _read_points(header.cells, lines, soc)
     return _read_profile(ProfileReader(soc), header.cells, lines)
+
+
+def read_header(file: BinaryIO, wanted: str) -> tuple[Line, Iterator[Line]]:
+    """The first line of a table, which may be damaged, and those after it.
+
+    Raises:
+        ValueError: the file is empty, or of another format, which is named.
+    """
+    start = file.read(_PEEKED)
+    if other := what_format(start):
+        raise ValueError(f"expected a table as CSV, {wanted}, but it is {other}")
+    file.seek(0)
+    lines = table_lines(file)
+    header = next(lines, None)
+    if header is None:
+        raise ValueError("it is empty")
+    return header, lines
 
 
 # Number of bytes at the start of a file that suffice to recognise its format.
