@@ -94,16 +94,54 @@ def test_exchange_between_token_counts():
 
 def test_sparse_attention():
     # The published point: 9 queries, 20,000 cached tokens, 2,048 of them selected.
-    assert windows.indexer(9, 20_000).us.nominal == 68.2
+    assert windows.indexer(9, 20_000).us.nominal == 67.98
     assert windows.sparse_attention(9, 2048).us == (86.0, 91.8, 115.1)
     # The indexer scales with cached tokens, attention with the selected ones.
-    assert windows.indexer(9, 10_000).us.nominal == pytest.approx(34.1)
+    assert windows.indexer(9, 10_000).us.nominal == pytest.approx(33.99)
     assert windows.sparse_attention(9, 1024).us.nominal == pytest.approx(45.9)
     # 16 queries: a third of the way from 15 to 18.
     assert windows.sparse_attention(16, 2048).us.nominal == pytest.approx(93.7 - 0.3 / 3)
     assert not windows.sparse_attention(16, 2048).extrapolated
+    assert windows.sparse_attention(9, 2048).provenance == "published"
+    assert windows.sparse_attention(16, 2048).provenance == "derived"
+    assert windows.sparse_attention(9, 1024).provenance == "derived"
     assert windows.sparse_attention(28, 2048).extrapolated
     assert windows.indexer(2, 20_000).extrapolated
+
+
+def test_a_launch_is_not_scaled():
+    # 4.2 us of 67.98 are a launch, of the rest half remains; 91.8 likewise.
+    assert windows.indexer(9, 10_000, 4.2).us.nominal == pytest.approx(4.2 + 63.78 / 2)
+    assert windows.sparse_attention(9, 1024, 4.2).us.nominal == pytest.approx(4.2 + 87.6 / 2)
+    assert windows.sparse_attention(9, 2048, 4.2).us == (86.0, 91.8, 115.1)
+    # More than the shortest of all lengths, 38.02.
+    assert windows.indexer(9, 10_000, 50.0).us.short == 50.0
+
+
+def test_a_25th_query_needs_a_second_round():
+    second = windows.sparse_attention(27, 2048)
+    assert second.us == (150.4, 155.1, 165.7)
+    assert second.provenance == "published"
+    for queries in (25, 26):
+        window = windows.sparse_attention(queries, 2048)
+        assert (window.us, window.provenance) == (second.us, "derived")
+        assert not window.extrapolated
+    assert windows.sparse_attention(24, 2048).us.nominal == 93.6
+
+
+def test_what_is_not_published_as_it_is_is_derived():
+    assert windows.all_reduce(16, 1000).provenance == "published"
+    assert windows.all_reduce(12, 1000).provenance == "derived"
+    assert windows.norm(9).provenance == windows.top_k(3).provenance == "published"
+    assert windows.norm(10).provenance == windows.top_k(8).provenance == "derived"
+    for tokens in (1, 7, 128):
+        assert windows.dispatch(16, tokens).provenance == "derived"
+        assert windows.combine(16, tokens).provenance == "derived"
+
+
+def test_top_k_has_minimum_median_and_maximum():
+    assert windows.top_k(1).us == (3.38, 3.86, 7.20)
+    assert windows.top_k(256).us == (19.66, 23.76, 32.04)
 
 
 def test_dense_attention_reads_at_the_published_share():
@@ -111,6 +149,8 @@ def test_dense_attention_reads_at_the_published_share():
     assert window.us.nominal == pytest.approx(75_497_472 / (0.841 * 1.6e6))
     assert window.us.short == window.us.long == window.us.nominal
     assert window.hbm == "published"
+    launched = windows.dense_attention(75_497_472, launch_us=4.2)
+    assert launched.us.nominal == pytest.approx(4.2 + window.us.nominal)
     assert windows.dense_attention(75_497_472, 0.5).us.nominal == 2 * window.us.nominal
 
 

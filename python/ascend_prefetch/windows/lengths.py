@@ -26,7 +26,7 @@ class KnownWindow:
     Attributes:
         name: what runs: "all_reduce", "all_gather", "dispatch", "combine", "indexer",
             "sparse_attention", "attention", "norm" or "top_k".
-        us: its lengths, us, launch included.
+        us: its lengths, us, launch included where a function below was given one.
         provenance: class of the lengths: "published", "derived", "assumed" or "profiled".
         source: where the lengths come from.
         extrapolated: whether they lie outside what was published.
@@ -51,12 +51,11 @@ def all_reduce(ranks: int, nbytes: int) -> KnownWindow:
         ranks: ranks that take part, 2 or more.
         nbytes: message of each rank.
     """
-    us, outside = _interpolate(published.ALL_REDUCE, ranks)
-    growth, other_ranks = _interpolate(
+    us, outside, provenance = _interpolate(published.ALL_REDUCE, ranks)
+    growth, other_ranks, _ = _interpolate(
         {n: Lengths(us, us, us) for n, us in published.ALL_REDUCE_2_MIB.items()}, ranks
     )
     beyond = nbytes - published.COLLECTIVE_BYTES
-    provenance = PUBLISHED
     if beyond > 0:
         most = published.ALL_REDUCE_MAX_BYTES
         share = beyond / (most - published.COLLECTIVE_BYTES)
@@ -68,7 +67,7 @@ def all_reduce(ranks: int, nbytes: int) -> KnownWindow:
 
 def all_gather(ranks: int, nbytes: int) -> KnownWindow:
     """An all-gather in AIV mode; arguments as for all_reduce."""
-    us, outside = _interpolate(published.ALL_GATHER, ranks)
+    us, outside, _ = _interpolate(published.ALL_GATHER, ranks)
     outside = outside or nbytes > published.COLLECTIVE_BYTES
     return KnownWindow("all_gather", us, DERIVED, "AIC, scaled as the all-reduce", outside)
 
@@ -88,48 +87,58 @@ def combine(ep: int, tokens: int) -> KnownWindow:
     return _exchange("combine", published.COMBINE_FEW, published.COMBINE_MANY, ep, tokens)
 
 
-def indexer(queries: int, cached: int) -> KnownWindow:
+def indexer(queries: int, cached: int, launch_us: float = 0.0) -> KnownWindow:
     """The lightning indexer.
 
     Args:
         queries: query tokens.
         cached: cached tokens of each request.
+        launch_us: launch and start of a kernel, us: the part of it that does not grow with the
+            cached tokens.
     """
-    us, outside = _interpolate(published.INDEXER, queries)
-    us = us.times(cached / published.INDEXER_CACHED)
+    us, outside, _ = _interpolate(published.INDEXER, queries)
+    us = us.times(cached / published.INDEXER_CACHED, launch_us)
     source = f"AICG, scaled from {published.INDEXER_CACHED:,} cached tokens"
     return KnownWindow("indexer", us, DERIVED, source, outside, leaves="none")
 
 
-def sparse_attention(queries: int, selected: int) -> KnownWindow:
+def sparse_attention(queries: int, selected: int, launch_us: float = 0.0) -> KnownWindow:
     """Sparse attention.
 
     Args:
         queries: query tokens.
         selected: cached tokens that each of them attends to.
+        launch_us: as for indexer, of the selected tokens.
     """
-    us, outside = _interpolate(published.SPARSE_ATTENTION, queries)
-    us = us.times(selected / published.SPARSE_SELECTED)
-    scaled = selected != published.SPARSE_SELECTED
+    points = published.SPARSE_ATTENTION | published.SPARSE_SECOND_ROUND
+    us, outside, provenance = _interpolate(points, queries)
+    if selected != published.SPARSE_SELECTED:
+        us = us.times(selected / published.SPARSE_SELECTED, launch_us)
+        provenance = DERIVED
+    if not outside and queries not in published.SPARSE_ATTENTION:
+        provenance = DERIVED
     return KnownWindow(
         "sparse_attention",
         us,
-        DERIVED if scaled else PUBLISHED,
+        provenance,
         "AICG, 16 heads a rank",
         outside,
         leaves="none",
     )
 
 
-def dense_attention(nbytes: int, share: float = 1.0) -> KnownWindow:
+def dense_attention(nbytes: int, share: float = 1.0, launch_us: float = 0.0) -> KnownWindow:
     """Dense attention, which reads its cache once.
 
     Args:
         nbytes: bytes that it reads.
         share: the chip's HBM rate relative to that of a 910C die.
+        launch_us: launch and start of a kernel, us, which precede the read.
     """
-    us = nbytes / (published.DENSE_ATTENTION_RATE * 1e6 * share)
+    us = launch_us + nbytes / (published.DENSE_ATTENTION_RATE * 1e6 * share)
     source = "CM384: 84.1 % of HBM at its best, no spread published"
+    if launch_us:
+        source += "; and a launch"
     return KnownWindow(
         "attention", Lengths(us, us, us), DERIVED, source, hbm="published", leaves="none"
     )
@@ -137,41 +146,45 @@ def dense_attention(nbytes: int, share: float = 1.0) -> KnownWindow:
 
 def norm(tokens: int) -> KnownWindow:
     """The norm between attention and feed-forward, with the residual's addition."""
-    us, outside = _interpolate(published.NORM, tokens)
-    return KnownWindow("norm", us, PUBLISHED, "AICG, 6,144 elements", outside, hbm="unknown")
+    us, outside, provenance = _interpolate(published.NORM, tokens)
+    return KnownWindow("norm", us, provenance, "AICG, 6,144 elements", outside, hbm="unknown")
 
 
 def top_k(tokens: int) -> KnownWindow:
     """The choice of experts behind the gate, for the tokens of a rank."""
-    us, outside = _interpolate(published.TOP_K, tokens)
-    return KnownWindow("top_k", us, PUBLISHED, "AICG, 256 experts", outside, hbm="unknown")
+    us, outside, provenance = _interpolate(published.TOP_K, tokens)
+    return KnownWindow("top_k", us, provenance, "AICG, 256 experts", outside, hbm="unknown")
 
 
 def _exchange(
     name: str, few: Lengths, many: Mapping[int, float], ep: int, tokens: int
 ) -> KnownWindow:
-    usual, outside = _interpolate({n: Lengths(us, us, us) for n, us in many.items()}, ep)
+    usual, outside, _ = _interpolate({n: Lengths(us, us, us) for n, us in many.items()}, ep)
     if tokens <= published.FEW_TOKENS:
-        return KnownWindow(name, few, PUBLISHED, "AICG, CM384, SGL", outside)
+        # Short and nominal are published as they are, long is not.
+        return KnownWindow(name, few, DERIVED, "AICG, CM384, SGL", outside)
     nominal = usual.nominal
     at_many = Lengths(
         nominal * published.SHORTEST_SHARE_MANY[name], nominal, nominal + few.long - few.nominal
     )
-    us, more = _interpolate({published.FEW_TOKENS: few, published.MANY_TOKENS: at_many}, tokens)
+    us, more, _ = _interpolate({published.FEW_TOKENS: few, published.MANY_TOKENS: at_many}, tokens)
     return KnownWindow(name, us, DERIVED, "AICG, CM384, SGL", outside or more)
 
 
-def _interpolate(points: Mapping[int, Lengths], at: int) -> tuple[Lengths, bool]:
-    """Lengths at a place between points, and whether it lies outside them."""
+def _interpolate(points: Mapping[int, Lengths], at: int) -> tuple[Lengths, bool, str]:
+    """Lengths at a place between points, whether it lies outside them, and their class.
+
+    What lies between two points is derived, unless both have the same lengths.
+    """
     places = sorted(points)
     if at <= places[0]:
-        return points[places[0]], at < places[0]
+        return points[places[0]], at < places[0], PUBLISHED
     if at >= places[-1]:
-        return points[places[-1]], at > places[-1]
+        return points[places[-1]], at > places[-1], PUBLISHED
     above = next(place for place in places if place >= at)
     below = max(place for place in places if place <= at)
-    if above == below:
-        return points[at], False
+    if points[above] == points[below]:
+        return points[above], False, PUBLISHED
     share = (at - below) / (above - below)
     pairs = zip(points[below], points[above], strict=True)
-    return Lengths(*(a + share * (b - a) for a, b in pairs)), False
+    return Lengths(*(a + share * (b - a) for a, b in pairs)), False, DERIVED

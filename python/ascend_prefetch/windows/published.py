@@ -37,9 +37,9 @@ class Lengths(NamedTuple):
         """These lengths and `us` more."""
         return Lengths(self.short + us, self.nominal + us, self.long + us)
 
-    def times(self, factor: float) -> Lengths:
-        """These lengths, all of them times a factor."""
-        return Lengths(self.short * factor, self.nominal * factor, self.long * factor)
+    def times(self, factor: float, launch_us: float = 0.0) -> Lengths:
+        """These lengths, of which all but a launch is times a factor."""
+        return Lengths(*(launch_us + max(0.0, us - launch_us) * factor for us in self))
 
 
 COLLECTIVE_BYTES = 262_144
@@ -98,7 +98,7 @@ between ranks, which does not grow with tokens."""
 INDEXER = {
     3: Lengths(25.6, 32.8, 70.2),
     6: Lengths(36.0, 60.3, 70.0),
-    9: Lengths(38.0, 68.2, 78.2),
+    9: Lengths(38.02, 67.98, 78.16),
     12: Lengths(40.8, 55.8, 61.0),
     15: Lengths(44.1, 59.6, 64.2),
     18: Lengths(46.6, 53.0, 62.9),
@@ -126,6 +126,10 @@ SPARSE_ATTENTION = {
 """SparseFlashAttention by query tokens, with 2,048 selected tokens and 16 heads a rank: AICG. Up
 to the 24 cores of a chip more queries take no longer; a 25th needs a second round."""
 
+SPARSE_SECOND_ROUND = {25: SPARSE_ATTENTION[27]}
+"""SparseFlashAttention by query tokens: the second round takes as long for one query as for three
+(derived)."""
+
 SPARSE_SELECTED = 2048
 """Selected tokens of a query in AICG. Attention's time is scaled by them (derived)."""
 
@@ -140,7 +144,9 @@ NORM = {
     9: Lengths(4.36, 4.82, 8.76),
     12: Lengths(4.88, 5.16, 7.80),
     15: Lengths(5.36, 5.68, 6.92),
+    18: Lengths(6.36, 6.46, 6.76),
     21: Lengths(6.18, 6.62, 17.30),
+    24: Lengths(7.10, 7.39, 8.54),
     27: Lengths(7.08, 7.94, 16.18),
     114: Lengths(12.24, 15.38, 20.00),
     256: Lengths(17.36, 22.44, 29.70),
@@ -148,17 +154,24 @@ NORM = {
 """AddRmsNormBias between attention and feed-forward by tokens, 6,144 elements each: AICG."""
 
 TOP_K = {
-    1: Lengths(3.4, 3.7, 3.7),
-    3: Lengths(4.1, 4.9, 5.0),
-    7: Lengths(5.8, 6.5, 7.2),
-    256: Lengths(19.7, 22.7, 24.2),
+    1: Lengths(3.38, 3.86, 7.20),
+    2: Lengths(3.76, 4.48, 11.52),
+    3: Lengths(4.12, 4.94, 9.80),
+    4: Lengths(4.64, 5.81, 7.24),
+    5: Lengths(5.88, 6.15, 6.26),
+    6: Lengths(5.38, 6.18, 9.62),
+    7: Lengths(5.78, 7.22, 10.48),
+    114: Lengths(17.28, 20.23, 28.56),
+    256: Lengths(19.66, 23.76, 32.04),
 }
-"""MoeGatingTopK by tokens of a rank, 256 experts: AICG (min, median, mean)."""
+"""MoeGatingTopK by tokens of a rank, 256 experts: AICG."""
 
 MLAPO = Lengths(59.7, 72.5, 91.8)
-"""mla_preprocess of GLM-5 W8A8 with static scales at TP4: AICG. 72.5 is the median of the decode
-steps that the other kernels here are from; min, max (and a median of 68.0) are of 17,784 calls of
-3 to 27 tokens."""
+"""mla_preprocess of GLM-5 W8A8 with static scales at TP4: AICG. Nominal is the median of the decode
+steps that the other kernels here are from; short and long are the minimum and the maximum (and 68.0
+is the median) of MLAPO_CALLS calls of 3 to 27 tokens."""
+
+MLAPO_CALLS = 17_784
 
 MLAPO_TOKENS = 9
-"""Tokens of the steps in which MLAPO took 72.5 us."""
+"""Tokens of the steps in which MLAPO took its nominal length."""
