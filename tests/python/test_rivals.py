@@ -136,8 +136,25 @@ def test_flags_pair_up_at_many_sizes():
 
 def test_the_ratio_is_measured_over_modelled():
     trace = mla_preprocess.mla_preprocess(shape(), CHIP, CUBES, VECTORS)
-    _, now = replayed([trace])
-    assert measured_over_modelled() == pytest.approx(72.5 / now)
+    for level in LEVELS:
+        _, now = replayed([trace], level)
+        assert measured_over_modelled(TimedChip(CHIP), None)[level] == pytest.approx(72.5 / now)
+
+
+def test_the_ratio_has_the_constants_of_what_it_multiplies():
+    trace = mla_preprocess.mla_preprocess(shape(), CHIP, CUBES, VECTORS)
+    _, now = replayed([trace], launch_us=0.0)
+    without_launch = measured_over_modelled(TimedChip(CHIP), 0.0)
+    assert without_launch["nominal"] == pytest.approx(72.5 / now)
+    assert without_launch["nominal"] > measured_over_modelled(TimedChip(CHIP), None)["nominal"]
+    slow = TimedChip(CHIP, {"nominal": {"launch_us": 9.0}})
+    _, now = replayed([trace], launch_us=9.0)
+    assert measured_over_modelled(slow, None)["nominal"] == pytest.approx(72.5 / now)
+    row = rows(quant="w8a8", launch_us=0.0)["mla_preprocess"]
+    assert row["measured_over_modelled"] == without_launch["nominal"]
+    for level in LEVELS:
+        alike = row["modelled_us"][level] * without_launch[level]
+        assert row["modelled_if_alike_us"][level] == pytest.approx(alike)
 
 
 def rows(**options):
@@ -151,9 +168,11 @@ def rows(**options):
 def test_rows():
     row = rows(quant="w8a8")["mla_preprocess"]
     assert (row["launches"], row["hand_overs"], row["published_us"]) == (1, 9, 72.5)
-    ratio = row["measured_over_modelled"]
+    ratio = measured_over_modelled(TimedChip(CHIP), None)
+    assert row["measured_over_modelled"] == ratio["nominal"]
+    assert row["published_at"].endswith(": 59.7 to 91.8 us over 17,784 calls (AICG)")
     for level in LEVELS:
-        alike = row["ours_us"][level] * ratio
+        alike = row["ours_us"][level] * ratio[level]
         assert row["ours_if_alike_us"][level] == pytest.approx(alike)
     v3 = rows()["mla_prolog_v3"]
     assert (v3["launches"], v3["measured_over_modelled"], v3["published_us"]) == (1, None, None)

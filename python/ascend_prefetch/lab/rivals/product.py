@@ -29,7 +29,6 @@ class Product:
         slice_k: depth of a slice.
         element_bytes: of A and B; C has 4 bytes where they have 1, else 2.
         batch: products of this size, such as heads.
-        cores: cube cores that take tiles; None for all.
     """
 
     a: Tensor
@@ -42,7 +41,6 @@ class Product:
     slice_k: int
     element_bytes: int
     batch: int = 1
-    cores: int | None = None
 
     @property
     def tiles(self) -> int:
@@ -51,7 +49,7 @@ class Product:
 
     def tiles_of(self, core: int, cubes: int) -> list[int]:
         """The tiles of a core."""
-        return list(range(core, self.tiles, min(self.cores or cubes, cubes)))
+        return list(range(core, self.tiles, cubes))
 
     def slices(self, tile: int) -> list[tuple[int, int, int]]:
         """(offset into B, columns, depth) of each slice of a tile."""
