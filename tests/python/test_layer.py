@@ -31,6 +31,11 @@ def test_keys(capsys):
     assert set(result["gain_pct"]) == forms - {"none"}
     assert result["modelled_us"]["windows"] == result["modelled_us"]["in_kernel"]
     assert result["modelled_us"]["planned"] == result["modelled_us"]["windows"]
+    assert set(result["prefetch"]) == {"cmo_best", "in_kernel", "windows", "planned"}
+    assert result["prefetch"]["planned"] == result["prefetch"]["windows"]
+    # Without windows their length makes no difference.
+    cases = result["windows_case"]
+    assert cases["short"] == cases["nominal"] == cases["long"]
     for times in (*result["modelled_us"].values(), *result["gain_pct"].values()):
         assert tuple(times) == LEVELS
     for name in forms - {"none"}:
@@ -169,6 +174,15 @@ def test_contradictions():
         pieces(5, 6, [])
     with pytest.raises(ValueError, match="window 'a': expected 0 or more us, got -1.0"):
         pieces(5, 0, [("a", -1.0, 0)])
+
+
+def test_without_the_prologs_of_others():
+    config = LayerConfig("deepseek-v2-lite", batch=2, kv_len=16)
+    whole, without = model_layer(config), model_layer(config, rivals=False)
+    assert [row["name"] for row in whole["rivals"]] == ["mla_preprocess", "mla_prolog_v3"]
+    assert without["rivals"] == []
+    assert without["modelled_us"]["mlapo"] is without["gain_pct"]["mlapo"] is None
+    assert without["modelled_us"]["windows"] == whole["modelled_us"]["windows"]
 
 
 def test_ops_can_be_shared():

@@ -84,6 +84,10 @@ def test_bytes_of_a_moe_layer():
     # 64 tokens choose 8 of 256 experts each: 32 rows a rank, int8 on the way and 16 bits back.
     assert found["dispatch"].nbytes == 32 * 7168
     assert found["combine"].nbytes == 32 * 7168 * 2
+    # Without dynamic scales rows have 16 bits on the way too.
+    for quant in ("none", "w8a8"):
+        found = {part.name: part for part in parts(moe(quant=quant))}
+        assert found["dispatch"].nbytes == found["combine"].nbytes == 32 * 7168 * 2
     assert found["all_reduce"].nbytes == 16 * 7168 * 2
 
 
@@ -190,6 +194,7 @@ def test_the_contract(model, capsys):
         assert tuple(times) == LEVELS
     us = result["modelled_us"]
     assert us["planned"] == us["windows"]
+    assert result["prefetch"]["planned"] == result["prefetch"]["windows"]
     for form in forms - {"floor"}:
         assert us[form]["nominal"] > us["floor"]["nominal"]
         if form != "none":
@@ -233,7 +238,9 @@ def _check_parts(result):
     parts_of = {part["name"]: part for part in result["parts"]}
     assert [name for name, part in parts_of.items() if part["ours"]] == ["prolog", "o_proj"]
     assert parts_of["all_gather"]["extrapolated"]
-    assert parts_of["combine"]["us"] == {"short": 27.0, "nominal": 80.0, "long": 140.0}
+    assert parts_of["combine"]["us"] == pytest.approx(
+        {"short": 27.0, "nominal": 80.0, "long": 140.0}
+    )
     assert parts_of["combine"]["nominal_us"] == pytest.approx(80.0)
 
 
@@ -249,6 +256,27 @@ def test_longer_windows_make_longer_layers():
     assert longer == pytest.approx(sum(us.long - us.nominal for us in lengths), rel=0.02)
 
 
+def test_a_part_is_within_its_own_range():
+    """Attention of 64 tokens takes less than the read of its bytes and a launch."""
+    result = model_layer(moe(batch=1, kv_len=64))
+    for part in result["parts"]:
+        ends = list(part["us"].values())
+        assert ends[0] <= part["nominal_us"] <= ends[2]
+        assert part["nominal_us"] == pytest.approx(ends[1])
+    (attention,) = (part for part in result["parts"] if part["name"] == "attention")
+    # The nominal launch of the table, and 64 rows of 1,152 bytes.
+    assert attention["nominal_us"] >= 4.2 + 64 * 1152 / (0.841 * 1.6e6)
+
+
+def test_extrapolated_lengths_are_marked(capsys):
+    command = ["layer", "--model", "deepseek-v3", *SERVED, "--batch", "4", "--kv-len", "64"]
+    assert main(command) == 0
+    lines = capsys.readouterr().out.split("windows between kernels")[1].splitlines()
+    marked = [line.split()[0] for line in lines if "(length extrapolated)" in line]
+    # All-gathers are published for 8 and 16 ranks.
+    assert marked == ["all_gather"]
+
+
 def test_a_profile_replaces_the_published_lengths(tmp_path, capsys):
     lengths = {
         name: {"short": 10.0, "nominal": 20.0, "long": 30.0, "count": 50}
@@ -261,12 +289,14 @@ def test_a_profile_replaces_the_published_lengths(tmp_path, capsys):
     result = json.loads(capsys.readouterr().out)
     assert result["window_lengths"] == "mine.json"
     rows = {part["name"]: part for part in result["parts"]}
-    assert rows["combine"]["us"] == {"short": 10.0, "nominal": 20.0, "long": 30.0}
+    assert rows["combine"]["us"] == pytest.approx({"short": 10.0, "nominal": 20.0, "long": 30.0})
     assert rows["combine"]["class"] == "profiled"
     assert rows["combine"]["source"] == "profile mine.json"
     assert not rows["all_gather"]["extrapolated"]
-    # Short kernels that the profile does not have keep their published length.
-    assert rows["norm"]["class"] == "published"
+    # Short kernels that the profile does not have keep their length, which for 4 tokens lies
+    # between published ones; a rank has 1 token to choose experts for.
+    assert rows["norm"]["class"] == "derived"
+    assert rows["top_k"]["class"] == "published"
     del lengths["combine"]
     path.write_text(json.dumps({"windows": lengths}), encoding="utf-8")
     assert main([*command, "--windows", str(path)]) == 2

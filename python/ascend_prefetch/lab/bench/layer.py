@@ -65,6 +65,9 @@ _REPLAYED = FORMS[:-1]
 PartTimes = list[tuple[str, float, int]]
 """Name, us and bytes read from HBM of each part."""
 
+Replayed = tuple[Times, dict[str, PartTimes]]
+"""The time of a layer, us, and its parts, by level."""
+
 
 class TwoLayerOps:
     """The ops of two layers in sequence, which several configurations of a layer can share.
@@ -79,12 +82,16 @@ class TwoLayerOps:
         self.first = LayerOps(config, stored_weight(self.second.weights.qkv_a))
 
 
-def model_layer(config: LayerConfig, layer_ops: TwoLayerOps | None = None) -> dict[str, Any]:
+def model_layer(
+    config: LayerConfig, layer_ops: TwoLayerOps | None = None, rivals: bool = True
+) -> dict[str, Any]:
     """Models a layer in all forms; keys as in the command-line contract.
 
     Args:
         config: the layer.
         layer_ops: ops that were made for config.bench(); by default new ones.
+        rivals: whether to model the prologs of others, which takes time of its own; without them
+            `rivals` is empty and `mlapo` None.
 
     Raises:
         ValueError: the configuration is invalid, or the chip is not modelled.
@@ -99,20 +106,22 @@ def model_layer(config: LayerConfig, layer_ops: TwoLayerOps | None = None) -> di
     share = hbm_rate / TimedChip("Ascend910_9391").timeline("nominal").hbm_rate
     with twin.chip(chip.soc):
         ops = layer_ops or TwoLayerOps(config.bench())
-        layers = Layer(config, 0, ops.first, share), Layer(config, 1, ops.second, share)
+        launch = timeline(chip, "nominal", config.launch_us).launch_us
+        layers = (
+            Layer(config, 0, ops.first, share, launch),
+            Layer(config, 1, ops.second, share, launch),
+        )
         forms = LayerForms(config, chip, layers, "nominal")
         found = {
             name: _second_layer(getattr(forms, name)(), chip, config.launch_us)
             for name in _REPLAYED
             if name != "cmo_duplicate" or config.quant == "w8a8"
         }
-        mlapo = forms.mlapo()
-        cases = _window_cases(config, chip, layers)
-        rivals = compare(config, ops.first, chip)
-    parts_of = {name: parts for name, (_, parts) in found.items()}
+        mlapo = forms.mlapo() if rivals else None
+        cases, parts_of_case = _window_cases(config, chip, layers, found)
+        rival_rows = compare(config, ops.first, chip) if rivals else []
     times = {name: us for name, (us, _) in found.items()}
     times["windows"] = times["in_kernel"]
-    cases["nominal"] = {name: times[name] for name in ("windows", "fused_no_prefetch")}
     floor = layers[0].floor_bytes / chip.timeline("low").hbm_rate
     us: dict[str, Times | None] = {
         **times,
@@ -121,7 +130,11 @@ def model_layer(config: LayerConfig, layer_ops: TwoLayerOps | None = None) -> di
         "floor": dict.fromkeys(LEVELS, floor),
     }
     decisions = {**forms.decisions, "windows": forms.decisions["in_kernel"]}
-    decisions["planned"] = decisions["windows"]
+    prefetch = {
+        name: _prefetch_gain(made, times["fused_no_prefetch"], times[name])
+        for name, made in decisions.items()
+    }
+    prefetch["planned"] = prefetch["windows"]
     moe = config.kind == "moe"
     return {
         **config.reported_layer(),
@@ -134,33 +147,38 @@ def model_layer(config: LayerConfig, layer_ops: TwoLayerOps | None = None) -> di
         },
         "windows": window_rows(layers[1], chip.soc, hbm_rate),
         "windows_case": {case: cases[case] for case in CASES},
-        "parts": _part_rows(layers[1], parts_of["in_kernel"]),
-        "rivals": rivals,
+        "parts": _part_rows(layers[1], found["in_kernel"][1], parts_of_case),
+        "rivals": rival_rows,
         "memory": layer_memory(config, ops.first.dims) if moe else None,
-        "prefetch": {
-            name: _prefetch_gain(made, times["fused_no_prefetch"], times[name])
-            for name, made in decisions.items()
-            if name in times
-        },
+        "prefetch": prefetch,
         "plan": [decision._asdict() for decision in decisions["windows"]],
     }
 
 
 def _window_cases(
-    config: LayerConfig, chip: TimedChip, layers: tuple[Layer, Layer]
-) -> dict[str, dict[str, Times]]:
-    """`windows` and `fused_no_prefetch` with windows that are not of nominal length."""
-    cases = {}
+    config: LayerConfig,
+    chip: TimedChip,
+    layers: tuple[Layer, Layer],
+    nominal: dict[str, Replayed],
+) -> tuple[dict[str, dict[str, Times]], dict[str, PartTimes]]:
+    """`windows` and `fused_no_prefetch` by length of the windows; the parts of `windows` of each.
+
+    The parts are those of the nominal constants. Where a layer has no windows, all lengths are one.
+
+    Args:
+        config, chip, layers: as for LayerForms.
+        nominal: the forms with windows of nominal length.
+    """
+    cases, parts = {}, {}
     for case in CASES:
-        if case == "nominal":
-            continue
-        forms = LayerForms(config, chip, layers, case)
-        windows, fused = (
-            _second_layer(layer, chip, config.launch_us)[0]
-            for layer in (forms.in_kernel(), forms.fused_no_prefetch())
-        )
-        cases[case] = {"windows": windows, "fused_no_prefetch": fused}
-    return cases
+        windows, fused = nominal["in_kernel"], nominal["fused_no_prefetch"]
+        if case != "nominal" and config.windows is not None:
+            forms = LayerForms(config, chip, layers, case)
+            windows = _second_layer(forms.in_kernel(), chip, config.launch_us)
+            fused = _second_layer(forms.fused_no_prefetch(), chip, config.launch_us)
+        cases[case] = {"windows": windows[0], "fused_no_prefetch": fused[0]}
+        parts[case] = windows[1]["nominal"]
+    return cases, parts
 
 
 def _gain(us: Times, none: Times) -> Times:
@@ -182,9 +200,7 @@ def _prefetch_gain(decisions: list[Decision], without: Times, with_it: Times) ->
     }
 
 
-def _second_layer(
-    layers: TwoLayers, chip: TimedChip, launch_us: float | None
-) -> tuple[Times, dict[str, PartTimes]]:
+def _second_layer(layers: TwoLayers, chip: TimedChip, launch_us: float | None) -> Replayed:
     """The time of the second of two layers and of its parts, us, by level.
 
     L2 is cold before the first layer.
@@ -208,14 +224,19 @@ def _replay_parts(line: Any, layer: PartSteps) -> PartTimes:
     return found
 
 
-def _part_rows(layer: Layer, parts: dict[str, PartTimes]) -> list[dict[str, Any]]:
-    """A row per part of `windows`: us by level of the constants, or by length of the window."""
+def _part_rows(
+    layer: Layer, parts: dict[str, PartTimes], parts_of_case: dict[str, PartTimes]
+) -> list[dict[str, Any]]:
+    """A row per part of `windows`: us by level of the constants, or by length of the window.
+
+    A window lasts as long as its bytes need, so that its us may be above its published lengths.
+    """
     others = {part.name: part for part in layer.attention + layer.feed_forward}
     rows = []
     for index, (name, nominal, read) in enumerate(parts["nominal"]):
         part = others.get(name)
         window = None if part is None else part.window
-        us = {level: parts[level][index][1] for level in LEVELS}
+        of_scale = parts if window is None else parts_of_case
         source, provenance, extrapolated = (
             ("the twin's trace in the timing model", "derived", False)
             if part is None
@@ -225,9 +246,8 @@ def _part_rows(layer: Layer, parts: dict[str, PartTimes]) -> list[dict[str, Any]
             {
                 "name": name,
                 "ours": name in OWN_PARTS,
-                "us": us if window is None else window.us._asdict(),
+                "us": {point: of_scale[point][index][1] for point in of_scale},
                 "scale": "constants" if window is None else "lengths",
-                # What the layer's nominal time has of it: a window lasts as long as its bytes need.
                 "nominal_us": nominal,
                 "hbm_bytes": read,
                 "class": provenance,

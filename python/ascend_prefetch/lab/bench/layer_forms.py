@@ -41,11 +41,17 @@ class Layer:
     """
 
     def __init__(
-        self, config: LayerConfig, number: int, layer_ops: LayerOps, hbm_share: float = 1.0
+        self,
+        config: LayerConfig,
+        number: int,
+        layer_ops: LayerOps,
+        hbm_share: float = 1.0,
+        launch_us: float = 0.0,
     ) -> None:
+        """Arguments as for attention_parts; layer_ops are the layer's ops."""
         self.number = number
         self.ops = layer_ops
-        self.attention = attention_parts(config, layer_ops.dims, number, hbm_share)
+        self.attention = attention_parts(config, layer_ops.dims, number, hbm_share, launch_us)
         self.feed_forward = feed_forward_parts(config, layer_ops.dims, number)
         weights = layer_ops.weights
         self.floor_bytes = layer_ops.prolog.floor_bytes

@@ -86,7 +86,11 @@ def expert_readers(config: LayerConfig, number: int) -> list[Reader]:
 
 
 def attention_parts(
-    config: LayerConfig, dims: ModelDimensions, number: int, hbm_share: float
+    config: LayerConfig,
+    dims: ModelDimensions,
+    number: int,
+    hbm_share: float,
+    launch_us: float = 0.0,
 ) -> list[Part]:
     """Attention, between the prolog and o_proj.
 
@@ -95,20 +99,21 @@ def attention_parts(
         dims: dimensions of the model.
         number: number of the layer, which has a cache of its own.
         hbm_share: the chip's HBM rate relative to a 910C die's.
+        launch_us: launch and start of a kernel, us.
     """
     readers = attention_readers(config, dims, number)
     if config.windows is None:
         return [Part(reader.name, (reader,)) for reader in readers]
     if dims.indexer is None:
         (cache,) = readers
-        found = [windows.dense_attention(cache.nbytes, hbm_share)]
+        found = [windows.dense_attention(cache.nbytes, hbm_share, launch_us)]
     elif config.kv_len <= dims.indexer.top_k:
         # Nobody has published how long sparse attention takes that selects nothing.
         return [Part(reader.name, (reader,)) for reader in readers]
     else:
         found = [
-            windows.indexer(config.batch, config.kv_len),
-            windows.sparse_attention(config.batch, dims.indexer.top_k),
+            windows.indexer(config.batch, config.kv_len, launch_us),
+            windows.sparse_attention(config.batch, dims.indexer.top_k, launch_us),
         ]
     return [
         Part(window.name, (reader,), config.length_of(window))
@@ -182,7 +187,9 @@ def _moe_parts(config: LayerConfig, dims: ModelDimensions, number: int) -> Itera
     rank_tokens = -(-config.batch // config.tp)
     # Rows that a rank's experts receive, from all ranks.
     received = math.ceil(config.batch * config.dp * experts.top_k / config.ranks)
-    sent = received * dims.hidden_size
+    rows = received * dims.hidden_size
+    # Dispatch quantises rows where activations have dynamic scales, else they have 16 bits.
+    sent = rows * (1 if config.quant == "w8a8_dynamic" else _ELEMENT_BYTES)
     routed = expert_bytes(config, dims)
 
     yield from _all_reduce(config, dims, "all_reduce")
@@ -198,11 +205,11 @@ def _moe_parts(config: LayerConfig, dims: ModelDimensions, number: int) -> Itera
     yield places.weight("experts_gate_up", 2 * routed // 3)
     yield places.weight("experts_down", routed - 2 * routed // 3)
     yield _exchange(
-        config, "combine", windows.combine(config.ranks, rank_tokens), sent * _ELEMENT_BYTES
+        config, "combine", windows.combine(config.ranks, rank_tokens), rows * _ELEMENT_BYTES
     )
     if config.tp > 1:
-        rows = rank_tokens * dims.hidden_size * _ELEMENT_BYTES
-        window = config.length_of(windows.all_gather(config.tp, rows))
+        nbytes = rank_tokens * dims.hidden_size * _ELEMENT_BYTES
+        window = config.length_of(windows.all_gather(config.tp, nbytes))
         yield Part("all_gather", (), window, _rows(config, dims))
         if experts.shared:
             # MC2 leaves the shared expert's partial sums to an all-reduce of their own

@@ -23,12 +23,12 @@ _FORMS = {
     "fused_no_prefetch": "fused kernels",
     "cmo_best": "with CMO alone, as the planner sizes and anchors it",
     "in_kernel": "with MTE2 in the kernels alone",
-    "windows": "and in the windows between kernels: what ships",
+    "windows": "what ships, so far the same as in_kernel",
 }
 
 
-def add_layer_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds the options of a layer's attention part."""
+def add_layer_arguments(parser: argparse.ArgumentParser, of_none: str = "for none") -> None:
+    """Adds the options of a layer's attention part; of_none is what moe_bytes of 0 stand for."""
     add_model_arguments(parser)
     parser.add_argument("--batch", type=positive, default=16, help="sequences, one token each")
     parser.add_argument("--kv-len", type=positive, default=4096, help="cached tokens of each")
@@ -36,13 +36,14 @@ def add_layer_arguments(parser: argparse.ArgumentParser) -> None:
         "--moe-bytes",
         type=byte_count,
         default=0,
-        help="bytes of expert weights that are read after o_proj; 0 (default) for none, with "
-        "--kind moe for as many as the batch is expected to choose",
+        help=f"bytes of expert weights that are read after o_proj; 0 (default) {of_none}",
     )
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
-    add_layer_arguments(parser)
+    add_layer_arguments(
+        parser, "for none, with --kind moe for as many as the batch is expected to choose"
+    )
     parser.add_argument(
         "--kind", choices=KINDS, default="dense", help="what follows: an MLP (default), or experts"
     )
@@ -60,7 +61,8 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
         default=Path(PUBLISHED_WINDOWS),
         metavar="FILE|none",
         help="lengths of collectives and attention: those published (default), those of a file "
-        "that the verb windows wrote, or none for the attention part alone",
+        "that the verb windows wrote, or none for the attention part alone, with --kind moe "
+        "followed by gate, shared and routed experts",
     )
 
 
@@ -172,6 +174,7 @@ def _show_windows(result: dict[str, Any]) -> None:
         print(
             f"    {row['name']:18}{us:24}{row['engine']:6}{row['region']:21}"
             f"{row['bytes'] / 1e6:6.2f}  {row['why']}"
+            + (" (length extrapolated)" if row["extrapolated"] else "")
         )
     for case, forms in result["windows_case"].items():
         windows, fused = times_text(forms["windows"]), times_text(forms["fused_no_prefetch"])
@@ -206,6 +209,6 @@ VERB = Verb(
     "vLLM Ascend's fused prolog. Kernels of others are reads of their bytes, or windows of a "
     "published or profiled length. Times are us of the device, modelled at low, nominal and high "
     "constants, and hold launches; gains are percent of `none`. With `--windows none` it is the "
-    "attention part alone.",
+    "attention part alone, with `--kind moe` followed by gate, shared and routed experts.",
     inputs=("windows",),
 )
