@@ -40,8 +40,6 @@ KEYS = (
 )  # fmt: skip
 """Columns that identify a row."""
 
-ENGINES = ("MTE2", "SDMA")
-
 MAX_CACHED_TOKENS = 1 << 19
 """Maximum of all sequences together: 37 of a die's 64 GB, in 61 layers of 1,152 bytes a token."""
 
@@ -58,10 +56,10 @@ COLUMNS = (
     *KEYS,
     *(f"{name}_us_{level}" for name in _TIMES for level in LEVELS),
     *(f"layer_{form}_gain_pct_{level}" for form in _FORMS[1:] for level in LEVELS),
-    *(f"planned_{engine}_bytes" for engine in ENGINES),
+    "planned_MTE2_bytes",
 )
 """Columns of the CSV: KEYS, modelled us, the gain over `none` in percent, and the bytes that the
-planner assigned to each engine in a layer. The cells of a form that does not exist are empty."""
+kernels of a layer prefetch. The cells of a form that does not exist are empty."""
 
 Row = dict[str, Any]
 """A value of each column; None where the cell is empty."""
@@ -202,7 +200,10 @@ def model_group(group: Group) -> list[Row]:
             name: model_dry_op(op, config.tokens, chip, config.launch_us)
             for name, op in (("prolog", shared.first.prolog), ("o_proj", shared.first.o_proj))
         }
-    return [_row(layer, op_us, model_layer(layer, shared)) for layer in group.layer_configs()]
+    return [
+        _row(layer, op_us, model_layer(layer, shared, rivals=False))
+        for layer in group.layer_configs()
+    ]
 
 
 def _row(layer: LayerConfig, op_us: dict[str, Any], result: dict[str, Any]) -> Row:
@@ -221,9 +222,7 @@ def _row(layer: LayerConfig, op_us: dict[str, Any], result: dict[str, Any]) -> R
         if gain is not None
         for level in LEVELS
     }
-    for engine in ENGINES:
-        decisions = [one["bytes"] for one in result["plan"] if one["engine"] == engine]
-        row[f"planned_{engine}_bytes"] = sum(decisions)
+    row["planned_MTE2_bytes"] = sum(one["bytes"] for one in result["plan"])
     return {column: row.get(column) for column in COLUMNS}
 
 
