@@ -577,7 +577,9 @@ def test_large_products_are_scaled(tmp_path, monkeypatch):
     replay = _lab.Timeline("Ascend910B1", "nominal", {}).run(trace)
     (whole,) = modelled_points(tmp_path, net | {"m": "4096"})
     assert whole == replay["end"] - replay["start"]
-    monkeypatch.setattr("ascend_prefetch.lab.timing.point._REPLAYED_PRODUCTS", 2048 * 1024 * 2048)
+    replays = "ascend_prefetch.lab.timing.replays"
+    monkeypatch.setattr(f"{replays}._WHOLE_PRODUCTS", 0)
+    monkeypatch.setattr(f"{replays}._REPLAYED_PRODUCTS", 2048 * 1024 * 2048)
     two, four = modelled_points(tmp_path, net | {"m": "2048"}, net | {"m": "4096"})
     assert four == pytest.approx(2 * two)
     assert four == pytest.approx(whole, rel=0.1)

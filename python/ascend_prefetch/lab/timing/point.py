@@ -20,8 +20,7 @@ _MAX_LOADS = 2**25
 # Rows that a product takes at a time (csrc/plan/plan_gemm.cpp).
 _BLOCK_ROWS = 1024
 
-# Products of a point that are replayed at most, and rows that are quantised; the rest is scaled.
-_REPLAYED_PRODUCTS = 2**35
+# Rows whose quantisation is replayed at most, where products are not replayed whole.
 _REPLAYED_ROWS = 4096
 
 _ELEMENT_BYTES = {"bf16": 2, "fp16": 2, "fp32": 4, "int8": 1}
@@ -67,26 +66,32 @@ class PointKernel:
     copying: Copying | None = None
     weights: int = 0
 
-    def launches(self) -> list[PointLaunch]:
+    def launches(self, replayed: int | None = None) -> list[PointLaunch]:
         """The kernel's launches, in order.
 
-        Products of many rows would take minutes. The planner's products take blocks of 1,024 rows
-        one after the other, and each streams the whole weight, so a large product is replayed for
-        some of its blocks, and its time, without the launch, is scaled to all rows. So is the
-        quantisation, whose cores take rows one after the other.
+        Products of many rows take minutes. The planner's products take blocks of 1,024 rows one
+        after the other, and each streams the whole weight, so a large product can be replayed for
+        some of its blocks, and its time, without the launch, scaled to all rows. So can the
+        quantisation, whose cores take rows one after the other. A product of 8192^3 comes out 9 %
+        too fast this way, since a single block is split otherwise over the cores.
+
+        Args:
+            replayed: multiplications that are replayed at most; by default all of them.
 
         Raises:
             ValueError: the kernel does not support the shape, or it is too large to be modelled.
         """
         if self.copying is not None:
             return [PointLaunch(self._copy(self.copying))]
-        blocks = max(1, _REPLAYED_PRODUCTS // (_BLOCK_ROWS * self.n * self.k))
-        rows = min(self.m, blocks * _BLOCK_ROWS)
+        rows = self.m
+        if replayed is not None:
+            blocks = max(1, replayed // (_BLOCK_ROWS * self.n * self.k))
+            rows = min(self.m, blocks * _BLOCK_ROWS)
         _limit("products", rows * self.n * self.k, _MAX_PRODUCTS)
         product = PointLaunch(self._product(rows), self.m / rows)
         if self.name == "gemm":
             return [product]
-        rows = min(self.m, _REPLAYED_ROWS)
+        rows = self.m if replayed is None else min(self.m, _REPLAYED_ROWS)
         quantise = _lab.trace_quantise(self.soc, rows, self.k, bf16=True, cores=2 * self.cores)
         return [PointLaunch(quantise, self.m / rows), product]
 
@@ -112,6 +117,11 @@ class PointKernel:
             self.name == "copy_gm_l1",
             self.cores,
         )
+
+    @property
+    def products(self) -> int:
+        """Multiplications of a product; 0 for a copy."""
+        return 0 if self.copying is not None else self.m * self.n * self.k
 
     @property
     def weight_bytes(self) -> int:

@@ -16,6 +16,11 @@ from .point import Point, PointKernel, PointLaunch
 # Maximum bytes of traces that are kept for further replays.
 _KEPT_BYTES = 256 << 20
 
+# Multiplications of all points together up to which every product is replayed whole; with more,
+# each for at most as many as the second number says, so that hundreds of points take minutes.
+_WHOLE_PRODUCTS = 2**40
+_REPLAYED_PRODUCTS = 2**35
+
 # Address of the weights that other launches of a rotation read, apart from all tensors of traces,
 # and the bytes between two of them.
 _OTHER_WEIGHTS = 1 << 50
@@ -33,6 +38,8 @@ class Replays:
         self._kernels: dict[PointKernel, list[int]] = {}
         for index, point in enumerate(self._points):
             self._kernels.setdefault(point.kernel, []).append(index)
+        whole = sum(kernel.products for kernel in self._kernels) <= _WHOLE_PRODUCTS
+        self._replayed = None if whole else _REPLAYED_PRODUCTS
         self._kept: dict[PointKernel, list[PointLaunch]] = {}
 
     def times(
@@ -102,7 +109,7 @@ class Replays:
     def _launches(self, kernel: PointKernel) -> list[PointLaunch]:
         if kernel in self._kept:
             return self._kept[kernel]
-        launches = kernel.launches()
+        launches = kernel.launches(self._replayed)
         kept = [launch for others in list(self._kept.values()) for launch in others]
         if sum(len(launch.trace) for launch in [*kept, *launches]) <= _KEPT_BYTES:
             self._kept[kernel] = launches
