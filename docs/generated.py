@@ -195,7 +195,8 @@ def rival_ratio():
     return (
         f"Of `mla_preprocess` one duration is published: {measured:g} us for GLM-5 W8A8 at TP4 "
         f"({published.MLAPO.short:g} to {published.MLAPO.long:g} over "
-        f"{published.MLAPO_CALLS:,} calls of 3 to 27 tokens; AICG, see [a layer](layer.md)). The model gives its structure "
+        f"{published.MLAPO_CALLS:,} calls of 3 to 27 tokens; AICG, see [a layer](layer.md)). "
+        "The model gives its structure "
         f"{measured / ratio:.1f} us at nominal constants: a ratio of {ratio:.2f}. Of "
         "`npu_mla_prolog_v3` none is. Nobody knows whether ours would be as far off: nothing was "
         "measured of it."
