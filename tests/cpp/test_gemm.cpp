@@ -1,10 +1,10 @@
 // The GEMM block against float64 (bf16) and exact integers (int8), over layouts, tails and core
 // counts.
 #include <cmath>
-#include <cstring>
 #include <random>
 #include <vector>
 
+#include "bf16.h"
 #include "check.h"
 #include "kernel_operator.h"
 #include "kernels/gemm.h"
@@ -12,19 +12,6 @@
 #include "twin/launch.h"
 
 namespace {
-
-uint16_t ToBf16(float value) {
-    uint32_t bits;
-    std::memcpy(&bits, &value, sizeof(bits));
-    return static_cast<uint16_t>((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16);
-}
-
-float FromBf16(uint16_t value) {
-    const uint32_t bits = static_cast<uint32_t>(value) << 16;
-    float result;
-    std::memcpy(&result, &bits, sizeof(result));
-    return result;
-}
 
 template <typename T>
 void RunGemm(const GemmPlan& plan, const GemmBuffers& buffers, GM_ADDR a, GM_ADDR b, GM_ADDR c) {

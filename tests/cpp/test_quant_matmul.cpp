@@ -2,11 +2,11 @@
 // quantisation in float and exact integer sums.
 #include <algorithm>
 #include <cmath>
-#include <cstring>
 #include <random>
 #include <vector>
 
 #include "arch/chip.h"
+#include "bf16.h"
 #include "check.h"
 #include "kernel_operator.h"
 #include "lab/kernels/quant_matmul_plan.h"
@@ -22,19 +22,6 @@ extern "C" void quantise_bf16(QuantiseAddresses addresses, QuantisePlan plan);
 namespace {
 
 constexpr const char* kChip = "Ascend910_9391";
-
-uint16_t ToBf16(float value) {
-    uint32_t bits;
-    std::memcpy(&bits, &value, sizeof(bits));
-    return static_cast<uint16_t>((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16);
-}
-
-float FromBf16(uint16_t value) {
-    const uint32_t bits = static_cast<uint32_t>(value) << 16;
-    float result;
-    std::memcpy(&result, &bits, sizeof(result));
-    return result;
-}
 
 template <typename T>
 uint64_t Add(twin::LaunchConfig& config, const char* name, std::vector<T>& values, bool written) {

@@ -1,13 +1,13 @@
 // Planners count the bytes of UB that kernels allocate on the twin.
 #include "plan/ub_bytes.h"
 
-#include <cstring>
 #include <string>
 #include <vector>
 
 #include "arch/chip.h"
 #include "arch/dav_c220.h"
 #include "check.h"
+#include "dry_tensors.h"
 #include "plan/plan_o_proj.h"
 #include "plan/plan_prolog.h"
 #include "plan_problems.h"
@@ -31,26 +31,13 @@ const arch::Chip& Chip() { return arch::FindChip("Ascend910_9391"); }
 /// The UB of a dry launch of `kernel`, whose tensors have no memory and are all large enough.
 template <typename Addresses, typename Plan, typename Warm>
 uint32_t UbOf(void (*kernel)(Addresses, Plan, Warm), const Plan& plan) {
-    constexpr size_t kCount = sizeof(Addresses) / sizeof(uint64_t);
-    uint64_t numbers[kCount];
     std::vector<twin::BufferUsage> usage;
     twin::LaunchConfig config;
     config.name = "kernel";
     config.chip = &Chip();
     config.dry = true;
     config.buffer_usage = &usage;
-    for (size_t i = 0; i < kCount; ++i) {
-        numbers[i] = (i + 1) * kTensorBytes;
-        twin::GmTensor tensor;
-        tensor.name = "tensor " + std::to_string(i);
-        tensor.data = reinterpret_cast<void*>(numbers[i]);
-        tensor.bytes = kTensorBytes;
-        tensor.writable = true;
-        tensor.present = false;
-        config.tensors.push_back(tensor);
-    }
-    Addresses addresses;
-    std::memcpy(&addresses, numbers, sizeof(addresses));
+    const auto addresses = AddDryTensors<Addresses>(config, kTensorBytes);
     twin::Launch(config, [&] { kernel(addresses, plan, Warm{}); });
     for (const twin::BufferUsage& buffer : usage) {
         if (std::string(buffer.buffer) == "UB") return buffer.peak;

@@ -6,13 +6,13 @@
 // has to change this table too.
 #include "plan/vector_work.h"
 
-#include <cstring>
 #include <functional>
 #include <string>
 #include <vector>
 
 #include "arch/chip.h"
 #include "check.h"
+#include "dry_tensors.h"
 #include "plan/plan_prolog.h"
 #include "plan/prolog_phases.h"
 #include "plan_problems.h"
@@ -35,8 +35,6 @@ std::vector<double> Counts(plan::PrologProblem problem, prolog::Stage stage, uin
     const arch::Chip& chip = arch::FindChip("Ascend910_9391");
     problem.tokens = rows * chip.aiv_count;
     const PrologPlan plan = plan::PlanProlog(problem, chip).kernel;
-    constexpr size_t kCount = sizeof(PrologAddresses) / sizeof(uint64_t);
-    uint64_t numbers[kCount];
     twin::Trace trace;
     twin::LaunchConfig config;
     config.name = "stage";
@@ -44,18 +42,7 @@ std::vector<double> Counts(plan::PrologProblem problem, prolog::Stage stage, uin
     config.kind = twin::KernelKind::kAivOnly;
     config.dry = true;
     config.trace = &trace;
-    for (size_t i = 0; i < kCount; ++i) {
-        numbers[i] = (i + 1) * kTensorBytes;
-        twin::GmTensor tensor;
-        tensor.name = "tensor " + std::to_string(i);
-        tensor.data = reinterpret_cast<void*>(numbers[i]);
-        tensor.bytes = kTensorBytes;
-        tensor.writable = true;
-        tensor.present = false;
-        config.tensors.push_back(tensor);
-    }
-    PrologAddresses addresses;
-    std::memcpy(&addresses, numbers, sizeof(addresses));
+    const auto addresses = AddDryTensors<PrologAddresses>(config, kTensorBytes);
     twin::Launch(config, [&] { prolog_stage_bf16_w8a8(addresses, plan, stage); });
     std::vector<double> counts(4);
     for (const twin::TraceRecord& record : trace.cores[0]) {
