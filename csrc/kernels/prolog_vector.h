@@ -84,9 +84,9 @@ private:
         const plan::PrologUb bytes(plan);
         query_norm_loaded_ = false;
         pipe_->InitBuffer(row_, bytes.Row());
-        pipe_->InitBuffer(landing_, bytes.HalfRow());
+        pipe_->InitBuffer(landing_, bytes.Landing());
         if (plan.widest_shares > 0) pipe_->InitBuffer(shares_, bytes.Shares());
-        pipe_->InitBuffer(row_out_, bytes.HalfRow());
+        pipe_->InitBuffer(row_out_, bytes.RowOut());
         pipe_->InitBuffer(rope_out_, bytes.RopeOut());
         pipe_->InitBuffer(slots_, bytes.slots);
         norm_.Open(pipe_, plan.widest);
@@ -95,7 +95,7 @@ private:
         rope_.SetStyle(plan.rope_interleaved != 0, false);
         if (kQuantised) {
             dequantiser_.Open(pipe_, plan.widest);
-            quantiser_.Open(pipe_, plan.widest);
+            quantiser_.Open(pipe_, plan.widest_input);
             if (kIndexer) indexer_quantiser_.Open(pipe_, plan.widest);
         }
     }
@@ -123,11 +123,16 @@ private:
                                              const QuantAddresses& quant, uint64_t target,
                                              uint64_t scales) {
         GM_ADDR workspace = Gm(addresses.workspace);
+        const uint32_t shares = plan.input_shares;
+        const uint32_t begin = FirstRow(plan, core_ / shares);
+        const uint32_t end = FirstRow(plan, core_ / shares + 1);
+        if (begin == end) return;
         quantiser_.Bind(format, quant);
-        for (uint32_t token = FirstRow(plan, core_); token < FirstRow(plan, core_ + 1); ++token) {
+        for (uint32_t token = begin; token < end; ++token) {
             quantiser_.Row(Gm(addresses.hidden_states), workspace + target, workspace + scales,
                            kBlockFloats, token, plan.products[prolog::kQkvA].gemm.k,
-                           row_.template Get<float>(), landing_.template Get<T>());
+                           row_.template Get<float>(), landing_.template Get<T>(), core_ % shares,
+                           shares);
         }
     }
 

@@ -21,9 +21,8 @@ namespace kernels {
 template <typename T>
 class Quantiser {
 public:
-    // `width` is the width of the widest row held in UB, a multiple of 64. Rows longer than
-    // that or than 4096 elements are processed in pieces, at most 32 of them (kMaxQuantisedPieces
-    // of plan/units.h), so that the maxima of all pieces fit one repeat.
+    // `width` is that of the caller's buffers for a piece of a row, a multiple of 64. A row that is
+    // no longer is one piece; of longer rows pieces are read twice where the row has a scale.
     __aicore__ inline void Open(AscendC::TPipe* pipe, uint32_t width) {
         pipe_ = pipe;
         const plan::QuantiserUb bytes{width};
@@ -31,10 +30,16 @@ public:
         pipe->InitBuffer(narrow_, bytes.Narrow());
         pipe->InitBuffer(result_, bytes.Result());
         pipe->InitBuffer(scale_, kBlockBytes);
-        pipe->InitBuffer(partial_, plan::kLaneBytes);
+        pipe->InitBuffer(partial_, bytes.Partial());
         pipe->InitBuffer(most_, plan::kLaneBytes);
         pipe->InitBuffer(factor_, plan::kLaneBytes);
         pipe->InitBuffer(offset_, plan::kLaneBytes);
+        pipe->InitBuffer(limits_, 2 * kBlockBytes);
+        // Brcb reads eight values, of which only the first is used; the others must not be stale.
+        AscendC::Duplicate(most_.Get<float>(), 1.0f, kLanes);
+        AscendC::Duplicate(limits_.Get<float>(), 127.0f, kBlockFloats);
+        AscendC::Duplicate(limits_.Get<float>()[kBlockFloats], kLeast, kBlockFloats);
+        AscendC::PipeBarrier<PIPE_V>();
     }
 
     // Selects the quantisation of a layer's activations.
@@ -53,57 +58,66 @@ public:
         dynamic_ = false;
         has_offset_ = input_offset != 0;
         LoadSpread(factor_.Get<float>(), input_scale);
-        const AscendC::LocalTensor<float> one = partial_.Get<float>();
+        const AscendC::LocalTensor<float> one = most_.Get<float>();
         AscendC::Duplicate(one, 1.0f, kBlockFloats);
         AscendC::PipeBarrier<PIPE_V>();
         AscendC::Div(factor_.Get<float>(), one, factor_.Get<float>(), kBlockFloats);
         if (has_offset_) LoadSpread(offset_.Get<float>(), input_offset);
     }
 
-    // Quantises row `row` of `source` [rows, width] to the same row of `target`. When dynamic, the
-    // row's scale goes to all elements of row `row` of `scales` [rows, scale_width]; scale_width is
-    // at most 8. `x` and `landing` are buffers for one piece, in fp32 and in T.
+    // Quantises share `share` of `shares` of row `row` of `source` [rows, width] to the same part
+    // of `target`; every share may run on another core. When dynamic, share 0 writes the row's
+    // scale to all elements of row `row` of `scales` [rows, scale_width]; scale_width is at most 8.
+    // `x` and `landing` are buffers for one piece, in fp32 and in T.
+    //
+    // The largest magnitude is that of the whole row, which each of its cores finds by itself:
+    // that costs less than to wait for one another.
     __aicore__ inline void Row(GM_ADDR source, GM_ADDR target, GM_ADDR scales, uint32_t scale_width,
                                uint64_t row, uint32_t width, const AscendC::LocalTensor<float>& x,
-                               const AscendC::LocalTensor<T>& landing) {
-        const uint32_t pieces = CeilDiv(width, width_);
+                               const AscendC::LocalTensor<T>& landing, uint32_t share = 0,
+                               uint32_t shares = 1) {
+        const uint64_t offset = row * width;
+        // The maxima of all pieces have to fit one repeat.
+        const uint32_t piece = width <= width_ ? width : Min(width_, plan::kMaxQuantisedPiece);
         if (dynamic_) {
-            for (uint32_t piece = 0; piece < pieces; ++piece) {
-                const uint32_t first = piece * width_;
-                const uint32_t count = Min(width_, width - first);
-                LoadPiece(source, row * width + first, count, x, landing);
-                KeepMost(x, count, piece);
+            uint32_t maxima = 0;
+            for (uint32_t first = 0; first < width; first += piece) {
+                const uint32_t count = Min(piece, width - first);
+                LoadPiece(source, offset + first, count, landing);
+                Widen(x, landing, count);
+                maxima = KeepMost(x, count, maxima);
             }
-            FinishScale(pieces);
-            StoreScale(scales, scale_width, row);
+            FinishScale(maxima, share == 0);
+            if (share == 0) StoreScale(scales, scale_width, row);
         }
-        for (uint32_t piece = 0; piece < pieces; ++piece) {
-            const uint32_t first = piece * width_;
-            const uint32_t count = Min(width_, width - first);
-            LoadPiece(source, row * width + first, count, x, landing);
-            Store(target, row * width + first, x, count);
+        const bool landed = dynamic_ && piece == width;
+        const uint32_t end = ShareBegin(width / kLanes, shares, share + 1) * kLanes;
+        for (uint32_t first = ShareBegin(width / kLanes, shares, share) * kLanes; first < end;
+             first += piece) {
+            const uint32_t count = Min(piece, end - first);
+            if (!landed) LoadPiece(source, offset + first, count, landing);
+            Widen(x, landing[landed ? first : 0], count);
+            Store(target, offset + first, x, count);
         }
     }
 
-    // Does the same for a row that is already in UB, in one piece of at most 4096 elements.
+    // Does the same for a whole row that is already in UB, in one piece.
     __aicore__ inline void RowInUb(const AscendC::LocalTensor<T>& source, GM_ADDR target,
                                    GM_ADDR scales, uint64_t row, uint32_t width,
                                    const AscendC::LocalTensor<float>& x) {
         if (dynamic_) {
-            ToFloat(x, source, width);
-            AscendC::PipeBarrier<PIPE_V>();
-            KeepMost(x, width, 0);
-            FinishScale(1);
+            Widen(x, source, width);
+            FinishScale(KeepMost(x, width, 0), true);
             StoreScale(scales, kBlockFloats, row);
         }
-        ToFloat(x, source, width);
-        AscendC::PipeBarrier<PIPE_V>();
+        Widen(x, source, width);
         Store(target, row * width, x, width);
     }
 
     // Returns x * factor (+ offset) as int8 in UB, ready for MTE3.
     __aicore__ inline AscendC::LocalTensor<int8_t> ToInt8(const AscendC::LocalTensor<float>& x,
                                                           uint32_t count) {
+        const AscendC::LocalTensor<int16_t> whole = narrow_.Get<int16_t>();
         const AscendC::LocalTensor<half> narrow = narrow_.Get<half>();
         const AscendC::LocalTensor<int8_t> result = result_.Get<int8_t>();
         MulByBlock(x, factor_.Get<float>(), count);
@@ -112,14 +126,12 @@ public:
             AscendC::Add(x, x, offset_.Get<float>(), kLanes, count / kLanes, {1, 1, 0, 8, 8, 0});
             AscendC::PipeBarrier<PIPE_V>();
         }
-        // fp32 reaches int8 only by way of fp16, in which whole numbers up to 128 are exact.
-        AscendC::Cast(x, x, AscendC::RoundMode::CAST_RINT, count);
+        // fp32 reaches int8 only by way of int16 and fp16. Both casts to an integer saturate
+        // (precision_conversion); fp16 has all whole numbers up to 2048, and takes none of those
+        // beyond to less.
+        AscendC::Cast(whole, x, AscendC::RoundMode::CAST_RINT, count);
         AscendC::PipeBarrier<PIPE_V>();
-        AscendC::Maxs(x, x, -128.0f, count);
-        AscendC::PipeBarrier<PIPE_V>();
-        AscendC::Mins(x, x, 127.0f, count);
-        AscendC::PipeBarrier<PIPE_V>();
-        AscendC::Cast(narrow, x, AscendC::RoundMode::CAST_RINT, count);
+        AscendC::Cast(narrow, whole, AscendC::RoundMode::CAST_RINT, count);
         AscendC::PipeBarrier<PIPE_V>();
         HandOver<AscendC::HardEvent::MTE3_V>(pipe_);  // result_ may still be being stored
         AscendC::Cast(result, narrow, AscendC::RoundMode::CAST_RINT, count);
@@ -142,22 +154,26 @@ private:
     }
 
     __aicore__ inline void LoadPiece(GM_ADDR source, uint64_t offset, uint32_t count,
-                                     const AscendC::LocalTensor<float>& x,
                                      const AscendC::LocalTensor<T>& landing) {
         AscendC::GlobalTensor<T> gm;
         gm.SetGlobalBuffer(reinterpret_cast<__gm__ T*>(source));
         HandOver<AscendC::HardEvent::V_MTE2>(pipe_);
         AscendC::DataCopy(landing, gm[offset], count);
         HandOver<AscendC::HardEvent::MTE2_V>(pipe_);
-        ToFloat(x, landing, count);
+    }
+
+    __aicore__ inline void Widen(const AscendC::LocalTensor<float>& x,
+                                 const AscendC::LocalTensor<T>& source, uint32_t count) {
+        ToFloat(x, source, count);
         AscendC::PipeBarrier<PIPE_V>();
     }
 
-    // Writes the largest magnitude of a piece to element 2 * piece of most_: WholeReduceMax writes
-    // only to multiples of 8 bytes (its page of CANN 8.5; debug builds of 2026 stop at any other
-    // address). x is replaced by its magnitudes.
-    __aicore__ inline void KeepMost(const AscendC::LocalTensor<float>& x, uint32_t count,
-                                    uint32_t piece) {
+    // Appends the largest magnitudes of a piece, one for each 4096 elements, to the `maxima` ones
+    // that there are, and returns how many there are then. They lie in every other element of
+    // most_: WholeReduceMax writes only to multiples of 8 bytes (its page of CANN 8.5; debug builds
+    // of 2026 stop at any other address). x is replaced by its magnitudes.
+    __aicore__ inline uint32_t KeepMost(const AscendC::LocalTensor<float>& x, uint32_t count,
+                                        uint32_t maxima) {
         const AscendC::LocalTensor<float> partial = partial_.Get<float>();
         const uint32_t repeats = count / kLanes;
         AscendC::Abs(x, x, count);
@@ -165,44 +181,47 @@ private:
         AscendC::WholeReduceMax(partial, x, kLanes, repeats, 1, 1, 8,
                                 AscendC::ReduceOrder::ORDER_ONLY_VALUE);
         AscendC::PipeBarrier<PIPE_V>();
-        AscendC::WholeReduceMax(most_.Get<float>()[2 * piece], partial, repeats, 1, 1, 1, 8,
-                                AscendC::ReduceOrder::ORDER_ONLY_VALUE);
+        for (uint32_t first = 0; first < repeats; first += kLanes) {
+            AscendC::WholeReduceMax(most_.Get<float>()[2 * maxima++], partial[first],
+                                    Min(kLanes, repeats - first), 1, 1, 1, 8,
+                                    AscendC::ReduceOrder::ORDER_ONLY_VALUE);
+        }
         AscendC::PipeBarrier<PIPE_V>();
+        return maxima;
     }
 
-    // Computes the row's scale and the factor of its elements from the maxima of all pieces.
-    __aicore__ inline void FinishScale(uint32_t pieces) {
+    // Computes the row's scale, which may then be `stored`, and the factor of its elements from the
+    // maxima of all pieces.
+    __aicore__ inline void FinishScale(uint32_t maxima, bool stored) {
         const AscendC::LocalTensor<float> most = most_.Get<float>();
-        const AscendC::LocalTensor<float> steps = partial_.Get<float>();
+        const AscendC::LocalTensor<float> kept = partial_.Get<float>();
+        const AscendC::LocalTensor<float> least = kept[kBlockFloats];
+        const AscendC::LocalTensor<float> steps = limits_.Get<float>();
         const AscendC::LocalTensor<float> factor = factor_.Get<float>();
         const AscendC::LocalTensor<float> scale = scale_.Get<float>();
-        // Brcb reads eight values, of which only the first is used; the others must not be stale.
-        AscendC::Duplicate(steps, 1.0f, kBlockFloats);
+        if (maxima > 1) {
+            const uint64_t even_lanes[2] = {uint64_t{0x5555555555555555} >> (kLanes - 2 * maxima),
+                                            0};
+            AscendC::WholeReduceMax(kept, most, even_lanes, 1, 1, 1, 8,
+                                    AscendC::ReduceOrder::ORDER_ONLY_VALUE);
+            AscendC::PipeBarrier<PIPE_V>();
+        }
+        AscendC::Brcb(factor, maxima > 1 ? kept : most, 1, {1, 8});
         AscendC::PipeBarrier<PIPE_V>();
-        const uint64_t even_lanes[2] = {uint64_t{0x5555555555555555} >> (kLanes - 2 * pieces), 0};
-        AscendC::WholeReduceMax(steps, most, even_lanes, 1, 1, 1, 8,
-                                AscendC::ReduceOrder::ORDER_ONLY_VALUE);
-        AscendC::PipeBarrier<PIPE_V>();
-        AscendC::Brcb(factor, steps, 1, {1, 8});
-        AscendC::PipeBarrier<PIPE_V>();
-        AscendC::Duplicate(steps, 127.0f, kBlockFloats);
-        HandOver<AscendC::HardEvent::MTE3_V>(pipe_);  // scale_ may still be being stored
-        AscendC::PipeBarrier<PIPE_V>();
+        if (stored) HandOver<AscendC::HardEvent::MTE3_V>(pipe_);  // the last row's scale
+        // `kept` becomes 1, or 0 for rows that count as zeros.
+        AscendC::Div(kept, factor, steps[kBlockFloats], kBlockFloats);
+        AscendC::Maxs(least, factor, kLeast, kBlockFloats);
         AscendC::Div(scale, factor, steps, kBlockFloats);
-        // `most` becomes 1, or 0 for rows that count as zeros.
-        AscendC::Duplicate(most, kLeast, kBlockFloats);
         AscendC::PipeBarrier<PIPE_V>();
-        AscendC::Div(most, factor, most, kBlockFloats);
-        AscendC::PipeBarrier<PIPE_V>();  // factor has been read
-        AscendC::Maxs(factor, factor, kLeast, kBlockFloats);
+        AscendC::Mins(kept, kept, 1.0f, kBlockFloats);
+        AscendC::Div(factor, steps, least, kBlockFloats);
         AscendC::PipeBarrier<PIPE_V>();
-        AscendC::Div(factor, steps, factor, kBlockFloats);
-        AscendC::Mins(most, most, 1.0f, kBlockFloats);
+        AscendC::Cast(kept, kept, AscendC::RoundMode::CAST_FLOOR, kBlockFloats);
         AscendC::PipeBarrier<PIPE_V>();
-        AscendC::Cast(most, most, AscendC::RoundMode::CAST_FLOOR, kBlockFloats);
+        AscendC::Mul(scale, scale, kept, kBlockFloats);
+        AscendC::Mul(factor, factor, kept, kBlockFloats);
         AscendC::PipeBarrier<PIPE_V>();
-        AscendC::Mul(scale, scale, most, kBlockFloats);
-        AscendC::Mul(factor, factor, most, kBlockFloats);
     }
 
     __aicore__ inline void StoreScale(GM_ADDR scales, uint32_t width, uint64_t row) {
@@ -234,6 +253,7 @@ private:
     AscendC::TBuf<AscendC::TPosition::VECCALC> most_;
     AscendC::TBuf<AscendC::TPosition::VECCALC> factor_;
     AscendC::TBuf<AscendC::TPosition::VECCALC> offset_;
+    AscendC::TBuf<AscendC::TPosition::VECCALC> limits_;  // blocks of 127 and of kLeast
 };
 
 }  // namespace kernels

@@ -256,7 +256,7 @@ private:
                 const bool dynamic =
                     Dynamic(Quantised(plan_.qkv_a_format) ? plan_.qkv_a_format : plan_.q_b_format);
                 const uint32_t hidden = plan_.products[prolog::kQkvA].gemm.k;
-                return Rows(Quantise(hidden, plan_.widest, dynamic));
+                return Rows(Quantise(hidden, plan_.widest_input, dynamic, plan_.input_shares));
             }
             case prolog::kNormQuery: {
                 VectorWork work = Norm(plan_.q_lora_rank);

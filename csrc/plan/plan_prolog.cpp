@@ -23,6 +23,8 @@ namespace {
 constexpr uint32_t kRopeHeads = 16;
 // Maximum elements of a step that processes whole heads: as wide as the latents of known models.
 constexpr uint32_t kStepElements = 2048;
+// What a whole row of hidden states leaves of UB at least: landing pads for two loads of weights.
+constexpr uint32_t kLandingBytes = 32 * 1024;
 
 void AddToKey(PlanKey& key, const CachePlan& cache) {
     key.Add(cache.block_stride, cache.block_size, cache.row_stride, cache.layout, cache.type);
@@ -147,6 +149,17 @@ uint32_t Widest(const PrologPlan& plan, const PrologProblem& problem) {
     return std::max(widest, piece);
 }
 
+/// Number of elements of the row that the quantiser of the hidden states holds in UB: all of them
+/// where that leaves room for the rest, so that it reads them once.
+uint32_t WidestInput(PrologPlan plan, const PrologProblem& problem, const arch::Chip& chip) {
+    const uint32_t hidden = problem.hidden_size;
+    const bool quantises = plan.steps[prolog::kQuantiseHidden].present != 0;
+    if (!quantises || hidden <= plan.widest || hidden > kMaxQuantisedRow) return plan.widest;
+    plan.widest_input = hidden;
+    const uint32_t ub_bytes = PrologUb(plan).Total(true, problem.indexer.heads > 0);
+    return ub_bytes + kLandingBytes <= chip.architecture->usable_ub_bytes ? hidden : plan.widest;
+}
+
 uint32_t WidestShares(const PrologPlan& plan) {
     const uint32_t latents = std::max(plan.q_lora_rank, plan.kv_lora_rank + kRopeDim);
     uint32_t widest = latents * (GemmOf(plan, prolog::kQkvA).depth_shares - 1);
@@ -178,6 +191,7 @@ PrologShapePlan PlanProlog(const PrologProblem& problem, const arch::Chip& chip)
     plan.slot_bytes = problem.slots_int64 ? 8 : 4;
     plan.vector_cores = chip.aiv_count;
     plan.rows_per_core = static_cast<uint32_t>(CeilDiv(problem.tokens, chip.aiv_count));
+    plan.input_shares = std::max(chip.aiv_count / problem.tokens, 1u);
     plan.quantize_q_nope = problem.quantize_q_nope ? 1 : 0;
     plan.heads = {problem.heads, head_dim, problem.nope_dim,
                   HeadsPerStep(problem.heads, head_dim, Quantised(problem.q_b))};
@@ -225,8 +239,9 @@ PrologShapePlan PlanProlog(const PrologProblem& problem, const arch::Chip& chip)
 
     plan.widest = Widest(plan, problem);
     plan.widest_shares = WidestShares(plan);
+    plan.widest_input = WidestInput(plan, problem, chip);
     // A plan does not know its kernel: sfa_prolog's second quantiser is counted in either case.
-    const uint64_t ub_bytes = PrologUb(plan).Total(NeedsInt8(plan) ? 2 : 0);
+    const uint64_t ub_bytes = PrologUb(plan).Total(NeedsInt8(plan), true);
     // Single limits allow each of these widths; some combinations of the widest do not fit.
     const uint32_t usable_ub_bytes = chip.architecture->usable_ub_bytes;
     Require(ub_bytes <= usable_ub_bytes, "latents and heads of this layer",

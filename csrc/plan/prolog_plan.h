@@ -70,6 +70,8 @@ struct PrologPlan {
     uint32_t rows_per_core;  // tokens that a vector core normalises: the first
                              // ceil(tokens / rows_per_core) cores have rows, the others none
     uint32_t widest;         // elements of the widest row or step that a vector core holds in UB
+    uint32_t widest_input;   // the same, or all hidden states of a token that are quantised
+    uint32_t input_shares;   // vector cores that share a token's hidden states to quantise them
     uint32_t widest_shares;  // maximum elements of a row's partial sums, those of share 0 excluded
     uint32_t quantize_q_nope;
     HeadsPlan heads;

@@ -42,17 +42,21 @@ struct RopeUb {
     }
 };
 
-/// kernels/quantiser.h, for rows held in UB of at most `width` elements.
+/// kernels/quantiser.h, for pieces of rows of at most `width` elements.
 struct QuantiserUb {
     uint32_t width;
     /// Elements of a piece.
     ASCEND_PREFETCH_SHARED uint32_t Piece() const {
-        return width < kMaxQuantisedPiece ? width : kMaxQuantisedPiece;
+        return width < kMaxQuantisedRow ? width : kMaxQuantisedRow;
+    }
+    /// The maxima of a piece's repeats, and two blocks at least.
+    ASCEND_PREFETCH_SHARED uint32_t Partial() const {
+        return (Piece() / kLanes + kLanes - 1) / kLanes * kLaneBytes;
     }
     ASCEND_PREFETCH_SHARED uint32_t Narrow() const { return Piece() * kHalfBytes; }
     ASCEND_PREFETCH_SHARED uint32_t Result() const { return Piece(); }
     ASCEND_PREFETCH_SHARED uint32_t Total() const {
-        return Narrow() + Result() + kBlockBytes + 4 * kLaneBytes;
+        return Narrow() + Result() + 3 * kBlockBytes + Partial() + 3 * kLaneBytes;
     }
 };
 
@@ -68,26 +72,30 @@ struct DequantiserUb {
 /// kernels/prolog_vector.h.
 struct PrologUb {
     uint32_t width;   ///< PrologPlan::widest
+    uint32_t input;   ///< PrologPlan::widest_input
     uint32_t shares;  ///< PrologPlan::widest_shares
     uint32_t heads;   ///< most of a step
     uint32_t slots;   ///< bytes of a core's slots
     ASCEND_PREFETCH_SHARED explicit PrologUb(const PrologPlan& plan)
         : width(plan.widest),
+          input(plan.widest_input),
           shares(plan.widest_shares),
           heads(plan.heads.step > plan.indexer.heads.step ? plan.heads.step
                                                           : plan.indexer.heads.step),
           slots((plan.rows_per_core * plan.slot_bytes + kBlockBytes - 1) / kBlockBytes *
                 kBlockBytes) {}
-    ASCEND_PREFETCH_SHARED uint32_t Row() const { return width * kFloatBytes; }
-    ASCEND_PREFETCH_SHARED uint32_t HalfRow() const { return width * kHalfBytes; }
+    ASCEND_PREFETCH_SHARED uint32_t Row() const { return input * kFloatBytes; }
+    ASCEND_PREFETCH_SHARED uint32_t Landing() const { return input * kHalfBytes; }
+    ASCEND_PREFETCH_SHARED uint32_t RowOut() const { return width * kHalfBytes; }
     ASCEND_PREFETCH_SHARED uint32_t Shares() const { return shares * kFloatBytes; }
     ASCEND_PREFETCH_SHARED uint32_t RopeOut() const { return heads * kRopeDim * kHalfBytes; }
-    /// Of a kernel that has a dequantiser and so many quantisers.
-    ASCEND_PREFETCH_SHARED uint32_t Total(uint32_t quantisers) const {
-        const uint32_t plain = Row() + 2 * HalfRow() + Shares() + RopeOut() + slots +
+    /// Of a kernel that has a dequantiser and quantisers (`int8`), or none of them.
+    ASCEND_PREFETCH_SHARED uint32_t Total(bool int8, bool indexer) const {
+        const uint32_t plain = Row() + Landing() + RowOut() + Shares() + RopeOut() + slots +
                                RmsNormUb{width}.Total() + RopeUb{heads}.Total();
-        if (quantisers == 0) return plain;
-        return plain + DequantiserUb{width}.Total() + quantisers * QuantiserUb{width}.Total();
+        if (!int8) return plain;
+        return plain + DequantiserUb{width}.Total() + QuantiserUb{input}.Total() +
+               (indexer ? QuantiserUb{width}.Total() : 0);
     }
 };
 

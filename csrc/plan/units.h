@@ -10,9 +10,11 @@ constexpr uint32_t kStrip = 16;
 /// An fp32 vector instruction processes this many elements per repeat.
 constexpr uint32_t kLanes = 64;
 /// Limits of the dynamic quantiser, which processes a row in pieces. The maxima of all pieces, 8
-/// bytes apart, fit one repeat; so do the maxima of all repeats of a piece.
+/// bytes apart, fit one repeat; so do the maxima of all repeats of a piece of a row of several.
 constexpr uint32_t kMaxQuantisedPieces = kLanes / 2;
 constexpr uint32_t kMaxQuantisedPiece = kLanes * kLanes;
+/// The longest row of which the quantiser makes one piece.
+constexpr uint32_t kMaxQuantisedRow = 2 * kMaxQuantisedPiece;
 constexpr uint32_t kMaxQuantisedWidth = kMaxQuantisedPieces * kMaxQuantisedPiece;
 /// Bytes of a row of a fractal, and of a block of UB and L1; addresses and lengths of copies are
 /// multiples of it.

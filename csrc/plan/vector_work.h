@@ -32,17 +32,20 @@ struct VectorWork {
 /// An RMS norm of a row.
 inline VectorWork Norm(uint32_t width) { return {1.0 * width, 12, 6, 1, 1}; }
 
-/// Quantising a row, in pieces of at most `held` elements, which fit a core's UB.
-inline VectorWork Quantise(uint32_t width, uint32_t held, bool dynamic) {
-    const auto pieces = static_cast<double>(CeilDiv(width, held));
-    if (dynamic) return {1.0 * width, 16 * pieces + 4, 7, 2 * pieces, pieces + 1};
-    return {1.0 * width, 10 * pieces + 4, 5, 1.5 * pieces, pieces};
+/// Quantising a row of which a core holds at most `held` elements in UB, and of which `shares`
+/// cores each do a part: all of them find its maximum.
+inline VectorWork Quantise(uint32_t width, uint32_t held, bool dynamic, uint32_t shares = 1) {
+    const double part = 1.0 / shares;
+    if (!dynamic) return {part * width, 11, 5, 3, 1};
+    if (width <= held) return {1.0 * width, 20, 3 + 4 * part, 1, 2};
+    const auto pieces = static_cast<double>(CeilDiv(width, std::min(held, kMaxQuantisedPiece)));
+    return {1.0 * width, 9 * pieces + 10, 3 + 4 * part, pieces * (1 + part), pieces + 1};
 }
 
 /// Quantising a row that is already in UB.
 inline VectorWork QuantiseInUb(uint32_t width, bool dynamic) {
-    if (dynamic) return {1.0 * width, 26, 5, 0.5, 2};
-    return {1.0 * width, 14, 4, 2, 1};
+    if (dynamic) return {1.0 * width, 18, 7, 0, 2};
+    return {1.0 * width, 5, 4, 0, 1};
 }
 
 /// Rotating one step of heads of a token.

@@ -157,20 +157,20 @@ TEST(what_a_vector_core_does) {
     };
     // Rows of 1536 elements are 24 repeats, 8 heads of 64 rotated columns 8.
     all(Prolog(), 3 * (12 + 10), 3 * (6 * 24 + 4 * 8), 3 * (1 + 1), 3 * (1 + 1), 3 * (1536 + 512));
-    // Hidden states in five pieces; what is normed is quantised; all 192 columns of a head come
+    // Hidden states in one piece; what is normed is quantised; all 192 columns of a head come
     // from the sums.
     const double elements = 3 * (7168 + 1536 + 1536);
-    all(Prolog(kStatic), 3 * (54 + 26 + 13), 3 * (5 * 112 + 10 * 24 + 5 * 24), 3 * (7.5 + 3 + 2),
-        3 * (5 + 2 + 2), elements);
-    all(Prolog(kDynamic), 3 * (84 + 38 + 13), 3 * (7 * 112 + 11 * 24 + 5 * 24), 3 * (10 + 1.5 + 2),
-        3 * (6 + 3 + 2), elements);
+    all(Prolog(kStatic), 3 * (11 + 17 + 13), 3 * (5 * 112 + 10 * 24 + 5 * 24), 3 * (3 + 1 + 2),
+        3 * (1 + 2 + 2), elements);
+    all(Prolog(kDynamic), 3 * (20 + 30 + 13), 3 * (7 * 112 + 13 * 24 + 5 * 24), 3 * (1 + 1 + 2),
+        3 * (2 + 3 + 2), elements);
     // Without a latent q_b takes the hidden states, quantised by its own scale or its tokens'.
     plan::PrologProblem problem = Prolog();
     problem.q_lora_rank = 0;
     problem.q_b = kStatic;
-    CheckTime(problem, &TimingConstants::vector_cycles, 3 * (54 + 13));
+    CheckTime(problem, &TimingConstants::vector_cycles, 3 * (11 + 13));
     problem.q_b = kDynamic;
-    CheckTime(problem, &TimingConstants::vector_cycles, 3 * (84 + 13));
+    CheckTime(problem, &TimingConstants::vector_cycles, 3 * (20 + 13));
     problem.q_b = {};
     CheckTime(problem, &TimingConstants::vector_cycles, 3 * 10);
     // A token's heads in two steps: five steps for the core that has most.
@@ -183,9 +183,9 @@ TEST(what_a_vector_core_does) {
     CheckTime(problem, &TimingConstants::vector_cycles, 3 * (12 + 10) + 5 * 10);
 
     // Three rows in one piece each, and five parts of 4096 sums.
-    all(OProj(kStatic), 3 * 14 + 5 * 6, 3 * 5 * 16 + 5 * 4 * 64, 3 * 1.5 + 5 * 2, 3 + 5,
+    all(OProj(kStatic), 3 * 11 + 5 * 6, 3 * 5 * 16 + 5 * 4 * 64, 3 * 3 + 5 * 2, 3 + 5,
         3 * 1024 + 5 * 4096);
-    all(OProj(kDynamic), 3 * 20 + 5 * 6, 3 * 7 * 16 + 5 * 4 * 64, 3 * 2 + 5 * 2, 3 * 2 + 5,
+    all(OProj(kDynamic), 3 * 20 + 5 * 6, 3 * 7 * 16 + 5 * 4 * 64, 3 * 1 + 5 * 2, 3 * 2 + 5,
         3 * 1024 + 5 * 4096);
 }
 

@@ -65,7 +65,7 @@ TEST(a_prologs_blocks_take_what_is_planned) {
                 const auto sparse = int8 ? sfa_prolog_bf16_w8a8 : sfa_prolog_bf16;
                 const uint32_t taken = UbOf(indexed ? sparse : dense, shape.kernel);
                 const plan::PrologUb bytes(shape.kernel);
-                CHECK_EQ(taken, bytes.Total(int8 ? (indexed ? 2 : 1) : 0));
+                CHECK_EQ(taken, bytes.Total(int8, indexed));
                 // The room of landing pads has a second quantiser counted in either case.
                 const uint32_t spare =
                     int8 && !indexed ? plan::QuantiserUb{shape.kernel.widest}.Total() : 0;

@@ -88,9 +88,9 @@ TEST(rows_that_are_normed) {
     Check(PerRow(Prolog(kPlain, kPlain), prolog::kNormQuery, width), plan::Norm(width),
           {0, 0, 0, 0});
     Check(PerRow(Prolog(kPlain, kStatic), prolog::kNormQuery, width),
-          plan::Norm(width) + plan::QuantiseInUb(width, false), {-6, 4, -2, 0});
+          plan::Norm(width) + plan::QuantiseInUb(width, false), {1, 2, 0, 0});
     Check(PerRow(Prolog(kPlain, kDynamic), prolog::kNormQuery, width),
-          plan::Norm(width) + plan::QuantiseInUb(width, true), {-2, 5, -0.5, 0});
+          plan::Norm(width) + plan::QuantiseInUb(width, true), {0, 1, 0, 0});
 }
 
 TEST(rows_that_are_quantised) {
@@ -98,10 +98,10 @@ TEST(rows_that_are_quantised) {
     plan::PrologProblem problem = Prolog(kStatic, kPlain);
     problem.hidden_size = 1536;
     Check(PerRow(problem, prolog::kQuantiseHidden, 1536), plan::Quantise(1536, 1536, false),
-          {-6, 3, -0.5, 0});
+          {-5, 1, -2, 0});
     problem.qkv_a = kDynamic;
     Check(PerRow(problem, prolog::kQuantiseHidden, 1536), plan::Quantise(1536, 1536, true),
-          {4, 3, 0, 0});
+          {-2, 1, 0, 0});
 }
 
 TEST(steps_that_are_rotated) {
