@@ -103,7 +103,7 @@ public:
         a_events_.WaitFull(cursor.Slot());
         while (true) {
             const Tile tile = cursor.tile;
-            if (tile.first) WaitFreeSums(plan);
+            if (tile.first) WaitFreeSums(plan, tile);
             Multiply<T>(plan, cursor, stream.template Acquire<T>());
             cursor.Next(plan);
             const bool leaves_slot = cursor.Done() || cursor.NewSlot();
@@ -180,7 +180,7 @@ private:
         using Sum = typename Accumulator<T>::Type;
         const Tile& tile = cursor.tile;
         const AscendC::LocalTensor<T> a = a_buffer_.Get<T>()[cursor.Offset() / sizeof(T)];
-        const AscendC::LocalTensor<Sum> c = Sums<Sum>(plan);
+        const AscendC::LocalTensor<Sum> c = Sums<Sum>(plan, tile);
         AscendC::MmadParams params;
         params.m = tile.rows == 1 ? 2 : tile.rows;
         params.n = tile.columns;
@@ -210,15 +210,20 @@ private:
         }
     }
 
+    // The slot of L0C of a tile of sums, and the first one where it takes both.
+    __aicore__ inline uint32_t SumsSlot(const Tile& tile) const {
+        return (l0c_slot_ + tile.side) % kSlots;
+    }
+
     // A tile of sums occupies one slot of L0C, or both.
-    __aicore__ inline void WaitFreeSums(const GemmPlan& plan) {
-        l0c_events_.WaitFree(l0c_slot_);
-        if (plan.l0c_slots > 1) l0c_events_.WaitFree(1 - l0c_slot_);
+    __aicore__ inline void WaitFreeSums(const GemmPlan& plan, const Tile& tile) {
+        l0c_events_.WaitFree(SumsSlot(tile));
+        if (plan.l0c_slots > 1) l0c_events_.WaitFree(1 - SumsSlot(tile));
     }
 
     template <typename Sum>
-    __aicore__ inline AscendC::LocalTensor<Sum> Sums(const GemmPlan& plan) {
-        const uint32_t slot = plan.l0c_slots > 1 ? 0 : l0c_slot_;
+    __aicore__ inline AscendC::LocalTensor<Sum> Sums(const GemmPlan& plan, const Tile& tile) {
+        const uint32_t slot = plan.l0c_slots > 1 ? 0 : SumsSlot(tile);
         return l0c_.Get<Sum>()[slot * l0c_slot_elements_];
     }
 
@@ -316,15 +321,17 @@ private:
         const uint64_t offset = share + static_cast<uint64_t>(tile.row) * plan.c_row_stride +
                                 static_cast<uint64_t>(tile.batch) * plan.c_batch_stride +
                                 tile.column;
-        HandOverToFixpipe();
+        const uint32_t slot = SumsSlot(tile);
+        l0c_events_.SetFull(slot);
+        l0c_events_.WaitFull(slot);
         if (sizeof(T) == 1 || plan.c_sums != 0) {
             FixpipeTo<Sum, Sum>(plan, tile, c, offset);
         } else {
             FixpipeTo<typename Accumulator<T>::Rounded, Sum>(plan, tile, c, offset);
         }
-        l0c_events_.SetFree(l0c_slot_);
-        if (plan.l0c_slots > 1) l0c_events_.SetFree(1 - l0c_slot_);
-        l0c_slot_ = 1 - l0c_slot_;
+        l0c_events_.SetFree(slot);
+        if (plan.l0c_slots > 1) l0c_events_.SetFree(1 - slot);
+        if (tile.last_side) l0c_slot_ = 1 - slot;
     }
 
     template <typename C, typename Sum>
@@ -338,12 +345,8 @@ private:
         params.srcStride = RoundUp(tile.rows, kStrip);
         params.dstStride = plan.c_row_stride;
         params.quantPre = FixpipeQuant<C>::kMode;
-        AscendC::Fixpipe<C, Sum, AscendC::CFG_ROW_MAJOR>(gm[offset], Sums<Sum>(plan), params);
-    }
-
-    __aicore__ inline void HandOverToFixpipe() {
-        l0c_events_.SetFull(l0c_slot_);
-        l0c_events_.WaitFull(l0c_slot_);
+        AscendC::Fixpipe<C, Sum, AscendC::CFG_ROW_MAJOR>(gm[offset], Sums<Sum>(plan, tile),
+                                                           params);
     }
 
     AscendC::TBuf<AscendC::TPosition::A1> a_buffer_;

@@ -2,8 +2,8 @@
 //
 // "Depth" is the K dimension. The columns of all batches are cut into strips, the rows of A and its
 // depth into tiles; every core owns a contiguous run of each. The loops nest, from the outermost:
-// blocks of rows, the core's strips, the rows of a block, the depth. So the part of A that a block
-// reads stays in L2 while the whole weight is streamed past it.
+// blocks of rows, the core's strips, the rows of a block, the depth, the tiles of C side by side. So
+// the part of A that a block reads stays in L2 while the whole weight is streamed past it.
 #pragma once
 
 #include "kernel_operator.h"
@@ -31,6 +31,8 @@ struct Tile {
     uint32_t columns;  // multiple of the strip
     uint32_t depth;    // first column of A
     uint32_t depths;   // multiple of 32 bytes
+    uint32_t side;     // its number among the tiles of C that are summed up in turns
+    bool last_side;    // whether it is the last of them
     bool first;        // whether it is the first along K that adds to its sums
     bool last;         // whether it is the last
 };
@@ -49,6 +51,7 @@ public:
         block_ = ShareBegin(row_tiles, plan.row_shares, row_share) * plan.tile_m;
         row_end_ = Min(ShareBegin(row_tiles, plan.row_shares, row_share + 1) * plan.tile_m, plan.m);
         strip_ = begin_;
+        side_ = 0;
         if (begin_ == end_) block_ = row_end_;
         row_ = block_;
         const uint32_t depth_tiles = CeilDiv(plan.k, plan.tile_k);
@@ -73,8 +76,12 @@ public:
         tile.row = row_;
         tile.rows = Min(plan.tile_m, row_end_ - row_);
         tile.batch = strip_ / strips_per_batch_;
-        tile.column = strip_ % strips_per_batch_ * plan.strip;
-        tile.columns = Min(Min(plan.tile_n, plan.n - tile.column), (end_ - strip_) * plan.strip);
+        const uint32_t strip = strip_ + side_ * (plan.tile_n / plan.strip);
+        const uint32_t end = GroupEnd(plan);
+        tile.column = (strip - tile.batch * strips_per_batch_) * plan.strip;
+        tile.columns = Min(plan.tile_n, (end - strip) * plan.strip);
+        tile.side = side_;
+        tile.last_side = strip * plan.strip + tile.columns == end * plan.strip;
         tile.depth = depth_;
         tile.depths = Min(plan.tile_k, depth_end_ - depth_);
         tile.first = depth_ == depth_begin_;
@@ -83,14 +90,18 @@ public:
     }
 
     __aicore__ inline void Next(const GemmPlan& plan) {
-        const uint32_t columns = Get(plan).columns;
+        if (!Get(plan).last_side) {
+            ++side_;
+            return;
+        }
+        side_ = 0;
         depth_ += plan.tile_k;
         if (depth_ < depth_end_) return;
         depth_ = depth_begin_;
         row_ += plan.tile_m;
         if (row_ < Min(block_ + plan.block_rows, row_end_)) return;
         row_ = block_;
-        strip_ += columns / plan.strip;
+        strip_ = GroupEnd(plan);
         if (strip_ < end_) return;
         strip_ = begin_;
         block_ += plan.block_rows;
@@ -98,12 +109,19 @@ public:
     }
 
 private:
+    // The strip behind the tiles of C that are summed up in turns, all of the same batch.
+    __aicore__ inline uint32_t GroupEnd(const GemmPlan& plan) const {
+        const uint32_t batch_end = (strip_ / strips_per_batch_ + 1) * strips_per_batch_;
+        return Min(Min(strip_ + plan.c_tiles * plan.tile_n / plan.strip, batch_end), end_);
+    }
+
     uint32_t strips_per_batch_;
     uint32_t begin_;
     uint32_t end_;
     uint32_t row_end_;
     uint32_t block_;
-    uint32_t strip_;
+    uint32_t strip_;  // first of the tiles that are summed up in turns
+    uint32_t side_;
     uint32_t row_;
     uint32_t depth_share_;
     uint32_t depth_begin_;

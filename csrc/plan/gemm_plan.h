@@ -28,6 +28,9 @@ struct GemmPlan {
     uint32_t tile_n;      // columns of a tile of C, multiple of strip
     uint32_t tile_k;      // depth of a tile in L1, multiple of 32 bytes
     uint32_t l0c_slots;   // slots of L0C that a tile of C takes, 1 or 2
+    // Tiles of C, side by side, that are summed up in turns, 1 or 2: a piece of A is then loaded
+    // once for both. Each takes one slot of L0C.
+    uint32_t c_tiles;
     uint32_t a_depth;     // depth of a piece of A in L1; all but the last: multiple of tile_k
     uint32_t row_shares;  // groups of cores over which rows are split; columns are split inside one
     // Groups of cores over which the K dimension is split (split-K). Each writes partial sums of

@@ -92,14 +92,25 @@ GemmPlan PlanGemm(const GemmProblem& problem) {
     const auto share = static_cast<uint32_t>(
         CeilDiv(uint64_t{problem.batches} * problem.n / strip, column_shares) * strip);
     plan.l0c_slots = 1;
+    plan.c_tiles = 1;
     uint32_t weight_slot_bytes = kWeightSlotBytes;
     plan.tile_n = std::min({wide, RoundDown(l0c_slot_elements / rows, strip), problem.n, share});
     const auto depth_share = static_cast<uint32_t>(CeilDiv(problem.k, problem.depth_shares));
     const uint32_t large = RoundDown(kLargeSlotBytes / bytes / row, strip);
     const bool many_rows = rows > kMaxRows / 2;
-    if (many_rows && share > plan.tile_n && share <= large && depth_share >= kLongDepth) {
-        // A is read once for every tile of columns. With many rows of A, one tile takes all of the
-        // core's columns.
+    const uint32_t columns = std::min(share, problem.n);  // of a core, in one batch
+    if (problem.m > kMaxRows && columns > plan.tile_n) {
+        // Each core reads A once for every group of columns, and a group of one tile needs more of
+        // L2 than it has. Two tiles are in turns multiplied with the same piece of A; while one is
+        // stored, the other is summed up.
+        plan.c_tiles = 2;
+        if (deep || nz) {
+            // Groups of the same width: narrow ones would wait for L2.
+            const auto tiles = 2 * static_cast<uint32_t>(CeilDiv(columns, 2 * plan.tile_n));
+            plan.tile_n = static_cast<uint32_t>(RoundUp(CeilDiv(columns, tiles), strip));
+        }
+    } else if (many_rows && share > plan.tile_n && share <= large && depth_share >= kLongDepth) {
+        // Likewise, one tile takes all of the core's columns.
         plan.l0c_slots = 2;
         weight_slot_bytes = kLargeSlotBytes;
         plan.tile_n = std::min(share, problem.n);
@@ -121,10 +132,13 @@ GemmPlan PlanGemm(const GemmProblem& problem) {
 }
 
 uint32_t BestRowShares(const GemmProblem& problem) {
-    // In a cycle a cube core multiplies one pair of fractals, and reads its share of the rate at
-    // which all cores together hit in L2 (ADx data_copy slices: 4.94 TB/s of 24 cores at 1850 MHz).
-    constexpr double kBytesPerCycle = 111;
+    // In a cycle a cube core multiplies one pair of fractals, and reads its share of the rates at
+    // which all cores together hit in L2 and load from HBM (ADx data_copy: 4.94 and 1.41 TB/s of 24
+    // cores at 1850 MHz).
+    constexpr double kL2BytesPerCycle = 111;
+    constexpr double kHbmBytesPerCycle = 31.8;
     constexpr double kFractal = 16;
+    if (problem.m <= kMaxRows) return 1;
     uint32_t best = 1;
     double least = 0;
     for (uint32_t shares = 1; shares <= problem.cores; ++shares) {
@@ -132,16 +146,22 @@ uint32_t BestRowShares(const GemmProblem& problem) {
         GemmProblem shared = problem;
         shared.row_shares = shares;
         const GemmPlan plan = PlanGemm(shared);
-        const double rows =
-            static_cast<double>(CeilDiv(CeilDiv(plan.m, plan.tile_m), shares) * plan.tile_m);
+        const auto row_tiles =
+            static_cast<uint32_t>(CeilDiv(CeilDiv(plan.m, plan.tile_m), shares));
+        const double rows = static_cast<double>(row_tiles) * plan.tile_m;
         const double columns = static_cast<double>(
             CeilDiv(uint64_t{plan.batches} * plan.n / plan.strip, problem.cores / shares) *
             plan.strip);
         const double row_bytes = static_cast<double>(plan.k) * plan.element_bytes;
-        const double loads = row_bytes * (rows * std::ceil(columns / plan.tile_n) +
-                                          columns * std::ceil(rows / plan.tile_m));
+        const double loads =
+            row_bytes *
+            (rows * std::ceil(columns / (plan.c_tiles * plan.tile_n)) + columns * row_tiles);
         const double fractals = rows / kFractal * columns / kFractal * row_bytes / kBlockBytes;
-        const double cycles = std::max(fractals, loads / kBytesPerCycle);
+        double cycles = std::max(fractals, loads / kL2BytesPerCycle);
+        // The first tile of rows of a block waits for the weight, which the groups of cores share.
+        const double blocks = std::ceil(rows / plan.block_rows);
+        const double weight = columns * row_bytes / (kHbmBytesPerCycle * shares);
+        cycles += blocks * std::max(0.0, weight - cycles / row_tiles);
         if (shares > 1 && cycles >= least) continue;
         best = shares;
         least = cycles;

@@ -238,6 +238,26 @@ TEST(gemm_with_large_tiles) {
     }
 }
 
+// Two tiles of sums in turns, the second narrower, of one core in three or alone; of heads that end
+// within a core's share; with rows dealt out; and in both ways of storing int8.
+TEST(gemm_with_tiles_in_turns) {
+    for (const uint32_t m : {129u, 300u}) {
+        CHECK(GemmError<Bf16>({m, 16 * 24 * 11 + 48, 16 * 33, 1, plan::WeightLayout::kOutIn},
+                              "Ascend910_9391") < kFp32Sums);
+        CHECK(GemmError<Bf16>({m, 512, 32, 7, plan::WeightLayout::kInOut}, "Ascend910_9391") <
+              kFp32Sums);
+    }
+    CHECK(GemmError<Bf16>({140, 16 * 20 * 17, 80, 1, plan::WeightLayout::kOutInNz},
+                          "Ascend910B3") < kFp32Sums);
+    CHECK(GemmError<Bf16>({1200, 16 * 6 * 19, 32, 1, plan::WeightLayout::kInOut, 0, 16, 4},
+                          "Ascend910_9391") < kFp32Sums);
+    for (const plan::WeightLayout layout :
+         {plan::WeightLayout::kInOut, plan::WeightLayout::kInOutNz}) {
+        CHECK_EQ(GemmError<Int8>({150, 32 * 24 * 5 + 64, 32 * 35, 1, layout}, "Ascend910_9391"),
+                 0.0);
+    }
+}
+
 // 132 strips of fused_qkv_a are 5.5 for each of 24 cores.
 TEST(depth_is_dealt_out_where_columns_do_not_go_round) {
     const auto shares = [](uint32_t m, uint32_t n, uint32_t cores, uint32_t most) {

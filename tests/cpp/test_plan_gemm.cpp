@@ -26,6 +26,7 @@ plan::GemmProblem Problem(uint32_t m, uint32_t n, uint32_t k, WeightLayout layou
 
 struct Tiles {
     uint32_t m, n, k, a_depth, l0_k, l0c_slots, b_stride;
+    uint32_t c_tiles = 1;
 };
 
 void CheckTiles(const plan::GemmProblem& problem, const Tiles& expected) {
@@ -37,6 +38,7 @@ void CheckTiles(const plan::GemmProblem& problem, const Tiles& expected) {
     CHECK_EQ(plan.l0_k, expected.l0_k);
     CHECK_EQ(plan.l0c_slots, expected.l0c_slots);
     CHECK_EQ(plan.b_stride, expected.b_stride);
+    CHECK_EQ(plan.c_tiles, expected.c_tiles);
 }
 
 }  // namespace
@@ -60,7 +62,8 @@ TEST(tiles_are_as_large_as_the_buffers) {
     // 77,824 of 80 rows are 486: one tile. Sums of 80 rows leave 204 columns of 256.
     CheckTiles(Problem(65, 7168, 512, WeightLayout::kInOut), {65, 192, 160, 480, 80, 1, 7168});
     // Tiles of 128 rows, sums of 128 columns; of A no more than 64 KiB to a tile of the weight.
-    CheckTiles(Problem(300, 7168, 512, WeightLayout::kInOut), {128, 128, 256, 256, 128, 1, 7168});
+    CheckTiles(Problem(300, 7168, 512, WeightLayout::kInOut),
+               {128, 128, 256, 256, 128, 1, 7168, 2});
     // A core has no more than its share, and a product no more than it is: the depth of a tile is
     // 64 KiB over them, or all there is.
     CheckTiles(Problem(16, 24 * 32, 7168, WeightLayout::kOutIn),
@@ -90,6 +93,30 @@ TEST(a_share_that_fits_l0c_is_one_tile) {
     CHECK_EQ(plan::PlanGemm(shared).l0c_slots, 1u);
     shared.k = shared.a_row_stride = 2048;
     CHECK_EQ(plan::PlanGemm(shared).l0c_slots, 2u);
+}
+
+// From 129 rows on, two tiles of columns for each piece of A, if a core has that many in one batch;
+// all pairs of tiles are of the same width.
+TEST(many_rows_take_two_tiles_in_turns) {
+    const auto problem = [](uint32_t columns, WeightLayout layout, bool int8 = false) {
+        return Problem(129, 24 * columns, 1024, layout, int8);
+    };
+    CheckTiles(problem(128, WeightLayout::kOutIn), {128, 128, 256, 256, 128, 1, 1024});
+    CheckTiles(problem(144, WeightLayout::kOutIn), {128, 80, 256, 256, 128, 1, 1024, 2});
+    CheckTiles(problem(256, WeightLayout::kOutIn), {128, 128, 256, 256, 128, 1, 1024, 2});
+    // 352 columns are 192 and 160.
+    CheckTiles(problem(352, WeightLayout::kOutInNz), {128, 96, 256, 256, 128, 1, 24 * 352, 2});
+    // Rows of 256 bytes stay as long as they are.
+    CheckTiles(problem(352, WeightLayout::kInOut), {128, 128, 256, 256, 128, 1, 24 * 352, 2});
+    CheckTiles(problem(352, WeightLayout::kInOutNz, true), {128, 96, 512, 512, 256, 1, 1024, 2});
+    plan::GemmProblem heads = problem(128, WeightLayout::kInOut);
+    heads.batches = 24;
+    heads.n = 128;
+    CHECK_EQ(plan::PlanGemm(heads).c_tiles, 1u);
+    heads.n = 256;
+    CHECK_EQ(plan::PlanGemm(heads).c_tiles, 2u);
+    heads.m = 128;
+    CHECK_EQ(plan::PlanGemm(heads).c_tiles, 1u);
 }
 
 TEST(products_that_no_plan_can_be_made_for) {

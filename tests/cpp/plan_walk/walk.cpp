@@ -72,6 +72,10 @@ void RequireSlots(const char* name, const GemmPlan& gemm, const GemmBuffers& buf
     fits("a step of the left matrix in L0A", gemm.l0_k * rows * bytes, kL0SlotBytes);
     fits("a tile of sums", rows * gemm.tile_n * kFloat,
          uint64_t{gemm.l0c_slots} * buffers.l0c_slot_bytes);
+    if (gemm.l0c_slots * gemm.c_tiles == 0 || gemm.l0c_slots * gemm.c_tiles > 2) {
+        Fail("slot", "%s: %u tiles of sums take %u slots each, there are two", name, gemm.c_tiles,
+             gemm.l0c_slots);
+    }
     if (buffers.b_slots == 0 || buffers.b_slots > kMaxWeightSlots) {
         Fail("slot", "%s: the weight stream has %u slots, it has events for %u", name,
              buffers.b_slots, kMaxWeightSlots);
