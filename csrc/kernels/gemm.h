@@ -88,6 +88,14 @@ public:
     // after the weight tiles in flight.
     template <typename T, typename Stream>
     __aicore__ inline void Run(const GemmPlan& plan, GM_ADDR a, GM_ADDR c, Stream& stream) {
+        WholeC whole{c};
+        RunTo<T>(plan, a, whole, stream);
+    }
+
+    // The same, with `target` (WholeC or SumsRing) to say where each tile of C goes, and to be told
+    // when it has been stored.
+    template <typename T, typename Target, typename Stream>
+    __aicore__ inline void RunTo(const GemmPlan& plan, GM_ADDR a, Target& target, Stream& stream) {
         LeftCursor ahead;  // the piece of A to load next
         LeftCursor cursor;
         ahead.Open(plan, core_, cores_, a_slot_, a_slot_bytes_);
@@ -96,7 +104,6 @@ public:
             stream.Fill();
             return;
         }
-        const uint64_t share = static_cast<uint64_t>(cursor.DepthShare()) * plan.c_share_stride;
         LoadSlot(plan, a, ahead);
         stream.Fill();
         if (!ahead.Done()) LoadSlot(plan, a, ahead);
@@ -116,7 +123,10 @@ public:
                 if (!ahead.Done()) LoadSlot(plan, a, ahead);
             }
             if (core_ % 2 != 0) stream.Release();
-            if (tile.last) Store<T>(plan, tile, c, share);
+            if (tile.last) {
+                Store<T>(plan, tile, target.Place(plan, tile, cursor.DepthShare()));
+                target.Stored();
+            }
             if (cursor.Done()) return;
             if (leaves_slot) a_events_.WaitFull(a_slot_);
         }
@@ -313,21 +323,16 @@ private:
         }
     }
 
-    // Writes a tile of sums to C, whose first element for this core is `share`.
     template <typename T>
-    __aicore__ inline void Store(const GemmPlan& plan, const Tile& tile, GM_ADDR c,
-                                 uint64_t share) {
+    __aicore__ inline void Store(const GemmPlan& plan, const Tile& tile, const TileOfC& place) {
         using Sum = typename Accumulator<T>::Type;
-        const uint64_t offset = share + static_cast<uint64_t>(tile.row) * plan.c_row_stride +
-                                static_cast<uint64_t>(tile.batch) * plan.c_batch_stride +
-                                tile.column;
         const uint32_t slot = SumsSlot(tile);
         l0c_events_.SetFull(slot);
         l0c_events_.WaitFull(slot);
         if (sizeof(T) == 1 || plan.c_sums != 0) {
-            FixpipeTo<Sum, Sum>(plan, tile, c, offset);
+            FixpipeTo<Sum, Sum>(plan, tile, place);
         } else {
-            FixpipeTo<typename Accumulator<T>::Rounded, Sum>(plan, tile, c, offset);
+            FixpipeTo<typename Accumulator<T>::Rounded, Sum>(plan, tile, place);
         }
         l0c_events_.SetFree(slot);
         if (plan.l0c_slots > 1) l0c_events_.SetFree(1 - slot);
@@ -335,17 +340,17 @@ private:
     }
 
     template <typename C, typename Sum>
-    __aicore__ inline void FixpipeTo(const GemmPlan& plan, const Tile& tile, GM_ADDR c,
-                                     uint64_t offset) {
+    __aicore__ inline void FixpipeTo(const GemmPlan& plan, const Tile& tile,
+                                     const TileOfC& place) {
         AscendC::GlobalTensor<C> gm;
-        gm.SetGlobalBuffer(reinterpret_cast<__gm__ C*>(c));
+        gm.SetGlobalBuffer(reinterpret_cast<__gm__ C*>(place.c));
         AscendC::FixpipeParamsV220 params;
         params.nSize = tile.columns;
         params.mSize = tile.rows;
         params.srcStride = RoundUp(tile.rows, kStrip);
-        params.dstStride = plan.c_row_stride;
+        params.dstStride = place.row_stride;
         params.quantPre = FixpipeQuant<C>::kMode;
-        AscendC::Fixpipe<C, Sum, AscendC::CFG_ROW_MAJOR>(gm[offset], Sums<Sum>(plan, tile),
+        AscendC::Fixpipe<C, Sum, AscendC::CFG_ROW_MAJOR>(gm[place.offset], Sums<Sum>(plan, tile),
                                                            params);
     }
 

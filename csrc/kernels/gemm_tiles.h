@@ -37,6 +37,28 @@ struct Tile {
     bool last;         // whether it is the last
 };
 
+// Where a tile of C goes: `offset` elements behind `c`, with `row_stride` elements from a row to the
+// next.
+struct TileOfC {
+    GM_ADDR c;
+    uint64_t offset;
+    uint32_t row_stride;
+};
+
+// C as a whole, at this address: where Gemm::RunTo stores its tiles if nobody awaits any of them.
+struct WholeC {
+    GM_ADDR c;
+
+    __aicore__ inline TileOfC Place(const GemmPlan& plan, const Tile& tile, uint32_t depth_share) {
+        const uint64_t offset = static_cast<uint64_t>(depth_share) * plan.c_share_stride +
+                                static_cast<uint64_t>(tile.row) * plan.c_row_stride +
+                                static_cast<uint64_t>(tile.batch) * plan.c_batch_stride +
+                                tile.column;
+        return {c, offset, plan.c_row_stride};
+    }
+    __aicore__ inline void Stored() {}
+};
+
 class TileCursor {
 public:
     __aicore__ inline void Open(const GemmPlan& plan, uint32_t core, uint32_t cores) {

@@ -13,6 +13,8 @@ namespace kernels {
 using plan::flags::kFlagCubeBarrier;
 using plan::flags::kFlagOProj;
 using plan::flags::kFlagStreamed;
+using plan::flags::kFlagTileRead;
+using plan::flags::kFlagTileStored;
 using plan::flags::kFlagValue;
 using plan::flags::kFlagVectorToCube;
 using plan::flags::kNoFlag;

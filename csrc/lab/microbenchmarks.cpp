@@ -14,7 +14,6 @@
 #include "lab/kernels/quantise_plan.h"
 #include "plan/plan_gemm.h"
 #include "plan/plan_linear.h"
-#include "plan/plan_o_proj.h"
 #include "plan/rounding.h"
 #include "plan/units.h"
 #include "twin/launch.h"
@@ -135,24 +134,20 @@ std::string TraceMatmul(const MatmulCase& shape, const arch::Chip& chip) {
 }
 
 std::string TraceQuantMatmul(const MatmulCase& shape, const arch::Chip& chip) {
-    if (shape.n % plan::kLanes != 0) {
-        throw std::invalid_argument("quant_matmul: expected a multiple of 64 columns, got " +
-                                    std::to_string(shape.n));
-    }
     const MatmulPlan matmul = PlanMatmul(shape, chip);
     const uint64_t m = shape.m;
     const auto format = plan::W8A8(plan::LayoutOf(matmul.gemm), plan::LinearScales::kDynamic);
-    QuantMatmulPlan plan{matmul.buffers, matmul.gemm, format, 0, 0};
-    const uint32_t cubes = shape.cores == 0 ? chip.aic_count : shape.cores;
-    plan.vector_cores = cubes * chip.architecture->aiv_per_aic;
-    plan.step_columns = plan::StepColumns(shape.n, shape.m, plan.vector_cores);
+    const QuantMatmulPlan plan{matmul.buffers, matmul.gemm, format};
+    const uint64_t tiles =
+        uint64_t{shape.cores == 0 ? chip.aic_count : shape.cores} * plan::kSumsRingSlots;
     DryTensors tensors;
     QuantMatmulAddresses addresses{};
     addresses.a = tensors.Add("a", m * shape.k, false);
     addresses.a_scales = tensors.Add("a_scales", m * plan::kBlockBytes, false);
     addresses.weight = tensors.Add("weight", uint64_t{shape.n} * shape.k, false);
     addresses.quant.dequant_scale = tensors.Add("dequant_scale", uint64_t{shape.n} * 4, false);
-    addresses.sums = tensors.Add("sums", m * shape.n * sizeof(int32_t), true);
+    addresses.sums = tensors.Add(
+        "sums", tiles * plan.gemm.tile_m * plan.gemm.tile_n * sizeof(int32_t), true);
     addresses.c = tensors.Add("c", m * shape.n * plan::kHalfBytes, true);
     return Run("quant_matmul_bf16", twin::KernelKind::kMixAic1Aiv2, chip, shape.cores, tensors,
                [&] { quant_matmul_bf16(addresses, plan); });

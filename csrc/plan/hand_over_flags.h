@@ -17,6 +17,11 @@ constexpr uint16_t kFlagIndexerQuery = 5;
 constexpr uint16_t kFlagQueryNope = 6;
 constexpr uint16_t kFlagValue = 7;
 constexpr uint16_t kFlagOProj = 8;
+// An AIC to its AIVs and back: a tile of sums is in its slot, and has been read from it. The next
+// slot has the next id (kSumsRingSlots of plan/units.h). Kernels that use them have no product of
+// kFlagIndexerQuery and kFlagQueryNope.
+constexpr uint16_t kFlagTileStored = 9;
+constexpr uint16_t kFlagTileRead = 5;
 // Ids 11-14 belong to SyncAll and stay unused.
 constexpr uint16_t kNoFlag = 0xFFFF;
 

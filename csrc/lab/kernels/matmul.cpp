@@ -9,7 +9,8 @@ namespace kernels {
 template <typename T>
 __aicore__ inline void MatmulOnCube(const MatmulAddresses& addresses, const MatmulPlan& plan) {
     if ASCEND_IS_AIC {
-        Matmul<T>(plan.buffers, plan.gemm, addresses.a, addresses.weight, addresses.c);
+        WholeC c{Gm(addresses.c)};
+        Matmul<T>(plan.buffers, plan.gemm, addresses.a, addresses.weight, c);
     }
 }
 

@@ -1,46 +1,134 @@
 // A W8A8 product alone, with its dequantisation: what frameworks run behind the kernel that
 // quantises A.
+//
+//   AIC   tile | next tile | ...
+//   AIV        | dequantise the tile | the next tile | ...
 #include "kernel_operator.h"
 #include "kernels/dequantiser.h"
-#include "kernels/hand_over.h"
+#include "kernels/events.h"
+#include "kernels/gemm_tiles.h"
 #include "kernels/partition.h"
+#include "kernels/sums_ring.h"
 #include "kernels/vector_math.h"
 #include "lab/kernels/matmul.h"
 #include "lab/kernels/quant_matmul_plan.h"
 
 namespace kernels {
 
+// Dequantises the tiles of its group's cube core; the two vector cores of the group have half of the
+// rows each.
 template <typename T>
-__aicore__ inline void QuantMatmulVector(const QuantMatmulAddresses& addresses,
-                                         const QuantMatmulPlan& plan) {
-    AscendC::TPipe pipe;
-    AscendC::TBuf<AscendC::TPosition::VECIN> row_buffer;
-    AscendC::TBuf<AscendC::TPosition::VECOUT> out_buffer;
-    Dequantiser dequantiser;
-    pipe.InitBuffer(row_buffer, plan.step_columns * sizeof(float));
-    pipe.InitBuffer(out_buffer, plan.step_columns * sizeof(T));
-    dequantiser.Open(&pipe, plan.step_columns);
-    const AscendC::LocalTensor<float> row = row_buffer.template Get<float>();
-    const AscendC::LocalTensor<T> out = out_buffer.template Get<T>();
-    AscendC::GlobalTensor<T> target;
-    target.SetGlobalBuffer(reinterpret_cast<__gm__ T*>(addresses.c));
-    const uint32_t rows = plan.gemm.m;
-    const uint32_t parts = CeilDiv(plan.gemm.n, plan.step_columns);
-    const uint32_t core = AscendC::GetBlockIdx();
-    const uint32_t end = ShareBegin(parts * rows, plan.vector_cores, core + 1);
-    dequantiser.Bind(plan.format, addresses.quant, Gm(addresses.sums), plan.gemm.n,
-                     Gm(addresses.a_scales));
-    AwaitCube(kFlagOProj);
-    for (uint32_t step = ShareBegin(parts * rows, plan.vector_cores, core); step < end; ++step) {
-        const uint32_t column = step / rows * plan.step_columns;
-        const uint32_t columns = Min(plan.step_columns, plan.gemm.n - column);
-        if (!dequantiser.Holds(column, columns)) dequantiser.LoadColumns(column, columns);
-        dequantiser.Row(row, step % rows);
-        HandOver<AscendC::HardEvent::MTE3_V>(&pipe);
-        FromFloat(out, row, columns);
-        HandOver<AscendC::HardEvent::V_MTE3>(&pipe);
-        AscendC::DataCopy(target[static_cast<uint64_t>(step % rows) * plan.gemm.n + column], out,
-                          columns);
+class QuantMatmulVector {
+public:
+    __aicore__ inline void Run(const QuantMatmulAddresses& addresses, const QuantMatmulPlan& plan) {
+        const GemmPlan& gemm = plan.gemm;
+        const uint32_t group = AscendC::GetBlockIdx() / kCoresOfGroup;
+        Open(addresses, plan, group);
+        TileCursor cursor;
+        for (cursor.Open(gemm, group, AscendC::GetBlockNum()); !cursor.Done(); cursor.Next(gemm)) {
+            const Tile tile = cursor.Get(gemm);
+            if (tile.last) Finish(addresses, gemm, tile);
+        }
+        landed_.Close(&pipe_);
+        stored_.Close(&pipe_);
+    }
+
+private:
+    static constexpr uint32_t kCoresOfGroup = 2;
+    static constexpr uint32_t kSlots = 2;
+
+    __aicore__ inline void Open(const QuantMatmulAddresses& addresses, const QuantMatmulPlan& plan,
+                                uint32_t group) {
+        rows_ = CeilDiv(plan.gemm.tile_m, kCoresOfGroup);
+        elements_ = rows_ * plan.gemm.tile_n;
+        slot_ = 0;
+        ring_.Open(group);
+        pipe_.InitBuffer(sums_, kSlots * elements_ * sizeof(int32_t));
+        pipe_.InitBuffer(scales_, kSlots * rows_ * kBlockBytes);
+        pipe_.InitBuffer(out_, kSlots * elements_ * sizeof(T));
+        landed_.Open(&pipe_);
+        stored_.Open(&pipe_);
+        for (Dequantiser& side : sides_) {
+            side.Open(&pipe_, plan.gemm.tile_n);
+            side.Bind(plan.format, addresses.quant, nullptr, 0, nullptr);
+        }
+    }
+
+    __aicore__ inline void Finish(const QuantMatmulAddresses& addresses, const GemmPlan& gemm,
+                                  const Tile& tile) {
+        Dequantiser& dequantiser = sides_[tile.side];
+        if (!dequantiser.Holds(tile.column, tile.columns)) {
+            dequantiser.LoadColumns(tile.column, tile.columns);
+        }
+        const uint32_t half = CeilDiv(tile.rows, kCoresOfGroup);
+        const uint32_t first = AscendC::GetBlockIdx() % kCoresOfGroup * half;
+        const uint32_t rows = Min(half, tile.rows - Min(first, tile.rows));
+        const uint64_t offset = ring_.Await(gemm) + static_cast<uint64_t>(first) * tile.columns;
+        if (rows == 0) {
+            ring_.Release();
+            return;
+        }
+        const AscendC::LocalTensor<int32_t> sums = sums_.Get<int32_t>()[slot_ * elements_];
+        const AscendC::LocalTensor<float> x = sums_.Get<float>()[slot_ * elements_];
+        const AscendC::LocalTensor<float> scales =
+            scales_.Get<float>()[slot_ * rows_ * kBlockFloats];
+        const AscendC::LocalTensor<T> out = out_.template Get<T>()[slot_ * elements_];
+        const uint32_t count = rows * tile.columns;
+        const uint64_t row = tile.row + first;
+        AscendC::GlobalTensor<int32_t> sums_gm;
+        sums_gm.SetGlobalBuffer(reinterpret_cast<__gm__ int32_t*>(addresses.sums));
+        AscendC::GlobalTensor<float> scales_gm;
+        scales_gm.SetGlobalBuffer(reinterpret_cast<__gm__ float*>(addresses.a_scales));
+        AscendC::GlobalTensor<T> target;
+        target.SetGlobalBuffer(reinterpret_cast<__gm__ T*>(addresses.c));
+
+        landed_.WaitFree(slot_);
+        AscendC::DataCopy(sums, sums_gm[offset], count);
+        AscendC::DataCopy(scales, scales_gm[row * kBlockFloats], rows * kBlockFloats);
+        landed_.SetFull(slot_);
+        ring_.Release();
+        landed_.WaitFull(slot_);
+        dequantiser.Rows(x, sums, scales, rows);
+        stored_.WaitFree(slot_);
+        FromFloat(out, x, count);
+        landed_.SetFree(slot_);
+        stored_.SetFull(slot_);
+        stored_.WaitFull(slot_);
+        AscendC::DataCopyParams params;  // in units of 32 bytes
+        params.blockCount = rows;
+        params.blockLen = tile.columns * sizeof(T) / kBlockBytes;
+        params.srcStride = 0;
+        params.dstStride = (gemm.n - tile.columns) * sizeof(T) / kBlockBytes;
+        AscendC::DataCopy(target[row * gemm.n + tile.column], out, params);
+        stored_.SetFree(slot_);
+        slot_ = (slot_ + 1) % kSlots;
+    }
+
+    AscendC::TPipe pipe_;
+    SumsRingReader ring_;
+    Dequantiser sides_[2];  // for each of the tiles that are summed up in turns
+    RingEvents<AscendC::HardEvent::MTE2_V, AscendC::HardEvent::V_MTE2, kSlots> landed_;
+    RingEvents<AscendC::HardEvent::V_MTE3, AscendC::HardEvent::MTE3_V, kSlots> stored_;
+    uint32_t rows_;      // of a slot
+    uint32_t elements_;  // of a slot
+    uint32_t slot_;
+    AscendC::TBuf<AscendC::TPosition::VECIN> sums_;
+    AscendC::TBuf<AscendC::TPosition::VECIN> scales_;
+    AscendC::TBuf<AscendC::TPosition::VECOUT> out_;
+};
+
+template <typename T>
+__aicore__ inline void QuantMatmul(const QuantMatmulAddresses& addresses,
+                                   const QuantMatmulPlan& plan) {
+    if ASCEND_IS_AIC {
+        SumsRing ring;
+        ring.Open(Gm(addresses.sums), AscendC::GetBlockIdx());
+        Matmul<int8_t>(plan.buffers, plan.gemm, addresses.a, addresses.weight, ring);
+        ring.Close();
+    }
+    if ASCEND_IS_AIV {
+        QuantMatmulVector<T> vector;
+        vector.Run(addresses, plan);
     }
 }
 
@@ -49,11 +137,5 @@ __aicore__ inline void QuantMatmulVector(const QuantMatmulAddresses& addresses,
 extern "C" __global__ __aicore__ void quant_matmul_bf16(QuantMatmulAddresses addresses,
                                                         QuantMatmulPlan plan) {
     KERNEL_TASK_TYPE_DEFAULT(KERNEL_TYPE_MIX_AIC_1_2);
-    if ASCEND_IS_AIC {
-        kernels::Matmul<int8_t>(plan.buffers, plan.gemm, addresses.a, addresses.weight,
-                                addresses.sums, kernels::kFlagOProj);
-    }
-    if ASCEND_IS_AIV {
-        kernels::QuantMatmulVector<bfloat16_t>(addresses, plan);
-    }
+    kernels::QuantMatmul<bfloat16_t>(addresses, plan);
 }

@@ -10,8 +10,6 @@ struct QuantMatmulPlan {
     GemmBuffers buffers;
     GemmPlan gemm;
     LinearFormat format;
-    uint32_t vector_cores;
-    uint32_t step_columns;  // columns of a row that a vector core dequantises in one step
 };
 
 // GM addresses of C = (A x B) * column scale * row scale, with A and B in int8.
@@ -20,6 +18,6 @@ struct QuantMatmulAddresses {
     uint64_t a_scales;  // fp32 [m, 8], a row's all equal
     uint64_t weight;
     QuantAddresses quant;
-    uint64_t sums;  // int32 [m, n]
+    uint64_t sums;  // int32 [cube cores, kSumsRingSlots, tile_m, tile_n] (kernels/sums_ring.h)
     uint64_t c;
 };
