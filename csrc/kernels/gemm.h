@@ -340,8 +340,7 @@ private:
     }
 
     template <typename C, typename Sum>
-    __aicore__ inline void FixpipeTo(const GemmPlan& plan, const Tile& tile,
-                                     const TileOfC& place) {
+    __aicore__ inline void FixpipeTo(const GemmPlan& plan, const Tile& tile, const TileOfC& place) {
         AscendC::GlobalTensor<C> gm;
         gm.SetGlobalBuffer(reinterpret_cast<__gm__ C*>(place.c));
         AscendC::FixpipeParamsV220 params;
@@ -351,7 +350,7 @@ private:
         params.dstStride = place.row_stride;
         params.quantPre = FixpipeQuant<C>::kMode;
         AscendC::Fixpipe<C, Sum, AscendC::CFG_ROW_MAJOR>(gm[place.offset], Sums<Sum>(plan, tile),
-                                                           params);
+                                                         params);
     }
 
     AscendC::TBuf<AscendC::TPosition::A1> a_buffer_;

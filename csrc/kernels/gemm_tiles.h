@@ -2,8 +2,8 @@
 //
 // "Depth" is the K dimension. The columns of all batches are cut into strips, the rows of A and its
 // depth into tiles; every core owns a contiguous run of each. The loops nest, from the outermost:
-// blocks of rows, the core's strips, the rows of a block, the depth, the tiles of C side by side. So
-// the part of A that a block reads stays in L2 while the whole weight is streamed past it.
+// blocks of rows, the core's strips, the rows of a block, the depth, the tiles of C side by side.
+// So the part of A that a block reads stays in L2 while the whole weight is streamed past it.
 #pragma once
 
 #include "kernel_operator.h"
@@ -37,8 +37,8 @@ struct Tile {
     bool last;         // whether it is the last
 };
 
-// Where a tile of C goes: `offset` elements behind `c`, with `row_stride` elements from a row to the
-// next.
+// Where a tile of C goes: `offset` elements behind `c`, with `row_stride` elements from a row to
+// the next.
 struct TileOfC {
     GM_ADDR c;
     uint64_t offset;

@@ -77,8 +77,7 @@ public:
                                const AscendC::LocalTensor<T>& landing, uint32_t share = 0,
                                uint32_t shares = 1) {
         const uint64_t offset = row * width;
-        // The maxima of all pieces have to fit one repeat.
-        const uint32_t piece = width <= width_ ? width : Min(width_, plan::kMaxQuantisedPiece);
+        const uint32_t piece = PieceOf(width);
         if (dynamic_) {
             uint32_t maxima = 0;
             for (uint32_t first = 0; first < width; first += piece) {
@@ -101,17 +100,26 @@ public:
         }
     }
 
-    // Does the same for a whole row that is already in UB, in one piece.
+    // Does the same for a whole row that is already in UB. `x` is a buffer for one piece.
     __aicore__ inline void RowInUb(const AscendC::LocalTensor<T>& source, GM_ADDR target,
                                    GM_ADDR scales, uint64_t row, uint32_t width,
                                    const AscendC::LocalTensor<float>& x) {
+        const uint32_t piece = PieceOf(width);
         if (dynamic_) {
-            Widen(x, source, width);
-            FinishScale(KeepMost(x, width, 0), true);
+            uint32_t maxima = 0;
+            for (uint32_t first = 0; first < width; first += piece) {
+                const uint32_t count = Min(piece, width - first);
+                Widen(x, source[first], count);
+                maxima = KeepMost(x, count, maxima);
+            }
+            FinishScale(maxima, true);
             StoreScale(scales, kBlockFloats, row);
         }
-        Widen(x, source, width);
-        Store(target, row * width, x, width);
+        for (uint32_t first = 0; first < width; first += piece) {
+            const uint32_t count = Min(piece, width - first);
+            Widen(x, source[first], count);
+            Store(target, row * width + first, x, count);
+        }
     }
 
     // Returns x * factor (+ offset) as int8 in UB, ready for MTE3.
@@ -151,6 +159,11 @@ private:
         HandOver<AscendC::HardEvent::MTE2_V>(pipe_);
         AscendC::Brcb(block, landing, 1, {1, 8});
         AscendC::PipeBarrier<PIPE_V>();
+    }
+
+    // Elements of a piece of a row. The maxima of all pieces have to fit one repeat.
+    __aicore__ inline uint32_t PieceOf(uint32_t width) const {
+        return width <= width_ ? width : Min(width_, plan::kMaxQuantisedPiece);
     }
 
     __aicore__ inline void LoadPiece(GM_ADDR source, uint64_t offset, uint32_t count,

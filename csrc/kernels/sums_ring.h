@@ -1,8 +1,8 @@
 // Hands tiles of sums to the vector cores of a cube core's group one by one, instead of a whole
 // product to all of them.
 //
-// Each cube core has a ring of slots in GM. Sums so stay in L2 however large the product is, and the
-// vector cores finish one tile while the cube core sums up the next.
+// Each cube core has a ring of slots in GM. Sums so stay in L2 however large the product is, and
+// the vector cores finish one tile while the cube core sums up the next.
 #pragma once
 
 #include "kernel_operator.h"
@@ -48,7 +48,8 @@ public:
     // Waits until the vector cores have read all tiles.
     __aicore__ inline void Close() {
         for (uint32_t i = 0; i < used_; ++i) {
-            AscendC::CrossCoreWaitFlag(kFlagTileRead + (slot_ + kRingSlots - used_ + i) % kRingSlots);
+            AscendC::CrossCoreWaitFlag(kFlagTileRead +
+                                       (slot_ + kRingSlots - used_ + i) % kRingSlots);
         }
     }
 

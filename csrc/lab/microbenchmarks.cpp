@@ -32,6 +32,9 @@ namespace lab {
 
 namespace {
 
+/// Elements of a row of which the quantise kernel's UB holds two, beside what the quantiser takes.
+constexpr uint32_t kMaxLandedWidth = 32768;
+
 /// Assigns addresses to tensors that are never accessed: they do not overlap, and each starts at an
 /// L2 line.
 class DryTensors {
@@ -146,8 +149,8 @@ std::string TraceQuantMatmul(const MatmulCase& shape, const arch::Chip& chip) {
     addresses.a_scales = tensors.Add("a_scales", m * plan::kBlockBytes, false);
     addresses.weight = tensors.Add("weight", uint64_t{shape.n} * shape.k, false);
     addresses.quant.dequant_scale = tensors.Add("dequant_scale", uint64_t{shape.n} * 4, false);
-    addresses.sums = tensors.Add(
-        "sums", tiles * plan.gemm.tile_m * plan.gemm.tile_n * sizeof(int32_t), true);
+    addresses.sums =
+        tensors.Add("sums", tiles * plan.gemm.tile_m * plan.gemm.tile_n * sizeof(int32_t), true);
     addresses.c = tensors.Add("c", m * shape.n * plan::kHalfBytes, true);
     return Run("quant_matmul_bf16", twin::KernelKind::kMixAic1Aiv2, chip, shape.cores, tensors,
                [&] { quant_matmul_bf16(addresses, plan); });
@@ -155,13 +158,14 @@ std::string TraceQuantMatmul(const MatmulCase& shape, const arch::Chip& chip) {
 
 QuantisePlan PlanQuantise(const QuantiseCase& shape) {
     if (shape.rows == 0 || shape.width == 0 || shape.width % plan::kLanes != 0 ||
-        shape.width > plan::kMaxQuantisedWidth) {
+        shape.width > kMaxLandedWidth) {
         throw std::invalid_argument("quantise: expected rows of a multiple of 64 up to " +
-                                    std::to_string(plan::kMaxQuantisedWidth) + " elements, got " +
+                                    std::to_string(kMaxLandedWidth) + " elements, got " +
                                     std::to_string(shape.rows) + " rows of " +
                                     std::to_string(shape.width));
     }
-    return {shape.rows, shape.width, std::min(shape.width, plan::kMaxQuantisedPiece)};
+    const bool whole = shape.width <= plan::kMaxQuantisedRow;
+    return {shape.rows, shape.width, whole ? shape.width : plan::kMaxQuantisedPiece};
 }
 
 std::string TraceQuantise(const QuantiseCase& shape, const arch::Chip& chip) {

@@ -24,10 +24,10 @@ struct GemmPlan {
     // Row-major: elements from a row of the stored matrix to the next; NZ: its number of rows. It
     // exceeds what the GEMM uses where B is a part of a fused weight.
     uint32_t b_stride;
-    uint32_t tile_m;      // rows of a tile of A, at most 128
-    uint32_t tile_n;      // columns of a tile of C, multiple of strip
-    uint32_t tile_k;      // depth of a tile in L1, multiple of 32 bytes
-    uint32_t l0c_slots;   // slots of L0C that a tile of C takes, 1 or 2
+    uint32_t tile_m;     // rows of a tile of A, at most 128
+    uint32_t tile_n;     // columns of a tile of C, multiple of strip
+    uint32_t tile_k;     // depth of a tile in L1, multiple of 32 bytes
+    uint32_t l0c_slots;  // slots of L0C that a tile of C takes, 1 or 2
     // Tiles of C, side by side, that are summed up in turns, 1 or 2: a piece of A is then loaded
     // once for both. Each takes one slot of L0C.
     uint32_t c_tiles;

@@ -146,16 +146,14 @@ uint32_t BestRowShares(const GemmProblem& problem) {
         GemmProblem shared = problem;
         shared.row_shares = shares;
         const GemmPlan plan = PlanGemm(shared);
-        const auto row_tiles =
-            static_cast<uint32_t>(CeilDiv(CeilDiv(plan.m, plan.tile_m), shares));
+        const auto row_tiles = static_cast<uint32_t>(CeilDiv(CeilDiv(plan.m, plan.tile_m), shares));
         const double rows = static_cast<double>(row_tiles) * plan.tile_m;
         const double columns = static_cast<double>(
             CeilDiv(uint64_t{plan.batches} * plan.n / plan.strip, problem.cores / shares) *
             plan.strip);
         const double row_bytes = static_cast<double>(plan.k) * plan.element_bytes;
-        const double loads =
-            row_bytes *
-            (rows * std::ceil(columns / (plan.c_tiles * plan.tile_n)) + columns * row_tiles);
+        const double loads = row_bytes * (rows * std::ceil(columns / (plan.c_tiles * plan.tile_n)) +
+                                          columns * row_tiles);
         const double fractals = rows / kFractal * columns / kFractal * row_bytes / kBlockBytes;
         double cycles = std::max(fractals, loads / kL2BytesPerCycle);
         // The first tile of rows of a block waits for the weight, which the groups of cores share.

@@ -247,8 +247,8 @@ TEST(gemm_with_tiles_in_turns) {
         CHECK(GemmError<Bf16>({m, 512, 32, 7, plan::WeightLayout::kInOut}, "Ascend910_9391") <
               kFp32Sums);
     }
-    CHECK(GemmError<Bf16>({140, 16 * 20 * 17, 80, 1, plan::WeightLayout::kOutInNz},
-                          "Ascend910B3") < kFp32Sums);
+    CHECK(GemmError<Bf16>({140, 16 * 20 * 17, 80, 1, plan::WeightLayout::kOutInNz}, "Ascend910B3") <
+          kFp32Sums);
     CHECK(GemmError<Bf16>({1200, 16 * 6 * 19, 32, 1, plan::WeightLayout::kInOut, 0, 16, 4},
                           "Ascend910_9391") < kFp32Sums);
     for (const plan::WeightLayout layout :

@@ -15,8 +15,8 @@
 
 namespace kernels {
 
-// Dequantises the tiles of its group's cube core; the two vector cores of the group have half of the
-// rows each.
+// Dequantises the tiles of its group's cube core; the two vector cores of the group have half of
+// the rows each.
 template <typename T>
 class QuantMatmulVector {
 public:

@@ -6,7 +6,7 @@
 struct QuantisePlan {
     uint32_t rows;
     uint32_t width;  // elements of a row, a multiple of 64
-    uint32_t held;   // elements of a row that a vector core holds in UB, a multiple of 64
+    uint32_t held;   // elements of a piece of a row, which are in UB as fp32; a multiple of 64
 };
 
 // GM addresses of a matrix [rows, width] and of its quantised form.

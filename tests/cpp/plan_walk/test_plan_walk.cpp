@@ -234,8 +234,9 @@ TEST(finds_shares_that_leave_out_or_repeat) {
     CheckSaid(Said(PlainProlog(),
                    [](PrologPlan& plan) { plan::GemmOf(plan, prolog::kQueryB).depth_shares = 5; }),
               "share: ");
+    // Strips that do not divide the columns.
     CheckSaid(Said(PlainProlog(),
-                   [](PrologPlan& plan) { plan::GemmOf(plan, prolog::kQueryB).strip = 48; }),
+                   [](PrologPlan& plan) { plan::GemmOf(plan, prolog::kQueryB).strip = 80; }),
               "share: ");
     // Every product is made, but some sums land on others.
     CheckSaid(
