@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from . import published
-from .published import DERIVED, PUBLISHED, Lengths
+from .published import ASSUMED, DERIVED, PUBLISHED, Lengths
 
 CASES = ("short", "nominal", "long")
 """The names of a window's lengths."""
@@ -51,7 +51,7 @@ def all_reduce(ranks: int, nbytes: int) -> KnownWindow:
         ranks: ranks that take part, 2 or more.
         nbytes: message of each rank.
     """
-    us, outside, provenance = _interpolate(published.ALL_REDUCE, ranks)
+    us, outside, _ = _interpolate(published.ALL_REDUCE, ranks)
     growth, other_ranks, _ = _interpolate(
         {n: Lengths(us, us, us) for n, us in published.ALL_REDUCE_2_MIB.items()}, ranks
     )
@@ -61,15 +61,20 @@ def all_reduce(ranks: int, nbytes: int) -> KnownWindow:
         share = beyond / (most - published.COLLECTIVE_BYTES)
         us = us.plus(min(share, 1.0) * growth.nominal)
         outside = outside or other_ranks or nbytes > most
-        provenance = DERIVED
-    return KnownWindow("all_reduce", us, provenance, "AIC, AICG", outside)
+    return KnownWindow("all_reduce", us, _class_of_ranks(ranks), "AIC, AICG", outside)
 
 
 def all_gather(ranks: int, nbytes: int) -> KnownWindow:
     """An all-gather in AIV mode; arguments as for all_reduce."""
     us, outside, _ = _interpolate(published.ALL_GATHER, ranks)
     outside = outside or nbytes > published.COLLECTIVE_BYTES
-    return KnownWindow("all_gather", us, DERIVED, "AIC, scaled as the all-reduce", outside)
+    source = "AIC, scaled as the all-reduce"
+    return KnownWindow("all_gather", us, _class_of_ranks(ranks), source, outside)
+
+
+def _class_of_ranks(ranks: int) -> str:
+    """The class of a collective's lengths: that of the least certain of them."""
+    return DERIVED if ranks <= published.ALL_REDUCE_DERIVED_RANKS else ASSUMED
 
 
 def dispatch(ep: int, tokens: int) -> KnownWindow:

@@ -55,8 +55,12 @@ ALL_REDUCE = {
 """By ranks, for messages of at most COLLECTIVE_BYTES.
 
 2 to 8 ranks: the shortest in a step is 4.3 (AICG), 262 KB take 8.1 to 8.7 (AIC), the mean in a
-step is 14.6 (AICG). 16 and 32 ranks: 256 bytes take 14.6 and 28.5, 262 KB take 19.4 and 32.4
-(AIC); long is assumed for 16."""
+step is 14.6 (AICG), all rounded (derived). 16 and 32 ranks: 256 bytes take 14.6 and 28.5, 262 KB
+take 19.4 and 32.4 (AIC); long is assumed for 16."""
+
+ALL_REDUCE_DERIVED_RANKS = 8
+"""Ranks up to which all lengths of ALL_REDUCE come from published ones; with more, long is
+assumed."""
 
 ALL_REDUCE_2_MIB = {8: 23.0 - 8.7, 16: 29.7 - 19.4}
 """By ranks: us that 2 MiB take beyond 262 KB (AIC: 23.0 against 8.7, 29.7 against 19.4)."""
