@@ -187,7 +187,8 @@ def test_measured_forms_stand_beside_the_modelled_ones(monkeypatch):
     assert (device["name"], device["torch_npu"]) == (SOC, "2.13.0")
     assert (device["copies"], device["replays"]) == (3, 5)
     assert device["check"]["ok"] is True and 0 < device["check"]["max_rel_err"] <= 4e-3
-    assert 0 < device["separate_rel_err"] < 1e-2
+    # Whether both round alike depends on the host's matrix products.
+    assert 0 <= device["separate_rel_err"] < 1e-2
     assert passed(result | found)
     device["check"]["ok"] = False
     assert not passed(result | found) and passed(result)
