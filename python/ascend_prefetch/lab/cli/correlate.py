@@ -44,7 +44,10 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
     correlation = correlate(found.points, chip, progress)
     if options.plot is not None:
         draw_correlation(correlation.points, options.plot)
-    return {**asdict(correlation), **left_out(found)}
+    result = {**asdict(correlation), **left_out(found)}
+    if correlation.worth_of_l2 is None:
+        del result["worth_of_l2"]
+    return result
 
 
 def _show(result: dict[str, Any]) -> None:
@@ -72,6 +75,13 @@ def _show(result: dict[str, Any]) -> None:
         print(
             f"{regime['by']:6}{regime['regime']:20}  {regime['points']:6}  {regime['mape']:7.1f}  "
             f"{regime['bias_pct']:+6.1f}  {regime['inside']:6.0%}"
+        )
+    if worth := result.get("worth_of_l2"):
+        fit, beyond = worth["points"]
+        print(
+            f"a byte in L2 is worth {worth['measured_saved']:.2f} us/MB measured, "
+            f"{worth['modelled_saved']:.2f} modelled ({fit} points whose weights fit L2, "
+            f"{beyond} whose weights do not)"
         )
     show_left_out(result)
 

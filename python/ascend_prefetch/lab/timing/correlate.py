@@ -10,6 +10,7 @@ from typing import NamedTuple, TypedDict
 from .chips import LEVELS, TimedChip
 from .point import Point
 from .replays import Replays
+from .worth_of_l2 import WorthOfL2, worth_of_l2
 
 
 class PointResult(TypedDict):
@@ -53,6 +54,7 @@ class Correlation:
         inside: share of the points whose measured time is between the modelled low and high times,
             from 0 to 1.
         regimes: the errors of groups of points.
+        worth_of_l2: what a byte in L2 saves; None where too few points tell.
     """
 
     points: list[PointResult]
@@ -63,6 +65,7 @@ class Correlation:
     bias_pct: float
     inside: float
     regimes: list[Regime]
+    worth_of_l2: WorthOfL2 | None
 
 
 def correlate(
@@ -103,6 +106,7 @@ def correlate(
         bias_pct=overall.bias_pct,
         inside=overall.inside,
         regimes=_regimes(points, results),
+        worth_of_l2=worth_of_l2(points, [result["modelled_us"] for result in results]),
     )
 
 

@@ -23,6 +23,13 @@ _BLOCK_ROWS = 1024
 # Rows whose quantisation is replayed at most, where products are not replayed whole.
 _REPLAYED_ROWS = 4096
 
+# Rows up to which CANN's int8 product reads its weight around L2: those of one tile.
+# quant_batch_matmul_v3_pertoken_basic.h sets CACHE_MODE_DISABLE for the weight of a product with at
+# most baseM rows (cann-ops-adv @015e205cdb5d, mirrored in yueliang13/cann-ops-adv-vllm). Measured
+# times say the same: with up to 16 rows a byte of weights takes 0.69 us/MB where six of 8 to 34 MB
+# rotate, and 0.60 where six of 50 to 120 MB do, which no L2 holds.
+_ROWS_READ_AROUND_L2 = 128
+
 _ELEMENT_BYTES = {"bf16": 2, "fp16": 2, "fp32": 4, "int8": 1}
 
 
@@ -122,6 +129,14 @@ class PointKernel:
     def products(self) -> int:
         """Multiplications of a product; 0 for a copy."""
         return 0 if self.copying is not None else self.m * self.n * self.k
+
+    @property
+    def around_l2(self) -> bool:
+        """Whether the measured kernel reads its weight around L2, so that it never hits there.
+
+        The project's own products read it through L2.
+        """
+        return self.dtype == "int8" and self.m <= _ROWS_READ_AROUND_L2
 
     @property
     def weight_bytes(self) -> int:

@@ -140,6 +140,8 @@ def _leave_in_l2(timeline: Any, launches: Sequence[PointLaunch], kernel: PointKe
     for turn in turns:
         for address, size, written in others:
             timeline.touch(address, size, written)
+        if kernel.around_l2:
+            continue
         other = _OTHER_WEIGHTS + turn * (nbytes + _GAP)
         timeline.touch(weight if turn == 0 else other, nbytes, False)
 
