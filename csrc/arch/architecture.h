@@ -2,17 +2,20 @@
 // one; a new architecture is a pair of files beside dav_c220.h and dav_c220.cpp.
 //
 // Every hardware constant has its class and source. Classes: published (a public document says so),
-// derived (computed from published numbers), assumed (nobody published it). Source keys: INI =
+// derived (computed from published numbers), fitted (a value with which the timing model comes
+// closest to published times of kernels), assumed (nobody published it). Source keys: INI =
 // platform_config of CANN 8.1.RC1; ADx = asc-devkit examples/01_simd_cpp_api/05_best_practices; AD
 // = asc-devkit docs/zh/guide; ADt = asc-devkit tests/perf; PL = hw-native-sys/pypto-lib
-// docs/debug-and-tune/l2-prefetch.md; CAT = hicann/catlass docs.
+// docs/debug-and-tune/l2-prefetch.md; CAT = hicann/catlass docs; AIC =
+// hudingyi688/aiconfigurator-npu @11bc0ae850bb,
+// systems/data/ascend_910b/vllm-ascend/0.18.0.
 #pragma once
 
 #include <cstdint>
 
 namespace arch {
 
-enum class Provenance : uint8_t { kPublished, kDerived, kAssumed };
+enum class Provenance : uint8_t { kPublished, kDerived, kFitted, kAssumed };
 
 /// A number with its class and source; the comment at its definition gives the unit.
 struct Constant {

@@ -47,7 +47,7 @@ py::list Chips() {
 }
 
 const char* ClassName(arch::Provenance provenance) {
-    constexpr const char* kNames[] = {"published", "derived", "assumed"};
+    constexpr const char* kNames[] = {"published", "derived", "fitted", "assumed"};
     return kNames[static_cast<int>(provenance)];
 }
 

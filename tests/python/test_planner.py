@@ -5,7 +5,7 @@ import functools
 import pytest
 import torch
 
-from ascend_prefetch import ops, planning
+from ascend_prefetch import _C, ops, planning
 from ascend_prefetch.lab.bench.common import BenchConfig
 from ascend_prefetch.lab.bench.layer_ops import LayerOps
 from ascend_prefetch.lab.bench.upstream import upstream_cmo
@@ -16,6 +16,12 @@ from ascend_prefetch.linear import stored_weight
 CHIP = find_timed_chip("Ascend910_9391")
 MEGABYTE = 1_000_000
 NOTHING = {"prefetch_bytes": 0}
+CONSTANTS = _C.timing_constants()
+# HBM time of a byte by ND2NZ, the longest of any byte.
+FACTORS = {
+    level: CONSTANTS["nd2nz_factor"][level] * 1.49 / CONSTANTS["hbm_rate"][level]
+    for level in LEVELS
+}
 
 
 @functools.cache
@@ -82,40 +88,45 @@ def test_windows_between_kernels_are_for_sdma(level):
 def test_nothing_is_fetched_twice():
     """Rule 4: o_proj on two streams at once, as W8A8 layers of vLLM Ascend had it."""
     separate = layer(1, "w8a8", "nz").o_proj.kernels(separate=True)
-    once, twice = (us(*upstream_cmo(separate, duplicate)) for duplicate in (False, True))
-    assert twice > once + 1
+    for level, cost in (("low", 2), ("nominal", 0)):
+        once, twice = (us(*upstream_cmo(separate, again), level=level) for again in (False, True))
+        assert twice > once + cost
 
 
-def test_a_kernel_is_not_delayed():
+@pytest.mark.parametrize("weights", ["nd", "nz"])
+def test_a_kernel_is_not_delayed(weights):
     """Rules 5 and 6: HBM has no time left at TP1, so that every byte more costs as much as it
-    saves, and nothing is done."""
-    prolog, o_proj = layer(1).prolog, layer(1).o_proj.kernels(**NOTHING)
+    saves, and nothing is done. Of ND weights vector cores read a byte in less HBM time than ND2NZ
+    loads do, which saves less than 0.5 %."""
+    ranks = layer(1, weights=weights)
+    prolog, o_proj = ranks.prolog, ranks.o_proj.kernels(**NOTHING)
     without, forced = prolog.kernels(**NOTHING), prolog.kernels(prefetch_bytes=8 << 20)
     cache = attention(75 * MEGABYTE)
     assert us(*forced) > 1.04 * us(*without)
-    assert us(*forced, cache, *o_proj) > us(*without, cache, *o_proj)
+    least = us(*without, cache, *o_proj)
+    assert us(*forced, cache, *o_proj) > (least if weights == "nz" else 0.995 * least)
     assert us(*prolog.kernels()) == us(*without)
     decisions = prolog.plan().decisions
     assert decisions and not any(decision.bytes for decision in decisions)
     assert {decision.reason for decision in decisions} == {"HBM has no time left for it"}
 
 
-@pytest.mark.parametrize("weights", ["nd", "nz"])
-def test_idle_time_is_used(weights):
+@pytest.mark.parametrize(("weights", "least"), [("nd", 0.4), ("nz", 1.0)])
+def test_idle_time_is_used(weights, least):
     """At TP16 HBM idles behind the weight stream; what it brings then costs nothing and is saved
-    later: at most the time that HBM takes for it, with ND2NZ 6 % more."""
+    later: at most the time that HBM takes for it, with ND2NZ up to 40 % more."""
     ranks = layer(weights=weights)
     prolog, o_proj = ranks.prolog, ranks.o_proj.kernels(**NOTHING)
     decisions = prolog.plan().decisions
     nbytes = sum(decision.bytes for decision in decisions)
-    assert MEGABYTE / 2 < nbytes < 4 * MEGABYTE
+    assert least * MEGABYTE < nbytes < 4 * MEGABYTE
     assert nbytes <= sum(decision.idle_us for decision in decisions) * 1.49 * MEGABYTE
     for level in LEVELS:
         planned, without = prolog.kernels(), prolog.kernels(**NOTHING)
         assert us(*planned, level=level) <= 1.01 * us(*without, level=level)
         steps = (attention(75 * MEGABYTE), *o_proj)
         saved = us(*without, *steps, level=level) - us(*planned, *steps, level=level)
-        assert 0 < saved < 1.02 * nbytes * 1.06 / 1.49 / MEGABYTE
+        assert 0 < saved < 1.05 * nbytes * FACTORS[level] / 1.49 / MEGABYTE
 
 
 # --- the closed form ---

@@ -1,5 +1,6 @@
 // A W8A8 product alone, with its dequantisation: what frameworks run behind the kernel that
-// quantises A.
+// quantises A. As in CANN's quant_batch_matmul_v3_pertoken_basic.h (cann-ops-adv @015e205cdb5d),
+// one vector core of each group dequantises its cube core's tiles, a part of a tile at a time.
 //
 //   AIC   tile | next tile | ...
 //   AIV        | dequantise the tile | the next tile | ...
@@ -15,8 +16,7 @@
 
 namespace kernels {
 
-// Dequantises the tiles of its group's cube core; the two vector cores of the group have half of
-// the rows each.
+// Dequantises the tiles of its group's cube core.
 template <typename T>
 class QuantMatmulVector {
 public:
@@ -35,11 +35,12 @@ public:
 
 private:
     static constexpr uint32_t kCoresOfGroup = 2;
+    static constexpr uint32_t kParts = 4;  // of a tile's rows
     static constexpr uint32_t kSlots = 2;
 
     __aicore__ inline void Open(const QuantMatmulAddresses& addresses, const QuantMatmulPlan& plan,
                                 uint32_t group) {
-        rows_ = CeilDiv(plan.gemm.tile_m, kCoresOfGroup);
+        rows_ = CeilDiv(plan.gemm.tile_m, kParts);
         elements_ = rows_ * plan.gemm.tile_n;
         slot_ = 0;
         ring_.Open(group);
@@ -56,18 +57,25 @@ private:
 
     __aicore__ inline void Finish(const QuantMatmulAddresses& addresses, const GemmPlan& gemm,
                                   const Tile& tile) {
-        Dequantiser& dequantiser = sides_[tile.side];
-        if (!dequantiser.Holds(tile.column, tile.columns)) {
-            dequantiser.LoadColumns(tile.column, tile.columns);
+        const uint64_t sums = ring_.Await(gemm);
+        if (AscendC::GetBlockIdx() % kCoresOfGroup == 0) {
+            Dequantiser& dequantiser = sides_[tile.side];
+            if (!dequantiser.Holds(tile.column, tile.columns)) {
+                dequantiser.LoadColumns(tile.column, tile.columns);
+            }
+            for (uint32_t row = 0; row < tile.rows; row += rows_) {
+                FinishRows(dequantiser, addresses, gemm, tile, row, sums);
+            }
         }
-        const uint32_t half = CeilDiv(tile.rows, kCoresOfGroup);
-        const uint32_t first = AscendC::GetBlockIdx() % kCoresOfGroup * half;
-        const uint32_t rows = Min(half, tile.rows - Min(first, tile.rows));
-        const uint64_t offset = ring_.Await(gemm) + static_cast<uint64_t>(first) * tile.columns;
-        if (rows == 0) {
-            ring_.Release();
-            return;
-        }
+        ring_.Release();
+    }
+
+    // Rows of a tile, from its row `first` on; its sums start at `tile_sums`.
+    __aicore__ inline void FinishRows(Dequantiser& dequantiser,
+                                      const QuantMatmulAddresses& addresses, const GemmPlan& gemm,
+                                      const Tile& tile, uint32_t first, uint64_t tile_sums) {
+        const uint32_t rows = Min(rows_, tile.rows - first);
+        const uint64_t offset = tile_sums + static_cast<uint64_t>(first) * tile.columns;
         const AscendC::LocalTensor<int32_t> sums = sums_.Get<int32_t>()[slot_ * elements_];
         const AscendC::LocalTensor<float> x = sums_.Get<float>()[slot_ * elements_];
         const AscendC::LocalTensor<float> scales =
@@ -86,7 +94,6 @@ private:
         AscendC::DataCopy(sums, sums_gm[offset], count);
         AscendC::DataCopy(scales, scales_gm[row * kBlockFloats], rows * kBlockFloats);
         landed_.SetFull(slot_);
-        ring_.Release();
         landed_.WaitFull(slot_);
         dequantiser.Rows(x, sums, scales, rows);
         stored_.WaitFree(slot_);

@@ -13,8 +13,8 @@ from ascend_prefetch.lab import twin
 from ascend_prefetch.shown import shown
 
 LEVELS = ("low", "nominal", "high")
-"""Levels of the constants within their published ranges: kernels are fastest at low, slowest at
-high."""
+"""Levels of the constants within their ranges, published or fitted: kernels are fastest at low,
+slowest at high."""
 
 
 @dataclass(frozen=True)
