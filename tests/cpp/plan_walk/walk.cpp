@@ -532,8 +532,8 @@ Walked Walk(const PrologCase& prolog, const PrologPlans& plans, Cores cores, Dra
     RunCores(bound.machine, aics, prolog.chip->aiv_count, cores, draws, walked,
              [&] { kernel(bound.addresses, plan, warm); });
     if (counted) bound.machine.RequireExpected();
-    const uint32_t quantisers = bound.Quantised() ? (bound.Indexed() ? 2 : 1) : 0;
-    RequireUb(bound.machine, plan::PrologUb(plan).Total(quantisers), warm.plan);
+    const uint32_t ub_bytes = plan::PrologUb(plan).Total(bound.Quantised(), bound.Indexed());
+    RequireUb(bound.machine, ub_bytes, warm.plan);
     if (cores == Cores::kAll) {
         PrologStageKernel* stage_kernel = ChooseStageKernel(prolog, bound.Quantised());
         for (uint32_t stage = 0; stage < prolog::kEnd; ++stage) {
