@@ -58,7 +58,7 @@ NPU_TORCH = $(if $(filter $(NPU_NEWEST),$(NPU)),$(abspath $(shell echo $(VENV)/l
 
 override export CMAKE_ARGS := -DASCEND_PREFETCH_WERROR=$(WERROR) $(CMAKE_ARGS)
 
-.PHONY: build run bench docs-results test test-asan test-vllm test-aarch64 npu-check lint format clean distclean extension
+.PHONY: build run bench floors docs-results test test-asan test-vllm test-aarch64 npu-check lint format clean distclean extension
 
 build: extension
 	$(BIN)/cmake --build build
@@ -83,6 +83,10 @@ fuzz: build
 	$(BIN)/python tests/python/fuzz.py $(FUZZ)
 
 # Regenerates the page of modelled results and the sweep that it summarises, in about 15 minutes.
+# How far the fused kernels are from their floor, modelled with the constants of today and of before.
+floors: extension
+	$(BIN)/python -m ascend_prefetch floors --tokens 1,4,16,64,128,1024 --soc Ascend910_9391,examples/published_constants.json
+
 docs-results: $(VENV)/.installed-test extension
 	$(BIN)/python -m ascend_prefetch sweep --out docs/sweep.csv --plot docs/sweep.png
 	$(BIN)/python -m ascend_prefetch results --out docs/results.md --sweep docs/sweep.csv

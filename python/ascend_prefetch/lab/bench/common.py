@@ -16,7 +16,13 @@ import torch
 
 from ascend_prefetch import _C
 from ascend_prefetch.lab import reference, twin
-from ascend_prefetch.lab.bench.modelled import Modelled, model_op, model_warming, op_forms
+from ascend_prefetch.lab.bench.modelled import (
+    Modelled,
+    model_op,
+    model_warming,
+    op_forms,
+    warm_us,
+)
 from ascend_prefetch.lab.timing import LEVELS, TimedChip, find_timed_chip
 from ascend_prefetch.lab.timing.sequence import dry_kernels
 from ascend_prefetch.linear import Linear, stored_weight
@@ -62,6 +68,8 @@ class BenchConfig:
             model's table.
         checkpoint: directory of a Hugging Face checkpoint; random weights without one.
         layer: layer of the checkpoint.
+        l2_state: "cold", or "warm" to model the fused kernel a second time, after a call that read
+            all of the same weights.
         repeats: number of timed runs, of which the median is reported.
         device: "cpu" to run on the twin alone, or "npu" to measure on a device as well.
         seed: seed of weights and inputs.
@@ -77,6 +85,7 @@ class BenchConfig:
     launch_us: float | None = None
     checkpoint: Path | None = None
     layer: int = 0
+    l2_state: str = "cold"
     repeats: int = 5
     device: str = "cpu"
     seed: int = 0
@@ -284,4 +293,7 @@ def _model(case: BenchCase, chip: TimedChip, config: BenchConfig) -> Modelled:
     if not case.products:
         return model_warming(case.run, case.prefetched, chip, config.launch_us)
     forms = op_forms(functools.partial(dry_kernels, case.run))
-    return model_op(forms, chip, config.launch_us)
+    modelled = model_op(forms, chip, config.launch_us)
+    if config.l2_state == "warm":
+        modelled.us["fused_warm"] = warm_us(forms["fused"], chip, config.launch_us)
+    return modelled

@@ -108,6 +108,18 @@ def replays_of(steps: Sequence[SequenceStep], chip: TimedChip, launch_us: float 
     return {level: replay(timeline(chip, level, launch_us), steps) for level in LEVELS}
 
 
+def warm_us(steps: Sequence[SequenceStep], chip: TimedChip, launch_us: float | None) -> Times:
+    """The time of a sequence behind itself, us, by level: all that it reads has just been read."""
+    times = {}
+    for level in LEVELS:
+        line = timeline(chip, level, launch_us)
+        replay(line, steps)
+        start = line.now
+        replay(line, steps)
+        times[level] = line.now - start
+    return times
+
+
 def _ends(replays: Replays) -> Times:
     return {level: kernels[-1]["end"] for level, kernels in replays.items()}
 

@@ -34,6 +34,12 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
         help="npu: measure on the NPU, too; cpu: the twin alone. Without it npu where there is one",
     )
     parser.add_argument(
+        "--l2-state",
+        choices=("cold", "warm"),
+        default="cold",
+        help="warm: model the fused kernel behind a call that read the same weights, too",
+    )
+    parser.add_argument(
         "--points-out",
         type=Path,
         metavar="FILE.csv",
@@ -55,6 +61,8 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
     if options.op == _ALL:
         return _run_all(options, config)
     require_model(config.model)
+    if config.l2_state == "warm" and options.op == "prefetch":
+        raise ValueError("l2-state: expected cold for prefetch, whose bytes are cold by definition")
     return run_bench(options.op, config, options.points_out)
 
 
@@ -69,7 +77,7 @@ def _config(options: argparse.Namespace) -> BenchConfig:
         soc = npu.require().npu.get_device_name() if device == "npu" else _SOC
     options = argparse.Namespace(**{**vars(options), "soc": soc})
     config = bench_config(options, options.checkpoint, options.layer)
-    return dataclasses.replace(config, device=device)
+    return dataclasses.replace(config, device=device, l2_state=options.l2_state)
 
 
 def _run_all(options: argparse.Namespace, config: BenchConfig) -> dict[str, Any]:
@@ -129,6 +137,7 @@ _FORMS = {
     "floor": "bytes that must move at the best HBM rate, no launch",
     "fused": "with its own prefetch",
     "fused_no_prefetch": "without",
+    "fused_warm": "behind a call that read the same weights",
     "separate": "the same mathematics as separate kernels",
     "separate_cmo": "with CMO prefetches (SDMA) as vLLM Ascend had them",
 }
@@ -144,7 +153,7 @@ def _modelled_rows(result: dict[str, Any]) -> list[tuple[str, str]]:
             f"{name:18}{times_text(times[name], 7)}  {text}",
         )
         for index, (name, text) in enumerate(_FORMS.items())
-        if times[name] is not None
+        if times.get(name) is not None
     ]
     moved = result["bytes"]
     rows.append(

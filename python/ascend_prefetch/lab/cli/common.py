@@ -61,6 +61,16 @@ class Verb(NamedTuple):
     inputs: tuple[str, ...] = ()
 
 
+def list_of(element: Callable[[str], Any]) -> Callable[[str], tuple[Any, ...]]:
+    """The type of an argument that is a list of elements with commas between them."""
+
+    def values(text: str) -> tuple[Any, ...]:
+        return tuple(element(part.strip()) for part in text.split(","))
+
+    values.__name__ = f"comma-separated {getattr(element, '__name__', 'value')}"
+    return values
+
+
 def whole(least: int, most: int = MAX) -> Callable[[str], int]:
     """The type of an argument that is an integer from `least` to `most`."""
 

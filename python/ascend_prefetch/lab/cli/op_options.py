@@ -48,8 +48,8 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--launch-us",
         type=microseconds,
-        help="launch and start cost of a kernel in modelled times, us; without it 1.3, 4.2 and "
-        "5.5 at low, nominal and high. The floor holds none",
+        help="launch and start cost of a kernel in modelled times, us; without it 4, 6.5 and "
+        "9.5 at low, nominal and high. The floor holds none",
     )
 
 

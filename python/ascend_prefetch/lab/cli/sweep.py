@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import os
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,20 +18,12 @@ from .common import (
     OutputOption,
     Verb,
     byte_count,
+    list_of,
     microseconds,
     positive,
     progress,
     whole,
 )
-
-
-def _list_of(element: Callable[[str], Any]) -> Callable[[str], tuple[Any, ...]]:
-    def values(text: str) -> tuple[Any, ...]:
-        return tuple(element(part.strip()) for part in text.split(","))
-
-    values.__name__ = f"comma-separated {getattr(element, '__name__', 'value')}"
-    return values
-
 
 # For each option: the field of Grid, the type of an element, and the help text.
 _AXES = (
@@ -53,7 +44,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--plot", type=Path, metavar="FILE.png", help="draw the gains")
     for name, element, text in _AXES:
         option = f"--{name.replace('_', '-')}"
-        parser.add_argument(option, type=_list_of(element), metavar="A,B,..", help=text)
+        parser.add_argument(option, type=list_of(element), metavar="A,B,..", help=text)
     parser.add_argument("--dtype", choices=sorted(DTYPES), default="bf16")
     parser.add_argument(
         "--launch-us", type=microseconds, help="launch and start cost of a kernel, us"

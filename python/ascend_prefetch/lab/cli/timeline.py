@@ -24,7 +24,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
         "--level",
         choices=LEVELS,
         default="nominal",
-        help="end of the ranges, published or fitted, that the constants are taken from: low is fastest",
+        help="end of the constants' ranges, published or fitted, that is taken: low is fastest",
     )
     parser.add_argument(
         "--separate", action="store_true", help="the op as separate kernels, one after the other"
