@@ -28,9 +28,9 @@ def results_page(results: Results, commands: Sequence[str], picture: str | None 
         "hold them at low / nominal / high constants, the ends of what was published or fitted. "
         "Weights are cold.",
         "Earlier editions of this page were made with other constants: launches of 4.2 us, ND2NZ "
-        "loads 6 % slower than HBM, L2 that reads every line at its peak. Eight "
-        "constants are now fitted to published times of kernels ([the timing model](timing-model.md) says which, and how far "
-        "off it is), which makes all forms slower, those of many launches most. "
+        "loads 6 % slower than HBM, L2 that reads every line at its peak. Eight constants are now "
+        "fitted to published times of kernels, which makes all forms slower, those of many "
+        "launches most; [the timing model](timing-model.md) says which, and how far off it is. "
         "`--soc examples/published_constants.json` has the constants of before.",
         "This page is generated; do not edit it. To make it again:",
         "```sh\n" + "\n".join(commands) + "\n```",
