@@ -1,6 +1,7 @@
 #include "arch/timing_constants.h"
 
 #include <algorithm>
+#include <array>
 #include <stdexcept>
 
 #include "arch/quoted.h"
@@ -210,19 +211,24 @@ double HbmFactor(const TimingConstants& constants, LoadKind kind, double row_byt
     return engine * std::max(1.0, rows);
 }
 
-const TimingConstants& PlanningConstants(const Chip& chip) {
-    static const std::map<std::string, TimingConstants> constants = [] {
-        std::map<std::string, TimingConstants> all;
-        const double slowest =
-            TimingConstantTable().front().values[1] * FindChip("Ascend910B4").hbm_share;
+const TimingConstants& PlanningConstants(const Chip& chip, Level level) {
+    using Levels = std::array<TimingConstants, kLevels>;
+    static const std::map<std::string, Levels> constants = [] {
+        std::map<std::string, Levels> all;
         for (const Chip& known : Chips()) {
-            std::map<std::string, double> replaced;
-            if (known.hbm_share == 0) replaced["hbm_rate"] = slowest;
-            all[known.name] = FindTimingConstants(known, Level::kNominal, replaced);
+            for (int i = 0; i < kLevels; ++i) {
+                std::map<std::string, double> replaced;
+                if (known.hbm_share == 0) {
+                    replaced["hbm_rate"] =
+                        TimingConstantTable().front().values[i] * FindChip("Ascend910B4").hbm_share;
+                }
+                all[known.name][static_cast<size_t>(i)] =
+                    FindTimingConstants(known, static_cast<Level>(i), replaced);
+            }
         }
         return all;
     }();
-    return constants.at(chip.name);
+    return constants.at(chip.name)[static_cast<size_t>(level)];
 }
 
 }  // namespace arch

@@ -88,8 +88,8 @@ enum class LoadKind : uint8_t { kToUb, kToL1, kNd2Nz };
 /// with which the rates were measured cost more.
 double HbmFactor(const TimingConstants& constants, LoadKind kind, double row_bytes);
 
-/// The nominal constants of any chip, for planners. For a chip whose HBM rate is not published, the
+/// The constants of any chip, for planners. For a chip whose HBM rate is not published, the
 /// slowest published rate stands in: the planner may then prefetch too little, but never too much.
-const TimingConstants& PlanningConstants(const Chip& chip);
+const TimingConstants& PlanningConstants(const Chip& chip, Level level = Level::kNominal);
 
 }  // namespace arch

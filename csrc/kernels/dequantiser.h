@@ -97,34 +97,22 @@ public:
         }
     }
 
-    // Does the same at once for rows of sums that are in UB, each behind the other, with a block of
-    // the scale of its token for each. `x` may be their memory. For at most 255 rows of at most
-    // 2040 columns.
+    // Dequantises `rows` rows of the loaded columns, which are dense in UB: `x` and `sums` are the
+    // same bytes. With dynamic quantisation `token_scales` has a block for each row, of its scale.
+    // At most 255 rows, and 2,040 columns.
     __aicore__ inline void Rows(const AscendC::LocalTensor<float>& x,
                                 const AscendC::LocalTensor<int32_t>& sums,
                                 const AscendC::LocalTensor<float>& token_scales, uint32_t rows) {
-        const auto stride = static_cast<uint8_t>(columns_ / kBlockFloats);
-        const auto repeats = static_cast<uint8_t>(rows);
         if (addresses_.quant_bias != 0) {
-            const AscendC::LocalTensor<int32_t> bias = bias_.Get<int32_t>();
-            for (uint32_t i = 0; i < columns_; i += kLanes) {
-                AscendC::Add(sums[i], sums[i], bias[i], Min(kLanes, columns_ - i), repeats,
-                             {1, 1, 1, stride, stride, 0});
-            }
+            AddRow(sums, bias_.Get<int32_t>(), rows, columns_);
             AscendC::PipeBarrier<PIPE_V>();
         }
         AscendC::Cast(x, sums, AscendC::RoundMode::CAST_RINT, rows * columns_);
         AscendC::PipeBarrier<PIPE_V>();
-        for (uint32_t i = 0; i < columns_; i += kLanes) {
-            AscendC::Mul(x[i], x[i], scale_.Get<float>()[i], Min(kLanes, columns_ - i), repeats,
-                         {1, 1, 1, stride, stride, 0});
-        }
+        MulByRow(x, scale_.Get<float>(), rows, columns_);
         AscendC::PipeBarrier<PIPE_V>();
         if (dynamic_) {
-            for (uint32_t i = 0; i < columns_; i += kLanes) {
-                AscendC::Mul(x[i], x[i], token_scales, Min(kLanes, columns_ - i), repeats,
-                             {1, 1, 0, stride, stride, 1});
-            }
+            MulByBlocks(x, token_scales, rows, columns_);
             AscendC::PipeBarrier<PIPE_V>();
         }
     }
@@ -141,9 +129,9 @@ private:
                           2 * count);
         HandOver<AscendC::HardEvent::MTE2_V>(pipe_);
         uint64_t kept = 0;
-        const AscendC::GatherMaskParams params(1, 2 * count / kLanes, 8, 0);
+        const AscendC::GatherMaskParams params(1, 1, 8, 0);
         AscendC::GatherMask(scale_.Get<uint32_t>()[first], packed_.Get<uint32_t>(),
-                            static_cast<uint8_t>(1), false, 0, params, kept);
+                            static_cast<uint8_t>(1), true, 2 * count, params, kept);
     }
 
     AscendC::TPipe* pipe_;

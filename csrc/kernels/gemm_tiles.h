@@ -70,7 +70,8 @@ public:
         end_ = ShareBegin(strips, column_shares, column_share + 1);
         const uint32_t row_tiles = CeilDiv(plan.m, plan.tile_m);
         const uint32_t row_share = core / column_shares % plan.row_shares;
-        block_ = ShareBegin(row_tiles, plan.row_shares, row_share) * plan.tile_m;
+        row_begin_ = ShareBegin(row_tiles, plan.row_shares, row_share) * plan.tile_m;
+        block_ = row_begin_;
         row_end_ = Min(ShareBegin(row_tiles, plan.row_shares, row_share + 1) * plan.tile_m, plan.m);
         strip_ = begin_;
         side_ = 0;
@@ -84,6 +85,14 @@ public:
         if (depth_begin_ >= depth_end_) block_ = row_end_;
         depth_ = depth_begin_;
     }
+
+    // The rows and columns of C that this core computes, where there is one batch.
+    __aicore__ inline uint32_t RowBegin() const { return row_begin_; }
+    __aicore__ inline uint32_t RowEnd() const { return row_end_; }
+    __aicore__ inline uint32_t ColumnBegin(const GemmPlan& plan) const {
+        return begin_ * plan.strip;
+    }
+    __aicore__ inline uint32_t ColumnEnd(const GemmPlan& plan) const { return end_ * plan.strip; }
 
     // The index of this core's depth share: of the partial sums that are added up later, the one
     // that it computes.
@@ -140,6 +149,7 @@ private:
     uint32_t strips_per_batch_;
     uint32_t begin_;
     uint32_t end_;
+    uint32_t row_begin_;
     uint32_t row_end_;
     uint32_t block_;
     uint32_t strip_;  // first of the tiles that are summed up in turns

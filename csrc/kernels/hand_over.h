@@ -35,6 +35,12 @@ __aicore__ inline void PublishToVector(uint16_t product AND_CALL_SITE_PARAMETER)
     AscendC::CrossCoreSetFlag<2, PIPE_FIX>(product AND_CALL_SITE);
 }
 
+// AIC: tells its own vector cores that everything this core has written so far is ready, for what
+// they alone go on with.
+__aicore__ inline void PublishToGroup(uint16_t product AND_CALL_SITE_PARAMETER) {
+    AscendC::CrossCoreSetFlag<2, PIPE_FIX>(product AND_CALL_SITE);
+}
+
 __aicore__ inline void AwaitCube(uint16_t product AND_CALL_SITE_PARAMETER) {
     AscendC::CrossCoreWaitFlag(product AND_CALL_SITE);
 }

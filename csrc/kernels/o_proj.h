@@ -2,19 +2,18 @@
 //
 //   AIC   v-up -----------> o_proj
 //            \  (quantise) /      \ (sums)
-//   AIV            warm the caller's regions          dequantise, add the bias
+//   AIV                            dequantise, add the bias; warm the caller's regions
 //
 // The steps in brackets are for W8A8 and for a bias; without either the fixpipe writes the result.
+// Vector cores meet all cube cores before they quantise a row, and finish the sums of their own.
 #pragma once
 
 #include "kernel_operator.h"
-#include "kernels/dequantiser.h"
-#include "kernels/events.h"
+#include "kernels/epilogue.h"
 #include "kernels/gemm.h"
 #include "kernels/hand_over.h"
 #include "kernels/partition.h"
 #include "kernels/quantiser.h"
-#include "kernels/vector_math.h"
 #include "kernels/weight_stream.h"
 #include "kernels/weight_warmer.h"
 #include "plan/o_proj_plan.h"
@@ -37,7 +36,7 @@ public:
         stream.Open(pipe, plan.buffers, core, cores);
         gemm.Open(pipe, plan.buffers, core, cores);
         if (has_v_up) stream.AddPhase(plan.v_up, Gm(addresses.w_uv));
-        stream.AddPhase(plan.o_proj, Gm(addresses.o_proj_weight));
+        stream.AddPhase(plan.o_proj, Gm(addresses.o_proj_weight), plan.tiles_ahead);
         stream.Start(warm.plan.await_stream != 0 ? kFlagStreamed : kNoFlag);
 
         GM_ADDR value = Gm(addresses.attn_output);
@@ -50,11 +49,12 @@ public:
         if (kQuantised) {
             gemm.template MoveAhead<int8_t>(plan.o_proj, stream);
             AwaitVector();  // for the value in int8
+            if (has_v_up) stream.BeginNext();
             gemm.template Run<int8_t>(plan.o_proj, workspace + plan.workspace_input, out, stream);
         } else {
             gemm.template Run<T>(plan.o_proj, value, out, stream);
         }
-        if (plan.has_epilogue != 0) PublishToVector(kFlagOProj);
+        if (plan.has_epilogue != 0) PublishToGroup(kFlagOProj);
 
         gemm.Close(pipe);
         stream.Close(pipe);
@@ -68,125 +68,60 @@ public:
                                const OProjPlan& plan, const OProjWarm& warm) {
         pipe_ = pipe;
         core_ = AscendC::GetBlockIdx();
-        Open(plan);
+        const bool has_epilogue = plan.has_epilogue != 0;
+        if (kQuantised) Open(plan);
+        if (has_epilogue) epilogue_.Open(pipe, addresses, plan, core_);
         warmer_.Open(pipe_, warm.plan, core_);
         if (plan.has_v_up != 0) AwaitCube(kFlagValue);
         if (kQuantised) {
             QuantiseValue(addresses, plan);
             PublishToCube();
         }
-        warmer_.WarmWindowChunks(warm.plan, warm.while_o_proj);
-        if (plan.has_epilogue != 0) {
-            AwaitCube(kFlagOProj);  // for the sums of all tokens
-            Finish(addresses, plan);
+        if (has_epilogue) {
+            epilogue_.LoadColumns();
+            AwaitCube(kFlagOProj);  // for this group's columns of the sums
+            epilogue_.LoadSums();
         }
+        // Behind the core's own last loads, which they would delay: MTE2 works in order.
+        warmer_.WarmWindowChunks(warm.plan, warm.while_o_proj);
+        if (has_epilogue) epilogue_.Finish();
     }
 
 private:
     __aicore__ inline void Open(const OProjPlan& plan) {
-        const plan::OProjUb bytes{plan.widest};
+        const plan::OProjUb bytes(plan);
         pipe_->InitBuffer(row_, bytes.Row());
         pipe_->InitBuffer(landing_, bytes.HalfRow());
-        pipe_->InitBuffer(row_out_, bytes.HalfRow());
-        pipe_->InitBuffer(bias_, bytes.Row());
-        if (kQuantised) {
-            dequantiser_.Open(pipe_, plan.widest);
-            quantiser_.Open(pipe_, plan.widest);
-        }
+        quantiser_.Open(pipe_, plan.widest);
     }
 
     __aicore__ inline void QuantiseValue(const OProjAddresses& addresses, const OProjPlan& plan) {
         GM_ADDR workspace = Gm(addresses.workspace);
         GM_ADDR value =
             plan.has_v_up != 0 ? workspace + plan.workspace_value : Gm(addresses.attn_output);
-        const uint32_t begin = ShareBegin(plan.tokens, plan.vector_cores, core_);
-        const uint32_t end = ShareBegin(plan.tokens, plan.vector_cores, core_ + 1);
+        const uint32_t shares = plan.value_shares;
+        const uint32_t teams = plan.vector_cores / shares;
+        const uint32_t team = core_ / shares;
+        if (team >= teams) return;
+        const uint32_t begin = ShareBegin(plan.tokens, teams, team);
+        const uint32_t end = ShareBegin(plan.tokens, teams, team + 1);
         if (begin == end) return;
         quantiser_.Bind(plan.format, addresses.quant);
         for (uint32_t token = begin; token < end; ++token) {
             quantiser_.Row(value, workspace + plan.workspace_input,
                            workspace + plan.workspace_scales, kBlockFloats, token, plan.o_proj.k,
-                           row_.template Get<float>(), landing_.template Get<T>());
+                           row_.template Get<float>(), landing_.template Get<T>(), core_ % shares,
+                           shares);
         }
-    }
-
-    // Parts of rows are dealt out over all vector cores, with the tokens of a part consecutive, so
-    // that a core loads the scales and biases of its columns only once.
-    __aicore__ inline void Finish(const OProjAddresses& addresses, const OProjPlan& plan) {
-        const uint32_t hidden = plan.o_proj.n;
-        const uint32_t parts = CeilDiv(hidden, plan.step_columns);
-        const uint32_t begin = ShareBegin(parts * plan.tokens, plan.vector_cores, core_);
-        const uint32_t end = ShareBegin(parts * plan.tokens, plan.vector_cores, core_ + 1);
-        const AscendC::LocalTensor<float> row = row_.template Get<float>();
-        const AscendC::LocalTensor<T> out = row_out_.template Get<T>();
-        AscendC::GlobalTensor<T> target;
-        target.SetGlobalBuffer(reinterpret_cast<__gm__ T*>(addresses.out));
-        if (kQuantised) {
-            dequantiser_.Bind(plan.format, addresses.quant,
-                              Gm(addresses.workspace) + plan.workspace_sums, hidden,
-                              Gm(addresses.workspace) + plan.workspace_scales);
-        }
-        uint32_t loaded = parts;
-        for (uint32_t step = begin; step < end; ++step) {
-            const uint32_t part = step / plan.tokens;
-            const uint32_t token = step % plan.tokens;
-            const uint32_t column = part * plan.step_columns;
-            const uint32_t columns = Min(plan.step_columns, hidden - column);
-            if (part != loaded) LoadColumns(addresses, plan, column, columns);
-            loaded = part;
-            const uint64_t offset = static_cast<uint64_t>(token) * hidden + column;
-            if (kQuantised) {
-                dequantiser_.Row(row, token);
-            } else {
-                AscendC::GlobalTensor<float> sums;
-                sums.SetGlobalBuffer(
-                    reinterpret_cast<__gm__ float*>(addresses.workspace + plan.workspace_sums));
-                HandOver<AscendC::HardEvent::V_MTE2>(pipe_);
-                AscendC::DataCopy(row, sums[offset], columns);
-                HandOver<AscendC::HardEvent::MTE2_V>(pipe_);
-            }
-            if (addresses.bias != 0) {
-                AscendC::Add(row, row, bias_.template Get<float>(), columns);
-                AscendC::PipeBarrier<PIPE_V>();
-            }
-            HandOver<AscendC::HardEvent::MTE3_V>(pipe_);  // row_out_ may still be being stored
-            FromFloat(out, row, columns);
-            HandOver<AscendC::HardEvent::V_MTE3>(pipe_);
-            AscendC::DataCopy(target[offset], out, columns);
-        }
-    }
-
-    __aicore__ inline void LoadColumns(const OProjAddresses& addresses, const OProjPlan& plan,
-                                       uint32_t column, uint32_t columns) {
-        if (kQuantised) dequantiser_.LoadColumns(column, columns);
-        if (addresses.bias == 0) return;
-        if (plan.bias_float != 0) {
-            LoadBias(row_.template Get<float>(), addresses.bias, column, columns);
-        } else {
-            LoadBias(landing_.template Get<T>(), addresses.bias, column, columns);
-        }
-    }
-
-    template <typename P>
-    __aicore__ inline void LoadBias(const AscendC::LocalTensor<P>& landing, uint64_t address,
-                                    uint32_t column, uint32_t columns) {
-        AscendC::GlobalTensor<P> gm;
-        gm.SetGlobalBuffer(reinterpret_cast<__gm__ P*>(address));
-        HandOver<AscendC::HardEvent::V_MTE2>(pipe_);
-        AscendC::DataCopy(landing, gm[column], columns);
-        HandOver<AscendC::HardEvent::MTE2_V>(pipe_);
-        ToFloat(bias_.template Get<float>(), landing, columns);
     }
 
     AscendC::TPipe* pipe_;
     uint32_t core_;
-    Dequantiser dequantiser_;
     Quantiser<T> quantiser_;
+    Epilogue<T, kQuantised> epilogue_;
     WeightWarmer warmer_;
     AscendC::TBuf<AscendC::TPosition::VECIN> row_;
     AscendC::TBuf<AscendC::TPosition::VECIN> landing_;
-    AscendC::TBuf<AscendC::TPosition::VECOUT> row_out_;
-    AscendC::TBuf<AscendC::TPosition::VECCALC> bias_;
 };
 
 // T: bfloat16_t or half. kQuantised: the o_proj weight is int8.

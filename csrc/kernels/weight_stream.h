@@ -21,6 +21,7 @@ public:
     // Each slot takes one event id of MTE1 and MTE2 in either direction. With the two slots of A in
     // Gemm these are the six ids that a kernel may allocate.
     static constexpr uint32_t kMaxSlots = 4;
+    static constexpr uint32_t kUnlimited = 0xFFFFFFFF;
 
     __aicore__ inline void Open(AscendC::TPipe* pipe, const GemmBuffers& buffers, uint32_t core,
                                 uint32_t cores) {
@@ -30,6 +31,8 @@ public:
         cores_ = cores;
         phases_ = 0;
         phase_ = 0;
+        begun_ = 0;
+        loaded_ = 0;
         fill_ = 0;
         drain_ = 0;
         in_flight_ = 0;
@@ -38,9 +41,12 @@ public:
         events_.Open(pipe);
     }
 
-    // Appends the weight of a GEMM.
-    __aicore__ inline void AddPhase(const GemmPlan& plan, GM_ADDR weight) {
+    // Appends the weight of a GEMM, of which at most `ahead` tiles are loaded before that GEMM
+    // begins: MTE2 works in order, so that its A would wait for all that is loaded ahead.
+    __aicore__ inline void AddPhase(const GemmPlan& plan, GM_ADDR weight,
+                                    uint32_t ahead = kUnlimited) {
         plans_[phases_] = plan;
+        ahead_[phases_] = ahead;
         weights_[phases_].SetGlobalBuffer(reinterpret_cast<__gm__ half*>(weight));
         ++phases_;
     }
@@ -54,12 +60,15 @@ public:
     __aicore__ inline void Start(uint16_t end_flag = kNoFlag) {
         end_flag_ = end_flag;
         EnterPhase();
-        if (core_ % 2 != 0 && phase_ < phases_) Load();
+        if (core_ % 2 != 0 && MayLoad()) Load();
     }
+
+    // The next GEMM begins. The first one needs no call.
+    __aicore__ inline void BeginNext() { ++begun_; }
 
     // Loads tiles until all slots are in use.
     __aicore__ inline void Fill() {
-        while (in_flight_ < slots_ && phase_ < phases_) Load();
+        while (in_flight_ < slots_ && MayLoad()) Load();
     }
 
     // Returns the oldest tile, whose elements are of type T. May be called any number of times;
@@ -76,13 +85,18 @@ public:
         events_.SetFree(drain_);
         drain_ = drain_ + 1 == slots_ ? 0 : drain_ + 1;
         --in_flight_;
-        if (phase_ < phases_) Load();
+        if (MayLoad()) Load();
     }
 
     __aicore__ inline void Close(AscendC::TPipe* pipe) { events_.Close(pipe); }
 
 private:
+    __aicore__ inline bool MayLoad() const {
+        return phase_ < phases_ && (phase_ <= begun_ || loaded_ < ahead_[phase_]);
+    }
+
     __aicore__ inline void EnterPhase() {
+        loaded_ = 0;
         while (phase_ < phases_) {
             cursor_.Open(plans_[phase_], core_, cores_);
             if (!cursor_.Done()) return;
@@ -99,6 +113,7 @@ private:
         events_.SetFull(fill_);
         fill_ = fill_ + 1 == slots_ ? 0 : fill_ + 1;
         ++in_flight_;
+        ++loaded_;
         cursor_.Next(plan);
         if (cursor_.Done()) {
             ++phase_;
@@ -159,6 +174,9 @@ private:
     uint32_t cores_;
     uint32_t phases_;
     uint32_t phase_;
+    uint32_t begun_;  // the GEMM that runs
+    uint32_t ahead_[kMaxPhases];
+    uint32_t loaded_;  // tiles of phase_
     uint32_t fill_;
     uint32_t drain_;
     uint32_t in_flight_;

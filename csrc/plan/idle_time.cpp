@@ -99,6 +99,12 @@ public:
                       work.elements * kHalfBytes / c_.store_rate);
     }
 
+    /// Of that time, what passes until the last load has been served.
+    double Loads(const VectorWork& work) const {
+        return Cycles(c_.scalar_cycles + 2 * c_.event_cycles +
+                      work.elements * kFloatBytes / c_.vector_load_rate);
+    }
+
     double VectorLoad() const { return Cycles(c_.vector_load_cycles); }
     double Hop() const { return c_.cross_core_us; }
     double Start() const { return c_.hbm_latency + Cycles(c_.cube_load_cycles); }
@@ -145,10 +151,20 @@ public:
     WeightClock(const Costs& costs, const GemmBuffers& buffers, uint32_t cores)
         : costs_(costs), slots_(buffers.b_slots), cores_(cores), now_(costs.Start()) {}
 
-    /// Appends the weight of a product; products follow in the same order.
-    void Add(const GemmPlan& gemm) {
-        phases_.push_back({&gemm, costs_.Stream(gemm) + costs_.Left(gemm), Tiles(gemm, cores_)});
+    /// Appends the weight of a product, of which at most `ahead` tiles are loaded before it begins;
+    /// products follow in the same order.
+    void Add(const GemmPlan& gemm, uint64_t ahead = UINT64_MAX) {
+        phases_.push_back(
+            {&gemm, costs_.Stream(gemm) + costs_.Left(gemm), Tiles(gemm, cores_), ahead});
         total_ += phases_.back().stream;
+    }
+
+    /// When the first piece of the next product's A is in L1, if A is complete at `ready`: it comes
+    /// behind the tiles that have been asked for by then.
+    double LoadLeft(double ready) {
+        Advance(consumed_ + Ahead());
+        now_ = std::max(now_, ready);
+        return now_ + costs_.LeftMatrix(*phases_[next_].gemm);
     }
 
     /// Runs the next product, whose A is ready at `ready`. Returns when its result is in L2.
@@ -181,6 +197,7 @@ private:
         const GemmPlan* gemm;
         double stream;  ///< us of HBM time
         uint64_t tiles;
+        uint64_t ahead;
     };
 
     /// HBM time of the weights that the ring can take before the next product begins.
@@ -188,10 +205,10 @@ private:
         double ahead = 0;
         uint64_t room = slots_;
         for (size_t i = next_; i < phases_.size() && room > 0; ++i) {
-            const uint64_t tiles = std::min(phases_[i].tiles, room);
+            const uint64_t tiles = std::min({phases_[i].tiles, room, phases_[i].ahead});
             ahead += phases_[i].stream * static_cast<double>(tiles) /
                      static_cast<double>(phases_[i].tiles);
-            room -= tiles;
+            room = tiles < phases_[i].tiles ? 0 : room - tiles;
         }
         return ahead;
     }
@@ -293,6 +310,10 @@ private:
 /// The time from `from` to `to`, 0 if `to` is earlier.
 double Between(double from, double to) { return std::max(0.0, to - from); }
 
+/// Whether the closed form finds idle time: of several tiles of rows each reads the weight anew,
+/// out of L2 or HBM, and the cube is what takes time.
+bool Followed(const GemmPlan& gemm) { return gemm.m <= gemm.tile_m; }
+
 /// A window in which vector cores wait for `ends`. What passes through L2 after the kernel is
 /// what its caller tells.
 KernelWindow WaitingVectorCores(const char* name, const char* ends, double idle_us) {
@@ -300,6 +321,21 @@ KernelWindow WaitingVectorCores(const char* name, const char* ends, double idle_
 }
 
 }  // namespace
+
+void IdleWindows::Widen(const IdleWindows& other) {
+    for (size_t i = 0; i < size_; ++i) {
+        WindowLength& idle = windows_[i].idle;
+        idle.short_us = std::min(idle.short_us, other.windows_[i].idle.short_us);
+        idle.long_us = std::max(idle.long_us, other.windows_[i].idle.long_us);
+    }
+}
+
+void IdleWindows::Shorten(double share, double us) {
+    for (size_t i = 0; i < size_; ++i) {
+        double& relied = windows_[i].idle.short_us;
+        relied = std::max(0.0, share * relied - us);
+    }
+}
 
 KernelTimes TimeProlog(const PrologPlan& plan, const TimingConstants& constants, uint32_t cores) {
     const Costs costs(constants, cores);
@@ -334,6 +370,7 @@ KernelTimes TimeProlog(const PrologPlan& plan, const TimingConstants& constants,
     // The loads of a window should have arrived when the vector core's own next load is due. Where
     // L1 cannot hold the rest of the weights, the stream may end after the window.
     const double from = clock.ended() + costs.Hop() + costs.VectorLoad();
+    const bool followed = Followed(plan.products[prolog::kQueryB].gemm);
     for (const VectorLane::Window& window : lane.windows()) {
         size_t left = 0;  // products behind the awaited one
         for (uint32_t i = window.awaits + 1; i < prolog::kProducts; ++i) {
@@ -341,7 +378,7 @@ KernelTimes TimeProlog(const PrologPlan& plan, const TimingConstants& constants,
         }
         const double until = left > 0 ? published[window.awaits] : times.us;
         const double idle =
-            clock.EndsBefore(left) ? Between(std::max(from, window.from), until) : 0;
+            followed && clock.EndsBefore(left) ? Between(std::max(from, window.from), until) : 0;
         const auto product = static_cast<prolog::Product>(window.awaits);
         times.windows.Add(WaitingVectorCores(WindowName(product),
                                              left > 0 ? NameOf(product) : "the kernel", idle));
@@ -355,29 +392,35 @@ KernelTimes TimeOProj(const OProjPlan& plan, const TimingConstants& constants, u
     const double hand_over = 2 * costs.Hop();
     WeightClock clock(costs, plan.buffers, cores);
     if (plan.has_v_up != 0) clock.Add(plan.v_up);
-    clock.Add(plan.o_proj);
+    clock.Add(plan.o_proj, plan.tiles_ahead);
     double value = costs.Start();
     if (plan.has_v_up != 0) {
         value = clock.Multiply(value + costs.LeftMatrix(plan.v_up)) + costs.Hop();
     }
     if (int8) {
-        const double rows = static_cast<double>(CeilDiv(plan.tokens, plan.vector_cores));
+        const uint32_t teams = plan.vector_cores / plan.value_shares;
+        const double rows = static_cast<double>(CeilDiv(plan.tokens, teams));
         const bool dynamic = Dynamic(plan.format);
-        value += costs.Hop() + hand_over +
-                 rows * costs.Vector(Quantise(plan.o_proj.k, plan.widest, dynamic));
+        value +=
+            costs.Hop() + hand_over +
+            rows * costs.Vector(Quantise(plan.o_proj.k, plan.widest, dynamic, plan.value_shares));
     }
-    const double sums = clock.Multiply(value + costs.LeftMatrix(plan.o_proj));
+    const double sums =
+        clock.Multiply(int8 ? clock.LoadLeft(value) : value + costs.LeftMatrix(plan.o_proj));
     KernelTimes times{};
     times.us = sums;
+    double from = clock.ended() + costs.Hop();
     if (plan.has_epilogue != 0) {
-        const uint64_t steps = plan.tokens * CeilDiv(plan.o_proj.n, plan.step_columns);
-        times.us += hand_over + static_cast<double>(CeilDiv(steps, plan.vector_cores)) *
-                                    costs.Vector(Dequantise(plan.step_columns));
+        // Prefetches are loaded behind the sums of the last step, when two are left to be finished.
+        const VectorWork work = FinishSums(plan);
+        VectorWork last = work;
+        last.elements = std::min(last.elements, 2.0 * plan.step_rows * plan.step_columns);
+        times.us += costs.Hop() + costs.Vector(work);
+        from = std::max(from, times.us - costs.Vector(last) + costs.Loads(last));
     }
-    const double until = plan.has_epilogue != 0 ? sums + hand_over : sums;
-    times.windows.Add(
-        WaitingVectorCores("while o_proj", "o_proj",
-                           Between(clock.ended() + costs.Hop() + costs.VectorLoad(), until)));
+    times.windows.Add(WaitingVectorCores(
+        "while o_proj", "o_proj",
+        Followed(plan.o_proj) ? Between(from + costs.VectorLoad(), times.us) : 0));
     return times;
 }
 

@@ -26,6 +26,10 @@ public:
     static constexpr size_t kMax = std::extent_v<decltype(PrologWarm::windows)>;  ///< of a prolog
 
     void Add(const KernelWindow& window) { windows_.at(size_++) = window; }
+    /// Lets a window last as long as it may by either of two counts of the same kernel.
+    void Widen(const IdleWindows& other);
+    /// Relies on a share of each window, and on so much less.
+    void Shorten(double share, double us);
 
     size_t size() const { return size_; }
     const KernelWindow& operator[](size_t index) const { return windows_[index]; }
@@ -40,6 +44,18 @@ struct KernelTimes {
     double us;  ///< time of the kernel, without launch and prefetches
     IdleWindows windows;
 };
+
+/// The times of a kernel at nominal constants, with windows as long as any of the published ranges'
+/// ends makes them: what is loaded in the shortest holds nobody up at either end. `time` counts the
+/// kernel with given constants.
+template <typename Time>
+KernelTimes TimeAtAllLevels(const arch::Chip& chip, const Time& time) {
+    KernelTimes times = time(arch::PlanningConstants(chip));
+    for (const arch::Level level : {arch::Level::kLow, arch::Level::kHigh}) {
+        times.windows.Widen(time(arch::PlanningConstants(chip, level)).windows);
+    }
+    return times;
+}
 
 /// The times of a kernel whose products run on `cube_cores` cube cores.
 KernelTimes TimeProlog(const PrologPlan& plan, const arch::TimingConstants& constants,

@@ -14,8 +14,11 @@ struct OProjPlan {
     uint32_t has_epilogue;  // 1: vector cores finish the sums (dequantisation, bias)
     uint32_t bias_float;    // 1: bias is fp32; 0: of the activation type
     uint32_t vector_cores;
-    uint32_t step_columns;  // columns of a row that a vector core finishes in one step
-    uint32_t widest;        // maximum number of elements of a row that a vector core holds in UB
+    uint32_t step_columns;  // columns and rows of the sums that a vector core finishes in one
+    uint32_t step_rows;     // step, at most
+    uint32_t tiles_ahead;   // of the o_proj weight, loaded before its product begins
+    uint32_t value_shares;  // vector cores that share a token's value to quantise it
+    uint32_t widest;        // maximum number of elements of a row that is quantised in UB
     LinearFormat format;    // of o_proj
     uint64_t workspace_bytes;
     // Byte offsets into the workspace.

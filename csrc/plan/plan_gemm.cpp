@@ -93,7 +93,10 @@ GemmPlan PlanGemm(const GemmProblem& problem) {
         CeilDiv(uint64_t{problem.batches} * problem.n / strip, column_shares) * strip);
     plan.l0c_slots = 1;
     plan.c_tiles = 1;
-    uint32_t weight_slot_bytes = kWeightSlotBytes;
+    uint32_t weight_slot_bytes =
+        problem.weight_slot_bytes > 0 ? problem.weight_slot_bytes : kWeightSlotBytes;
+    const uint32_t left_bytes =
+        (problem.architecture->usable_l1_bytes - kWeightSlots * weight_slot_bytes) / 2;
     plan.tile_n = std::min({wide, RoundDown(l0c_slot_elements / rows, strip), problem.n, share});
     const auto depth_share = static_cast<uint32_t>(CeilDiv(problem.k, problem.depth_shares));
     const uint32_t large = RoundDown(kLargeSlotBytes / bytes / row, strip);
@@ -116,13 +119,15 @@ GemmPlan PlanGemm(const GemmProblem& problem) {
         plan.tile_n = std::min(share, problem.n);
     }
     plan.tile_k = RoundDown(weight_slot_bytes / bytes / plan.tile_n, deep ? row : unit);
-    plan.tile_k = std::min({plan.tile_k, RoundDown(kMaxTileBytes / bytes / rows, unit), problem.k});
+    const uint32_t tile_bytes = std::min(kMaxTileBytes, left_bytes);
+    plan.tile_k = std::min({plan.tile_k, RoundDown(tile_bytes / bytes / rows, unit), problem.k});
     plan.row_shares = problem.row_shares;
     plan.depth_shares = problem.depth_shares;
     plan.c_share_stride = problem.c_share_stride;
     const auto depth = static_cast<uint32_t>(
         CeilDiv(CeilDiv(problem.k, plan.tile_k), problem.depth_shares) * plan.tile_k);
-    const uint32_t slot_bytes = many_rows ? kMaxSlotBytesOfManyRows : kMaxSlotBytes;
+    const uint32_t slot_bytes =
+        std::min(many_rows ? kMaxSlotBytesOfManyRows : kMaxSlotBytes, left_bytes);
     plan.a_depth = std::min(depth, RoundDown(slot_bytes / bytes / rows, plan.tile_k));
     plan.block_rows = kBlockRows;
     const uint32_t l0_elements = l0_slot_bytes / bytes;

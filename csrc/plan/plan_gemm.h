@@ -38,6 +38,9 @@ struct GemmProblem {
     uint32_t c_row_stride = 0;    ///< elements
     uint32_t c_batch_stride = 0;  ///< elements
     WeightLayout layout = WeightLayout::kOutIn;
+    /// Bytes of a slot of the weight ring that a tile of B may take; 0: as many as leave A its
+    /// usual room. The products of a kernel have the same.
+    uint32_t weight_slot_bytes = 0;
     uint32_t stored_n = 0;  ///< output columns of the stored weight if B is a part of it; 0: n
 };
 

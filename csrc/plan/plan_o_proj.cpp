@@ -1,6 +1,7 @@
 #include "plan/plan_o_proj.h"
 
 #include <algorithm>
+#include <limits>
 #include <string>
 #include <vector>
 
@@ -16,7 +17,16 @@ namespace plan {
 
 namespace {
 
-constexpr uint32_t kMaxStepColumns = 4096;  // in fp32 these are 16 KiB
+// Most columns of a step of the epilogue, whose instructions take 2,040, and most elements: in fp32
+// 16 KiB, which two steps in flight take twice.
+constexpr uint32_t kMaxStepColumns = 1024;
+constexpr uint32_t kMaxStepElements = 4096;
+// With up to so many tokens A in int8 leaves L1 room for a larger weight ring than the usual one of
+// four tiles of 64 KiB, 6.3 MB on 24 cores.
+constexpr uint32_t kFewTokens = 64;
+constexpr uint32_t kSlotBytes[] = {64 * 1024, 72 * 1024, 80 * 1024, 100 * 1024};
+constexpr double kAsFast = 1.005;      // what the closed form does not tell apart
+constexpr uint32_t kMaxRepeats = 255;  // of a vector instruction, one for each row of a step
 
 void Check(const OProjProblem& problem) {
     Require(problem.tokens > 0 && problem.tokens <= kMaxTokens, "tokens",
@@ -34,31 +44,24 @@ PlanCache<OProjShapePlan>& Cache() {
     return cache;
 }
 
-}  // namespace
-
-uint32_t StepColumns(uint32_t columns, uint32_t tokens, uint32_t cores) {
-    const uint64_t parts = std::max<uint64_t>(1, cores / tokens);
-    const uint64_t part = RoundUp(CeilDiv(columns, parts), kLanes);
-    return static_cast<uint32_t>(std::min<uint64_t>(part, kMaxStepColumns));
+/// The steps in which the vector cores of a cube core finish its columns: they deal out its rows,
+/// or the columns of a single one.
+void PlanEpilogue(OProjPlan& plan, const arch::Chip& chip) {
+    const GemmPlan& gemm = plan.o_proj;
+    const uint64_t vectors = chip.architecture->aiv_per_aic;
+    const uint64_t shares = chip.aic_count / gemm.row_shares;
+    const uint64_t row_tiles = CeilDiv(CeilDiv(gemm.m, gemm.tile_m), gemm.row_shares);
+    const uint64_t rows = std::min<uint64_t>(row_tiles * gemm.tile_m, gemm.m);
+    const uint64_t columns = CeilDiv(gemm.n / gemm.strip, shares) * gemm.strip;
+    const uint64_t part = rows > 1 ? columns : CeilDiv(CeilDiv(columns, kStrip), vectors) * kStrip;
+    plan.step_columns = static_cast<uint32_t>(std::min<uint64_t>(part, kMaxStepColumns));
+    const uint64_t most = std::min(kMaxStepElements / plan.step_columns, kMaxRepeats);
+    plan.step_rows = static_cast<uint32_t>(std::min(CeilDiv(rows, vectors), most));
 }
 
-OProjShapePlan PlanOProj(const OProjProblem& problem, const arch::Chip& chip) {
-    arch::RequireKernels(chip);
-    Check(problem);
-    OProjPlan plan{};
-    const bool quantised = Quantised(problem.o_proj);
-    plan.tokens = problem.tokens;
-    plan.has_v_up = problem.kv_lora_rank > 0 ? 1 : 0;
-    plan.has_epilogue = quantised || problem.has_bias ? 1 : 0;
-    plan.bias_float = problem.bias_float ? 1 : 0;
-    plan.vector_cores = chip.aiv_count;
-    plan.step_columns = StepColumns(problem.hidden_size, problem.tokens, chip.aiv_count);
-    plan.widest = plan.step_columns;
-    if (quantised) plan.widest = std::max(plan.widest, kMaxStepColumns / 2);
-    if (Dynamic(problem.o_proj))
-        plan.widest = std::max(plan.widest, LeastPiece(problem.value_columns));
-    plan.format = problem.o_proj;
-
+/// Plans the products with slots of so many bytes in the weight ring, 0 for the usual ones.
+void PlanProducts(OProjPlan& plan, const OProjProblem& problem, const arch::Chip& chip,
+                  uint32_t slot_bytes) {
     std::vector<GemmPlan> gemms;
     if (plan.has_v_up != 0) {
         GemmProblem v_up;
@@ -75,15 +78,76 @@ OProjShapePlan PlanOProj(const OProjProblem& problem, const arch::Chip& chip) {
         v_up.c_row_stride = problem.value_columns;
         v_up.c_batch_stride = v_up.n;
         v_up.layout = problem.w_uv;
+        v_up.weight_slot_bytes = slot_bytes;
         plan.v_up = PlanGemm(v_up);
         gemms.push_back(plan.v_up);
     }
     GemmProblem o_proj = TokenProduct("o_proj", problem.tokens, problem.hidden_size,
                                       problem.value_columns, problem.o_proj, chip);
     o_proj.c_sums = plan.has_epilogue != 0;
+    o_proj.weight_slot_bytes = slot_bytes;
     plan.o_proj = PlanGemm(o_proj);
     gemms.push_back(plan.o_proj);
     plan.buffers = PlanGemmBuffers(gemms, *chip.architecture);
+    plan.tiles_ahead = UINT32_MAX;
+}
+
+/// While the value is quantised, the weight stream has to go on; but what has been loaded ahead by
+/// then comes before the quantised value, and is multiplied behind it. How deep the tiles are, and
+/// how many are loaded ahead, is what makes both come at the same time. Of rings that are as fast
+/// at nominal constants the one is taken that is fastest where hand-overs take longest.
+OProjPlan FastestRing(const OProjPlan& usual, const OProjProblem& problem, const arch::Chip& chip) {
+    struct Ring {
+        OProjPlan plan;
+        double us;
+        double high_us;
+    };
+    std::vector<Ring> rings;
+    double least = std::numeric_limits<double>::infinity();
+    for (const uint32_t slot_bytes : kSlotBytes) {
+        OProjPlan plan = usual;
+        PlanProducts(plan, problem, chip, slot_bytes);
+        for (plan.tiles_ahead = plan.buffers.b_slots; plan.tiles_ahead > 1; --plan.tiles_ahead) {
+            const auto us = [&](arch::Level level) {
+                return TimeOProj(plan, arch::PlanningConstants(chip, level), chip.aic_count).us;
+            };
+            rings.push_back({plan, us(arch::Level::kNominal), us(arch::Level::kHigh)});
+            least = std::min(least, rings.back().us);
+        }
+    }
+    const Ring* best = nullptr;
+    for (const Ring& ring : rings) {
+        if (ring.us > kAsFast * least) continue;
+        if (best == nullptr || ring.high_us < best->high_us) best = &ring;
+    }
+    return best->plan;
+}
+
+}  // namespace
+
+OProjShapePlan PlanOProj(const OProjProblem& problem, const arch::Chip& chip) {
+    arch::RequireKernels(chip);
+    Check(problem);
+    OProjPlan plan{};
+    const bool quantised = Quantised(problem.o_proj);
+    plan.tokens = problem.tokens;
+    plan.has_v_up = problem.kv_lora_rank > 0 ? 1 : 0;
+    plan.has_epilogue = quantised || problem.has_bias ? 1 : 0;
+    plan.bias_float = problem.bias_float ? 1 : 0;
+    plan.vector_cores = chip.aiv_count;
+    plan.value_shares = std::max(chip.aiv_count / problem.tokens, 1u);
+    if (quantised) {
+        // A whole row is read once; of a longer one its maximum is found first.
+        plan.widest = problem.value_columns <= kMaxQuantisedRow
+                          ? static_cast<uint32_t>(RoundUp(problem.value_columns, kLanes))
+                          : std::max(kMaxQuantisedPiece, LeastPiece(problem.value_columns));
+    }
+    plan.format = problem.o_proj;
+
+    PlanProducts(plan, problem, chip, 0);
+    if (plan.has_epilogue != 0) PlanEpilogue(plan, chip);
+    if (quantised && plan.has_v_up != 0 && problem.tokens <= kFewTokens)
+        plan = FastestRing(plan, problem, chip);
 
     const uint64_t tokens = problem.tokens;
     Workspace workspace;
@@ -97,10 +161,12 @@ OProjShapePlan PlanOProj(const OProjProblem& problem, const arch::Chip& chip) {
     }
     plan.workspace_bytes = workspace.Bytes();
 
-    const arch::TimingConstants& constants = arch::PlanningConstants(chip);
+    const auto time = [&](const arch::TimingConstants& constants) {
+        return TimeOProj(plan, constants, chip.aic_count);
+    };
     return {plan,
-            {TimeOProj(plan, constants, chip.aic_count), constants.hbm_rate,
-             chip.architecture->usable_ub_bytes - OProjUb{plan.widest}.Total(quantised)}};
+            {TimeAtAllLevels(chip, time), arch::PlanningConstants(chip).hbm_rate,
+             chip.architecture->usable_ub_bytes - OProjUb(plan).Total(quantised)}};
 }
 
 OProjShapePlan CachedPlanOProj(const OProjProblem& problem, const arch::Chip& chip) {

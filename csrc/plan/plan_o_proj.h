@@ -24,10 +24,6 @@ struct OProjProblem {
     LinearFormat o_proj{};
 };
 
-/// Columns of a row that a vector core finishes in one step, at most 4,096: with fewer tokens than
-/// cores, a row is split over several cores.
-uint32_t StepColumns(uint32_t columns, uint32_t tokens, uint32_t cores);
-
 using OProjShapePlan = ShapePlan<OProjPlan>;
 
 /// Throws std::invalid_argument naming the quantity, what is allowed and what came.

@@ -81,7 +81,8 @@ struct WarmSchedule {
 /// 2. Regions are fetched in deadline order.
 /// 3. MTE2 can use only windows inside a kernel; plan_layer.h plans the SDMA engine's windows.
 /// 4. Nothing is fetched twice: regions overlap neither each other nor what the kernel reads.
-/// 5. A window gets as many bytes as HBM delivers in the time in which it would idle.
+/// 5. A window gets as many bytes as HBM delivers in the time in which it would idle, at whichever
+///    end of the constants' ranges that is shortest.
 /// 6. A prefetch that does not pay is not made: none is smaller than a chunk.
 ///
 /// A budget set by the caller replaces rule 5. It is limited to the usable share of L2 and spent in

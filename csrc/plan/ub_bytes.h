@@ -99,15 +99,34 @@ struct PrologUb {
     }
 };
 
+/// kernels/epilogue.h, for steps of so many columns and rows at most.
+struct EpilogueUb {
+    static constexpr uint32_t kSlots = 2;  ///< of steps in flight
+    uint32_t columns;
+    uint32_t rows;
+    ASCEND_PREFETCH_SHARED uint32_t Sums() const { return rows * columns * kFloatBytes; }
+    ASCEND_PREFETCH_SHARED uint32_t Out() const { return rows * columns * kHalfBytes; }
+    ASCEND_PREFETCH_SHARED uint32_t TokenScales() const { return rows * kBlockBytes; }
+    ASCEND_PREFETCH_SHARED uint32_t Bias() const { return columns * kFloatBytes; }
+    ASCEND_PREFETCH_SHARED uint32_t Landing() const { return columns * kFloatBytes; }
+    ASCEND_PREFETCH_SHARED uint32_t Total(bool quantised) const {
+        const uint32_t plain = kSlots * (Sums() + Out()) + Bias() + Landing();
+        if (!quantised) return plain;
+        return plain + kSlots * TokenScales() + DequantiserUb{columns}.Total();
+    }
+};
+
 /// kernels/o_proj.h.
 struct OProjUb {
     uint32_t width;  ///< OProjPlan::widest
+    EpilogueUb epilogue;
+    ASCEND_PREFETCH_SHARED explicit OProjUb(const OProjPlan& plan)
+        : width(plan.widest), epilogue{plan.step_columns, plan.step_rows} {}
     ASCEND_PREFETCH_SHARED uint32_t Row() const { return width * kFloatBytes; }
     ASCEND_PREFETCH_SHARED uint32_t HalfRow() const { return width * kHalfBytes; }
     ASCEND_PREFETCH_SHARED uint32_t Total(bool quantised) const {
-        const uint32_t plain = 2 * Row() + 2 * HalfRow();
-        if (!quantised) return plain;
-        return plain + DequantiserUb{width}.Total() + QuantiserUb{width}.Total();
+        if (!quantised) return epilogue.Total(false);
+        return Row() + HalfRow() + QuantiserUb{width}.Total() + epilogue.Total(true);
     }
 };
 

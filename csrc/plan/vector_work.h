@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <cstdint>
 
+#include "plan/o_proj_plan.h"
 #include "plan/prolog_plan.h"
 #include "plan/rounding.h"
 #include "plan/units.h"
@@ -54,7 +55,14 @@ inline VectorWork Rotate(const HeadsPlan& heads, bool int8) {
     return {1.0 * heads.step * kRopeDim, 10, 4, 1, 1};
 }
 
-/// Dequantising one step of columns of a row.
-inline VectorWork Dequantise(uint32_t columns) { return {1.0 * columns, 6, 4, 2, 1}; }
+/// Finishing a core's share of the sums of o_proj. The instructions of a pass over a step follow
+/// one another, so that one of them counts; loads overlap with the step before.
+inline VectorWork FinishSums(const OProjPlan& plan) {
+    const uint64_t shares = plan.vector_cores / 2 / plan.o_proj.row_shares;
+    const double columns =
+        static_cast<double>(CeilDiv(plan.o_proj.n / plan.o_proj.strip, shares)) * plan.o_proj.strip;
+    const double rows = std::max(1.0, static_cast<double>(CeilDiv(plan.tokens, 2u)));
+    return {rows * columns, 5, 4, 1, 1};
+}
 
 }  // namespace plan

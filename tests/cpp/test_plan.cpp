@@ -392,14 +392,27 @@ TEST(rows_of_a_vector_core) {
     o_proj.tokens = 1;
     o_proj.value_columns = 4096;
     o_proj.hidden_size = 64;
-    CHECK_EQ(plan::PlanOProj(o_proj, chip).kernel.widest, 64u);
+    CHECK_EQ(plan::PlanOProj(o_proj, chip).kernel.widest, 0u);
+    CHECK_EQ(plan::PlanOProj(o_proj, chip).kernel.step_columns, 0u);
     o_proj.o_proj = plan::W8A8(plan::WeightLayout::kInOut, plan::LinearScales::kStatic);
-    CHECK_EQ(plan::PlanOProj(o_proj, chip).kernel.widest, 2048u);
-    // 49 lanes of 64 columns for 48 cores: two each.
+    CHECK_EQ(plan::PlanOProj(o_proj, chip).kernel.widest, 4096u);
+    o_proj.value_columns = 8192 + 64;  // more than is quantised in one piece
+    CHECK_EQ(plan::PlanOProj(o_proj, chip).kernel.widest, 4096u);
+    o_proj.value_columns = 4096;
+    // 98 strips of 32 columns for 24 cube cores: five, half of them for each of two vector cores.
     o_proj.hidden_size = 49 * 64;
-    CHECK_EQ(plan::PlanOProj(o_proj, chip).kernel.step_columns, 128u);
-    o_proj.tokens = 10;  // 4 parts
-    CHECK_EQ(plan::PlanOProj(o_proj, chip).kernel.step_columns, 832u);
+    CHECK_EQ(plan::PlanOProj(o_proj, chip).kernel.step_columns, 80u);
+    CHECK_EQ(plan::PlanOProj(o_proj, chip).kernel.step_rows, 1u);
+    o_proj.tokens = 9;  // rows for each of two
+    CHECK_EQ(plan::PlanOProj(o_proj, chip).kernel.step_columns, 160u);
+    CHECK_EQ(plan::PlanOProj(o_proj, chip).kernel.step_rows, 5u);
+    o_proj.tokens = 1000;  // 4096 elements
+    CHECK_EQ(plan::PlanOProj(o_proj, chip).kernel.step_rows, 25u);
+    o_proj.hidden_size = 64;
+    CHECK_EQ(plan::PlanOProj(o_proj, chip).kernel.step_rows, 128u);
+    o_proj.hidden_size = 65472;  // 86 strips for a core
+    CHECK_EQ(plan::PlanOProj(o_proj, chip).kernel.step_columns, 1024u);
+    CHECK_EQ(plan::PlanOProj(o_proj, chip).kernel.step_rows, 4u);
 }
 
 // Parts of the workspace begin with a line of L2 each, whatever the sizes.

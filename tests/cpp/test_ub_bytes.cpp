@@ -92,7 +92,7 @@ TEST(o_projs_blocks_take_what_is_planned) {
             }
             const plan::OProjShapePlan shape = plan::PlanOProj(problem, Chip());
             const uint32_t taken = UbOf(int8 ? o_proj_bf16_w8a8 : o_proj_bf16, shape.kernel);
-            CHECK_EQ(taken, plan::OProjUb{shape.kernel.widest}.Total(int8));
+            CHECK_EQ(taken, plan::OProjUb(shape.kernel).Total(int8));
             CHECK_EQ(shape.room.pad_bytes, uint64_t{arch::DavC220::kUsableUbBytes} - taken);
         }
     }

@@ -605,7 +605,7 @@ Walked Walk(const OProjCase& o_proj, const OProjPlans& plans, Cores cores, Draws
     RunCores(machine, aics, o_proj.chip->aiv_count, cores, draws, walked,
              [&] { kernel(addresses, plan, warm); });
     if (counted) machine.RequireExpected();
-    RequireUb(machine, plan::OProjUb{plan.widest}.Total(int8), warm.plan);
+    RequireUb(machine, plan::OProjUb(plan).Total(int8), warm.plan);
     return walked;
 }
 
