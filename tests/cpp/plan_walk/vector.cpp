@@ -157,7 +157,7 @@ void VectorReduceMax(DType type, const Local& dst, const Local& src, const Vecto
 }
 
 uint64_t VectorGatherMask(DType type, const Local& dst, const Local& src, const Local*,
-                          int fixed_pattern, bool, uint32_t,
+                          int fixed_pattern, bool counter_mode, uint32_t mask,
                           const AscendC::GatherMaskParams& params, Site site) {
     walk::RequireCore("GatherMask", walk::At(site), false);
     walk::RequireRange("GatherMask", "src1Pattern", fixed_pattern, 1, 7);
@@ -166,10 +166,14 @@ uint64_t VectorGatherMask(DType type, const Local& dst, const Local& src, const 
     const int64_t repeats = params.repeatTimes;
     // Patterns 1 and 2 keep every other element, 3 to 6 every fourth, 7 all.
     const int64_t share = fixed_pattern < 3 ? 2 : fixed_pattern < 7 ? 4 : 1;
-    const int64_t kept = repeats * (kRepeat / bytes / share);
+    // In counter mode an iteration takes `mask` elements; kernels have one iteration of them.
+    const int64_t elements = counter_mode ? mask : kRepeat / bytes;
+    const int64_t kept = repeats * (elements / share);
+    const int64_t last = counter_mode
+                             ? elements * bytes
+                             : (kBlocksPerRepeat - 1) * params.src0BlockStride * kBlock + kBlock;
     walk::RequireLocal("GatherMask", "src0", src, TraceBuffer::kUb, kBlock, 0,
-                       (repeats - 1) * params.src0RepeatStride * kBlock +
-                           (kBlocksPerRepeat - 1) * params.src0BlockStride * kBlock + kBlock);
+                       (repeats - 1) * params.src0RepeatStride * kBlock + last);
     walk::RequireLocal("GatherMask", "dst", dst, TraceBuffer::kUb, kBlock, 0, kept * bytes);
     return static_cast<uint64_t>(kept);
 }
