@@ -23,7 +23,7 @@ constexpr uint32_t kMaxStepColumns = 1024;
 constexpr uint32_t kMaxStepElements = 4096;
 // With up to so many tokens A in int8 leaves L1 room for a larger weight ring than the usual one of
 // four tiles of 64 KiB, 6.3 MB on 24 cores.
-constexpr uint32_t kFewTokens = 64;
+constexpr uint32_t kFewTokens = 32;
 constexpr uint32_t kSlotBytes[] = {64 * 1024, 72 * 1024, 80 * 1024, 100 * 1024};
 constexpr double kAsFast = 1.005;      // what the closed form does not tell apart
 constexpr uint32_t kMaxRepeats = 255;  // of a vector instruction, one for each row of a step
