@@ -25,7 +25,7 @@ public:
         pipe->InitBuffer(bias_, bytes.Row());
         pipe->InitBuffer(scale_, bytes.Row());
         pipe->InitBuffer(packed_, bytes.Packed());
-        pipe->InitBuffer(token_scale_, kBlockBytes);
+        pipe->InitBuffer(token_scale_, bytes.TokenScales());
     }
 
     // Selects the linear layer to dequantise. Its sums are at `sums`, one row per token, rows
@@ -40,6 +40,16 @@ public:
         row_stride_ = row_stride;
         token_scales_ = token_scales;
         columns_ = 0;
+        depth_shares_ = 1;
+    }
+
+    // For Row, after Bind: the sums are the total of `shares` partial ones, `stride` elements
+    // apart. `room` has a row of as many elements as columns are loaded for each but the first.
+    __aicore__ inline void BindShares(uint32_t shares, uint64_t stride,
+                                      const AscendC::LocalTensor<int32_t>& room) {
+        depth_shares_ = shares;
+        share_stride_ = stride;
+        room_ = room;
     }
 
     // Loads the scales and biases of columns [column, column + columns) into UB.
@@ -75,14 +85,22 @@ public:
         AscendC::GlobalTensor<int32_t> gm;
         gm.SetGlobalBuffer(reinterpret_cast<__gm__ int32_t*>(sums_gm_));
         HandOver<AscendC::HardEvent::V_MTE2>(pipe_);
-        AscendC::DataCopy(sums, gm[static_cast<uint64_t>(token) * row_stride_ + column_], columns_);
-        if (dynamic_) {
-            AscendC::GlobalTensor<float> scales;
-            scales.SetGlobalBuffer(reinterpret_cast<__gm__ float*>(token_scales_));
-            AscendC::DataCopy(token_scale_.Get<float>(),
-                              scales[static_cast<uint64_t>(token) * kBlockFloats], kBlockFloats);
+        const uint64_t first = static_cast<uint64_t>(token) * row_stride_ + column_;
+        AscendC::DataCopy(sums, gm[first], columns_);
+        for (uint32_t i = 1; i < depth_shares_; ++i) {
+            AscendC::DataCopy(Share(i), gm[first + i * share_stride_], columns_);
         }
+        LoadTokenScales(token, 1);
         HandOver<AscendC::HardEvent::MTE2_V>(pipe_);
+        // Adds up in pairs, so that no addition waits for another one of its round.
+        for (uint32_t left = depth_shares_; left > 1;) {
+            const uint32_t half = (left + 1) / 2;
+            for (uint32_t i = 0; i + half < left; ++i) {
+                AscendC::Add(Share(i), Share(i), Share(i + half), columns_);
+            }
+            AscendC::PipeBarrier<PIPE_V>();
+            left = half;
+        }
         if (addresses_.quant_bias != 0) {
             AscendC::Add(sums, sums, bias_.Get<int32_t>(), columns_);
             AscendC::PipeBarrier<PIPE_V>();
@@ -117,8 +135,41 @@ public:
         }
     }
 
+    // Loads the loaded columns of tokens [token, token + tokens), at most DequantiserUb::kTokens,
+    // and does the same: `x` and `sums` are the same bytes.
+    __aicore__ inline void Tile(const AscendC::LocalTensor<float>& x,
+                                const AscendC::LocalTensor<int32_t>& sums, uint32_t token,
+                                uint32_t tokens) {
+        AscendC::GlobalTensor<int32_t> gm;
+        gm.SetGlobalBuffer(reinterpret_cast<__gm__ int32_t*>(sums_gm_));
+        AscendC::DataCopyParams params;  // in blocks
+        params.blockCount = tokens;
+        params.blockLen = columns_ / kBlockFloats;
+        params.srcStride = (row_stride_ - columns_) / kBlockFloats;
+        params.dstStride = 0;
+        HandOver<AscendC::HardEvent::V_MTE2>(pipe_);
+        AscendC::DataCopy(sums, gm[static_cast<uint64_t>(token) * row_stride_ + column_], params);
+        LoadTokenScales(token, tokens);
+        HandOver<AscendC::HardEvent::MTE2_V>(pipe_);
+        Rows(x, sums, token_scale_.Get<float>(), tokens);
+    }
+
 private:
     static constexpr uint32_t kPacked = plan::DequantiserUb::kPacked;
+
+    __aicore__ inline void LoadTokenScales(uint32_t token, uint32_t tokens) {
+        if (!dynamic_) return;
+        AscendC::GlobalTensor<float> scales;
+        scales.SetGlobalBuffer(reinterpret_cast<__gm__ float*>(token_scales_));
+        AscendC::DataCopy(token_scale_.Get<float>(),
+                          scales[static_cast<uint64_t>(token) * kBlockFloats],
+                          tokens * kBlockFloats);
+    }
+
+    __aicore__ inline AscendC::LocalTensor<int32_t> Share(uint32_t share) {
+        if (share == 0) return sums_.Get<int32_t>();
+        return room_[(share - 1) * columns_];
+    }
 
     // The fp32 scales are the low halves of int64 words.
     __aicore__ inline void UnpackScales(uint32_t first, uint32_t count) {
@@ -143,6 +194,9 @@ private:
     uint32_t row_stride_;
     uint32_t column_;
     uint32_t columns_;
+    uint32_t depth_shares_;
+    uint64_t share_stride_;
+    AscendC::LocalTensor<int32_t> room_;
     AscendC::TBuf<AscendC::TPosition::VECIN> sums_;
     AscendC::TBuf<AscendC::TPosition::VECIN> bias_;
     AscendC::TBuf<AscendC::TPosition::VECIN> scale_;

@@ -52,6 +52,7 @@ public:
         a_slot_ = 0;
         l0_slot_ = 0;
         moved_ahead_ = 0;
+        left_loaded_ = false;
         l0c_slot_ = 0;
         pipe->InitBuffer(a_buffer_, kSlots * buffers.a_slot_bytes);
         pipe->InitBuffer(l0a_, kSlots * kL0SlotBytes);
@@ -64,11 +65,14 @@ public:
 
     // Fills the weight ring and moves the first steps of the next GEMM's weight into L0B. Call it
     // before the core waits for that GEMM's A.
+    //
+    // Loads run in order, so that A will come behind all weight tiles in flight. Every other core
+    // keeps a slot for a tile behind it: HBM works on these while the others load A.
     template <typename T, typename Stream>
     __aicore__ inline void MoveAhead(const GemmPlan& plan, Stream& stream) {
         TileCursor cursor;
         cursor.Open(plan, core_, cores_);
-        stream.Fill();
+        stream.Fill(core_ % 2 == 0 ? 1 : 0);
         if (cursor.Done()) return;
         const Tile tile = cursor.Get(plan);
         const AscendC::LocalTensor<T> b = stream.template Acquire<T>();
@@ -85,17 +89,20 @@ public:
     // is of the type of its sums or of T, as the plan says.
     //
     // A is loaded one slot ahead of the products that need it: issued on demand, it would queue
-    // after the weight tiles in flight.
+    // after the weight tiles in flight. So is the first slot of the GEMM that runs next, if its A,
+    // `next_a`, is complete already (otherwise null) and the A of this one takes one slot.
     template <typename T, typename Stream>
-    __aicore__ inline void Run(const GemmPlan& plan, GM_ADDR a, GM_ADDR c, Stream& stream) {
+    __aicore__ inline void Run(const GemmPlan& plan, GM_ADDR a, GM_ADDR c, Stream& stream,
+                               const GemmPlan& next, GM_ADDR next_a) {
         WholeC whole{c};
-        RunTo<T>(plan, a, whole, stream);
+        RunTo<T>(plan, a, whole, stream, next, next_a);
     }
 
     // The same, with `target` (WholeC or SumsRing) to say where each tile of C goes, and to be told
     // when it has been stored.
     template <typename T, typename Target, typename Stream>
-    __aicore__ inline void RunTo(const GemmPlan& plan, GM_ADDR a, Target& target, Stream& stream) {
+    __aicore__ inline void RunTo(const GemmPlan& plan, GM_ADDR a, Target& target, Stream& stream,
+                                 const GemmPlan& next, GM_ADDR next_a) {
         LeftCursor ahead;  // the piece of A to load next
         LeftCursor cursor;
         ahead.Open(plan, core_, cores_, a_slot_, a_slot_bytes_);
@@ -104,9 +111,21 @@ public:
             stream.Fill();
             return;
         }
-        LoadSlot(plan, a, ahead);
+        if (left_loaded_) {
+            PassSlot(plan, ahead);
+        } else {
+            LoadSlot(plan, a, ahead);
+        }
+        left_loaded_ = false;
         stream.Fill();
-        if (!ahead.Done()) LoadSlot(plan, a, ahead);
+        if (!ahead.Done()) {
+            LoadSlot(plan, a, ahead);
+        } else if (next_a != nullptr) {
+            LeftCursor first;
+            first.Open(next, core_, cores_, 1 - a_slot_, a_slot_bytes_);
+            left_loaded_ = !first.Done();
+            if (left_loaded_) LoadSlot(next, next_a, first);
+        }
         a_events_.WaitFull(cursor.Slot());
         while (true) {
             const Tile tile = cursor.tile;
@@ -132,6 +151,16 @@ public:
         }
     }
 
+    // Does the same where none is known to run next.
+    template <typename T, typename Stream>
+    __aicore__ inline void Run(const GemmPlan& plan, GM_ADDR a, GM_ADDR c, Stream& stream) {
+        Run<T>(plan, a, c, stream, plan, nullptr);
+    }
+    template <typename T, typename Target, typename Stream>
+    __aicore__ inline void RunTo(const GemmPlan& plan, GM_ADDR a, Target& target, Stream& stream) {
+        RunTo<T>(plan, a, target, stream, plan, nullptr);
+    }
+
     __aicore__ inline void Close(AscendC::TPipe* pipe) {
         a_events_.Close(pipe);
         l0_events_.Close(pipe);
@@ -153,6 +182,13 @@ private:
             ahead.Next(plan);
         } while (!ahead.Done() && !ahead.NewSlot());
         a_events_.SetFull(slot);
+    }
+
+    // Goes on to the next slot without loading.
+    __aicore__ inline void PassSlot(const GemmPlan& plan, LeftCursor& ahead) {
+        do {
+            ahead.Next(plan);
+        } while (!ahead.Done() && !ahead.NewSlot());
     }
 
     // Loads in units of 4 bytes: a row of [T, 128, 512] has 65536 16-bit elements, one more than
@@ -366,6 +402,7 @@ private:
     uint32_t l0c_slot_elements_;
     uint32_t a_slot_;
     uint32_t l0_slot_;
+    bool left_loaded_;      // whether the next GEMM's first slot of A is loaded
     uint32_t moved_ahead_;  // steps whose weight is already in L0B
     uint32_t l0c_slot_;
 };

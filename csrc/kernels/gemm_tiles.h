@@ -77,11 +77,12 @@ public:
         side_ = 0;
         if (begin_ == end_) block_ = row_end_;
         row_ = block_;
-        const uint32_t depth_tiles = CeilDiv(plan.k, plan.tile_k);
+        const uint32_t unit = plan.depth_unit;
+        const uint32_t depth_units = CeilDiv(plan.k, unit);
         depth_share_ = core / column_shares / plan.row_shares;
-        depth_begin_ = ShareBegin(depth_tiles, plan.depth_shares, depth_share_) * plan.tile_k;
+        depth_begin_ = ShareBegin(depth_units, plan.depth_shares, depth_share_) * unit;
         depth_end_ =
-            Min(ShareBegin(depth_tiles, plan.depth_shares, depth_share_ + 1) * plan.tile_k, plan.k);
+            Min(ShareBegin(depth_units, plan.depth_shares, depth_share_ + 1) * unit, plan.k);
         if (depth_begin_ >= depth_end_) block_ = row_end_;
         depth_ = depth_begin_;
     }

@@ -28,17 +28,16 @@ __aicore__ inline void CubeBarrier(CALL_SITE_PARAMETER) {
     AscendC::CrossCoreWaitFlag(kFlagCubeBarrier AND_CALL_SITE);
 }
 
-// AIC: tells the vector cores that everything the AICs have written so far is ready. `product` is
-// a product's flag.
-__aicore__ inline void PublishToVector(uint16_t product AND_CALL_SITE_PARAMETER) {
-    CubeBarrier(CALL_SITE);
+// AIC: tells its own vector cores that everything this core has written so far is ready, for what
+// they alone go on with. `product` is a product's flag.
+__aicore__ inline void PublishToGroup(uint16_t product AND_CALL_SITE_PARAMETER) {
     AscendC::CrossCoreSetFlag<2, PIPE_FIX>(product AND_CALL_SITE);
 }
 
-// AIC: tells its own vector cores that everything this core has written so far is ready, for what
-// they alone go on with.
-__aicore__ inline void PublishToGroup(uint16_t product AND_CALL_SITE_PARAMETER) {
-    AscendC::CrossCoreSetFlag<2, PIPE_FIX>(product AND_CALL_SITE);
+// AIC: tells the vector cores that everything the AICs have written so far is ready.
+__aicore__ inline void PublishToVector(uint16_t product AND_CALL_SITE_PARAMETER) {
+    CubeBarrier(CALL_SITE);
+    PublishToGroup(product AND_CALL_SITE);
 }
 
 __aicore__ inline void AwaitCube(uint16_t product AND_CALL_SITE_PARAMETER) {

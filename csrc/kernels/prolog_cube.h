@@ -26,6 +26,7 @@ public:
         }
         stream_.Start(warm.plan.await_stream != 0 ? kFlagStreamed : kNoFlag);
 
+        uint16_t unpublished = kNoFlag;
         uint32_t moved = prolog::kNone;  // whose first weights are already in L0B
         for (uint32_t i = 0; i < prolog::kProducts; ++i) {
             const PrologProduct& product = plan.products[i];
@@ -33,13 +34,22 @@ public:
             if (product.awaits != prolog::kNone) {
                 if (moved != i) MoveAhead(product.gemm);
                 AwaitVector();
+                if (unpublished != kNoFlag) PublishToGroup(unpublished);
+                unpublished = kNoFlag;
             }
-            Multiply(product.gemm, Address(addresses, product.a), Address(addresses, product.c));
+            const PrologProduct& next = Next(plan, i);
+            const bool ready = next.awaits == prolog::kNone && next.reads == prolog::kNone;
+            Multiply(product.gemm, Address(addresses, product.a), Address(addresses, product.c),
+                     next.gemm, ready ? Address(addresses, next.a) : nullptr);
+            if (product.publication == prolog::kBeside) PublishToGroup(product.flag);
+            if (product.publication == prolog::kWithNext) unpublished = product.flag;
             if (product.then_moves != prolog::kNone) {
                 moved = product.then_moves;
                 MoveAhead(plan.products[moved].gemm);
             }
-            if (product.flag != kNoFlag) PublishToVector(product.flag);
+            if (product.flag != kNoFlag && product.publication == prolog::kToAll) {
+                PublishToVector(product.flag);
+            }
         }
         gemm_.Close(pipe);
         stream_.Close(pipe);
@@ -51,6 +61,13 @@ private:
     static __aicore__ inline GM_ADDR Address(const PrologAddresses& addresses,
                                              const GmOperand& operand) {
         return Gm(reinterpret_cast<const uint64_t*>(&addresses)[operand.tensor] + operand.offset);
+    }
+
+    // The product behind product `i`; the same one behind the last, whose A awaits something.
+    static __aicore__ inline const PrologProduct& Next(const PrologPlan& plan, uint32_t i) {
+        uint32_t next = i + 1;
+        while (next < prolog::kProducts && plan.products[next].gemm.m == 0) ++next;
+        return plan.products[next < prolog::kProducts ? next : i];
     }
 
     static __aicore__ inline bool Int8(const GemmPlan& gemm) {
@@ -65,11 +82,12 @@ private:
         }
     }
 
-    __aicore__ inline void Multiply(const GemmPlan& gemm, GM_ADDR a, GM_ADDR c) {
+    __aicore__ inline void Multiply(const GemmPlan& gemm, GM_ADDR a, GM_ADDR c,
+                                    const GemmPlan& next, GM_ADDR next_a) {
         if (Int8(gemm)) {
-            gemm_.template Run<int8_t>(gemm, a, c, stream_);
+            gemm_.template Run<int8_t>(gemm, a, c, stream_, next, next_a);
         } else {
-            gemm_.template Run<T>(gemm, a, c, stream_);
+            gemm_.template Run<T>(gemm, a, c, stream_, next, next_a);
         }
     }
 

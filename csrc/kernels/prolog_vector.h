@@ -2,6 +2,7 @@
 #pragma once
 
 #include "kernel_operator.h"
+#include "kernels/beside_tiles.h"
 #include "kernels/dequantiser.h"
 #include "kernels/events.h"
 #include "kernels/hand_over.h"
@@ -48,6 +49,9 @@ public:
         Open(addresses, plan);
         // In the fused kernel the stage before has chosen this rope.
         if (stage == prolog::kRotateIndexerQuery) UseIndexerRope(plan);
+        Prepare(addresses, plan, stage);
+        // Nor does this one find what the stage before has left in UB there.
+        if (kQuantised && stage == prolog::kRotateTiles) PrepareQuery(addresses, plan);
         Do(addresses, plan, stage);
     }
 
@@ -65,8 +69,12 @@ private:
     // Loads for a stage what no product has to finish first.
     __aicore__ inline void Prepare(const PrologAddresses& addresses, const PrologPlan& plan,
                                    uint32_t stage) {
-        if (stage == prolog::kNormQuery) LoadQueryNorm(addresses, plan);
+        if (stage == prolog::kNormQuery) PrepareNorm(addresses, plan);
+        if (kQuantised && stage == prolog::kDequantiseQuery) PrepareQuery(addresses, plan);
         if (stage == prolog::kRotateQuery) LoadQueryTable(plan);
+        if (kQuantised && kIndexer && stage == prolog::kRotateIndexerQuery) {
+            PrepareIndexerQuery(addresses, plan);
+        }
     }
 
     __aicore__ inline void Do(const PrologAddresses& addresses, const PrologPlan& plan,
@@ -74,6 +82,8 @@ private:
         if (kQuantised && stage == prolog::kQuantiseHidden) QuantiseHidden(addresses, plan);
         if (stage == prolog::kNormQuery) NormQuery(addresses, plan);
         if (stage == prolog::kWriteCaches) WriteCaches(addresses, plan);
+        if (kQuantised && stage == prolog::kDequantiseQuery) DequantiseQuery(addresses, plan);
+        if (kQuantised && stage == prolog::kRotateTiles) RotateTiles(addresses, plan);
         if (stage == prolog::kRotateQuery) RotateQuery(addresses, plan);
         if (kIndexer && stage == prolog::kWriteIndexerKeys) WriteIndexerKeys(addresses, plan);
         if (kIndexer && stage == prolog::kRotateIndexerQuery) RotateIndexerQuery(addresses, plan);
@@ -82,16 +92,16 @@ private:
 
     __aicore__ inline void Open(const PrologAddresses& addresses, const PrologPlan& plan) {
         const plan::PrologUb bytes(plan);
-        query_norm_loaded_ = false;
+        held_ = false;
+        widest_ = plan.widest;
         pipe_->InitBuffer(row_, bytes.Row());
         pipe_->InitBuffer(landing_, bytes.Landing());
-        if (plan.widest_shares > 0) pipe_->InitBuffer(shares_, bytes.Shares());
         pipe_->InitBuffer(row_out_, bytes.RowOut());
         pipe_->InitBuffer(rope_out_, bytes.RopeOut());
         pipe_->InitBuffer(slots_, bytes.slots);
         norm_.Open(pipe_, plan.widest);
         rope_.Open(pipe_, Gm(addresses.cos), Gm(addresses.sin), plan.rope_table_float != 0,
-                   bytes.heads);
+                   bytes.heads, bytes.tokens);
         rope_.SetStyle(plan.rope_interleaved != 0, false);
         if (kQuantised) {
             dequantiser_.Open(pipe_, plan.widest);
@@ -136,10 +146,14 @@ private:
         }
     }
 
-    // Loads gamma and beta for NormQuery; this may happen while the cube still computes qkv_a.
-    __aicore__ inline void LoadQueryNorm(const PrologAddresses& addresses, const PrologPlan& plan) {
-        if (query_norm_loaded_ || FirstRow(plan, core_) == FirstRow(plan, core_ + 1)) return;
-        query_norm_loaded_ = true;
+    // Loads what NormQuery needs besides the latents.
+    __aicore__ inline void PrepareNorm(const PrologAddresses& addresses, const PrologPlan& plan) {
+        if (FirstRow(plan, core_) == FirstRow(plan, core_ + 1)) return;
+        if (Quantised(plan.q_b_format)) quantiser_.Bind(plan.q_b_format, addresses.q_b_quant);
+        if (kIndexer && Quantised(plan.indexer.wq_b_format)) {
+            indexer_quantiser_.Bind(plan.indexer.wq_b_format, addresses.indexer.wq_b_quant);
+        }
+        BindLatents(addresses, plan, QueryLatents(plan), 0, plan.q_lora_rank);
         norm_.template Load<T>(Gm(addresses.q_a_norm_weight), Gm(addresses.q_a_norm_bias),
                                plan.q_lora_rank);
     }
@@ -147,22 +161,13 @@ private:
     __aicore__ inline void NormQuery(const PrologAddresses& addresses, const PrologPlan& plan) {
         const uint32_t begin = FirstRow(plan, core_);
         const uint32_t end = FirstRow(plan, core_ + 1);
-        if (begin == end) return;
         GM_ADDR workspace = Gm(addresses.workspace);
         const AscendC::LocalTensor<float> row = row_.template Get<float>();
         const AscendC::LocalTensor<T> out = row_out_.template Get<T>();
         const bool q_b_int8 = Quantised(plan.q_b_format);
         const bool wq_b_int8 = kIndexer && Quantised(plan.indexer.wq_b_format);
-        if (q_b_int8) {
-            quantiser_.Bind(plan.q_b_format, addresses.q_b_quant);
-        }
-        if (wq_b_int8) {
-            indexer_quantiser_.Bind(plan.indexer.wq_b_format, addresses.indexer.wq_b_quant);
-        }
-        BindLatents(addresses, plan, 0, plan.q_lora_rank);
-        LoadQueryNorm(addresses, plan);
         for (uint32_t token = begin; token < end; ++token) {
-            LoadLatents(addresses, plan, token, 0, plan.q_lora_rank);
+            LoadLatents(addresses, plan, QueryLatents(plan), token, 0, plan.q_lora_rank);
             norm_.Apply(row, plan.eps);
             HandOver<AscendC::HardEvent::MTE3_V>(pipe_);  // row_out_ may still be being stored
             FromFloat(out, row, plan.q_lora_rank);
@@ -194,13 +199,15 @@ private:
         const AscendC::LocalTensor<T> rope_out = rope_out_.template Get<T>();
         LoadSlots(addresses, plan, begin, end - begin);
         if (CachesInt8(plan)) quantiser_.BindStatic(addresses.kv_cache_scale, 0);
-        BindLatents(addresses, plan, plan.q_lora_rank, plan.kv_lora_rank + kRopeDim);
+        const GemmPlan& latents = plan.products[prolog::kQkvA].gemm;
+        BindLatents(addresses, plan, latents, plan.q_lora_rank, plan.kv_lora_rank + kRopeDim);
         norm_.template Load<T>(Gm(addresses.kv_a_norm_weight), Gm(addresses.kv_a_norm_bias),
                                plan.kv_lora_rank);
         for (uint32_t token = begin; token < end; ++token) {
             const int64_t slot = Slot(plan, token - begin);
             if (slot < 0) continue;  // padding row
-            LoadLatents(addresses, plan, token, plan.q_lora_rank, plan.kv_lora_rank + kRopeDim);
+            LoadLatents(addresses, plan, latents, token, plan.q_lora_rank,
+                        plan.kv_lora_rank + kRopeDim);
             rope_.LoadTable(token);
             norm_.Apply(row, plan.eps);
             HandOver<AscendC::HardEvent::MTE3_V>(pipe_);
@@ -231,58 +238,165 @@ private:
         const uint32_t steps = plan.tokens * groups;
         const uint32_t begin = ShareBegin(steps, plan.vector_cores, core_);
         if (begin == ShareBegin(steps, plan.vector_cores, core_ + 1)) return;
-        rope_.LoadTable(Quantised(plan.q_b_format) ? begin % plan.tokens : begin / groups);
+        rope_.LoadTable(begin / groups);
+    }
+
+    __aicore__ inline void PrepareQuery(const PrologAddresses& addresses, const PrologPlan& plan) {
+        GM_ADDR workspace = Gm(addresses.workspace);
+        dequantiser_.Bind(
+            plan.q_b_format, addresses.q_b_quant, workspace + plan.workspace_query_sums,
+            plan.products[prolog::kQueryB].gemm.n, workspace + plan.workspace_q_b_scales);
+        OpenTiles(plan, plan.products[prolog::kQueryB].gemm, plan.heads);
+    }
+
+    // What W_UK multiplies comes first. The rest is done here as well where there are many tiles,
+    // so that they are read once.
+    __aicore__ inline void DequantiseQuery(const PrologAddresses& addresses,
+                                           const PrologPlan& plan) {
+        for (; !tiles_.Done(); tiles_.Next()) {
+            LoadTile();
+            StoreTile(plan.heads, Gm(addresses.workspace) + plan.workspace_query, false);
+            held_ = tiles_.Count() == 1;
+            if (held_) break;
+            if (tiles_.Count() > kFewTiles) RotateTile(plan.heads, Gm(addresses.q_rope));
+        }
+        HandOver<AscendC::HardEvent::MTE3_MTE2>(pipe_);  // later stages load into landing_
+    }
+
+    __aicore__ inline void RotateTiles(const PrologAddresses& addresses, const PrologPlan& plan) {
+        if (tiles_.Count() > kFewTiles) return;
+        if (!held_) tiles_.Restart();
+        for (; !tiles_.Done(); tiles_.Next()) {
+            if (!held_) LoadTile();
+            RotateTile(plan.heads, Gm(addresses.q_rope));
+        }
     }
 
     __aicore__ inline void RotateQuery(const PrologAddresses& addresses, const PrologPlan& plan) {
-        GM_ADDR workspace = Gm(addresses.workspace);
-        if (Quantised(plan.q_b_format)) {
-            dequantiser_.Bind(
-                plan.q_b_format, addresses.q_b_quant, workspace + plan.workspace_query_sums,
-                plan.products[prolog::kQueryB].gemm.n, workspace + plan.workspace_q_b_scales);
-        }
-        RotateHeads(plan, plan.heads, Quantised(plan.q_b_format), workspace + plan.workspace_query,
+        RotateHeads(plan, plan.heads, Gm(addresses.workspace) + plan.workspace_query,
                     Gm(addresses.q_rope), false);
+    }
+
+    __aicore__ inline void PrepareIndexerQuery(const PrologAddresses& addresses,
+                                               const PrologPlan& plan) {
+        if (!Quantised(plan.indexer.wq_b_format)) return;
+        GM_ADDR workspace = Gm(addresses.workspace);
+        dequantiser_.Bind(plan.indexer.wq_b_format, addresses.indexer.wq_b_quant,
+                          workspace + plan.indexer.workspace_sums,
+                          plan.products[prolog::kIndexerQuery].gemm.n,
+                          workspace + plan.indexer.workspace_scales);
+        OpenTiles(plan, plan.products[prolog::kIndexerQuery].gemm, plan.indexer.heads);
     }
 
     __aicore__ inline void RotateIndexerQuery(const PrologAddresses& addresses,
                                               const PrologPlan& plan) {
-        GM_ADDR workspace = Gm(addresses.workspace);
         GM_ADDR query = Gm(addresses.indexer.q);
-        if (Quantised(plan.indexer.wq_b_format)) {
-            dequantiser_.Bind(plan.indexer.wq_b_format, addresses.indexer.wq_b_quant,
-                              workspace + plan.indexer.workspace_sums,
-                              plan.products[prolog::kIndexerQuery].gemm.n,
-                              workspace + plan.indexer.workspace_scales);
+        if (!Quantised(plan.indexer.wq_b_format)) {
+            RotateHeads(plan, plan.indexer.heads, query, query, true);
+            return;
         }
-        RotateHeads(plan, plan.indexer.heads, Quantised(plan.indexer.wq_b_format), query, query,
-                    true);
+        for (; !tiles_.Done(); tiles_.Next()) {
+            LoadTile();
+            StoreTile(plan.indexer.heads, query, true);
+        }
+        HandOver<AscendC::HardEvent::MTE3_MTE2>(pipe_);  // later stages load into landing_
+    }
+
+    // Begins with the tiles of an int8 product, and loads what the first one needs besides sums.
+    __aicore__ inline void OpenTiles(const PrologPlan& plan, const GemmPlan& gemm,
+                                     const HeadsPlan& heads) {
+        tiles_.Open(gemm, core_, plan.vector_cores, plan.widest_input,
+                    Min(plan.widest / kRopeDim * kRopeDim, kMaxTileColumns));
+        if (tiles_.Done()) return;
+        dequantiser_.LoadColumns(tiles_.Column(), tiles_.Columns());
+        rope_.LoadTable(tiles_.Token(), Min(heads.step, tiles_.Tokens()));
+    }
+
+    // Dequantises a tile into row_.
+    __aicore__ inline void LoadTile() {
+        const uint32_t column = tiles_.Column();
+        const uint32_t columns = tiles_.Columns();
+        if (!dequantiser_.Holds(column, columns)) dequantiser_.LoadColumns(column, columns);
+        dequantiser_.Tile(row_.template Get<float>(), row_.template Get<int32_t>(), tiles_.Token(),
+                          tiles_.Tokens());
+    }
+
+    // Stores the tile in row_ as the same columns of `query` [tokens, heads, head_dim]: rotated
+    // (in_place), or without those that are to be rotated.
+    __aicore__ inline void StoreTile(const HeadsPlan& heads, GM_ADDR query, bool in_place) {
+        const AscendC::LocalTensor<T> out = landing_.template Get<T>();
+        const uint32_t columns = tiles_.Columns();
+        if (!in_place && columns == kRopeDim && IsRotated(heads, tiles_.Column())) return;
+        HandOver<AscendC::HardEvent::MTE3_V>(pipe_);
+        FromFloat(out, row_.template Get<float>(), tiles_.Tokens() * columns);
+        if (in_place) RotateTile(heads, Gm(0));
+        HandOver<AscendC::HardEvent::V_MTE3>(pipe_);
+        const uint32_t n = heads.heads * heads.head_dim;
+        StoreRows(query, static_cast<uint64_t>(tiles_.Token()) * n + tiles_.Column(), out,
+                  tiles_.Tokens(), columns, n);
+    }
+
+    // Rotates the columns of the tile in row_ into `rotated` [tokens, heads, 64], or, if that is
+    // null, into the tile in landing_.
+    __aicore__ inline void RotateTile(const HeadsPlan& heads, GM_ADDR rotated) {
+        const AscendC::LocalTensor<float> row = row_.template Get<float>();
+        const AscendC::LocalTensor<T> rope_out = rope_out_.template Get<T>();
+        const uint32_t columns = tiles_.Columns();
+        for (uint32_t i = 0; i < columns; i += kRopeDim) {
+            if (!IsRotated(heads, tiles_.Column() + i)) continue;
+            const uint32_t head = (tiles_.Column() + i) / heads.head_dim;
+            for (uint32_t first = 0; first < tiles_.Tokens(); first += heads.step) {
+                const uint32_t count = Min(heads.step, tiles_.Tokens() - first);
+                const uint32_t token = tiles_.Token() + first;
+                const AscendC::LocalTensor<float> x = row[first * columns + i];
+                rope_.LoadTable(token, count);
+                if (rotated == nullptr) {
+                    rope_.ApplyToTokens(landing_.template Get<T>()[first * columns + i], columns, x,
+                                        columns, count);
+                    continue;
+                }
+                HandOver<AscendC::HardEvent::MTE3_V>(pipe_);
+                rope_.ApplyToTokens(rope_out, kRopeDim, x, columns, count);
+                HandOver<AscendC::HardEvent::V_MTE3>(pipe_);
+                StoreRows(rotated, (static_cast<uint64_t>(token) * heads.heads + head) * kRopeDim,
+                          rope_out, count, kRopeDim, heads.heads * kRopeDim);
+            }
+        }
+    }
+
+    static __aicore__ inline bool IsRotated(const HeadsPlan& heads, uint32_t column) {
+        return column % heads.head_dim == heads.rope_column;
+    }
+
+    // Stores rows that lie densely in UB to rows `stride` elements apart.
+    __aicore__ inline void StoreRows(GM_ADDR address, uint64_t offset,
+                                     const AscendC::LocalTensor<T>& values, uint32_t rows,
+                                     uint32_t width, uint32_t stride) {
+        AscendC::GlobalTensor<T> gm;
+        gm.SetGlobalBuffer(reinterpret_cast<__gm__ T*>(address));
+        AscendC::DataCopyParams params;  // in blocks
+        params.blockCount = rows;
+        params.blockLen = width * sizeof(T) / kBlockBytes;
+        params.srcStride = 0;
+        params.dstStride = (stride - width) * sizeof(T) / kBlockBytes;
+        AscendC::DataCopy(gm[offset], values, params);
     }
 
     // Rotates the rope columns of `query` [tokens, heads, head_dim] into `rotated`, which is the
-    // same matrix (in_place) or [tokens, heads, 64]. With `quantised` all columns come from the
-    // bound dequantiser and `query` is written; otherwise it is read. The work is dealt out over
-    // all vector cores in steps of heads.step heads of one token.
+    // same matrix (in_place) or [tokens, heads, 64]. The work is dealt out over all vector cores in
+    // steps of heads.step heads of one token.
     __aicore__ inline void RotateHeads(const PrologPlan& plan, const HeadsPlan& heads,
-                                       bool quantised, GM_ADDR query, GM_ADDR rotated,
-                                       bool in_place) {
+                                       GM_ADDR query, GM_ADDR rotated, bool in_place) {
         const uint32_t groups = HeadGroups(heads);
         const uint32_t steps = plan.tokens * groups;
         const uint32_t begin = ShareBegin(steps, plan.vector_cores, core_);
         const uint32_t end = ShareBegin(steps, plan.vector_cores, core_ + 1);
         for (uint32_t step = begin; step < end; ++step) {
-            // Scales are per column, so when dequantising, the steps of a group of heads are
-            // consecutive: its scales are loaded once for all tokens.
-            const uint32_t token = quantised ? step % plan.tokens : step / groups;
-            const uint32_t head = (quantised ? step / plan.tokens : step % groups) * heads.step;
-            const uint32_t count = Min(heads.step, heads.heads - head);
+            const uint32_t token = step / groups;
+            const uint32_t head = step % groups * heads.step;
             rope_.LoadTable(token);
-            const uint64_t first = static_cast<uint64_t>(token) * heads.heads + head;
-            if (quantised) {
-                DequantiseAndRotate(heads, token, head, count, query, rotated, in_place);
-            } else {
-                Rotate(heads, first, count, query, rotated, in_place);
-            }
+            Rotate(heads, static_cast<uint64_t>(token) * heads.heads + head,
+                   Min(heads.step, heads.heads - head), query, rotated, in_place);
         }
     }
 
@@ -311,29 +425,6 @@ private:
         AscendC::DataCopyPad(
             target[offset], rope_out,
             AscendC::DataCopyExtParams(count, kRopeDim * sizeof(T), 0, in_place ? gap : 0, 0));
-    }
-
-    __aicore__ inline void DequantiseAndRotate(const HeadsPlan& heads, uint32_t token,
-                                               uint32_t head, uint32_t count, GM_ADDR query,
-                                               GM_ADDR rotated, bool in_place) {
-        const AscendC::LocalTensor<float> row = row_.template Get<float>();
-        const AscendC::LocalTensor<T> out = row_out_.template Get<T>();
-        const AscendC::LocalTensor<T> rope_out = rope_out_.template Get<T>();
-        const AscendC::LocalTensor<float> rope_in = row[heads.rope_column];
-        const uint32_t columns = count * heads.head_dim;
-        const uint32_t column = head * heads.head_dim;
-        const uint64_t first = static_cast<uint64_t>(token) * heads.heads + head;
-        if (!dequantiser_.Holds(column, columns)) dequantiser_.LoadColumns(column, columns);
-        dequantiser_.Row(row, token);
-        HandOver<AscendC::HardEvent::MTE3_V>(pipe_);
-        FromFloat(out, row, columns);
-        if (in_place) {
-            rope_.Apply(out[heads.rope_column], heads.head_dim, rope_in, heads.head_dim, count);
-        } else {
-            rope_.Apply(rope_out, kRopeDim, rope_in, heads.head_dim, count);
-        }
-        Store(query, first * heads.head_dim, out, columns);
-        if (!in_place) StoreMore(rotated, first * kRopeDim, rope_out, count * kRopeDim);
     }
 
     __aicore__ inline void UseIndexerRope(const PrologPlan& plan) {
@@ -404,25 +495,35 @@ private:
         return slots_.Get<int32_t>().GetValue(index);
     }
 
-    // Prepares LoadLatents for columns [column, column + width) of the rows of qkv_a.
+    // The product that makes the query latent.
+    static __aicore__ inline const GemmPlan& QueryLatents(const PrologPlan& plan) {
+        const GemmPlan& alone = plan.products[prolog::kQueryA].gemm;
+        return alone.m != 0 ? alone : plan.products[prolog::kQkvA].gemm;
+    }
+
+    // Prepares LoadLatents for columns [column, column + width) of the rows of qkv_a, which `gemm`
+    // makes.
     __aicore__ inline void BindLatents(const PrologAddresses& addresses, const PrologPlan& plan,
-                                       uint32_t column, uint32_t width) {
+                                       const GemmPlan& gemm, uint32_t column, uint32_t width) {
         if (!Quantised(plan.qkv_a_format)) return;
         GM_ADDR workspace = Gm(addresses.workspace);
-        dequantiser_.Bind(plan.qkv_a_format, addresses.qkv_a_quant, workspace,
-                          plan.products[prolog::kQkvA].gemm.n,
+        dequantiser_.Bind(plan.qkv_a_format, addresses.qkv_a_quant, workspace, gemm.c_row_stride,
                           workspace + plan.workspace_hidden_scales);
+        if (gemm.depth_shares > 1) {
+            dequantiser_.BindShares(gemm.depth_shares, gemm.c_share_stride,
+                                    row_.template Get<int32_t>()[widest_]);
+        }
         dequantiser_.LoadColumns(column, width);
     }
 
     __aicore__ inline void LoadLatents(const PrologAddresses& addresses, const PrologPlan& plan,
-                                       uint32_t token, uint32_t column, uint32_t width) {
+                                       const GemmPlan& gemm, uint32_t token, uint32_t column,
+                                       uint32_t width) {
         if (Quantised(plan.qkv_a_format)) {
             dequantiser_.Row(row_.template Get<float>(), token);
         } else {
-            const GemmPlan& qkv_a = plan.products[prolog::kQkvA].gemm;
-            LoadSums(qkv_a, Gm(addresses.workspace),
-                     static_cast<uint64_t>(token) * qkv_a.n + column, width);
+            LoadSums(gemm, Gm(addresses.workspace),
+                     static_cast<uint64_t>(token) * gemm.c_row_stride + column, width);
         }
     }
 
@@ -445,29 +546,28 @@ private:
         }
     }
 
-    // The buffer of depth share `share`, counted from 1 (share 0 is in row_). It exists only in
-    // plans with several shares: a Get without InitBuffer would use an uninitialised pointer.
+    // The buffer of depth share `share`, counted from 1, behind share 0.
     __aicore__ inline AscendC::LocalTensor<float> Share(uint32_t share, uint32_t width) {
-        return shares_.template Get<float>()[(share - 1) * width];
+        return row_.template Get<float>()[widest_ + (share - 1) * width];
     }
 
     __aicore__ inline void Store(GM_ADDR address, uint64_t offset,
                                  const AscendC::LocalTensor<T>& values, uint32_t count) {
         HandOver<AscendC::HardEvent::V_MTE3>(pipe_);
-        StoreMore(address, offset, values, count);
-    }
-
-    // Like Store, where the vector pipe has already handed over to MTE3.
-    __aicore__ inline void StoreMore(GM_ADDR address, uint64_t offset,
-                                     const AscendC::LocalTensor<T>& values, uint32_t count) {
         AscendC::GlobalTensor<T> gm;
         gm.SetGlobalBuffer(reinterpret_cast<__gm__ T*>(address));
         AscendC::DataCopy(gm[offset], values, count);
     }
 
+    // A tile's rows are at most 255 blocks apart, for vector instructions.
+    static constexpr uint32_t kMaxTileColumns = 1984;
+    static constexpr uint32_t kFewTiles = 4;
+
     AscendC::TPipe* pipe_;
     uint32_t core_;
-    bool query_norm_loaded_;
+    bool held_;  // whether row_ has all that RotateTiles rotates
+    uint32_t widest_;
+    BesideTiles tiles_;
     RmsNorm norm_;
     Rope<T> rope_;
     Dequantiser dequantiser_;
@@ -475,7 +575,6 @@ private:
     Quantiser<T> indexer_quantiser_;
     WeightWarmer warmer_;
     AscendC::TBuf<AscendC::TPosition::VECIN> row_;
-    AscendC::TBuf<AscendC::TPosition::VECIN> shares_;
     AscendC::TBuf<AscendC::TPosition::VECIN> landing_;
     AscendC::TBuf<AscendC::TPosition::VECOUT> row_out_;
     AscendC::TBuf<AscendC::TPosition::VECOUT> rope_out_;

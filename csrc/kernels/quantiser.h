@@ -39,7 +39,6 @@ public:
         AscendC::Duplicate(most_.Get<float>(), 1.0f, kLanes);
         AscendC::Duplicate(limits_.Get<float>(), 127.0f, kBlockFloats);
         AscendC::Duplicate(limits_.Get<float>()[kBlockFloats], kLeast, kBlockFloats);
-        AscendC::PipeBarrier<PIPE_V>();
     }
 
     // Selects the quantisation of a layer's activations.
@@ -234,7 +233,6 @@ private:
         AscendC::PipeBarrier<PIPE_V>();
         AscendC::Mul(scale, scale, kept, kBlockFloats);
         AscendC::Mul(factor, factor, kept, kBlockFloats);
-        AscendC::PipeBarrier<PIPE_V>();
     }
 
     __aicore__ inline void StoreScale(GM_ADDR scales, uint32_t width, uint64_t row) {

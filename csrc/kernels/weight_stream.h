@@ -66,9 +66,9 @@ public:
     // The next GEMM begins. The first one needs no call.
     __aicore__ inline void BeginNext() { ++begun_; }
 
-    // Loads tiles until all slots are in use.
-    __aicore__ inline void Fill() {
-        while (in_flight_ < slots_ && MayLoad()) Load();
+    // Loads tiles until all slots but `spare` are in use.
+    __aicore__ inline void Fill(uint32_t spare = 0) {
+        while (in_flight_ + spare < slots_ && MayLoad()) Load();
     }
 
     // Returns the oldest tile, whose elements are of type T. May be called any number of times;

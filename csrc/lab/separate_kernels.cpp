@@ -4,8 +4,10 @@
 #include <string_view>
 #include <vector>
 
+#include "arch/dav_c220.h"
 #include "lab/kernels/matmul_plan.h"
 #include "plan/o_proj_plan.h"
+#include "plan/plan_gemm.h"
 #include "plan/plan_linear.h"
 #include "plan/plan_phases.h"
 #include "plan/plan_prolog.h"
@@ -49,6 +51,34 @@ class SeparateProlog {
 public:
     SeparateProlog(const PrologAddresses& addresses, const PrologPlan& plan, Launcher& launcher)
         : addresses_(addresses), plan_(plan), launcher_(launcher) {}
+
+    /// The plan with qkv_a as one product, as models run it.
+    static PrologPlan WithOneQkvA(PrologPlan plan) {
+        PrologProduct& query = plan.products[prolog::kQueryA];
+        PrologProduct& rest = plan.products[prolog::kQkvA];
+        if (!plan::Has(query)) return plan;
+        plan::GemmProblem both;
+        both.name = plan::NameOf(prolog::kQkvA);
+        both.m = query.gemm.m;
+        both.n = query.gemm.n + rest.gemm.n;
+        both.k = query.gemm.k;
+        both.int8 = query.gemm.element_bytes == 1;
+        both.c_sums = true;
+        both.cores = plan.vector_cores / arch::DavC220::kAivPerAic;
+        both.a_row_stride = query.gemm.a_row_stride;
+        both.c_row_stride = query.gemm.c_row_stride;
+        both.layout = plan::LayoutOf(query.gemm);
+        rest = query;
+        rest.gemm = plan::PlanGemm(both);
+        query.gemm = {};
+        plan.steps[prolog::kNormQuery].awaits = prolog::kQkvA;
+        std::vector<GemmPlan> gemms;
+        for (const PrologProduct& product : plan.products) {
+            if (plan::Has(product)) gemms.push_back(product.gemm);
+        }
+        plan.buffers = plan::PlanGemmBuffers(gemms);
+        return plan;
+    }
 
     void Run() {
         RunPart(false);
@@ -142,7 +172,7 @@ bool RunSeparately(const npu::KernelLaunch& launch, TwinLaunches& launches) {
     };
     const bool bf16 = name.find("_bf16") != std::string_view::npos;
     if (begins("mla_prolog_") || begins("sfa_prolog_")) {
-        const auto& plan = Argument<PrologPlan>(launch, 1);
+        const PrologPlan plan = SeparateProlog::WithOneQkvA(Argument<PrologPlan>(launch, 1));
         Launcher launcher(bf16, plan.buffers, launches);
         SeparateProlog(Argument<PrologAddresses>(launch, 0), plan, launcher).Run();
         return true;

@@ -13,7 +13,8 @@ struct GemmPlan {
     uint32_t k;              // columns of A in one batch, multiple of 32 bytes
     uint32_t batches;        // number of heads of a per-head product, else 1
     uint32_t element_bytes;  // of A and B: 2 (fp32 sums) or 1 (int8, int32 sums)
-    uint32_t strip;          // C is dealt out to cores in units of so many columns: 16; int8: 32
+    uint32_t strip;          // C is dealt out to cores in units of so many columns: 16; int8: 32,
+                             // or 64 where the vector cores beside a cube core rotate its columns
     uint32_t c_sums;         // 1: C are the sums, fp32 or int32; 0: sums rounded to the type of A
     // Elements from a row of A (or C) to the next, and from a batch to the next within a row.
     uint32_t a_row_stride;
@@ -36,6 +37,7 @@ struct GemmPlan {
     // Groups of cores over which the K dimension is split (split-K). Each writes partial sums of
     // its own, c_share_stride elements apart; the reader of C has to add them up.
     uint32_t depth_shares;
+    uint32_t depth_unit;  // the depth is dealt out in units of so many elements
     uint32_t c_share_stride;
     // Rows that are multiplied with one tile of columns before the next tile; multiple of tile_m.
     uint32_t block_rows;

@@ -17,6 +17,7 @@ constexpr uint16_t kFlagIndexerQuery = 5;
 constexpr uint16_t kFlagQueryNope = 6;
 constexpr uint16_t kFlagValue = 7;
 constexpr uint16_t kFlagOProj = 8;
+constexpr uint16_t kFlagQueryA = 9;  ///< of prologs, which have no tiles with flags
 // An AIC to its AIVs and back: a tile of sums is in its slot, and has been read from it. The next
 // slot has the next id (kSumsRingSlots of plan/units.h). Kernels that use them have no product of
 // kFlagIndexerQuery and kFlagQueryNope.

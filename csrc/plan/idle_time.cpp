@@ -253,6 +253,7 @@ public:
             if (step.awaits != prolog::kNone) open_ = now_ = std::max(now_, published[step.awaits]);
             const auto stage = static_cast<prolog::Stage>(next_);
             now_ += Work(stage);
+            finished_[stage] = now_;
             // Rotations are dealt out step by step: of a decode's few steps most cores have none,
             // and wait at once. Only the kernel's end waits for all of them.
             if (stage != prolog::kRotateQuery && stage != prolog::kRotateIndexerQuery) open_ = now_;
@@ -262,6 +263,7 @@ public:
     void OpenLastWindow() { windows_.push_back({prolog::kProducts - 1, now_}); }
 
     double now() const { return now_; }
+    double finished(uint32_t stage) const { return finished_[stage]; }
     const std::vector<Window>& windows() const { return windows_; }
 
 private:
@@ -277,15 +279,30 @@ private:
             }
             case prolog::kNormQuery: {
                 VectorWork work = Norm(plan_.q_lora_rank);
+                const PrologProduct& alone = plan_.products[prolog::kQueryA];
+                const uint32_t shares =
+                    (Has(alone) ? alone : plan_.products[prolog::kQkvA]).gemm.depth_shares;
+                if (shares > 1) work = work + AddShares(plan_.q_lora_rank, shares);
+                if (Quantised(plan_.qkv_a_format)) {
+                    work = work + DequantiseInUb(plan_.q_lora_rank, Dynamic(plan_.qkv_a_format));
+                }
                 if (Quantised(plan_.q_b_format)) {
                     work = work + QuantiseInUb(plan_.q_lora_rank, Dynamic(plan_.q_b_format));
                 }
                 return Rows(work);
             }
+            case prolog::kDequantiseQuery:
+                return Tiles(prolog::kQueryB, Dynamic(plan_.q_b_format));
+            case prolog::kRotateTiles:
+                return RotateTiles(prolog::kQueryB, plan_.heads);
             case prolog::kRotateQuery:
-                return Steps(plan_.heads, Quantised(plan_.q_b_format));
+                return Steps(plan_.heads);
             case prolog::kRotateIndexerQuery:
-                return Steps(plan_.indexer.heads, Quantised(plan_.indexer.wq_b_format));
+                if (Quantised(plan_.indexer.wq_b_format)) {
+                    return Tiles(prolog::kIndexerQuery, Dynamic(plan_.indexer.wq_b_format)) +
+                           RotateTiles(prolog::kIndexerQuery, plan_.indexer.heads);
+                }
+                return Steps(plan_.indexer.heads);
             default:
                 return 0;
         }
@@ -293,16 +310,42 @@ private:
 
     double Rows(const VectorWork& work) const { return plan_.rows_per_core * costs_.Vector(work); }
 
-    double Steps(const HeadsPlan& heads, bool int8) const {
+    double Steps(const HeadsPlan& heads) const {
         const uint64_t steps = plan_.tokens * CeilDiv(heads.heads, heads.step);
         return static_cast<double>(CeilDiv(steps, plan_.vector_cores)) *
-               costs_.Vector(Rotate(heads, int8));
+               costs_.Vector(Rotate(heads));
+    }
+
+    /// The part of a product that a vector core finishes beside its cube core: its tokens, and the
+    /// columns of a cube core.
+    uint32_t TokensBeside() const { return static_cast<uint32_t>(CeilDiv(plan_.tokens, 2)); }
+    uint32_t ColumnsBeside(const GemmPlan& gemm) const {
+        return static_cast<uint32_t>(CeilDiv(gemm.n / gemm.strip, plan_.vector_cores / 2)) *
+               gemm.strip;
+    }
+
+    double Tiles(prolog::Product product, bool dynamic) const {
+        const uint32_t columns = ColumnsBeside(plan_.products[product].gemm);
+        const auto elements = static_cast<double>(uint64_t{TokensBeside()} * columns);
+        const double tiles = std::ceil(elements / plan_.widest_input);
+        VectorWork tile = DequantiseTile(TokensBeside(), columns, dynamic);
+        tile.elements /= tiles;
+        return tiles * costs_.Vector(tile);
+    }
+
+    double RotateTiles(prolog::Product product, const HeadsPlan& heads) const {
+        const uint32_t columns = ColumnsBeside(plan_.products[product].gemm);
+        const uint64_t steps =
+            CeilDiv(TokensBeside(), heads.step) * CeilDiv(columns, heads.head_dim);
+        return static_cast<double>(steps) *
+               costs_.Vector(RotateTile(std::min(TokensBeside(), heads.step)));
     }
 
     const PrologPlan& plan_;
     const Costs& costs_;
     uint32_t next_ = 0;
     double now_;
+    double finished_[prolog::kStages] = {};  ///< when each stage ended
     double open_ = 0;  ///< when the vector cores can load what a window has for them
     std::vector<Window> windows_;
 };
@@ -353,7 +396,8 @@ KernelTimes TimeProlog(const PrologPlan& plan, const TimingConstants& constants,
         lane.RunUntil(i, published);
         double ready = done;
         if (product.awaits != prolog::kNone) {
-            ready = std::max(done, lane.now() + hand_over + costs.LeftMatrix(product.gemm));
+            ready = std::max(
+                done, lane.finished(product.awaits) + hand_over + costs.LeftMatrix(product.gemm));
         } else if (product.reads != prolog::kNone) {
             ready = done + costs.Hop() + costs.LeftMatrix(product.gemm);
         } else if (i != prolog::kQueryB) {
@@ -361,7 +405,7 @@ KernelTimes TimeProlog(const PrologPlan& plan, const TimingConstants& constants,
             ready = done + costs.LeftMatrix(product.gemm);
         }
         done = clock.Multiply(ready);
-        published[i] = done + hand_over;
+        published[i] = done + (product.publication == prolog::kBeside ? costs.Hop() : hand_over);
     }
     lane.OpenLastWindow();
     KernelTimes times{};

@@ -28,6 +28,10 @@ constexpr uint32_t kMaxSlotBytesOfManyRows = 76 * 1024;  // of A
 // Maximum number of batches whose pieces of A share a slot; of 128 heads a core gets at most 8.
 constexpr uint32_t kSlotBatches = 4;
 
+// What a row of an ND2NZ load costs beside its bytes, as bytes (ADx data_copy into L1: rows of 128
+// bytes take 1.32 times as long as rows of 512).
+constexpr double kRowOverheadBytes = 61;
+
 uint32_t RoundDown(uint32_t value, uint32_t unit) { return value / unit * unit; }
 
 void Require(bool condition, const GemmProblem& problem, const std::string& what, uint64_t actual) {
@@ -50,11 +54,11 @@ GemmPlan PlanGemm(const GemmProblem& problem) {
         static_cast<uint32_t>(problem.architecture->l0c_bytes / 2 / sizeof(float));
     const uint32_t bytes = problem.int8 ? 1 : kHalfBytes;
     const uint32_t unit = kBlockBytes / bytes;  // elements of a row of a fractal
-    const uint32_t strip = problem.int8 ? unit : kStrip;
+    const uint32_t strip = std::max(problem.int8 ? unit : kStrip, problem.column_unit);
     const std::string multiple = " must be a positive multiple of " + std::to_string(unit);
     Require(problem.m > 0, problem, "rows must be positive", problem.m);
-    Require(problem.n > 0 && problem.n % strip == 0, problem, "output columns" + multiple,
-            problem.n);
+    Require(problem.n > 0 && problem.n % strip == 0, problem,
+            "output columns must be a positive multiple of " + std::to_string(strip), problem.n);
     Require(problem.k > 0 && problem.k % unit == 0, problem, "depth" + multiple, problem.k);
     const uint64_t a_stride = uint64_t{problem.a_row_stride} * bytes;
     Require(a_stride <= kMaxLeftStrideBytes, problem,
@@ -124,8 +128,11 @@ GemmPlan PlanGemm(const GemmProblem& problem) {
     plan.row_shares = problem.row_shares;
     plan.depth_shares = problem.depth_shares;
     plan.c_share_stride = problem.c_share_stride;
-    const auto depth = static_cast<uint32_t>(
-        CeilDiv(CeilDiv(problem.k, plan.tile_k), problem.depth_shares) * plan.tile_k);
+    // Where depth is contiguous, shares end with a tile, which keeps the rows of ND2NZ long.
+    plan.depth_unit = problem.int8 ? unit : plan.tile_k;
+    const auto depth = static_cast<uint32_t>(RoundUp(
+        CeilDiv(CeilDiv(problem.k, plan.depth_unit), problem.depth_shares) * plan.depth_unit,
+        plan.tile_k));
     const uint32_t slot_bytes =
         std::min(many_rows ? kMaxSlotBytesOfManyRows : kMaxSlotBytes, left_bytes);
     plan.a_depth = std::min(depth, RoundDown(slot_bytes / bytes / rows, plan.tile_k));
@@ -181,13 +188,17 @@ uint32_t BestDepthShares(const GemmProblem& problem, uint32_t most) {
         GemmProblem shared = problem;
         shared.depth_shares = shares;
         const GemmPlan plan = PlanGemm(shared);
-        const uint64_t depth_tiles = CeilDiv(plan.k, plan.tile_k);
-        if (depth_tiles < shares) break;
+        const uint64_t depth_units = CeilDiv(plan.k, plan.depth_unit);
+        if (depth_units < shares) break;
         const auto strips = static_cast<double>(
             CeilDiv(uint64_t{plan.batches} * plan.n / plan.strip, problem.cores / shares));
-        const auto depth = static_cast<double>(CeilDiv(depth_tiles, shares) * plan.tile_k);
+        const auto depth = static_cast<double>(CeilDiv(depth_units, shares) * plan.depth_unit);
         // Adding up the partial sums is taken to cost 1 % of the product for each further share.
-        const double share = strips * depth * (1 + 0.01 * (shares - 1));
+        double share = strips * depth * (1 + 0.01 * (shares - 1));
+        // Rows of row-major [k, n] weights are as short as a tile is narrow.
+        if (problem.layout == WeightLayout::kInOut) {
+            share *= 1 + kRowOverheadBytes / (plan.tile_n * plan.element_bytes);
+        }
         if (shares > 1 && share >= least) continue;
         best = shares;
         least = share;

@@ -41,7 +41,9 @@ struct GemmProblem {
     /// Bytes of a slot of the weight ring that a tile of B may take; 0: as many as leave A its
     /// usual room. The products of a kernel have the same.
     uint32_t weight_slot_bytes = 0;
-    uint32_t stored_n = 0;  ///< output columns of the stored weight if B is a part of it; 0: n
+    uint32_t column_unit = 0;  ///< output columns that stay on one core; a multiple of GemmPlan's
+                               ///< strip, which it becomes. 0: the strip of the type
+    uint32_t stored_n = 0;     ///< output columns of the stored weight if B is a part of it; 0: n
 };
 
 /// Throws std::invalid_argument where the hardware's fields cannot express the shape.

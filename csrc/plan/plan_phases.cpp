@@ -7,6 +7,8 @@
 #include <type_traits>
 
 #include "plan/hand_over_flags.h"
+#include "plan/plan_gemm.h"
+#include "plan/units.h"
 
 namespace plan {
 
@@ -22,6 +24,7 @@ struct ProductNames {
 };
 
 constexpr ProductNames kProductNames[prolog::kProducts] = {
+    {"q_a", "while q_a", false},
     {"qkv_a", "while qkv_a", false},
     {"indexer_wk", "while the indexer's key", true},
     {"indexer_weights_proj", "while the indexer's weights", true},
@@ -37,6 +40,7 @@ struct StageNames {
 
 constexpr StageNames kStageNames[prolog::kStages] = {
     {"quantise_hidden", false},        {"q_norm", false},
+    {"q_dequantise", false},           {"q_tiles_rope", false},
     {"kv_norm_rope_cache", false},     {"q_rope", false},
     {"indexer_norm_rope_cache", true}, {"indexer_q_rope", true},
     {"quantise_q_nope", false},        {"end", false},
@@ -45,6 +49,8 @@ constexpr StageNames kStageNames[prolog::kStages] = {
 /// The flag by which a product tells the vector cores that it is complete.
 uint16_t FlagOf(prolog::Product product) {
     switch (product) {
+        case prolog::kQueryA:
+            return flags::kFlagQueryA;
         case prolog::kQkvA:
             return flags::kFlagQkvA;
         case prolog::kQueryB:
@@ -98,6 +104,18 @@ public:
         }
     }
 
+    /// A stage reads what the cube core beside each vector core writes in a product.
+    void AwaitBeside(prolog::Stage stage, prolog::Product product) {
+        Await(stage, product);
+        plan_.products[product].publication = prolog::kBeside;
+    }
+
+    /// A stage reads what a product writes; another product between them awaits a stage.
+    void AwaitWithNext(prolog::Stage stage, prolog::Product product) {
+        Await(stage, product);
+        plan_.products[product].publication = prolog::kWithNext;
+    }
+
     /// Before it waits, a stage opens the next window.
     void OpenWindow(prolog::Stage stage) { plan_.steps[stage].window = windows_++; }
 
@@ -105,6 +123,9 @@ private:
     PrologPlan& plan_;
     uint32_t windows_ = 0;
 };
+
+/// Bytes of the columns before column c of an int8 weight, by c; c is a multiple of a strip.
+uint64_t ColumnBytes(const GemmPlan& gemm) { return IsFractal(LayoutOf(gemm)) ? gemm.k : 1; }
 
 constexpr size_t kAddresses = sizeof(PrologAddresses) / sizeof(uint64_t);
 static_assert(std::is_trivially_copyable_v<PrologAddresses> &&
@@ -136,11 +157,20 @@ void PlanPhases(PrologPlan& plan) {
     const GmOperand query = workspace(plan.workspace_query);
     Lists lists(plan);
 
-    lists.Multiply(prolog::kQkvA, tensor(number.qkv_a_weight),
-                   int8(prolog::kQkvA) ? workspace(plan.workspace_hidden) : hidden, workspace(0));
+    // The sums of both parts are columns of one matrix.
+    const bool parts = Has(plan.products[prolog::kQueryA]);
+    const prolog::Product first = parts ? prolog::kQueryA : prolog::kQkvA;
+    const GmOperand latents = int8(prolog::kQkvA) ? workspace(plan.workspace_hidden) : hidden;
+    const uint64_t before = parts ? plan.q_lora_rank : 0;
+    if (parts) {
+        lists.Multiply(prolog::kQueryA, tensor(number.qkv_a_weight), latents, workspace(0));
+    }
+    lists.Multiply(prolog::kQkvA,
+                   {number.qkv_a_weight, before * ColumnBytes(plan.products[prolog::kQkvA].gemm)},
+                   latents, workspace(before * kFloatBytes));
     if (quantises_hidden) {
         lists.Run(prolog::kQuantiseHidden);
-        lists.Await(prolog::kQkvA, prolog::kQuantiseHidden);
+        lists.Await(first, prolog::kQuantiseHidden);
     }
     if (indexed) {
         // These two products need no hand-over: they fill the time in which the vector cores
@@ -153,7 +183,8 @@ void PlanPhases(PrologPlan& plan) {
     lists.Run(prolog::kWriteCaches);
     if (has_latent) {
         lists.Run(prolog::kNormQuery);
-        lists.Await(prolog::kNormQuery, prolog::kQkvA);
+        lists.Await(prolog::kNormQuery, first);
+        if (parts) lists.AwaitWithNext(prolog::kWriteCaches, prolog::kQkvA);
         lists.Await(prolog::kQueryB, prolog::kNormQuery);
     } else {
         lists.Await(prolog::kWriteCaches, prolog::kQkvA);
@@ -166,9 +197,16 @@ void PlanPhases(PrologPlan& plan) {
         lists.Multiply(prolog::kQueryB, tensor(number.q_b_weight),
                        has_latent ? tensor(number.q_c) : hidden, query);
     }
-    lists.Run(prolog::kRotateQuery);
-    lists.Await(prolog::kRotateQuery, prolog::kQueryB);
-    lists.OpenWindow(prolog::kRotateQuery);
+    if (int8(prolog::kQueryB)) {
+        lists.Run(prolog::kDequantiseQuery);
+        lists.Run(prolog::kRotateTiles);
+        lists.AwaitBeside(prolog::kDequantiseQuery, prolog::kQueryB);
+        lists.OpenWindow(prolog::kDequantiseQuery);
+    } else {
+        lists.Run(prolog::kRotateQuery);
+        lists.Await(prolog::kRotateQuery, prolog::kQueryB);
+        lists.OpenWindow(prolog::kRotateQuery);
+    }
 
     if (indexed) {
         if (int8(prolog::kIndexerQuery)) {
@@ -180,7 +218,11 @@ void PlanPhases(PrologPlan& plan) {
         }
         lists.Run(prolog::kWriteIndexerKeys);
         lists.Run(prolog::kRotateIndexerQuery);
-        lists.Await(prolog::kRotateIndexerQuery, prolog::kIndexerQuery);
+        if (int8(prolog::kIndexerQuery)) {
+            lists.AwaitBeside(prolog::kRotateIndexerQuery, prolog::kIndexerQuery);
+        } else {
+            lists.Await(prolog::kRotateIndexerQuery, prolog::kIndexerQuery);
+        }
         lists.OpenWindow(prolog::kRotateIndexerQuery);
     }
 
@@ -188,7 +230,7 @@ void PlanPhases(PrologPlan& plan) {
     lists.Multiply(prolog::kAbsorb, tensor(number.w_uk), query,
                    q_nope_int8 ? workspace(plan.workspace_q_nope) : tensor(number.q_nope));
     if (int8(prolog::kQueryB)) {
-        lists.Await(prolog::kAbsorb, prolog::kRotateQuery);  // for the dequantised query
+        lists.Await(prolog::kAbsorb, prolog::kDequantiseQuery);
     } else {
         plan.products[prolog::kAbsorb].reads = prolog::kQueryB;
     }

@@ -31,6 +31,10 @@ constexpr uint32_t kStepElements = 2048;
 constexpr double kUnsureUs = 0.6;
 constexpr double kSureShareOfInt8 = 0.35;
 constexpr double kSureShare = 0.5;
+// Times as many elements of the depth shares of an int8 product.
+constexpr uint32_t kMaxInt8Shares = 3;
+// Tokens of a tile that are rotated in one step.
+constexpr uint32_t kTileTokens = 8;
 // What a whole row of hidden states leaves of UB at least: landing pads for two loads of weights.
 constexpr uint32_t kLandingBytes = 32 * 1024;
 
@@ -68,24 +72,28 @@ void Check(const PrologProblem& problem) {
     }
 }
 
-/// Heads that a vector core processes in one step. Of each it holds the rotated columns, or all
-/// columns where it dequantises them too (`quantised`).
-uint32_t HeadsPerStep(uint32_t heads, uint32_t head_dim, bool quantised) {
-    uint32_t step = kRopeHeads;
-    while (quantised && step > 1 && step * head_dim > kStepElements) step /= 2;
-    return std::min(step, heads);
+/// HeadsPlan::step: how many rows of 64 rotated columns a vector core has room for.
+uint32_t HeadsPerStep(uint32_t heads, bool quantised) {
+    return quantised ? kTileTokens : std::min(kRopeHeads, heads);
 }
 
-uint32_t StepElements(const HeadsPlan& heads, bool quantised) {
-    return heads.step * (quantised ? heads.head_dim : kRopeDim);
-}
-
-/// Splits the K dimension of a product whose fp32 sums vector cores read anyway, a row of at most
-/// `row` elements at a time.
+/// Splits the K dimension of a product whose sums vector cores read anyway, a row of at most `row`
+/// elements at a time. The strips of int8 products are wide, so that it may take more shares of
+/// them to come out even.
 void DealOutDepth(GemmProblem& gemm, uint32_t row) {
-    if (gemm.int8) return;
-    gemm.depth_shares = BestDepthShares(gemm, 1 + kStepElements / row);
-    gemm.c_share_stride = gemm.m * gemm.n;
+    uint32_t elements = kStepElements;
+    if (gemm.int8) elements = row > kStepElements ? 0 : kMaxInt8Shares * kStepElements;
+    gemm.depth_shares = BestDepthShares(gemm, 1 + elements / row);
+    gemm.c_share_stride = gemm.m * gemm.c_row_stride;
+}
+
+/// A product whose columns are heads. Those of an int8 one are rotated beside the cube core that
+/// makes them, which therefore makes all 64 of a head.
+GemmProblem HeadsProduct(prolog::Product product, uint32_t tokens, uint32_t n, uint32_t k,
+                         const LinearFormat& format, const arch::Chip& chip) {
+    GemmProblem gemm = TokenProduct(NameOf(product), tokens, n, k, format, chip);
+    if (gemm.int8) gemm.column_unit = kRopeDim;
+    return gemm;
 }
 
 void PlanIndexer(PrologPlan& plan, const PrologProblem& problem, const arch::Chip& chip,
@@ -94,8 +102,7 @@ void PlanIndexer(PrologPlan& plan, const PrologProblem& problem, const arch::Chi
     IndexerPlan& indexer = plan.indexer;
     const uint32_t columns = from.heads * from.head_dim;
     const bool quantised = Quantised(from.wq_b);
-    indexer.heads = {from.heads, from.head_dim, 0,
-                     HeadsPerStep(from.heads, from.head_dim, quantised)};
+    indexer.heads = {from.heads, from.head_dim, 0, HeadsPerStep(from.heads, quantised)};
     indexer.eps = from.eps;
     indexer.rope_interleaved = from.rope_interleaved ? 1 : 0;
     indexer.norm_float = from.norm_float ? 1 : 0;
@@ -114,9 +121,8 @@ void PlanIndexer(PrologPlan& plan, const PrologProblem& problem, const arch::Chi
     weights.stored_n = fused_rows;
     weights.c_sums = true;
     GemmOf(plan, prolog::kIndexerWeights) = PlanGemm(weights);
-    GemmOf(plan, prolog::kIndexerQuery) =
-        PlanGemm(TokenProduct(NameOf(prolog::kIndexerQuery), problem.tokens, columns,
-                              problem.q_lora_rank, from.wq_b, chip));
+    GemmOf(plan, prolog::kIndexerQuery) = PlanGemm(HeadsProduct(
+        prolog::kIndexerQuery, problem.tokens, columns, problem.q_lora_rank, from.wq_b, chip));
 
     const uint64_t tokens = problem.tokens;
     indexer.workspace_k = workspace.Take(
@@ -132,7 +138,9 @@ void PlanWorkspace(PrologPlan& plan, const PrologProblem& problem, Workspace& wo
     const uint64_t tokens = problem.tokens;
     const GemmPlan& qkv_a = GemmOf(plan, prolog::kQkvA);
     const GemmPlan& q_b = GemmOf(plan, prolog::kQueryB);
-    workspace.Take(tokens * qkv_a.n * qkv_a.depth_shares * kFloatBytes);
+    const uint32_t shares =
+        std::max(qkv_a.depth_shares, GemmOf(plan, prolog::kQueryA).depth_shares);
+    workspace.Take(tokens * qkv_a.c_row_stride * shares * kFloatBytes);
     plan.workspace_query = workspace.Take(tokens * q_b.n * kHalfBytes);
     if (Quantised(problem.qkv_a)) plan.workspace_hidden = workspace.Take(tokens * qkv_a.k);
     if (Dynamic(problem.qkv_a)) plan.workspace_hidden_scales = workspace.Take(tokens * kBlockBytes);
@@ -151,8 +159,7 @@ void PlanWorkspace(PrologPlan& plan, const PrologProblem& problem, Workspace& wo
 uint32_t Widest(const PrologPlan& plan, const PrologProblem& problem) {
     const uint32_t widest =
         std::max({problem.q_lora_rank, problem.kv_lora_rank + problem.rope_dim,
-                  StepElements(plan.heads, Quantised(problem.q_b)),
-                  StepElements(plan.indexer.heads, Quantised(problem.indexer.wq_b))});
+                  plan.heads.step * kRopeDim, plan.indexer.heads.step * kRopeDim});
     const uint32_t piece = ScalesHiddenPerToken(problem) ? LeastPiece(problem.hidden_size) : 0;
     return std::max(widest, piece);
 }
@@ -169,8 +176,11 @@ uint32_t WidestInput(PrologPlan plan, const PrologProblem& problem, const arch::
 }
 
 uint32_t WidestShares(const PrologPlan& plan) {
-    const uint32_t latents = std::max(plan.q_lora_rank, plan.kv_lora_rank + kRopeDim);
+    const uint32_t rest = plan.kv_lora_rank + kRopeDim;
+    const PrologProduct& query = plan.products[prolog::kQueryA];
+    const uint32_t latents = Has(query) ? rest : std::max(plan.q_lora_rank, rest);
     uint32_t widest = latents * (GemmOf(plan, prolog::kQkvA).depth_shares - 1);
+    if (Has(query)) widest = std::max(widest, plan.q_lora_rank * (query.gemm.depth_shares - 1));
     const PrologProduct& key = plan.products[prolog::kIndexerK];
     if (Has(key)) widest = std::max(widest, key.gemm.n * (key.gemm.depth_shares - 1));
     return widest;
@@ -202,7 +212,7 @@ PrologShapePlan PlanProlog(const PrologProblem& problem, const arch::Chip& chip)
     plan.input_shares = std::max(chip.aiv_count / problem.tokens, 1u);
     plan.quantize_q_nope = problem.quantize_q_nope ? 1 : 0;
     plan.heads = {problem.heads, head_dim, problem.nope_dim,
-                  HeadsPerStep(problem.heads, head_dim, Quantised(problem.q_b))};
+                  HeadsPerStep(problem.heads, Quantised(problem.q_b))};
     // Member by member: padding bytes stay zero, as a launch passes them on.
     plan.latent_cache.latent = problem.latent_cache.latent;
     plan.latent_cache.rope = problem.latent_cache.rope;
@@ -210,14 +220,25 @@ PrologShapePlan PlanProlog(const PrologProblem& problem, const arch::Chip& chip)
     plan.qkv_a_format = problem.qkv_a;
     plan.q_b_format = problem.q_b;
 
-    GemmProblem qkv_a = TokenProduct(NameOf(prolog::kQkvA), problem.tokens,
-                                     problem.q_lora_rank + problem.kv_lora_rank + problem.rope_dim,
-                                     problem.hidden_size, problem.qkv_a, chip);
-    qkv_a.c_sums = true;
-    DealOutDepth(qkv_a, std::max(problem.q_lora_rank, problem.kv_lora_rank + problem.rope_dim));
-    GemmOf(plan, prolog::kQkvA) = PlanGemm(qkv_a);
+    // Where the query latent comes first, the weight is that of two products.
+    const uint32_t rest = problem.kv_lora_rank + problem.rope_dim;
+    const auto latents = [&](uint32_t columns, uint32_t row) {
+        GemmProblem part = TokenProduct(NameOf(prolog::kQkvA), problem.tokens, columns,
+                                        problem.hidden_size, problem.qkv_a, chip);
+        part.c_sums = true;
+        part.stored_n = part.c_row_stride = problem.q_lora_rank + rest;
+        DealOutDepth(part, row);
+        return PlanGemm(part);
+    };
+    if (has_latent && Quantised(problem.qkv_a)) {
+        GemmOf(plan, prolog::kQueryA) = latents(problem.q_lora_rank, problem.q_lora_rank);
+        GemmOf(plan, prolog::kQkvA) = latents(rest, rest);
+    } else {
+        GemmOf(plan, prolog::kQkvA) =
+            latents(problem.q_lora_rank + rest, std::max(problem.q_lora_rank, rest));
+    }
     GemmOf(plan, prolog::kQueryB) = PlanGemm(
-        TokenProduct(NameOf(prolog::kQueryB), problem.tokens, problem.heads * head_dim,
+        HeadsProduct(prolog::kQueryB, problem.tokens, problem.heads * head_dim,
                      has_latent ? problem.q_lora_rank : problem.hidden_size, problem.q_b, chip));
     GemmProblem absorb;
     absorb.name = NameOf(prolog::kAbsorb);

@@ -16,11 +16,12 @@ struct GmOperand {
 
 // A matrix product C = A x weight of the cube cores; see plan/prolog_phases.h.
 struct PrologProduct {
-    GemmPlan gemm;        // gemm.m 0: the layer does not have this product
-    uint32_t awaits;      // prolog::Stage that writes its A, where cube cores have to wait for it
-    uint32_t reads;       // prolog::Product that writes its A, where that is another one
-    uint32_t then_moves;  // prolog::Product whose first weights go into L0B after this product
-    uint32_t flag;        // cross-core flag by which vector cores learn that it is complete
+    GemmPlan gemm;         // gemm.m 0: the layer does not have this product
+    uint32_t awaits;       // prolog::Stage that writes its A, where cube cores have to wait for it
+    uint32_t reads;        // prolog::Product that writes its A, where that is another one
+    uint32_t then_moves;   // prolog::Product whose first weights go into L0B after this product
+    uint32_t flag;         // cross-core flag by which vector cores learn that it is complete
+    uint32_t publication;  // prolog::Publication
     GmOperand weight;
     GmOperand a;
     GmOperand c;
@@ -39,7 +40,8 @@ struct HeadsPlan {
     uint32_t heads;
     uint32_t head_dim;
     uint32_t rope_column;  // first rotated column of a head
-    uint32_t step;         // heads that a vector core processes in one step
+    uint32_t step;         // heads that a vector core rotates in one step; behind an int8 product
+                           // tokens of one head
 };
 
 // The indexer of sparse attention; sfa_prolog only.
@@ -90,8 +92,8 @@ struct PrologPlan {
     GemmBuffers buffers;
     IndexerPlan indexer;
     // By prolog::Product and prolog::Stage, in the order in which they run.
-    PrologProduct products[6];
-    PrologStep steps[8];
+    PrologProduct products[7];
+    PrologStep steps[10];
 };
 
 /// What the vector cores of a call warm for later kernels, and in which windows.

@@ -29,16 +29,17 @@ struct RmsNormUb {
     ASCEND_PREFETCH_SHARED uint32_t Total() const { return 3 * Row() + 3 * kLaneBytes; }
 };
 
-/// kernels/rope.h, for steps of at most `heads` heads.
+/// kernels/rope.h, for steps of at most `heads` heads of a token, or of one head of `tokens`, which
+/// are no more.
 struct RopeUb {
     uint32_t heads;
-    ASCEND_PREFETCH_SHARED uint32_t Table() const { return 2 * kRopeDim * kFloatBytes; }
-    ASCEND_PREFETCH_SHARED uint32_t Landing() const { return 2 * kRopeDim * kHalfBytes; }
+    uint32_t tokens;
+    ASCEND_PREFETCH_SHARED uint32_t Table() const { return tokens * 2 * kRopeDim * kFloatBytes; }
     ASCEND_PREFETCH_SHARED uint32_t Order() const { return kRopeDim * kFloatBytes; }
     ASCEND_PREFETCH_SHARED uint32_t Heads() const { return heads * kRopeDim * kFloatBytes; }
     ASCEND_PREFETCH_SHARED uint32_t Halves() const { return Heads() / 2; }
     ASCEND_PREFETCH_SHARED uint32_t Total() const {
-        return Table() + Landing() + Order() + 2 * Heads() + Halves();
+        return Table() + Order() + 2 * Heads() + Halves();
     }
 };
 
@@ -62,11 +63,13 @@ struct QuantiserUb {
 
 /// kernels/dequantiser.h, for rows of at most `width` elements.
 struct DequantiserUb {
-    static constexpr uint32_t kPacked = 1024;  ///< int64 scales in flight
+    static constexpr uint32_t kPacked = 256;  ///< int64 scales in flight
+    static constexpr uint32_t kTokens = 32;   ///< most tokens of a tile
     uint32_t width;
     ASCEND_PREFETCH_SHARED uint32_t Row() const { return width * kFloatBytes; }
     ASCEND_PREFETCH_SHARED uint32_t Packed() const { return kPacked * 8; }
-    ASCEND_PREFETCH_SHARED uint32_t Total() const { return 3 * Row() + Packed() + kBlockBytes; }
+    ASCEND_PREFETCH_SHARED uint32_t TokenScales() const { return kTokens * kBlockBytes; }
+    ASCEND_PREFETCH_SHARED uint32_t Total() const { return 3 * Row() + Packed() + TokenScales(); }
 };
 
 /// kernels/prolog_vector.h.
@@ -75,6 +78,7 @@ struct PrologUb {
     uint32_t input;   ///< PrologPlan::widest_input
     uint32_t shares;  ///< PrologPlan::widest_shares
     uint32_t heads;   ///< most of a step
+    uint32_t tokens;  ///< most of a step of one head
     uint32_t slots;   ///< bytes of a core's slots
     ASCEND_PREFETCH_SHARED explicit PrologUb(const PrologPlan& plan)
         : width(plan.widest),
@@ -82,17 +86,20 @@ struct PrologUb {
           shares(plan.widest_shares),
           heads(plan.heads.step > plan.indexer.heads.step ? plan.heads.step
                                                           : plan.indexer.heads.step),
+          tokens(plan.q_b_format.scales != 0 || plan.indexer.wq_b_format.scales != 0 ? heads : 1),
           slots((plan.rows_per_core * plan.slot_bytes + kBlockBytes - 1) / kBlockBytes *
                 kBlockBytes) {}
-    ASCEND_PREFETCH_SHARED uint32_t Row() const { return input * kFloatBytes; }
+    /// A row of hidden states, or any other and the sums of its further depth shares behind it.
+    ASCEND_PREFETCH_SHARED uint32_t Row() const {
+        return (input > width + shares ? input : width + shares) * kFloatBytes;
+    }
     ASCEND_PREFETCH_SHARED uint32_t Landing() const { return input * kHalfBytes; }
     ASCEND_PREFETCH_SHARED uint32_t RowOut() const { return width * kHalfBytes; }
-    ASCEND_PREFETCH_SHARED uint32_t Shares() const { return shares * kFloatBytes; }
     ASCEND_PREFETCH_SHARED uint32_t RopeOut() const { return heads * kRopeDim * kHalfBytes; }
     /// Of a kernel that has a dequantiser and quantisers (`int8`), or none of them.
     ASCEND_PREFETCH_SHARED uint32_t Total(bool int8, bool indexer) const {
-        const uint32_t plain = Row() + Landing() + RowOut() + Shares() + RopeOut() + slots +
-                               RmsNormUb{width}.Total() + RopeUb{heads}.Total();
+        const uint32_t plain = Row() + Landing() + RowOut() + RopeOut() + slots +
+                               RmsNormUb{width}.Total() + RopeUb{heads, tokens}.Total();
         if (!int8) return plain;
         return plain + DequantiserUb{width}.Total() + QuantiserUb{input}.Total() +
                (indexer ? QuantiserUb{width}.Total() : 0);

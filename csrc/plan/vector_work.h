@@ -6,6 +6,7 @@
 #pragma once
 
 #include <algorithm>
+#include <cmath>
 #include <cstdint>
 
 #include "plan/o_proj_plan.h"
@@ -30,6 +31,17 @@ struct VectorWork {
     }
 };
 
+/// Adding up the depth shares of a row's sums, in pairs.
+inline VectorWork AddShares(uint32_t width, uint32_t shares) {
+    return {1.0 * width, std::ceil(std::log2(shares)), shares - 1.0, 0, 0};
+}
+
+/// Dequantising the sums of a row that a norm takes.
+inline VectorWork DequantiseInUb(uint32_t width, bool dynamic) {
+    if (dynamic) return {1.0 * width, 3, 3, 0, 0};
+    return {1.0 * width, 2, 2, 0, 0};
+}
+
 /// An RMS norm of a row.
 inline VectorWork Norm(uint32_t width) { return {1.0 * width, 12, 6, 1, 1}; }
 
@@ -50,8 +62,7 @@ inline VectorWork QuantiseInUb(uint32_t width, bool dynamic) {
 }
 
 /// Rotating one step of heads of a token.
-inline VectorWork Rotate(const HeadsPlan& heads, bool int8) {
-    if (int8) return {1.0 * heads.step * heads.head_dim, 13, 5, 2, 2};
+inline VectorWork Rotate(const HeadsPlan& heads) {
     return {1.0 * heads.step * kRopeDim, 10, 4, 1, 1};
 }
 
@@ -64,5 +75,16 @@ inline VectorWork FinishSums(const OProjPlan& plan) {
     const double rows = std::max(1.0, static_cast<double>(CeilDiv(plan.tokens, 2u)));
     return {rows * columns, 5, 4, 1, 1};
 }
+
+/// Dequantising `tokens` rows of the columns that a vector core finishes beside its cube core. The
+/// instructions of a tile's strips do not wait for one another.
+inline VectorWork DequantiseTile(uint32_t tokens, uint32_t columns, bool dynamic) {
+    const double elements = 1.0 * tokens * columns;
+    if (dynamic) return {elements, 4, 4, 2, 1};
+    return {elements, 3, 3, 1, 1};
+}
+
+/// Rotating the columns of one head of `tokens` tokens in such a tile.
+inline VectorWork RotateTile(uint32_t tokens) { return {1.0 * tokens * kRopeDim, 10, 4, 0, 1}; }
 
 }  // namespace plan

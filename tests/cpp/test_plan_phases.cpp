@@ -93,19 +93,21 @@ TEST(lists_of_known_layers) {
     problem.quantize_q_nope = true;
     problem = Sparse(problem);
     CHECK_EQ(Products(Plan(problem).kernel),
-             "qkv_a (quantise_hidden) !; indexer_wk; indexer_weights_proj; q_b (q_norm) !; "
-             "indexer_wq_b + w_uk !; w_uk (q_rope) !; ");
-    CHECK_EQ(Stages(Plan(problem).kernel),
-             "quantise_hidden !; q_norm (qkv_a) !; kv_norm_rope_cache; q_rope [0] (q_b) !; "
-             "indexer_norm_rope_cache; indexer_q_rope [1] (indexer_wq_b); "
-             "quantise_q_nope [2] (w_uk); ");
+             "q_a (quantise_hidden) !; qkv_a !; indexer_wk; indexer_weights_proj; q_b (q_norm) !; "
+             "indexer_wq_b + w_uk !; w_uk (q_dequantise) !; ");
+    CHECK_EQ(
+        Stages(Plan(problem).kernel),
+        "quantise_hidden !; q_norm (q_a) !; q_dequantise [0] (q_b) !; q_tiles_rope; "
+        "kv_norm_rope_cache (qkv_a); indexer_norm_rope_cache; indexer_q_rope [1] (indexer_wq_b); "
+        "quantise_q_nope [2] (w_uk); ");
     problem = DeepSeekV3(16, 16);
     problem.q_lora_rank = 0;
     problem.q_b = kInt8;
     CHECK_EQ(Products(Plan(problem).kernel),
-             "qkv_a (quantise_hidden) !; q_b + w_uk !; w_uk (q_rope); ");
+             "qkv_a (quantise_hidden) !; q_b + w_uk !; w_uk (q_dequantise); ");
     CHECK_EQ(Stages(Plan(problem).kernel),
-             "quantise_hidden !; kv_norm_rope_cache (qkv_a); q_rope [0] (q_b) !; end [1]; ");
+             "quantise_hidden !; q_dequantise [0] (q_b) !; q_tiles_rope; "
+             "kv_norm_rope_cache (qkv_a); end [1]; ");
 }
 
 TEST(windows_are_those_of_the_list) {

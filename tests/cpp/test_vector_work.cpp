@@ -107,10 +107,16 @@ TEST(rows_that_are_quantised) {
 TEST(steps_that_are_rotated) {
     constexpr LinearFormat kPlain = plan::Plain(plan::WeightLayout::kOutIn);
     const HeadsPlan heads = {8, 192, 128, 8};
-    Check(PerRow(Prolog(kPlain, kPlain), prolog::kRotateQuery, 512), plan::Rotate(heads, false),
+    Check(PerRow(Prolog(kPlain, kPlain), prolog::kRotateQuery, 512), plan::Rotate(heads),
           {1, 6, 2, 0});
-    Check(PerRow(Prolog(kPlain, kStatic), prolog::kRotateQuery, 1536), plan::Rotate(heads, true),
-          {1, -1, 1, 0});
-    Check(PerRow(Prolog(kPlain, kDynamic), prolog::kRotateQuery, 1536), plan::Rotate(heads, true),
-          {2, 0, 2, 0});
+}
+
+// A vector core's tokens are half of all, of which a tile takes 24; its columns are no rotated
+// ones.
+TEST(tiles_that_are_dequantised) {
+    constexpr LinearFormat kPlain = plan::Plain(plan::WeightLayout::kOutIn);
+    for (const LinearFormat& format : {kStatic, kDynamic}) {
+        Check(PerRow(Prolog(kPlain, format), prolog::kDequantiseQuery, 24 * 64),
+              plan::DequantiseTile(24, 64, plan::Dynamic(format)), {1, 1, 0, 0});
+    }
 }

@@ -152,6 +152,13 @@ def test_o_proj_brings_the_next_layers_weight(quant, tp):
     assert (decision.bytes > 0) == (quant != "none")
 
 
+@pytest.mark.parametrize("quant", ["w8a8", "w8a8_dynamic"])
+@pytest.mark.parametrize("tp", [16, 8])
+def test_o_proj_is_fetched_under_an_int8_prolog(tp, quant):
+    decisions = layer(tp, quant, "nz").prolog.plan().decisions
+    assert sum(decision.bytes for decision in decisions) > 0
+
+
 # --- the closed form ---
 
 

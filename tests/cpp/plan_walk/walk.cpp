@@ -233,6 +233,7 @@ public:
         : case_(prolog),
           problem_(prolog.problem),
           plan_(plan),
+          q_a_(plan::GemmOf(plan, prolog::kQueryA)),
           qkv_a_(plan::GemmOf(plan, prolog::kQkvA)),
           q_b_(plan::GemmOf(plan, prolog::kQueryB)),
           tokens_(problem_.tokens) {
@@ -254,7 +255,9 @@ public:
     /// What all cores together write and load.
     void Expect() {
         const bool q_b_int8 = plan::Quantised(problem_.q_b);
-        Fixpipe("sums of qkv_a", SumsBytes());
+        Fixpipe("sums of qkv_a", tokens_ * kFloat *
+                                     (uint64_t{q_a_.n} * q_a_.depth_shares +
+                                      uint64_t{qkv_a_.n} * qkv_a_.depth_shares));
         if (plan::Quantised(problem_.qkv_a)) Store("int8 hidden states", tokens_ * qkv_a_.k);
         if (plan::Dynamic(problem_.qkv_a)) Store("scales of hidden states", tokens_ * kScaleRow);
         if (q_b_int8) {
@@ -281,7 +284,7 @@ public:
         const uint64_t rope = rows * plan::kRopeDim * kHalf;
         Store("kv_cache", (problem_.latent_cache.joint != 0) ? latent + rope : latent);
         if (problem_.latent_cache.joint == 0) Store("rope_cache", rope);
-        Load("qkv_a_weight", WeightBytes(qkv_a_));
+        Load("qkv_a_weight", WeightBytes(q_a_) + WeightBytes(qkv_a_));
         Load("q_b_weight", WeightBytes(q_b_));
         Load("w_uk", WeightBytes(plan::GemmOf(plan_, prolog::kAbsorb)));
         if (Indexed()) ExpectIndexer();
@@ -328,16 +331,21 @@ private:
             Load("indexer_weights_proj", WeightBytes(plan::GemmOf(plan_, prolog::kIndexerWeights)));
     }
 
-    uint64_t SumsBytes() const { return tokens_ * qkv_a_.n * qkv_a_.depth_shares * kFloat; }
+    /// Of both parts of qkv_a, whose shares are those of a matrix.
+    uint64_t SumsBytes() const {
+        return tokens_ * qkv_a_.c_row_stride * kFloat *
+               std::max(q_a_.depth_shares, qkv_a_.depth_shares);
+    }
     uint64_t QueryBytes() const { return tokens_ * q_b_.n * kHalf; }
 
     void AddInputs() {
         const plan::PrologProblem& p = problem_;
         addresses.hidden_states =
             machine.Add("hidden_states", tokens_ * p.hidden_size * kHalf, false);
-        addresses.qkv_a_weight = machine.Add("qkv_a_weight", WeightBytes(qkv_a_), false);
-        addresses.qkv_a_quant =
-            AddQuant(machine, "qkv_a", p.qkv_a, qkv_a_.n, case_.input_offset, case_.quant_bias);
+        addresses.qkv_a_weight =
+            machine.Add("qkv_a_weight", WeightBytes(q_a_) + WeightBytes(qkv_a_), false);
+        addresses.qkv_a_quant = AddQuant(machine, "qkv_a", p.qkv_a, qkv_a_.c_row_stride,
+                                         case_.input_offset, case_.quant_bias);
         if (p.q_lora_rank > 0) {
             addresses.q_a_norm_weight =
                 machine.Add("q_a_norm_weight", p.q_lora_rank * kHalf, false);
@@ -470,6 +478,7 @@ private:
     const PrologCase& case_;
     const plan::PrologProblem& problem_;
     const PrologPlan& plan_;
+    const GemmPlan& q_a_;
     const GemmPlan& qkv_a_;
     const GemmPlan& q_b_;
     uint64_t tokens_;
