@@ -53,6 +53,7 @@ public:
         l0_slot_ = 0;
         moved_ahead_ = 0;
         left_loaded_ = false;
+        started_ = false;
         l0c_slot_ = 0;
         pipe->InitBuffer(a_buffer_, kSlots * buffers.a_slot_bytes);
         pipe->InitBuffer(l0a_, kSlots * kL0SlotBytes);
@@ -66,13 +67,14 @@ public:
     // Fills the weight ring and moves the first steps of the next GEMM's weight into L0B. Call it
     // before the core waits for that GEMM's A.
     //
-    // Loads run in order, so that A will come behind all weight tiles in flight. Every other core
-    // keeps a slot for a tile behind it: HBM works on these while the others load A.
+    // Loads run in order, so that A will come behind all weight tiles in flight. Before the first
+    // GEMM every other core keeps a slot for a tile behind it: HBM works on these while the others
+    // load A.
     template <typename T, typename Stream>
     __aicore__ inline void MoveAhead(const GemmPlan& plan, Stream& stream) {
         TileCursor cursor;
         cursor.Open(plan, core_, cores_);
-        stream.Fill(core_ % 2 == 0 ? 1 : 0);
+        stream.Fill(!started_ && core_ % 2 == 0 ? 1 : 0);
         if (cursor.Done()) return;
         const Tile tile = cursor.Get(plan);
         const AscendC::LocalTensor<T> b = stream.template Acquire<T>();
@@ -105,6 +107,7 @@ public:
                                  const GemmPlan& next, GM_ADDR next_a) {
         LeftCursor ahead;  // the piece of A to load next
         LeftCursor cursor;
+        started_ = true;
         ahead.Open(plan, core_, cores_, a_slot_, a_slot_bytes_);
         cursor.Open(plan, core_, cores_, a_slot_, a_slot_bytes_);
         if (cursor.Done()) {
@@ -402,6 +405,7 @@ private:
     uint32_t l0c_slot_elements_;
     uint32_t a_slot_;
     uint32_t l0_slot_;
+    bool started_;          // whether a GEMM has run
     bool left_loaded_;      // whether the next GEMM's first slot of A is loaded
     uint32_t moved_ahead_;  // steps whose weight is already in L0B
     uint32_t l0c_slot_;

@@ -260,7 +260,7 @@ private:
             if (held_) break;
             if (tiles_.Count() > kFewTiles) RotateTile(plan.heads, Gm(addresses.q_rope));
         }
-        HandOver<AscendC::HardEvent::MTE3_MTE2>(pipe_);  // later stages load into landing_
+        FreeLanding();
     }
 
     __aicore__ inline void RotateTiles(const PrologAddresses& addresses, const PrologPlan& plan) {
@@ -299,7 +299,12 @@ private:
             LoadTile();
             StoreTile(plan.indexer.heads, query, true);
         }
-        HandOver<AscendC::HardEvent::MTE3_MTE2>(pipe_);  // later stages load into landing_
+        FreeLanding();
+    }
+
+    // Later stages load into landing_, which tiles are stored from.
+    __aicore__ inline void FreeLanding() {
+        if (tiles_.Count() > 0) HandOver<AscendC::HardEvent::MTE3_MTE2>(pipe_);
     }
 
     // Begins with the tiles of an int8 product, and loads what the first one needs besides sums.
