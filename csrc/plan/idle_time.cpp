@@ -282,8 +282,8 @@ private:
                 const PrologProduct& alone = plan_.products[prolog::kQueryA];
                 const uint32_t shares =
                     (Has(alone) ? alone : plan_.products[prolog::kQkvA]).gemm.depth_shares;
-                if (shares > 1) work = work + AddShares(plan_.q_lora_rank, shares);
                 if (Quantised(plan_.qkv_a_format)) {
+                    if (shares > 1) work = work + AddShares(plan_.q_lora_rank, shares);
                     work = work + DequantiseInUb(plan_.q_lora_rank, Dynamic(plan_.qkv_a_format));
                 }
                 if (Quantised(plan_.q_b_format)) {

@@ -28,8 +28,8 @@ constexpr uint32_t kStepElements = 2048;
 // pay less than 1 % for what they prefetch, at low, nominal and high constants. Where layers are
 // W8A8 windows lie between hand-overs, and are as short as these; otherwise the ring covers most of
 // them.
-constexpr double kUnsureUs = 0.6;
-constexpr double kSureShareOfInt8 = 0.35;
+constexpr double kUnsureUs = 0.3;
+constexpr double kSureShareOfInt8 = 0.8;
 constexpr double kSureShare = 0.5;
 // Times as many elements of the depth shares of an int8 product.
 constexpr uint32_t kMaxInt8Shares = 3;

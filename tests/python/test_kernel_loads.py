@@ -134,14 +134,14 @@ def test_blocks_of_rows_are_multiplied_once():
 @pytest.mark.parametrize("quant", [STATIC, DYNAMIC], ids=["static", "dynamic"])
 @pytest.mark.parametrize("tokens", [1, 47, 49, 100])
 def test_how_often_quantised_rows_are_loaded(tokens, quant):
-    """Once with a scale of the layer. With one of the token, hidden states are loaded whole by each
-    vector core that has a part of them, and longer rows of o_proj twice: the scale comes first."""
+    """Once with a scale of the layer; with one of the token whole, by each vector core that has a
+    part of the row."""
     rows = tokens * 4160 * 2
-    shares = 1 if quant.static else max(48 // tokens, 1)
+    times = 1 if quant.static else max(48 // tokens, 1)
     case = OProjCase(tokens, heads=1, value=4160, up_project=False, quant=quant)
-    for trace, name, times in (
-        (o_proj_trace(case)[0], "attn_output", 1 if quant.static else 2),
-        (prolog_trace(replace(MLA, tokens=tokens, hidden=4160), quant)[0], "hidden_states", shares),
+    for trace, name in (
+        (o_proj_trace(case)[0], "attn_output"),
+        (prolog_trace(replace(MLA, tokens=tokens, hidden=4160), quant)[0], "hidden_states"),
     ):
         total = sum(
             size
