@@ -144,6 +144,7 @@ private:
         AscendC::DataCopy(landing, gm[step.column], step.columns);
         HandOver<AscendC::HardEvent::MTE2_V>(pipe_);
         ToFloat(bias_.template Get<float>(), landing, step.columns);
+        AscendC::PipeBarrier<PIPE_V>();
     }
 
     __aicore__ inline void LoadStep() {
