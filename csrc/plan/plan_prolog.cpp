@@ -27,10 +27,11 @@ constexpr uint32_t kStepElements = 2048;
 // so much of it, and of the rest another share, is not relied on. With it replays of known models
 // pay less than 1 % for what they prefetch, at low, nominal and high constants. Where layers are
 // W8A8 windows lie between hand-overs, and are as short as these; otherwise the ring covers most of
-// them.
+// them, and few tokens leave what the closed form says.
 constexpr double kUnsureUs = 0.3;
 constexpr double kSureShareOfInt8 = 0.8;
-constexpr double kSureShare = 0.5;
+constexpr double kSureShareOfManyTokens = 0.3;
+constexpr uint32_t kFewTokens = 16;
 // Times as many elements of the depth shares of an int8 product.
 constexpr uint32_t kMaxInt8Shares = 3;
 // Tokens of a tile that are rotated in one step.
@@ -287,7 +288,7 @@ PrologShapePlan PlanProlog(const PrologProblem& problem, const arch::Chip& chip)
         times.windows.Shorten(kSureShareOfInt8, kSureShareOfInt8 * kUnsureUs);
     } else {
         times = time(nominal);
-        times.windows.Shorten(kSureShare, 0);
+        if (plan.tokens > kFewTokens) times.windows.Shorten(kSureShareOfManyTokens, 0);
     }
     return {plan, {times, nominal.hbm_rate, usable_ub_bytes - ub_bytes}};
 }
