@@ -21,6 +21,9 @@ from ascend_prefetch.lab.timing.timeline import model_timeline
 ROOT = Path(__file__).resolve().parents[1]
 CONFIG = LayerConfig("deepseek-v3", tp=16, batch=16, kv_len=4096)
 WEIGHT, PREFETCHED = "o_proj_weight", "prefetch[0]"
+ASKED_BYTES = 72 * 16384
+"""What the prolog is asked to bring: chunks that hold the whole first tile. By itself the planner
+brings less, as much as HBM has idle time for."""
 
 
 class Stage(NamedTuple):
@@ -71,7 +74,7 @@ def _sequences():
     with twin.chip(chip.soc):
         o_proj = layer.o_proj.kernels(prefetch_bytes=0)
         without = layer.prolog.kernels(prefetch_bytes=0)
-        with_it = layer.prolog.kernels(prefetch_passing_bytes=passing)
+        with_it = layer.prolog.kernels(prefetch_passing_bytes=passing, prefetch_bytes=ASKED_BYTES)
     return chip, [*without, *readers, *o_proj], [*with_it, *readers, *o_proj]
 
 

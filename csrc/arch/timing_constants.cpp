@@ -151,7 +151,7 @@ const std::vector<TimingConstantInfo>& TimingConstantTable() {
          "not published; SyncAll takes 1 to 2 us by a comment in AD"},
         {"launch_us",
          &C::launch_us,
-         {4.0, 6.8, 9.5},
+         {1.3, 6.8, 9.5},
          "us",
          kF,
          "AIC: products of less than 1 MB in replayed graphs, from the end of one to that of the "

@@ -331,7 +331,6 @@ private:
     __aicore__ inline void StoreTile(const HeadsPlan& heads, GM_ADDR query, bool in_place) {
         const AscendC::LocalTensor<T> out = landing_.template Get<T>();
         const uint32_t columns = tiles_.Columns();
-        if (!in_place && columns == kRopeDim && IsRotated(heads, tiles_.Column())) return;
         HandOver<AscendC::HardEvent::MTE3_V>(pipe_);
         FromFloat(out, row_.template Get<float>(), tiles_.Tokens() * columns);
         if (in_place) RotateTile(heads, Gm(0));

@@ -125,6 +125,7 @@ GemmPlan PlanGemm(const GemmProblem& problem) {
     plan.tile_k = RoundDown(weight_slot_bytes / bytes / plan.tile_n, deep ? row : unit);
     const uint32_t tile_bytes = std::min(kMaxTileBytes, left_bytes);
     plan.tile_k = std::min({plan.tile_k, RoundDown(tile_bytes / bytes / rows, unit), problem.k});
+    if (plan.tile_k == 0) throw std::logic_error("the tiles of these GEMMs do not fit a core");
     plan.row_shares = problem.row_shares;
     plan.depth_shares = problem.depth_shares;
     plan.c_share_stride = problem.c_share_stride;

@@ -31,7 +31,16 @@ WRITERS = {
         ["bench", "o_proj", "--model", "deepseek-v2-lite", "--device", "npu"],
         {"points-out": ".csv", "json": ".json"},
     ),
-    **{name: ([name], {"json": ".json"}) for name in ("info", "sanitize", "mutate", "collect-env")},
+    **{
+        name: ([name], {"json": ".json"})
+        for name in (
+            "info",
+            "sanitize",
+            "mutate",
+            "collect-env",
+            "floors",
+        )
+    },
     "demo": (["demo"], {"out": ".json", "json": ".json"}),
     "layer": (["layer", "--model", "deepseek-v2-lite"], {"json": ".json"}),
     "windows": (["windows", "--profile", "profile.csv"], {"out": ".json", "json": ".json"}),

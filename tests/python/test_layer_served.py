@@ -174,7 +174,8 @@ def test_what_a_pause_reads_evicts():
     weight = Reader("weight", 1 << 50, 1_000_000)
     flood = Pause("dispatch", 10.0, (Reader("rows", 1 << 51, 300_000_000),))
     first, _, again = replay(line, [weight, flood, weight])
-    assert first["bytes"]["hbm_read"] == again["bytes"]["hbm_read"] > 900_000
+    # Which of the lines not used last are evicted is random: a few survive.
+    assert 0.95 * first["bytes"]["hbm_read"] < again["bytes"]["hbm_read"] <= 1_000_064
     line = TimedChip("Ascend910_9391").timeline("nominal")
     _, _, kept = replay(line, [weight, Pause("dispatch", 10.0), weight])
     assert kept["bytes"]["hbm_read"] == 0
@@ -261,11 +262,11 @@ def test_a_part_is_within_its_own_range():
     result = model_layer(moe(batch=1, kv_len=64))
     for part in result["parts"]:
         ends = list(part["us"].values())
-        assert ends[0] <= part["nominal_us"] <= ends[2]
+        assert ends[0] - 1e-9 <= part["nominal_us"] <= ends[2] + 1e-9
         assert part["nominal_us"] == pytest.approx(ends[1])
     (attention,) = (part for part in result["parts"] if part["name"] == "attention")
     # The nominal launch of the table, and 64 rows of 1,152 bytes.
-    assert attention["nominal_us"] >= 4.2 + 64 * 1152 / (0.841 * 1.6e6)
+    assert attention["nominal_us"] >= 6.8 + 64 * 1152 / (0.841 * 1.6e6)
 
 
 def test_extrapolated_lengths_are_marked(capsys):

@@ -48,7 +48,7 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--launch-us",
         type=microseconds,
-        help="launch and start cost of a kernel in modelled times, us; without it 4, 6.8 and "
+        help="launch and start cost of a kernel in modelled times, us; without it 1.3, 6.8 and "
         "9.5 at low, nominal and high. The floor holds none",
     )
 
