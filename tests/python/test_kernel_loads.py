@@ -233,7 +233,7 @@ def test_tables_of_the_query_are_there_when_it_comes(tokens, op, quant):
 @QUANTS
 @pytest.mark.parametrize("tokens", [5, 48, 100])
 def test_what_belongs_to_columns_is_loaded_once_for_them(tokens, quant):
-    """Bias and scales of a cube core's columns, for all tokens of them that a core beside it has."""
+    """Bias and scales of a cube core's columns, for all tokens that a core beside it has."""
     case = OProjCase(
         tokens, hidden=20480, heads=1, kv_lora=16, value=64, bias="float32", quant=quant
     )
