@@ -31,11 +31,12 @@ public:
         first_column_ = column_;
         count_ = 0;
         if (Done()) return;
-        const uint32_t parts = CeilDiv(column_end_ - column_, width);
+        // Written out, since with less than one part or block nothing could be dealt out.
+        const uint32_t parts = (column_end_ - column_ - 1) / width + 1;
         most_columns_ = RoundUp(CeilDiv(column_end_ - column_, parts), gemm.strip);
         const uint32_t tokens = token_end_ - first_token_;
         const uint32_t fit = Min(elements / most_columns_, plan::DequantiserUb::kTokens);
-        const uint32_t blocks = CeilDiv(tokens, fit);
+        const uint32_t blocks = (tokens - 1) / fit + 1;
         most_tokens_ = CeilDiv(tokens, blocks);
         count_ = parts * blocks;
     }
