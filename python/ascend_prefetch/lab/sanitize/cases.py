@@ -218,6 +218,9 @@ CASES: tuple[SanitizeCase, ...] = (
     _o_proj_case(
         "o_proj wide bias", tokens=49, v_up=False, bias=torch.float32, heads=1, hidden=16448
     ),
+    _o_proj_case(
+        "o_proj parts of columns", tokens=3, v_up=False, bias=torch.float32, heads=1, hidden=51200
+    ),
     _o_proj_case("o_proj w8a8", tokens=50, quant="static"),
     _o_proj_case("o_proj w8a8_dynamic nz", tokens=7, quant="dynamic", nz=True),
     SanitizeCase("prefetch", _prefetch, ("weights[0]", "weights[1]")),
