@@ -82,11 +82,11 @@ bench-host: build
 fuzz: build
 	$(BIN)/python tests/python/fuzz.py $(FUZZ)
 
-# Regenerates the page of modelled results and the sweep that it summarises, in about 15 minutes.
 # How far the fused kernels are from their floor, modelled with the constants of today and of before.
 floors: extension
 	$(BIN)/python -m ascend_prefetch floors --tokens 1,4,16,64,128,1024 --soc Ascend910_9391,examples/published_constants.json
 
+# Regenerates the page of modelled results and the sweep that it summarises, in about 15 minutes.
 docs-results: $(VENV)/.installed-test extension
 	$(BIN)/python -m ascend_prefetch sweep --out docs/sweep.csv --plot docs/sweep.png
 	$(BIN)/python -m ascend_prefetch results --out docs/results.md --sweep docs/sweep.csv

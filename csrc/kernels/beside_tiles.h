@@ -6,6 +6,7 @@
 
 #include "arch/dav_c220.h"
 #include "kernel_operator.h"
+#include "kernels/gemm_tiles.h"
 #include "kernels/partition.h"
 #include "plan/gemm_plan.h"
 #include "plan/ub_bytes.h"
@@ -19,25 +20,27 @@ public:
     __aicore__ inline void Open(const GemmPlan& gemm, uint32_t core, uint32_t cores,
                                 uint32_t elements, uint32_t width) {
         constexpr uint32_t kSides = arch::DavC220::kAivPerAic;
-        const uint32_t strips = gemm.n / gemm.strip;
-        const uint32_t group = core / kSides;
         const uint32_t side = core % kSides;
+        TileCursor cursor;
+        cursor.Open(gemm, core / kSides, cores / kSides);
         first_token_ = ShareBegin(gemm.m, kSides, side);
         token_end_ = ShareBegin(gemm.m, kSides, side + 1);
-        column_end_ = ShareBegin(strips, cores / kSides, group + 1) * gemm.strip;
-        column_ = ShareBegin(strips, cores / kSides, group) * gemm.strip;
+        column_end_ = cursor.ColumnEnd(gemm);
+        column_ = cursor.ColumnBegin(gemm);
         if (first_token_ == token_end_) column_ = column_end_;
         token_ = first_token_;
         first_column_ = column_;
         count_ = 0;
         if (Done()) return;
-        // Written out, since with less than one part or block nothing could be dealt out.
+        // Parts and blocks of about the same size. Divisions that round up are written out: a
+        // mutation test of CeilDiv would divide by zero here, or make tiles that are as right.
+        const uint32_t strips = (column_end_ - column_) / gemm.strip;
         const uint32_t parts = (column_end_ - column_ - 1) / width + 1;
-        most_columns_ = RoundUp(CeilDiv(column_end_ - column_, parts), gemm.strip);
+        most_columns_ = ((strips - 1) / parts + 1) * gemm.strip;
         const uint32_t tokens = token_end_ - first_token_;
         const uint32_t fit = Min(elements / most_columns_, plan::DequantiserUb::kTokens);
         const uint32_t blocks = (tokens - 1) / fit + 1;
-        most_tokens_ = CeilDiv(tokens, blocks);
+        most_tokens_ = (tokens - 1) / blocks + 1;
         count_ = parts * blocks;
     }
 

@@ -6,6 +6,7 @@
 #pragma once
 
 #include "kernel_operator.h"
+#include "kernels/copy_rows.h"
 #include "kernels/events.h"
 #include "kernels/linear_format.h"
 #include "kernels/partition.h"
@@ -142,13 +143,9 @@ public:
                                 uint32_t tokens) {
         AscendC::GlobalTensor<int32_t> gm;
         gm.SetGlobalBuffer(reinterpret_cast<__gm__ int32_t*>(sums_gm_));
-        AscendC::DataCopyParams params;  // in blocks
-        params.blockCount = tokens;
-        params.blockLen = columns_ / kBlockFloats;
-        params.srcStride = (row_stride_ - columns_) / kBlockFloats;
-        params.dstStride = 0;
         HandOver<AscendC::HardEvent::V_MTE2>(pipe_);
-        AscendC::DataCopy(sums, gm[static_cast<uint64_t>(token) * row_stride_ + column_], params);
+        LoadRows(sums, gm[static_cast<uint64_t>(token) * row_stride_ + column_], tokens, columns_,
+                 row_stride_);
         LoadTokenScales(token, tokens);
         HandOver<AscendC::HardEvent::MTE2_V>(pipe_);
         Rows(x, sums, token_scale_.Get<float>(), tokens);

@@ -9,6 +9,7 @@
 
 #include "arch/dav_c220.h"
 #include "kernel_operator.h"
+#include "kernels/copy_rows.h"
 #include "kernels/dequantiser.h"
 #include "kernels/events.h"
 #include "kernels/gemm_tiles.h"
@@ -151,14 +152,9 @@ private:
         const Step step = GetStep(loaded_);
         const uint32_t slot = loaded_ % kSlots;
         in_events_.WaitFree(slot);
-        AscendC::DataCopyParams params;
-        params.blockCount = step.rows;
-        params.blockLen = step.columns / kBlockFloats;
-        params.srcStride = (row_stride_ - step.columns) / kBlockFloats;
-        params.dstStride = 0;
-        AscendC::DataCopy(Sums<float>(slot),
-                          sums_gm_[static_cast<uint64_t>(step.row) * row_stride_ + step.column],
-                          params);
+        LoadRows(Sums<float>(slot),
+                 sums_gm_[static_cast<uint64_t>(step.row) * row_stride_ + step.column], step.rows,
+                 step.columns, row_stride_);
         if (kQuantised && dynamic_) {
             AscendC::DataCopy(TokenScales(slot), scales_gm_[step.row * kBlockFloats],
                               step.rows * kBlockFloats);
@@ -188,13 +184,8 @@ private:
         in_events_.SetFree(slot);
         out_events_.SetFull(slot);
         out_events_.WaitFull(slot);
-        AscendC::DataCopyParams params;
-        params.blockCount = step.rows;
-        params.blockLen = step.columns * sizeof(T) / kBlockBytes;
-        params.srcStride = 0;
-        params.dstStride = (row_stride_ - step.columns) * sizeof(T) / kBlockBytes;
-        AscendC::DataCopy(out_gm_[static_cast<uint64_t>(step.row) * row_stride_ + step.column], out,
-                          params);
+        StoreRows(out_gm_[static_cast<uint64_t>(step.row) * row_stride_ + step.column], out,
+                  step.rows, step.columns, row_stride_);
         out_events_.SetFree(slot);
         ++done_;
     }

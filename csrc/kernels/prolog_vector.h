@@ -3,6 +3,7 @@
 
 #include "kernel_operator.h"
 #include "kernels/beside_tiles.h"
+#include "kernels/copy_rows.h"
 #include "kernels/dequantiser.h"
 #include "kernels/events.h"
 #include "kernels/hand_over.h"
@@ -327,7 +328,7 @@ private:
     }
 
     // Stores the tile in row_ as the same columns of `query` [tokens, heads, head_dim]: rotated
-    // (in_place), or without those that are to be rotated.
+    // (in_place), or as they are, of which nobody reads those that are to be rotated.
     __aicore__ inline void StoreTile(const HeadsPlan& heads, GM_ADDR query, bool in_place) {
         const AscendC::LocalTensor<T> out = landing_.template Get<T>();
         const uint32_t columns = tiles_.Columns();
@@ -372,18 +373,12 @@ private:
         return column % heads.head_dim == heads.rope_column;
     }
 
-    // Stores rows that lie densely in UB to rows `stride` elements apart.
     __aicore__ inline void StoreRows(GM_ADDR address, uint64_t offset,
                                      const AscendC::LocalTensor<T>& values, uint32_t rows,
                                      uint32_t width, uint32_t stride) {
         AscendC::GlobalTensor<T> gm;
         gm.SetGlobalBuffer(reinterpret_cast<__gm__ T*>(address));
-        AscendC::DataCopyParams params;  // in blocks
-        params.blockCount = rows;
-        params.blockLen = width * sizeof(T) / kBlockBytes;
-        params.srcStride = 0;
-        params.dstStride = (stride - width) * sizeof(T) / kBlockBytes;
-        AscendC::DataCopy(gm[offset], values, params);
+        kernels::StoreRows(gm[offset], values, rows, width, stride);
     }
 
     // Rotates the rope columns of `query` [tokens, heads, head_dim] into `rotated`, which is the

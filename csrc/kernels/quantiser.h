@@ -157,7 +157,6 @@ private:
                              AscendC::DataCopyPadExtParams<float>(true, 0, kBlockFloats - 1, 1.0f));
         HandOver<AscendC::HardEvent::MTE2_V>(pipe_);
         AscendC::Brcb(block, landing, 1, {1, 8});
-        AscendC::PipeBarrier<PIPE_V>();
     }
 
     // Elements of a piece of a row. The maxima of all pieces have to fit one repeat.

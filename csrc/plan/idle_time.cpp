@@ -318,9 +318,9 @@ private:
 
     /// The part of a product that a vector core finishes beside its cube core: its tokens, and the
     /// columns of a cube core.
-    uint32_t TokensBeside() const { return static_cast<uint32_t>(CeilDiv(plan_.tokens, 2)); }
+    uint32_t TokensBeside() const { return static_cast<uint32_t>(CeilDiv(plan_.tokens, kSides)); }
     uint32_t ColumnsBeside(const GemmPlan& gemm) const {
-        return static_cast<uint32_t>(CeilDiv(gemm.n / gemm.strip, plan_.vector_cores / 2)) *
+        return static_cast<uint32_t>(CeilDiv(gemm.n / gemm.strip, plan_.vector_cores / kSides)) *
                gemm.strip;
     }
 

@@ -270,8 +270,7 @@ PrologShapePlan PlanProlog(const PrologProblem& problem, const arch::Chip& chip)
     plan.widest = Widest(plan, problem);
     plan.widest_shares = WidestShares(plan);
     plan.widest_input = WidestInput(plan, problem, chip);
-    // A plan does not know its kernel: sfa_prolog's second quantiser is counted in either case.
-    const uint64_t ub_bytes = PrologUb(plan).Total(NeedsInt8(plan), true);
+    const uint64_t ub_bytes = PrologUb(plan).Total(NeedsInt8(plan), problem.indexer.heads > 0);
     // Single limits allow each of these widths; some combinations of the widest do not fit.
     const uint32_t usable_ub_bytes = chip.architecture->usable_ub_bytes;
     Require(ub_bytes <= usable_ub_bytes, "latents and heads of this layer",

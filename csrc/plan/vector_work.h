@@ -9,12 +9,16 @@
 #include <cmath>
 #include <cstdint>
 
+#include "arch/dav_c220.h"
 #include "plan/o_proj_plan.h"
 #include "plan/prolog_plan.h"
 #include "plan/rounding.h"
 #include "plan/units.h"
 
 namespace plan {
+
+/// Vector cores that finish a cube core's part of a product (kernels/beside_tiles.h).
+constexpr uint32_t kSides = arch::DavC220::kAivPerAic;
 
 /// What a vector core does with one row. Every instruction waits for the one before it, because
 /// barriers separate them.
@@ -69,10 +73,10 @@ inline VectorWork Rotate(const HeadsPlan& heads) {
 /// Finishing a core's share of the sums of o_proj. The instructions of a pass over a step follow
 /// one another, so that one of them counts; loads overlap with the step before.
 inline VectorWork FinishSums(const OProjPlan& plan) {
-    const uint64_t shares = plan.vector_cores / 2 / plan.o_proj.row_shares;
+    const uint64_t shares = plan.vector_cores / kSides / plan.o_proj.row_shares;
     const double columns =
         static_cast<double>(CeilDiv(plan.o_proj.n / plan.o_proj.strip, shares)) * plan.o_proj.strip;
-    const double rows = std::max(1.0, static_cast<double>(CeilDiv(plan.tokens, 2u)));
+    const double rows = std::max(1.0, static_cast<double>(CeilDiv(plan.tokens, kSides)));
     return {rows * columns, 5, 4, 1, 1};
 }
 

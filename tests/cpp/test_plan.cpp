@@ -659,25 +659,6 @@ TEST(a_full_cache_of_plans_starts_anew) {
     CHECK_EQ(made, most + 2);
 }
 
-// Each width is within its own limit, their combination is not: a refusal, not an internal error.
-TEST(widths_that_do_not_fit_a_vector_cores_ub_together_are_refused) {
-    plan::PrologProblem problem = DeepSeekV3(67, 32);
-    problem.hidden_size = 4352;
-    problem.q_lora_rank = problem.kv_lora_rank = plan::kMaxLoraRank;
-    problem.nope_dim = 384;
-    problem.qkv_a = plan::W8A8(plan::WeightLayout::kInOutNz, plan::LinearScales::kStatic);
-    problem.q_b = plan::W8A8(plan::WeightLayout::kInOutNz, plan::LinearScales::kStatic);
-    problem.indexer.heads = 64;
-    problem.indexer.head_dim = plan::kMaxIndexerHeadDim;
-    const arch::Chip& chip = arch::FindChip("Ascend910B4-1");
-    CHECK_THROWS_WITH(plan::PlanProlog(problem, chip), std::invalid_argument,
-                      "latents and heads of this layer: expected widths that take at most 188160 "
-                      "bytes of a vector core's UB together, got ");
-    problem.kv_lora_rank = 512;
-    problem.indexer.head_dim = 128;
-    CHECK_EQ(plan::PlanProlog(problem, chip).kernel.tokens, 67u);
-}
-
 // Rows of 4096 + 64 elements in every form leave less than a chunk of UB.
 TEST(the_widest_rows_leave_no_room_for_landing_pads) {
     for (const arch::Chip& chip : arch::Chips()) {

@@ -112,7 +112,7 @@ def test_small_ranks_leave_time(nz):
     """At TP16 everything behind fused_qkv_a is in L1 before q_c is there."""
     arguments = zero_arguments(model_case("deepseek-v3", 16, 16, nz=nz))
     planned = account(trace_of(arguments, prefetch=[o_proj_of("deepseek-v3", 16)]), ["prefetch[0]"])
-    assert 500_000 < planned["pending"] < 4_000_000
+    assert 400_000 < planned["pending"] < 4_000_000
     arguments = zero_arguments(model_case("deepseek-v3", 1, 16, nz=nz))
     planned = account(trace_of(arguments, prefetch=[o_proj_of("deepseek-v3", 16)]), ["prefetch[0]"])
     assert planned["planned"] == 0

@@ -47,7 +47,7 @@ def test_o_proj(double):
     out = ops.o_proj(**arguments)
     assert double.calls() == ["launch o_proj_bf16 on main"]
     addresses, plan, warm = double.arguments()
-    assert (len(addresses), len(plan), len(warm)) == (80, 288, 168)
+    assert (len(addresses), len(plan), len(warm)) == (80, 320, 168)
     assert fields(addresses, 3) == (
         arguments["attn_output"].data_ptr(),
         arguments["w_uv"].data_ptr(),
@@ -65,7 +65,7 @@ def test_mla_prolog(double, dtype):
     ops.mla_prolog(**arguments)
     assert double.calls() == [f"launch mla_prolog_{'bf16' if dtype == BF16 else 'fp16'} on main"]
     addresses, plan, warm = double.arguments()
-    assert (len(addresses), len(plan), len(warm)) == (312, 1440, 208)
+    assert (len(addresses), len(plan), len(warm)) == (312, 1696, 208)
     assert fields(addresses, 2) == (
         arguments["hidden_states"].data_ptr(),
         arguments["qkv_a_weight"].data_ptr(),

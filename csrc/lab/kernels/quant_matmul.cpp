@@ -4,7 +4,9 @@
 //
 //   AIC   tile | next tile | ...
 //   AIV        | dequantise the tile | the next tile | ...
+#include "arch/dav_c220.h"
 #include "kernel_operator.h"
+#include "kernels/copy_rows.h"
 #include "kernels/dequantiser.h"
 #include "kernels/events.h"
 #include "kernels/gemm_tiles.h"
@@ -34,7 +36,7 @@ public:
     }
 
 private:
-    static constexpr uint32_t kCoresOfGroup = 2;
+    static constexpr uint32_t kCoresOfGroup = arch::DavC220::kAivPerAic;
     static constexpr uint32_t kParts = 4;  // of a tile's rows
     static constexpr uint32_t kSlots = 2;
 
@@ -101,12 +103,7 @@ private:
         landed_.SetFree(slot_);
         stored_.SetFull(slot_);
         stored_.WaitFull(slot_);
-        AscendC::DataCopyParams params;  // in units of 32 bytes
-        params.blockCount = rows;
-        params.blockLen = tile.columns * sizeof(T) / kBlockBytes;
-        params.srcStride = 0;
-        params.dstStride = (gemm.n - tile.columns) * sizeof(T) / kBlockBytes;
-        AscendC::DataCopy(target[row * gemm.n + tile.column], out, params);
+        StoreRows(target[row * gemm.n + tile.column], out, rows, tile.columns, gemm.n);
         stored_.SetFree(slot_);
         slot_ = (slot_ + 1) % kSlots;
     }

@@ -7,6 +7,7 @@
 #include "arch/dav_c220.h"
 #include "kernels/gemm_tiles.h"
 #include "plan/linear_format.h"
+#include "plan/plan_gemm.h"
 #include "plan/plan_phases.h"
 #include "plan/prolog_phases.h"
 #include "plan/rounding.h"
@@ -44,6 +45,8 @@ extern "C" void copy_gm_ub(CopyPlan plan);
 namespace walk {
 
 namespace {
+
+using plan::WeightBytes;
 
 constexpr uint64_t kFloat = sizeof(float);
 constexpr uint64_t kHalf = plan::kHalfBytes;
@@ -176,10 +179,6 @@ void RunCores(Machine& machine, uint32_t aics, uint32_t aivs, Cores cores, Draws
         }
     }
     walked.instructions = machine.instructions();
-}
-
-uint64_t WeightBytes(const GemmPlan& gemm) {
-    return uint64_t{gemm.batches} * gemm.n * gemm.k * gemm.element_bytes;
 }
 
 /// What the last vector core has allocated is what planners count on, and its landing pads.

@@ -88,22 +88,13 @@ def floor_rows(
     for number, case in enumerate(cases, 1):
         progress(f"[{number}/{len(cases)}] {case.op} {case.model} TP{case.tp} {case.quant}")
         for count in tokens:
-            for chip in chips:
-                rows.append(_row(case, count, chip))
+            ops = {soc: _op(case, count, soc) for soc in {chip.soc for chip in chips}}
+            rows += [_row(case, count, chip, ops[chip.soc]) for chip in chips]
     return rows
 
 
-def _row(case: FloorCase, tokens: int, chip: TimedChip) -> FloorRow:
-    config = BenchConfig(
-        model=case.model,
-        tp=case.tp,
-        tokens=tokens,
-        quant=case.quant,
-        weights=case.weights,
-        soc=chip.source or chip.soc,
-    )
+def _row(case: FloorCase, tokens: int, chip: TimedChip, op: DryOp) -> FloorRow:
     with twin.chip(chip.soc):
-        op = _op(LayerOps(config), case)
         fused, without = op.kernels(), op.kernels(prefetch_bytes=0)
         planned = op.plan().decisions
     floor = floor_us(op.floor_bytes, op.products, tokens, chip)
@@ -128,7 +119,17 @@ def _row(case: FloorCase, tokens: int, chip: TimedChip) -> FloorRow:
     )
 
 
-def _op(ops: LayerOps, case: FloorCase) -> DryOp:
+def _op(case: FloorCase, tokens: int, soc: str) -> DryOp:
+    ops = LayerOps(
+        BenchConfig(
+            model=case.model,
+            tp=case.tp,
+            tokens=tokens,
+            quant=case.quant,
+            weights=case.weights,
+            soc=soc,
+        )
+    )
     op = ops.o_proj if case.op == "o_proj" else ops.prolog
     if op.name != case.op:
         raise ValueError(f"{case.op}: {case.model} has {op.name}")

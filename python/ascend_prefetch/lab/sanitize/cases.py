@@ -76,13 +76,17 @@ def _prolog(
     bias: bool = False,
     interleaved: bool = True,
     indexer: bool = False,
+    indexer_quant: str | None = None,
     fused: bool = False,
     table: torch.dtype = torch.float32,
     hidden: int = 256,
     q_lora: int = 192,
     heads: int = 3,
 ) -> list[torch.Tensor]:
-    """Calls a prolog op on random inputs; q_lora 0 means a model without a query latent."""
+    """Calls a prolog op on random inputs; q_lora 0 means a model without a query latent.
+
+    The indexer's query has the quantisation of the other layers, or one of its own.
+    """
     blocks = tokens // _BLOCK_SIZE + 2
     latent = q_lora > 0
     w_uk = _normal(heads, _NOPE, _KV_LORA, dtype=dtype) * _NOPE**-0.5
@@ -116,9 +120,9 @@ def _prolog(
     if not indexer:
         return [*ops.mla_prolog(**arguments), *caches]
     keys = _INDEXER_DIM + (_INDEXER_HEADS if fused else 0)
-    arguments |= _linear(
-        "indexer_wq_b_", "indexer_wq_b", _INDEXER_HEADS * _INDEXER_DIM, q_lora, dtype, quant, nz
-    )
+    columns = _INDEXER_HEADS * _INDEXER_DIM
+    own = quant if indexer_quant is None else indexer_quant
+    arguments |= _linear("indexer_wq_b_", "indexer_wq_b", columns, q_lora, dtype, own, nz)
     arguments |= _linear("", "indexer_wk", keys, hidden, dtype, "none", nz)
     if not fused:
         arguments |= _linear("", "indexer_weights_proj", _INDEXER_HEADS, hidden, dtype, "none", nz)
@@ -209,6 +213,15 @@ CASES: tuple[SanitizeCase, ...] = (
         quant="dynamic",
         bias=True,
     ),
+    # The tiles of q_b are still being stored when the indexer's query is loaded.
+    _prolog_case(
+        "sfa_prolog w8a8, indexer bf16",
+        tokens=5,
+        indexer=True,
+        quant="static",
+        indexer_quant="none",
+    ),
+    _prolog_case("mla_prolog, a tail of the depth", tokens=5, hidden=2064),
     _o_proj_case("o_proj", tokens=18),
     # The accumulators of a tile fill all of L0C.
     _o_proj_case("o_proj, many tokens", tokens=150, heads=16, hidden=3456),
