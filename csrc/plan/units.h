@@ -22,7 +22,7 @@ constexpr uint32_t kBlockBytes = 32;
 constexpr uint32_t kFractalBytes = kStrip * kBlockBytes;
 /// fp32 elements of a block.
 constexpr uint32_t kBlockFloats = kBlockBytes / 4;
-/// Tiles of sums between a cube core and the vector cores of its group (kernels/sums_ring.h).
+/// Tiles of sums between a cube core and the vector cores of its group (lab/kernels/sums_ring.h).
 constexpr uint32_t kSumsRingSlots = 2;
 /// Bytes of an L2 line; GM buffers inside a workspace start at multiples of it.
 constexpr uint32_t kGmAlignment = 512;

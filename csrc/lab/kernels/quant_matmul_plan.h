@@ -18,6 +18,6 @@ struct QuantMatmulAddresses {
     uint64_t a_scales;  // fp32 [m, 8], a row's all equal
     uint64_t weight;
     QuantAddresses quant;
-    uint64_t sums;  // int32 [cube cores, kSumsRingSlots, tile_m, tile_n] (kernels/sums_ring.h)
+    uint64_t sums;  // int32 [cube cores, kSumsRingSlots, tile_m, tile_n] (lab/kernels/sums_ring.h)
     uint64_t c;
 };

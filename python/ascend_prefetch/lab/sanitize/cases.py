@@ -222,9 +222,13 @@ CASES: tuple[SanitizeCase, ...] = (
         indexer_quant="none",
     ),
     _prolog_case("mla_prolog, a tail of the depth", tokens=5, hidden=2064),
+    # A row's maximum is that of several repeats.
+    _prolog_case("mla_prolog w8a8_dynamic, wide rows", tokens=2, hidden=4160, quant="dynamic"),
     _o_proj_case("o_proj", tokens=18),
     # The accumulators of a tile fill all of L0C.
-    _o_proj_case("o_proj, many tokens", tokens=150, heads=16, hidden=3456),
+    _o_proj_case("o_proj, many tokens", tokens=120, heads=16, hidden=3456),
+    # Two tiles are multiplied in turns.
+    _o_proj_case("o_proj, tiles of rows", tokens=150, heads=16, hidden=3456),
     _o_proj_case("o_proj bias", tokens=60, dtype=_FP16, bias=torch.float32, nz=True),
     _o_proj_case("o_proj without v-up, bias", tokens=3, v_up=False, bias=torch.bfloat16),
     # The rows have five parts, so that some cores finish the end of one and the start of the next.
