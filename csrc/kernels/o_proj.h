@@ -119,7 +119,7 @@ private:
     uint32_t core_;
     Quantiser<T> quantiser_;
     Epilogue<T, kQuantised> epilogue_;
-    WeightWarmer warmer_;
+    WeightWarmer<> warmer_;
     AscendC::TBuf<AscendC::TPosition::VECIN> row_;
     AscendC::TBuf<AscendC::TPosition::VECIN> landing_;
 };

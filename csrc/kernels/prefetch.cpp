@@ -8,7 +8,7 @@ extern "C" __global__ __aicore__ void prefetch(PrefetchPlan plan) {
     KERNEL_TASK_TYPE_DEFAULT(KERNEL_TYPE_AIV_ONLY);
     if ASCEND_IS_AIV {
         AscendC::TPipe pipe;
-        kernels::WeightWarmer warmer;
+        kernels::WeightWarmer<> warmer;
         warmer.Open(&pipe, plan.warm, AscendC::GetBlockIdx());
         warmer.WarmWindowChunks(plan.warm, plan.window);
     }

@@ -572,7 +572,7 @@ private:
     Dequantiser dequantiser_;
     Quantiser<T> quantiser_;
     Quantiser<T> indexer_quantiser_;
-    WeightWarmer warmer_;
+    WeightWarmer<> warmer_;
     AscendC::TBuf<AscendC::TPosition::VECIN> row_;
     AscendC::TBuf<AscendC::TPosition::VECIN> landing_;
     AscendC::TBuf<AscendC::TPosition::VECOUT> row_out_;

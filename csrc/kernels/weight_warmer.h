@@ -1,10 +1,10 @@
 // Prefetches weights that this core does not use itself, so that they are in L2 when their consumer
 // reads them.
 //
-// This architecture has no L2 prefetch instruction: a vector core loads the data into a landing pad
-// in UB and discards it. Loads are issued just before the core blocks on a flag and stay in flight
-// while it waits. MTE2 works in order, so they delay the core's own next load; the plan bounds
-// their number.
+// This architecture has no L2 prefetch instruction: a core loads the data into a landing pad, in UB
+// on a vector core and in L1 on a cube core, and discards it. Inside a fused kernel loads are
+// issued just before the core blocks on a flag and stay in flight while it waits. MTE2 works in
+// order, so they delay the core's own next load; the plan bounds their number.
 #pragma once
 
 #include "kernel_operator.h"
@@ -14,6 +14,42 @@
 
 namespace kernels {
 
+// Landing pads in the UB of a vector core. LoadTail loads bytes that end inside a block, which
+// DataCopy would read beyond.
+struct LandInUb {
+    static constexpr AscendC::TPosition kPosition = AscendC::TPosition::VECIN;
+
+    __aicore__ static inline void LoadTail(const AscendC::LocalTensor<uint8_t>& slot,
+                                           const AscendC::GlobalTensor<uint8_t>& gm,
+                                           uint32_t bytes) {
+        AscendC::DataCopyPad(slot, gm, AscendC::DataCopyExtParams(1, bytes, 0, 0, 0),
+                             AscendC::DataCopyPadExtParams<uint8_t>());
+    }
+};
+
+// Landing pads in the L1 of a cube core. This architecture has no DataCopyPad into L1
+// (DataCopyPad（GMToL1非对齐数据搬运）), so a tail is loaded as a matrix of one row: ND2NZ reads
+// its bytes alone, and fills the last block with zeros (DataCopy（GMToL1随路转换-ND2NZ搬运）).
+struct LandInL1 {
+    static constexpr AscendC::TPosition kPosition = AscendC::TPosition::B1;
+
+    __aicore__ static inline void LoadTail(const AscendC::LocalTensor<uint8_t>& slot,
+                                           const AscendC::GlobalTensor<uint8_t>& gm,
+                                           uint32_t bytes) {
+        AscendC::Nd2NzParams params;
+        params.ndNum = 1;
+        params.nValue = 1;
+        params.dValue = bytes;
+        params.srcNdMatrixStride = 0;
+        params.srcDValue = bytes;
+        params.dstNzC0Stride = 1;
+        params.dstNzNStride = 1;
+        params.dstNzMatrixStride = 0;
+        AscendC::DataCopy(slot, gm, params);
+    }
+};
+
+template <typename Landing = LandInUb>
 class WeightWarmer {
 public:
     __aicore__ inline void Open(AscendC::TPipe* pipe, const WarmPlan& plan, uint32_t core) {
@@ -56,11 +92,11 @@ private:
         used_ = true;
         AscendC::GlobalTensor<uint8_t> gm;
         gm.SetGlobalBuffer(address);
-        const AscendC::LocalTensor<uint8_t> slot = pad_.Get<uint8_t>()[slot_ * plan.chunk_bytes];
+        const AscendC::LocalTensor<uint8_t> slot =
+            pad_.template Get<uint8_t>()[slot_ * plan.chunk_bytes];
         slot_ = slot_ + 1 == plan.pad_slots ? 0 : slot_ + 1;
-        if (bytes % kBlockBytes != 0) {  // the end of a tensor: DataCopy would read beyond it
-            AscendC::DataCopyPad(slot, gm, AscendC::DataCopyExtParams(1, bytes, 0, 0, 0),
-                                 AscendC::DataCopyPadExtParams<uint8_t>());
+        if (bytes % kBlockBytes != 0) {  // the end of a tensor
+            Landing::LoadTail(slot, gm, static_cast<uint32_t>(bytes));
             return;
         }
         AscendC::DataCopyParams params;
@@ -71,7 +107,7 @@ private:
         AscendC::DataCopy(slot, gm, params);
     }
 
-    AscendC::TBuf<AscendC::TPosition::VECIN> pad_;
+    AscendC::TBuf<Landing::kPosition> pad_;
     uint32_t core_;
     uint32_t slot_;
     bool used_;

@@ -140,6 +140,12 @@ py::dict AccountPrefetch(const std::vector<Launch>& launches,
         }
         const auto& [name, address, bytes] = *reader;
         traces[i] = model::StreamTrace(*chip, name, address, bytes, true);
+        // It computes with what it reads; without a product it would prefetch.
+        twin::TraceRecord product{};
+        product.op = twin::TraceOp::kMmad;
+        product.pipe = twin::TracePipe::kM;
+        product.tensor = twin::kNoTensor;
+        traces[i].cores[0].push_back(product);
     }
     const model::PrefetchAccount account = model::AccountPrefetch(traces, weights);
     py::dict result;
@@ -211,9 +217,9 @@ PYBIND11_MODULE(_lab, m) {
           "Return (kernel, [(buffer, bytes, capacity)]) of every launch since start_buffer_usage; "
           "bytes is the maximum that was allocated on one core.");
     m.def("account_prefetch", &AccountPrefetch, py::arg("launches"), py::arg("weights"),
-          "Account for the bytes of the named weight tensors that vector cores prefetched in "
-          "consecutive launches: planned, landed, pending, unused and duplicated "
-          "(model/prefetch_account.h). A launch is a trace, or (name, address, bytes) of a region "
+          "Account for the bytes of the named weight tensors that cores prefetched in consecutive "
+          "launches: planned, landed, pending, unused and duplicated (model/prefetch_account.h). A "
+          "launch is a trace, or (name, address, bytes) of a region "
           "that all cube cores together read once.");
     BindTiming(m);
 }

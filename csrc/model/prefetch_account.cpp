@@ -28,8 +28,8 @@ enum class Fate : uint8_t {
 };
 
 struct Unit {
-    uint32_t core = 0;    ///< vector core that prefetched it
-    uint32_t load = 0;    ///< number of the load among the loads of that core
+    uint32_t core = 0;    ///< vector core that prefetched it; 0 where a cube core did
+    uint32_t load = 0;    ///< number of the load among the loads of that vector core, else 0
     uint32_t launch = 0;  ///< launch of the load, or of the last read if nothing prefetched it
     Fate fate = Fate::kNone;
 };
@@ -46,6 +46,15 @@ void ForUnits(const twin::TraceRecord& record, Visit visit) {
         const uint64_t last = start + record.block_bytes - 1;
         for (uint64_t unit = start / kUnit; unit <= last / kUnit; ++unit) visit(unit);
     }
+}
+
+bool HasProducts(const TraceFile& launch) {
+    for (const auto& core : launch.cores) {
+        for (const twin::TraceRecord& record : core) {
+            if (record.op == TraceOp::kMmad) return true;
+        }
+    }
+    return false;
 }
 
 class Accountant {
@@ -75,6 +84,7 @@ public:
         for (launch_ = 0; launch_ < launches_.size(); ++launch_) {
             const TraceFile& launch = launches_[launch_];
             tensors_.clear();
+            multiplies_ = HasProducts(launch);
             for (const TraceTensorInfo& tensor : launch.tensors) {
                 const auto weight = weights_.find(Place(tensor));
                 tensors_.push_back(weight == weights_.end() ? nullptr : &weight->second);
@@ -99,11 +109,11 @@ private:
         if (record.tensor == twin::kNoTensor) return;
         Weight* weight = tensors_[record.tensor];
         if (weight != nullptr && record.op == TraceOp::kLoad) {
-            const bool vector = instruction.load_index > 0;
-            if (!vector) weight->last_reader = launch_;
+            const bool prefetch = instruction.load_index > 0 || !multiplies_;
+            if (!prefetch) weight->last_reader = launch_;
             ForUnits(record, [&](uint64_t index) {
                 Unit& unit = weight->units[index];
-                if (vector) {
+                if (prefetch) {
                     Prefetch(unit, instruction);
                 } else {
                     Consume(unit, Line(record, index), instruction);
@@ -131,7 +141,8 @@ private:
             // The replay visited a read in this launch before this prefetch, so nothing orders the
             // read after the prefetch: the prefetch came too late for it.
             const bool missed = unit.fate == Fate::kRead && unit.launch == launch_;
-            unit = {instruction.core - launches_[launch_].aic_count, instruction.load_index,
+            const uint32_t aics = launches_[launch_].aic_count;
+            unit = {instruction.core < aics ? 0 : instruction.core - aics, instruction.load_index,
                     launch_, missed ? Fate::kMissed : Fate::kPrefetched};
         } else {
             account_.duplicated += kUnit;
@@ -164,6 +175,7 @@ private:
     std::map<Address, Weight> weights_;
     std::vector<Weight*> tensors_;  ///< for each tensor of the current launch; null if no weight
     uint32_t launch_ = 0;
+    bool multiplies_ = false;  ///< whether the current launch has products
     L2State l2_;
     PrefetchAccount account_;
 };

@@ -1,5 +1,5 @@
-// Accounts for the weight bytes that vector cores prefetched in launches on one stream: how many
-// were in L2 when a cube core read them.
+// Accounts for the weight bytes that cores prefetched in launches on one stream: how many were in
+// L2 when a cube core read them for a product.
 #pragma once
 
 #include <cstdint>
@@ -15,7 +15,8 @@ struct PrefetchAccount {
     uint64_t planned = 0;
     /// The load is ordered before every cube read of the bytes, and every read finds them in L2.
     uint64_t landed = 0;
-    /// No cube core reads the tensor in the launch of the prefetch or a later one.
+    /// No cube core of a kernel with products reads the tensor in the launch of the prefetch or a
+    /// later one.
     uint64_t pending = 0;
     /// Cube cores read the tensor, but not these bytes, or before they were certain to be in L2.
     uint64_t unused = 0;
@@ -23,10 +24,11 @@ struct PrefetchAccount {
     uint64_t duplicated = 0;
 };
 
-/// Cube cores consume weights, vector cores never do: any vector-core load of one of `weights` is a
-/// prefetch. Inside a launch, the flags of its trace order prefetch and read; bytes that one launch
-/// has loaded are available to the later ones as long as L2 keeps them. L2 is empty before the
-/// first launch and has the capacity of the chip's.
+/// Cube cores consume weights in products, vector cores never do: any load of one of `weights` by a
+/// vector core, or in a launch without a product, is a prefetch. Inside a launch, the flags of its
+/// trace order prefetch and read; bytes that one launch has loaded are available to the later ones
+/// as long as L2 keeps them. L2 is empty before the first launch and has the capacity of the
+/// chip's.
 ///
 /// A weight is identified by its address and size, so two launches may name it differently. Throws
 /// std::invalid_argument without launches, for launches on different chips, and for a name that no

@@ -32,6 +32,7 @@ struct Arguments {
     std::string engine;
 
     bool sdma() const { return engine == "sdma"; }
+    bool cube() const { return engine == "cube"; }
 };
 
 template <typename Visit>
@@ -48,6 +49,11 @@ void VisitArguments(Arguments& args, Visit&& visit) {
 struct Range {
     c10::SymInt offset, bytes;
 };
+
+/// The cores of a kind that loads: all that the chip has.
+uint32_t AllCores(const Arguments& args, const arch::Chip& chip) {
+    return args.cube() ? chip.aic_count : chip.aiv_count;
+}
 
 void CheckCount(const ArgumentChecks& check, at::TensorList weights) {
     const size_t most = plan::kMaxPrefetchRegions;
@@ -102,15 +108,18 @@ std::vector<Range> CheckArguments(const ArgumentChecks& check, const Arguments& 
                        Text("at most ", usable, " bytes in all, the usable share of the L2 of ",
                             chip.name, " (more evicts itself; see 'max_bytes')"),
                        bytes);
-    if (!args.sdma() && args.engine != "vector_cores") {
-        check.RequireValue(false, "engine", "'vector_cores' or 'sdma'", arch::Quoted(args.engine));
+    if (!args.sdma() && !args.cube() && args.engine != "vector") {
+        check.RequireValue(false, "engine", "'vector', 'cube' or 'sdma'",
+                           arch::Quoted(args.engine));
     }
     if (args.cores) {
         check.Require(!args.sdma(), "cores", "None with engine 'sdma', which has no cores",
                       *args.cores);
-        check.RequireValue(*args.cores >= 1 && *args.cores <= chip.aiv_count, "cores",
-                           Text("1 to the ", chip.aiv_count, " vector cores of ", chip.name),
-                           *args.cores);
+        const uint32_t all = AllCores(args, chip);
+        check.RequireValue(
+            *args.cores >= 1 && *args.cores <= all, "cores",
+            Text("1 to the ", all, args.cube() ? " cube" : " vector", " cores of ", chip.name),
+            *args.cores);
     }
     if (args.after) check.Device("after", *args.after);
     return ranges;
@@ -154,9 +163,10 @@ void Launch(const Arguments& args) {
     LaunchTensors tensors(check, target);
     const std::vector<plan::PrefetchRange> located = LocateRanges(args, ranges, tensors);
     if (args.sdma()) return RunOnSdma(target, args, located);
-    const auto cores = static_cast<uint32_t>(args.cores.value_or(target.chip.aiv_count));
-    const PrefetchPlan plan = plan::PlanPrefetch(located, cores);
-    RunKernel(kOp, target, {cores, false}, tensors, plan);
+    const auto cores = static_cast<uint32_t>(args.cores.value_or(AllCores(args, target.chip)));
+    const auto type = args.cube() ? plan::LoadingCores::kCube : plan::LoadingCores::kVector;
+    const PrefetchPlan plan = plan::PlanPrefetch(located, type, cores);
+    RunKernel(args.cube() ? "prefetch_cube" : "prefetch", target, {cores, false}, tensors, plan);
 }
 
 struct Prefetch {

@@ -16,10 +16,14 @@ namespace {
 constexpr uint32_t kLargeChunkBytes = 32 * 1024;
 constexpr uint32_t kSmallChunkBytes = 16 * 1024;
 constexpr uint32_t kFewestLargeChunksPerCore = 4;
-// The landing pad drains whenever it is full, which costs the start-up of a load (~235 cycles,
-// KPP); this size makes that a few percent.
-constexpr uint32_t kPadBytes = 160 * 1024;
-static_assert(kPadBytes <= arch::DavC220::kUsableUbBytes, "nothing else is in UB");
+// The landing pad drains whenever it is full, which costs the start-up of a load (~235 cycles on a
+// vector core, ~180 on a cube core, KPP); these sizes, all the large chunks that the buffer holds,
+// make that a few percent.
+constexpr uint32_t PadBytes(uint32_t usable) {
+    return usable / kLargeChunkBytes * kLargeChunkBytes;
+}
+constexpr uint32_t kUbPadBytes = PadBytes(arch::DavC220::kUsableUbBytes);
+constexpr uint32_t kL1PadBytes = PadBytes(arch::DavC220::kUsableL1Bytes);
 
 struct Span {
     uint64_t begin;
@@ -59,7 +63,8 @@ std::vector<PrefetchRegion> BlocksOf(const std::vector<PrefetchRange>& ranges) {
 
 }  // namespace
 
-PrefetchPlan PlanPrefetch(const std::vector<PrefetchRange>& ranges, uint32_t cores) {
+PrefetchPlan PlanPrefetch(const std::vector<PrefetchRange>& ranges, LoadingCores type,
+                          uint32_t cores) {
     CheckRegionCount(ranges.size());
     const std::vector<PrefetchRegion> regions = BlocksOf(ranges);
     uint64_t bytes = 0;
@@ -69,7 +74,7 @@ PrefetchPlan PlanPrefetch(const std::vector<PrefetchRange>& ranges, uint32_t cor
 
     PrefetchPlan plan{};
     plan.warm.chunk_bytes = chunk;
-    plan.warm.pad_slots = kPadBytes / chunk;
+    plan.warm.pad_slots = (type == LoadingCores::kCube ? kL1PadBytes : kUbPadBytes) / chunk;
     plan.window.core_count = cores;
     for (const PrefetchRegion& region : regions) {
         plan.warm.regions[plan.warm.region_count++] = {region.address, region.bytes};

@@ -1,4 +1,4 @@
-// Plans the prefetch kernel for the ranges that a caller wants in L2.
+// Plans the kernels prefetch and prefetch_cube for the ranges that a caller wants in L2.
 #pragma once
 
 #include <cstdint>
@@ -16,11 +16,16 @@ struct PrefetchRange {
     uint64_t bytes = 0;
 };
 
-/// Plans loading `ranges` with `cores` vector cores that do nothing else.
+/// The cores that load: vector cores into UB, by the kernel prefetch, or cube cores into L1, by
+/// prefetch_cube.
+enum class LoadingCores : uint8_t { kVector, kCube };
+
+/// Plans loading `ranges` with `cores` cores that do nothing else.
 ///
 /// A range is rounded out to whole 32-byte blocks of GM, but not beyond its tensor. Ranges must not
 /// overlap; a block that two of them touch is loaded with the first. Throws std::invalid_argument
 /// for more than kMaxPrefetchRegions ranges.
-PrefetchPlan PlanPrefetch(const std::vector<PrefetchRange>& ranges, uint32_t cores);
+PrefetchPlan PlanPrefetch(const std::vector<PrefetchRange>& ranges, LoadingCores type,
+                          uint32_t cores);
 
 }  // namespace plan

@@ -1,4 +1,4 @@
-// The argument of the prefetch kernel, passed by value.
+// The argument of the kernels prefetch and prefetch_cube, passed by value.
 #pragma once
 
 #include "plan/warm_plan.h"

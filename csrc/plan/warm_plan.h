@@ -1,4 +1,4 @@
-// The static schedule by which vector cores load chunks of weights into L2, window by window.
+// The static schedule by which cores load chunks of weights into L2, window by window.
 //
 // A window is the time between two hand-overs of a core. Chunk i of a window is always loaded by
 // core first_core + i % core_count.
@@ -19,10 +19,10 @@ struct WarmWindow {
 // A contiguous range of GM that is loaded in order, in chunks of WarmPlan::chunk_bytes.
 struct WarmRegion {
     uint64_t address;  // GM
-    uint64_t bytes;    // multiple of 32, except in the prefetch kernel
+    uint64_t bytes;    // multiple of 32, except in the prefetch kernels
 };
 
-/// What the vector cores of a kernel load and discard.
+/// What the vector cores of a kernel load and discard, or the cube cores of prefetch_cube.
 struct WarmPlan {
     uint32_t chunk_bytes;  // multiple of 512
     uint32_t pad_slots;    // landing pads, one chunk each

@@ -57,7 +57,7 @@ class Timeline:
         """
 def account_prefetch(launches: collections.abc.Sequence[bytes | tuple[str, typing.SupportsInt | typing.SupportsIndex, typing.SupportsInt | typing.SupportsIndex]], weights: collections.abc.Sequence[str]) -> dict:
     """
-    Account for the bytes of the named weight tensors that vector cores prefetched in consecutive launches: planned, landed, pending, unused and duplicated (model/prefetch_account.h). A launch is a trace, or (name, address, bytes) of a region that all cube cores together read once.
+    Account for the bytes of the named weight tensors that cores prefetched in consecutive launches: planned, landed, pending, unused and duplicated (model/prefetch_account.h). A launch is a trace, or (name, address, bytes) of a region that all cube cores together read once.
     """
 def describe_trace(trace: bytes) -> dict:
     """

@@ -156,11 +156,11 @@ _ARGUMENTS = """
     max_bytes: per weight, the maximum number of bytes to load, > 0; by default, and where it
         exceeds the rest of the weight, everything from the offset on.
     offsets: per weight, the byte to start at, >= 0 and before the weight's end; 0 by default.
-    cores: number of vector cores to use, from 1 to all of the chip's; by default all. Must be
-        None for "sdma".
+    cores: number of cores to use, vector or cube cores by `engine`, from 1 to all that the chip
+        has of them; by default all. Must be None for "sdma".
     after: a tensor that must be computed before the prefetch starts, which tells a compiled
         graph where to place the call. It is neither read nor changed.
-    engine: "vector_cores" or "sdma".
+    engine: "vector", "cube" or "sdma".
 """
 """What each argument is, one text for all ops that have it; ascend_prefetch.documented reads it."""
 
@@ -239,8 +239,10 @@ prefetch = document(
     a prefetch would evict bytes that it has just loaded.
 
     Engines
-        "vector_cores": a kernel on the current stream loads the bytes and discards them; later work
-        on the stream waits for it.
+        "vector": a kernel of vector cores on the current stream loads the bytes into their buffers
+        and discards them; later work on the stream waits for it.
+
+        "cube": the same by cube cores, for windows in which vector cores are busy.
 
         "sdma": the copy engine beside the cores loads them, by cache operations of the runtime
         (CMO) on a side stream, which this call forks from the current one. Nothing waits for the

@@ -97,6 +97,6 @@ def prefetch(
     offsets: collections.abc.Sequence[int] | None = None,
     cores: int | None = None,
     after: torch.Tensor | None = None,
-    engine: str = 'vector_cores',
+    engine: str = 'vector',
 ) -> None: ...
 def prefetch_join() -> None: ...

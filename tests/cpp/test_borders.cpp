@@ -281,7 +281,9 @@ TEST(prefetches_of_any_ranges_cover_them) {
             address += range.tensor.bytes + random() % 100;
         }
         const auto cores = static_cast<uint32_t>(1 + random() % 48);
-        const PrefetchPlan plan = plan::PlanPrefetch(ranges, cores);
+        const auto type =
+            random() % 2 == 0 ? plan::LoadingCores::kVector : plan::LoadingCores::kCube;
+        const PrefetchPlan plan = plan::PlanPrefetch(ranges, type, cores);
         uint64_t asked = 0;
         uint64_t planned = 0;
         for (const auto& range : ranges) asked += range.bytes;

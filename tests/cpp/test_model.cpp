@@ -48,18 +48,29 @@ TraceRecord CrossWait(uint32_t id) {
     return record;
 }
 
+TraceRecord Mmad() {
+    TraceRecord record{};
+    record.op = TraceOp::kMmad;
+    record.pipe = TracePipe::kM;
+    record.tensor = twin::kNoTensor;
+    for (uint32_t& size : record.args) size = 16;
+    return record;
+}
+
 using Cores = std::vector<std::vector<TraceRecord>>;
 
 void* At(uint64_t address) { return reinterpret_cast<void*>(address); }
 
-/// AICs, then two AIVs for each; tensor 0 is `weight`, tensor 1 "other" of `other_bytes`.
+/// AICs, then two AIVs for each; tensor 0 is `weight`, tensor 1 "other" of `other_bytes`. The first
+/// AIC ends with a product, without which its loads would be a prefetch.
 model::TraceFile Launch(uint32_t aic_count, const Cores& cores, uint64_t other_bytes = 4096,
-                        const char* weight = "weight") {
+                        const char* weight = "weight", bool multiplies = true) {
     twin::Trace trace;
     trace.kernel = "by hand";
     trace.chip = "Ascend910B4";
     trace.aic_count = aic_count;
     trace.cores = cores;
+    if (multiplies && aic_count > 0) trace.cores[0].push_back(Mmad());
     trace.tensors = {{weight, At(1 << 20), kWeightBytes, false},
                      {"other", At(1 << 30), other_bytes, false}};
     trace.sites = {"here:1"};
@@ -273,6 +284,18 @@ model::PrefetchAccount AccountSequence(const std::vector<model::TraceFile>& laun
 TEST(what_a_launch_has_loaded_lands_at_a_later_ones_read) {
     CheckAccount(AccountSequence({Prefetching(1024), Reading()}), 1024, 0, 0, 0);
     CheckAccount(AccountSequence({Prefetching(1024), Passing(1 << 20), Reading()}), 1024, 0, 0, 0);
+}
+
+// Cube cores that load a weight and multiply nothing prefetch it.
+TEST(what_cube_cores_load_in_a_launch_without_products_is_prefetched) {
+    const auto cube = [](uint32_t bytes) {
+        return Launch(2, {{Load(0, 0, bytes)}, {Load(0, bytes, 512)}}, 4096, "weight", false);
+    };
+    CheckAccount(AccountSequence({cube(1024)}), 0, 1536, 0, 0);
+    CheckAccount(AccountSequence({cube(1024), Reading()}), 1536, 0, 0, 0);
+    CheckAccount(AccountSequence({cube(1024), Passing(97 << 20), Reading()}), 0, 0, 1536, 0);
+    CheckAccount(AccountSequence({cube(1024), Prefetching(512), Reading()}), 1536, 0, 512, 512);
+    CheckAccount(AccountSequence({Reading(), cube(1024)}), 0, 1536, 0, 0);
 }
 
 TEST(what_passes_between_two_launches_evicts) {

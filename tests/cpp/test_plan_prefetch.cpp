@@ -15,6 +15,8 @@ namespace {
 
 constexpr uint64_t kBase = 0x40000;
 constexpr uint64_t kMib = 1 << 20;
+constexpr auto kVector = plan::LoadingCores::kVector;
+constexpr auto kCube = plan::LoadingCores::kCube;
 
 using Region = std::pair<uint64_t, uint64_t>;
 
@@ -33,7 +35,7 @@ std::vector<Region> Regions(const PrefetchPlan& plan) {
 }
 
 std::vector<Region> RegionsOf(const std::vector<plan::PrefetchRange>& ranges) {
-    return Regions(plan::PlanPrefetch(ranges, 48));
+    return Regions(plan::PlanPrefetch(ranges, kVector, 48));
 }
 
 }  // namespace
@@ -72,27 +74,33 @@ TEST(a_block_of_two_ranges_is_loaded_with_the_first) {
 }
 
 TEST(chunks_cover_all_regions_and_the_pads_fit) {
-    for (const uint32_t cores : {1u, 7u, 40u, 48u}) {
-        for (const uint64_t bytes : {uint64_t{1}, uint64_t{16384}, uint64_t{16385}, 6 * kMib - 32,
-                                     6 * kMib, 100 * kMib + 3}) {
-            const PrefetchPlan plan = plan::PlanPrefetch(
-                {Range(kBase, bytes, 0, bytes), Range(kBase + 200 * kMib, bytes, 0, 1)}, cores);
-            const WarmPlan& warm = plan.warm;
-            CHECK_EQ(plan.window.first_chunk, 0u);
-            CHECK_EQ(plan.window.first_core, 0u);
-            CHECK_EQ(plan.window.core_count, cores);
-            CHECK_EQ(plan.window.chunk_count,
-                     (bytes + warm.chunk_bytes - 1) / warm.chunk_bytes + 1);
-            CHECK(warm.pad_slots >= 2);
-            CHECK(warm.pad_slots * warm.chunk_bytes <= arch::DavC220::kUsableUbBytes);
-            CHECK_EQ(warm.await_stream, 0u);
+    for (const auto type : {kVector, kCube}) {
+        // All that UB and L1 have for large chunks.
+        const uint32_t pad = type == kCube ? 480 * 1024 : 160 * 1024;
+        for (const uint32_t cores : {1u, 7u, 24u, 48u}) {
+            for (const uint64_t bytes : {uint64_t{1}, uint64_t{16384}, uint64_t{16385},
+                                         6 * kMib - 32, 6 * kMib, 100 * kMib + 3}) {
+                const PrefetchPlan plan = plan::PlanPrefetch(
+                    {Range(kBase, bytes, 0, bytes), Range(kBase + 200 * kMib, bytes, 0, 1)}, type,
+                    cores);
+                const WarmPlan& warm = plan.warm;
+                CHECK_EQ(plan.window.first_chunk, 0u);
+                CHECK_EQ(plan.window.first_core, 0u);
+                CHECK_EQ(plan.window.core_count, cores);
+                CHECK_EQ(plan.window.chunk_count,
+                         (bytes + warm.chunk_bytes - 1) / warm.chunk_bytes + 1);
+                CHECK_EQ(warm.pad_slots * warm.chunk_bytes, pad);
+                CHECK_EQ(warm.await_stream, 0u);
+            }
         }
     }
+    CHECK(160 * 1024 <= arch::DavC220::kUsableUbBytes);
+    CHECK(480 * 1024 <= arch::DavC220::kUsableL1Bytes);
 }
 
 TEST(chunks_are_large_once_every_core_has_four) {
     const auto chunk = [](uint64_t bytes, uint32_t cores) {
-        return plan::PlanPrefetch({Range(kBase, bytes, 0, bytes)}, cores).warm.chunk_bytes;
+        return plan::PlanPrefetch({Range(kBase, bytes, 0, bytes)}, kVector, cores).warm.chunk_bytes;
     };
     CHECK_EQ(chunk(48 * 128 * 1024 - 32, 48), 16384u);
     CHECK_EQ(chunk(48 * 128 * 1024, 48), 32768u);
@@ -121,8 +129,8 @@ TEST(room_in_l2_is_what_neither_waits_in_it_nor_passes_through) {
 TEST(at_most_eight_ranges) {
     std::vector<plan::PrefetchRange> ranges;
     for (uint64_t i = 0; i < 8; ++i) ranges.push_back(Range(kBase + i * 64, 64, 0, 64));
-    CHECK_EQ(Regions(plan::PlanPrefetch(ranges, 1)).size(), 8u);
+    CHECK_EQ(Regions(plan::PlanPrefetch(ranges, kVector, 1)).size(), 8u);
     ranges.push_back(Range(kBase + 512, 64, 0, 64));
-    CHECK_THROWS_WITH(plan::PlanPrefetch(ranges, 1), std::invalid_argument,
+    CHECK_THROWS_WITH(plan::PlanPrefetch(ranges, kVector, 1), std::invalid_argument,
                       "prefetch: at most 8 regions, got 9");
 }

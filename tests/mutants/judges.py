@@ -23,7 +23,7 @@ _JUDGES: Sequence[tuple[str, tuple[str, ...], tuple[str, ...]]] = (
     ("csrc/kernels/prolog*", (), (*_PROLOGS, "separate_kernels")),
     ("csrc/kernels/mla_prolog.cpp", (), _PROLOGS),
     ("csrc/kernels/sfa_prolog.cpp", (), _PROLOGS),
-    ("csrc/kernels/prefetch.cpp", (), ("prefetch",)),
+    ("csrc/kernels/prefetch*.cpp", (), ("prefetch",)),
     ("csrc/lab/kernels/copy*", ("test_timing_model",), ("correlate", "kernel_loads")),
     ("csrc/lab/kernels/matmul*", ("test_gemm",), ("correlate", "separate_kernels")),
     ("csrc/lab/kernels/*", (), ("separate_kernels",)),

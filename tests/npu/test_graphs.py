@@ -39,7 +39,7 @@ def test_replays_equal_eager_calls(npu, op):
         assert all(map(same_bits, snapshot(other, other_results), wanted))
 
 
-@pytest.mark.parametrize("engine", ["vector_cores", "sdma"])
+@pytest.mark.parametrize("engine", ["vector", "cube", "sdma"])
 def test_prefetch_and_join_in_a_graph(npu, engine):
     """A fork to the copy engine is joined before the capture ends, in each of several graphs."""
     call = DeviceCall("o_proj", tokens=17)

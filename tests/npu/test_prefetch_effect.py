@@ -26,7 +26,7 @@ def prefetch(engine, weights):
     ops.prefetch_join()
 
 
-@pytest.mark.parametrize("engine", ["vector_cores", "sdma"])
+@pytest.mark.parametrize("engine", ["vector", "cube", "sdma"])
 def test_o_proj_is_faster_with_its_weight_in_l2(npu, flush, engine, record_property):
     """DeepSeek-V3 at TP16, 14.7 MB; modelled 16.5 us cold and 9.9 us warm (README)."""
     arguments = OProjInputs(model_case("deepseek-v3", 16, 16)).arguments

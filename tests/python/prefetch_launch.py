@@ -7,7 +7,8 @@ from mla_cases import same_bits
 from traces import LOAD, STORE, Trace
 
 BLOCK = 32
-CHUNK = 16 * 1024  # what a vector core fetches at once
+CHUNK = 16 * 1024  # what a core fetches at once
+KERNELS = {"vector": "prefetch", "cube": "prefetch_cube"}  # by engine
 
 
 def random_bytes(size):
@@ -22,20 +23,20 @@ class Launch:
 
     Attributes:
         loads: per weight, (core, offset in the weight, bytes) of every load, core by core.
-        cores: vector cores launched.
+        cores: cores launched, of the engine's kind and of no other.
     """
 
-    def __init__(self, weights, **options):
+    def __init__(self, weights, engine="vector", **options):
         before = [weight.clone() for weight in weights]
         with twin.tracing() as traces:
-            result = torch.ops.ascend_prefetch.prefetch(weights, **options)
+            result = torch.ops.ascend_prefetch.prefetch(weights, engine=engine, **options)
         assert result is None
         for weight, copy in zip(weights, before, strict=True):
             assert same_bits(weight, copy)
         (self.bytes,) = traces
         trace = Trace(self.bytes)
-        assert trace.kernel == "prefetch"
-        assert trace.aic_count == 0
+        assert trace.kernel == KERNELS[engine]
+        assert trace.aic_count == (trace.core_count if engine == "cube" else 0)
         assert list(trace.tensors.values()) == [f"weights[{i}]" for i in range(len(weights))]
         self.cores = trace.core_count
         self.loads = [[] for _ in weights]

@@ -114,7 +114,8 @@ def test_kernels_go_through_the_toolkits_build(tmp_path, version):
     assert "mla_prolog_bf16              aiv       12288  75 % of 16 KiB" in lines
     assert "copy_gm_l1                   aic       20480  62 % of 32 KiB" in lines
     assert "prefetch                     aiv       12288  75 % of 16 KiB" in lines
-    assert sum("KiB" in line for line in lines) == 25 + 13
+    assert "prefetch_cube                aic       20480  62 % of 32 KiB" in lines
+    assert sum("KiB" in line for line in lines) == 26 + 13
 
 
 def test_the_toolkit_can_be_given(tmp_path):

@@ -79,6 +79,20 @@ def test_kinds_of_mutants(table):
     assert len(by_value) <= 4
 
 
+@pytest.mark.parametrize("name", ["prefetch", "prefetch, cube"])
+def test_every_call_of_a_prefetch_kernel_is_needed_there(name):
+    """Both kernels have their calls from one block: a survivor of one may die in the other."""
+    (case,) = [case for case in CASES if case.name == name]
+    mutants = mutate([case]).mutants
+    assert {mutant.kind for mutant in mutants} == {
+        "PipeBarrier<MTE2>",
+        "RoundUp left out",
+        "RoundUp rounded down",
+    }
+    noticed = {"missing-barrier", "out-of-bounds", "prefetch"}
+    assert {mutant.verdict for mutant in mutants} <= noticed
+
+
 @pytest.fixture(scope="module")
 def one_token():
     """A call in which nothing comes round again, so that hardly any free slot matters."""

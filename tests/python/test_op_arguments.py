@@ -111,7 +111,7 @@ def test_every_text_has_its_argument():
 def test_defaults_are_documented():
     defaults = re.findall(r"Default: (.*)\.$", ops.mla_prolog.__doc__, re.MULTILINE)
     assert defaults == ["1e-06", "True", "False"]
-    assert "Default: 'vector_cores'." in ops.prefetch.__doc__
+    assert "Default: 'vector'." in ops.prefetch.__doc__
 
 
 def test_an_argument_without_a_text():

@@ -265,12 +265,12 @@ def test_prefetch_of_adjacent_views(op, reverse):
 
 
 @pytest.mark.parametrize("reverse", [False, True])
-@pytest.mark.parametrize("engine", ["vector_cores", "sdma"])
+@pytest.mark.parametrize("engine", ["vector", "cube", "sdma"])
 def test_the_prefetch_op_with_adjacent_views(reverse, engine):
     weight = torch.zeros(4096, dtype=torch.uint8)
     views = [weight[:1024], weight[1024:3000], weight[3000:]]
     kernels = launches(OPS["prefetch"], views[::-1] if reverse else views, engine=engine)
-    assert kernels == (["prefetch"] if engine == "vector_cores" else [])
+    assert kernels == {"vector": ["prefetch"], "cube": ["prefetch_cube"], "sdma": []}[engine]
 
 
 def test_a_copy_on_write_tensor_is_no_alias():

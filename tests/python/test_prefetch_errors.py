@@ -75,10 +75,11 @@ def test_offset(run, value):
     refuses(run, ValueError, message, [WEIGHT, WEIGHT.clone()], offsets=[5, value])
 
 
+@pytest.mark.parametrize(("engine", "all_cores"), [("vector", 48), ("cube", 24)])
 @pytest.mark.parametrize("value", [0, -1, 49, 1 << 40])
-def test_cores(run, value):
-    message = f"'cores': expected 1 to the 48 vector cores of {CHIP}, got {value}"
-    refuses(run, ValueError, message, [WEIGHT], cores=value)
+def test_cores(run, engine, all_cores, value):
+    message = f"'cores': expected 1 to the {all_cores} {engine} cores of {CHIP}, got {value}"
+    refuses(run, ValueError, message, [WEIGHT], cores=value, engine=engine)
 
 
 def test_cores_of_another_chip():
@@ -86,11 +87,14 @@ def test_cores_of_another_chip():
         call([WEIGHT], {"cores": 40})
         message = "'cores': expected 1 to the 40 vector cores of Ascend910B3, got 41"
         refuses(call, ValueError, message, [WEIGHT], cores=41)
+        call([WEIGHT], {"cores": 20, "engine": "cube"})
+        message = "'cores': expected 1 to the 20 cube cores of Ascend910B3, got 21"
+        refuses(call, ValueError, message, [WEIGHT], cores=21, engine="cube")
 
 
-@pytest.mark.parametrize("engine", ["", "SDMA", "mte2"])
+@pytest.mark.parametrize("engine", ["", "SDMA", "mte2", "vector_cores"])
 def test_engine(run, engine):
-    message = f"'engine': expected 'vector_cores' or 'sdma', got '{engine}'"
+    message = f"'engine': expected 'vector', 'cube' or 'sdma', got '{engine}'"
     refuses(run, ValueError, message, [WEIGHT], engine=engine)
 
 
@@ -166,7 +170,7 @@ def test_more_than_the_l2_of_another_chip_holds():
         (WEIGHT, {"offsets": [500, 0], "max_bytes": [10, 501]}),
     ],
 )
-@pytest.mark.parametrize("engine", ["vector_cores", "sdma"])
+@pytest.mark.parametrize("engine", ["vector", "cube", "sdma"])
 def test_shared_bytes(second, options, engine):
     message = (
         "'weights[1]': expected bytes that nothing else fetches, got memory shared with "
@@ -179,6 +183,8 @@ def test_good_calls_that_come_close():
     assert launches(call, [WEIGHT[:50], WEIGHT[50:]], {}) == ["prefetch"]
     options = {"offsets": [999], "max_bytes": [1], "cores": 48, "after": WEIGHT}
     assert launches(call, [WEIGHT], options) == ["prefetch"]
+    options |= {"cores": 24, "engine": "cube"}
+    assert launches(call, [WEIGHT], options) == ["prefetch_cube"]
 
 
 @pytest.mark.parametrize(

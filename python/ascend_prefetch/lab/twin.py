@@ -257,7 +257,7 @@ def buffer_usage() -> Iterator[list[LaunchBuffers]]:
 
 
 def account_prefetch(trace: bytes | Sequence[bytes], weights: Sequence[str]) -> PrefetchBytes:
-    """Accounts for the bytes of the named tensors that vector cores prefetched.
+    """Accounts for the bytes of the named tensors that cores prefetched.
 
     A weight is recognised in several launches by its address and size: bytes that mla_prolog
     prefetched as "prefetch[0]" are accounted for where o_proj reads them as "o_proj_weight".

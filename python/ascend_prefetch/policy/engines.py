@@ -31,8 +31,8 @@ class Engine(Protocol):
 class Sdma:
     """The copy engine, on a side stream; it must be joined before a graph capture ends.
 
-    The op's engine "vector_cores" does not serve here: its prefetch is a kernel on the current
-    stream, which the kernel that reads the weight would wait for, so nothing would overlap.
+    The op's engines "vector" and "cube" do not serve here: their prefetch is a kernel on the
+    current stream, which the kernel that reads the weight would wait for, so nothing would overlap.
     """
 
     name = "SDMA"

@@ -236,7 +236,9 @@ MatmulCase DrawMatmul(uint32_t rows, const arch::Chip& chip, Draws& draws) {
 
 PrefetchCase DrawPrefetch(const arch::Chip& chip, Draws& draws) {
     PrefetchCase drawn{};
-    drawn.cores = static_cast<uint32_t>(1 + draws.Below(chip.aiv_count));
+    const bool cube = draws.Coin();
+    drawn.type = cube ? plan::LoadingCores::kCube : plan::LoadingCores::kVector;
+    drawn.cores = static_cast<uint32_t>(1 + draws.Below(cube ? chip.aic_count : chip.aiv_count));
     const uint64_t tensors = 1 + draws.Below(4);
     for (uint64_t i = 0; i < tensors; ++i) {
         plan::PrefetchRegion tensor;
@@ -323,7 +325,8 @@ std::string Text(const MatmulCase& matmul) {
 
 std::string Text(const PrefetchCase& prefetch) {
     std::ostringstream text;
-    text << "prefetch on " << prefetch.cores << " cores:";
+    text << "prefetch on " << prefetch.cores
+         << (prefetch.type == plan::LoadingCores::kCube ? " cube" : " vector") << " cores:";
     for (const plan::PrefetchRange& range : prefetch.ranges) {
         text << " [" << range.offset << ", +" << range.bytes << ") of " << range.tensor.bytes
              << " bytes at " << range.tensor.address;

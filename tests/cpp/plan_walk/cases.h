@@ -76,6 +76,7 @@ struct MatmulCase {
 
 struct PrefetchCase {
     std::vector<plan::PrefetchRange> ranges;  ///< addresses are offsets until they are bound
+    plan::LoadingCores type;
     uint32_t cores;
 };
 

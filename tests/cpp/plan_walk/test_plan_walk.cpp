@@ -264,11 +264,16 @@ TEST(finds_windows_that_skip_or_repeat_chunks) {
     check("share: prefetch[0]: byte 0 is touched twice",
           [](PrologWarm& warm) { warm.plan.regions[1] = warm.plan.regions[0]; });
     Draws draws(3);
-    walk::PrefetchCase prefetch{{{{0, 1 << 20}, 0, 1 << 20}}, 48};
-    walk::Walk(prefetch, Cores::kAll, draws);
-    CHECK_THROWS_WITH(walk::Walk(prefetch, Cores::kAll, draws,
-                                 [](PrefetchPlan& plan) { plan.window.chunk_count -= 1; }),
-                      walk::Fault, "share: tensor 1: expected 1048576 bytes");
+    for (const auto type : {plan::LoadingCores::kVector, plan::LoadingCores::kCube}) {
+        walk::PrefetchCase prefetch{{{{0, (1 << 20) + 5}, 0, (1 << 20) + 5}}, type, 24};
+        walk::Walk(prefetch, Cores::kAll, draws);
+        CHECK_THROWS_WITH(walk::Walk(prefetch, Cores::kAll, draws,
+                                     [](PrefetchPlan& plan) { plan.window.chunk_count -= 1; }),
+                          walk::Fault, "share: tensor 1: expected 1048581 bytes");
+        CHECK_THROWS_WITH(walk::Walk(prefetch, Cores::kAll, draws,
+                                     [](PrefetchPlan& plan) { plan.warm.pad_slots *= 2; }),
+                          walk::Fault, "capacity: InitBuffer");
+    }
 }
 
 TEST(finds_copies_beyond_rows_and_pads) {

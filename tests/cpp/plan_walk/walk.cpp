@@ -39,6 +39,7 @@ extern "C" PrologStageKernel prolog_stage_fp16;
 extern "C" PrologStageKernel prolog_stage_bf16_w8a8;
 extern "C" PrologStageKernel prolog_stage_fp16_w8a8;
 extern "C" void prefetch(PrefetchPlan plan);
+extern "C" void prefetch_cube(PrefetchPlan plan);
 extern "C" void copy_gm_l1(CopyPlan plan);
 extern "C" void copy_gm_ub(CopyPlan plan);
 
@@ -678,7 +679,7 @@ Walked Walk(const PrefetchCase& prefetch, Cores cores, Draws& draws,
         }
         ranges[i].tensor.address += space;
     }
-    PrefetchPlan plan = plan::PlanPrefetch(ranges, prefetch.cores);
+    PrefetchPlan plan = plan::PlanPrefetch(ranges, prefetch.type, prefetch.cores);
     if (change) change(plan);
     RequireWindows(plan.warm, {plan.window}, prefetch.cores);
     if (cores == Cores::kAll) {
@@ -691,7 +692,10 @@ Walked Walk(const PrefetchCase& prefetch, Cores cores, Draws& draws,
             machine.Expect("tensor " + std::to_string(i), Port::kLoad, bytes[i], 1);
         }
     }
-    RunCores(machine, 0, prefetch.cores, cores, draws, walked, [&] { ::prefetch(plan); });
+    const bool cube = prefetch.type == plan::LoadingCores::kCube;
+    const auto kernel = cube ? ::prefetch_cube : ::prefetch;
+    RunCores(machine, cube ? prefetch.cores : 0, cube ? 0 : prefetch.cores, cores, draws, walked,
+             [&] { kernel(plan); });
     if (cores == Cores::kAll) machine.RequireExpected();
     return walked;
 }

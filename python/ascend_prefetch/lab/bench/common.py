@@ -68,6 +68,7 @@ class BenchConfig:
             model's table.
         checkpoint: directory of a Hugging Face checkpoint; random weights without one.
         layer: layer of the checkpoint.
+        engine: what loads in the op prefetch: "vector", "cube" or "sdma"; other ops have none.
         l2_state: "cold", or "warm" to model the fused kernel a second time, after a call that read
             all of the same weights.
         repeats: number of timed runs, of which the median is reported.
@@ -85,6 +86,7 @@ class BenchConfig:
     launch_us: float | None = None
     checkpoint: Path | None = None
     layer: int = 0
+    engine: str = "vector"
     l2_state: str = "cold"
     repeats: int = 5
     device: str = "cpu"
@@ -116,7 +118,7 @@ class BenchCase:
             if they cannot do it.
         torch: prepares the same mathematics in eager torch float32 and returns a function that runs
             it.
-        prefetched: the tensors that vector cores may prefetch, by their names in the launch.
+        prefetched: the tensors that cores may prefetch, by their names in the launch.
         floor_bytes: bytes that HBM has to deliver: each weight and input once. Results stay in L2.
         products: the weights of the matrix products, whose every element is used once per token.
     """

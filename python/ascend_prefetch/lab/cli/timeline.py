@@ -124,7 +124,7 @@ def _show(result: dict[str, Any]) -> None:
             f"{moved['hbm_read'] / 1e6:11.2f}  {moved['l2_hit'] / 1e6:9.2f}  "
             f"{moved['written'] / 1e6:10.2f}"
         )
-    print(f"  {result['prefetched_bytes'] / 1e6:.2f} MB prefetched by vector cores")
+    print(f"  {result['prefetched_bytes'] / 1e6:.2f} MB prefetched by cores")
     print(f"wrote {result['out']}")
 
 

@@ -24,7 +24,7 @@ class SanitizeCase:
     Attributes:
         name: name of the op and its form.
         run: makes random inputs, calls the op and returns its results and the caches it wrote.
-        prefetched: tensors of the launch that vector cores prefetch.
+        prefetched: tensors of the launch that cores prefetch.
     """
 
     name: str
@@ -157,9 +157,10 @@ def _o_proj(
     return [ops.o_proj(**arguments)]
 
 
-def _prefetch() -> list[torch.Tensor]:
-    weights = [torch.zeros(5500, 1000, dtype=torch.bfloat16), torch.zeros(5000)]
-    ops.prefetch(weights, offsets=[7, 0])
+def _prefetch(engine: str, cores: int) -> list[torch.Tensor]:
+    """A core loads more than its landing pad holds, and one of the last a part of a block."""
+    weights = [torch.zeros(5500, 1000, dtype=torch.bfloat16), torch.zeros(5001, dtype=torch.int8)]
+    ops.prefetch(weights, offsets=[7, 0], engine=engine, cores=cores)
     return weights
 
 
@@ -240,6 +241,7 @@ CASES: tuple[SanitizeCase, ...] = (
     ),
     _o_proj_case("o_proj w8a8", tokens=50, quant="static"),
     _o_proj_case("o_proj w8a8_dynamic nz", tokens=7, quant="dynamic", nz=True),
-    SanitizeCase("prefetch", _prefetch, ("weights[0]", "weights[1]")),
+    SanitizeCase("prefetch", partial(_prefetch, "vector", 48), ("weights[0]", "weights[1]")),
+    SanitizeCase("prefetch, cube", partial(_prefetch, "cube", 20), ("weights[0]", "weights[1]")),
 )
 """Runs of a few milliseconds each, which together cover every op at a small shape."""

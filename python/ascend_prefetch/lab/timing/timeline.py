@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypedDict, cast
@@ -94,6 +95,11 @@ class KernelTimeline:
     aic_count: int
     intervals: list[Interval]
 
+    @functools.cached_property
+    def multiplies(self) -> bool:
+        """Whether the kernel has products."""
+        return any(interval.op == "mmad" for interval in self.intervals)
+
     def is_cube(self, interval: Interval) -> bool:
         """Whether the interval is one of an AIC."""
         return interval.core < self.aic_count
@@ -107,7 +113,7 @@ class RecordedTimeline:
         kernels: the kernels, in order.
         rates: the rates of HBM and L2 whenever they change, in order of time.
         sdma: the transfers of the SDMA engine beside the kernels.
-        prefetched: the tensors that vector cores may prefetch.
+        prefetched: the tensors that cores may prefetch.
         hbm_rate: peak rate of HBM, bytes per us.
     """
 
@@ -128,9 +134,12 @@ class RecordedTimeline:
             yield from (interval for interval in kernel.intervals if interval.op in TRANSFERS)
 
     def is_prefetch(self, kernel: KernelTimeline, interval: Interval) -> bool:
-        """Whether a vector core loads a weight; it never computes with one, so this prefetches."""
-        of_vector = interval.op == "load" and not kernel.is_cube(interval)
-        return of_vector and interval.tensor in self.prefetched
+        """Whether a core loads a weight with which it computes nothing.
+
+        Vector cores never do, nor do cube cores in a kernel without products.
+        """
+        computes = kernel.multiplies and kernel.is_cube(interval)
+        return interval.op == "load" and not computes and interval.tensor in self.prefetched
 
     def prefetches(self) -> list[tuple[float, int]]:
         """The end (us) and the bytes of each prefetching transfer, in order of time."""
@@ -153,7 +162,7 @@ def model_timeline(
         model: the result of TimedChip.timeline(); prefetches already given to its SDMA engine run
             beside them.
         steps: the steps of the sequence.
-        prefetched: the tensors that vector cores may prefetch.
+        prefetched: the tensors that cores may prefetch.
 
     Raises:
         ValueError: there is nothing to replay, or a trace is invalid or does not fit the model.
