@@ -211,6 +211,10 @@ PYBIND11_MODULE(_lab, m) {
     m.def("take_traces", &TakeTraces,
           "Stop the record of traces and return them serialised (twin/trace_format.h), one for "
           "each launch.");
+    m.def("start_sdma_log", &lab::StartSdmaLog,
+          "Keep what ops on CPU tensors give to the SDMA engine, which the twin does not have.");
+    m.def("take_sdma_log", &lab::TakeSdmaLog,
+          "Return (address, bytes) of every range since start_sdma_log.");
     m.def("start_buffer_usage", &lab::StartBufferUsage,
           "Record how much of the local buffers later launches use.");
     m.def("take_buffer_usage", &TakeBufferUsage,

@@ -30,6 +30,11 @@ void TwinDevice::Launch(const npu::KernelLaunch& launch) {
     launches.Run(launch.kernel, launch, launch.block_count);
 }
 
+void TwinDevice::Prefetch(const npu::MemoryRange* ranges, const at::Tensor* /*tensors*/,
+                          size_t count) {
+    for (size_t i = 0; i < count; ++i) AddToSdmaLog(ranges[i].address, ranges[i].bytes);
+}
+
 TwinLaunches::TwinLaunches(const arch::Chip& chip, const npu::KernelLaunch& launch) : chip_(chip) {
     for (size_t i = 0; i < launch.tensor_count; ++i) {
         const npu::GmTensor& tensor = launch.tensors[i];

@@ -19,9 +19,9 @@ public:
     bool HostReads() const override { return true; }
     bool Computes() const override;
     bool IsStoredNz(const at::Tensor& /*tensor*/) override { return false; }
-    // The twin has no SDMA engine.
-    void Prefetch(const npu::MemoryRange* /*ranges*/, const at::Tensor* /*tensors*/,
-                  size_t /*count*/) override {}
+    // The twin has no SDMA engine: what it is given is logged where somebody asked for it.
+    void Prefetch(const npu::MemoryRange* ranges, const at::Tensor* /*tensors*/,
+                  size_t count) override;
     void JoinPrefetches() override {}
 };
 

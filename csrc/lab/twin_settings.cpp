@@ -54,6 +54,7 @@ struct TwinSettings {
     bool tracing = false;
     std::vector<std::string> traces;
     std::optional<std::vector<LaunchBuffers>> buffer_usage;
+    std::optional<std::vector<std::pair<uint64_t, uint64_t>>> sdma;
 };
 
 /// Access to the settings; holds their lock as long as the object exists.
@@ -149,6 +150,22 @@ bool Tracing() { return Locked()->tracing; }
 void AddTrace(std::string trace) {
     Locked settings;
     if (settings->tracing) settings->traces.push_back(std::move(trace));
+}
+
+void StartSdmaLog() {
+    Locked settings;
+    if (settings->sdma) throw std::logic_error("the SDMA engine is being watched already");
+    settings->sdma.emplace();
+}
+
+std::vector<std::pair<uint64_t, uint64_t>> TakeSdmaLog() {
+    return std::exchange(Locked()->sdma, std::nullopt)
+        .value_or(std::vector<std::pair<uint64_t, uint64_t>>());
+}
+
+void AddToSdmaLog(uint64_t address, uint64_t bytes) {
+    Locked settings;
+    if (settings->sdma) settings->sdma->emplace_back(address, bytes);
 }
 
 void StartBufferUsage() {

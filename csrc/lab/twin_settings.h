@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <functional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "arch/chip.h"
@@ -58,6 +59,13 @@ std::vector<std::string> TakeTraces();
 /// Whether launches are traced; AddTrace appends a launch's trace.
 bool Tracing();
 void AddTrace(std::string trace);
+
+/// Between StartSdmaLog and TakeSdmaLog, what ops give to the SDMA engine, which the twin does not
+/// have, is kept: (address, bytes) of each range. A second StartSdmaLog before TakeSdmaLog throws
+/// std::logic_error.
+void StartSdmaLog();
+std::vector<std::pair<uint64_t, uint64_t>> TakeSdmaLog();
+void AddToSdmaLog(uint64_t address, uint64_t bytes);
 
 /// How much of the local buffers (UB, L1, L0) one launch used.
 struct LaunchBuffers {

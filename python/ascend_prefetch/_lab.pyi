@@ -2,7 +2,7 @@ from __future__ import annotations
 import collections.abc
 import typing
 import typing_extensions
-__all__: list[str] = ['Timeline', 'account_prefetch', 'describe_trace', 'dry', 'error_codes', 'run_checks', 'sanitize_mode', 'schedule_seed', 'separate_kernels', 'set_dry', 'set_mutation', 'set_npu', 'set_sanitize_mode', 'set_schedule_seed', 'set_separate_kernels', 'set_twin_chip', 'start_buffer_usage', 'start_call_log', 'start_tracing', 'take_buffer_usage', 'take_call_log', 'take_traces', 'trace_copy', 'trace_matmul', 'trace_quant_matmul', 'trace_quantise', 'twin_chip', 'twin_device']
+__all__: list[str] = ['Timeline', 'account_prefetch', 'describe_trace', 'dry', 'error_codes', 'run_checks', 'sanitize_mode', 'schedule_seed', 'separate_kernels', 'set_dry', 'set_mutation', 'set_npu', 'set_sanitize_mode', 'set_schedule_seed', 'set_separate_kernels', 'set_twin_chip', 'start_buffer_usage', 'start_call_log', 'start_sdma_log', 'start_tracing', 'take_buffer_usage', 'take_call_log', 'take_sdma_log', 'take_traces', 'trace_copy', 'trace_matmul', 'trace_quant_matmul', 'trace_quantise', 'twin_chip', 'twin_device']
 class Timeline:
     """
     A model of a chip that runs kernels one after the other (model/simulator.h).
@@ -123,6 +123,10 @@ def start_call_log() -> None:
     """
     Record every synchronisation call and every rounding that later launches reach.
     """
+def start_sdma_log() -> None:
+    """
+    Keep what ops on CPU tensors give to the SDMA engine, which the twin does not have.
+    """
 def start_tracing() -> None:
     """
     Record a trace of every later launch.
@@ -134,6 +138,10 @@ def take_buffer_usage() -> list:
 def take_call_log() -> tuple:
     """
     Stop the record of calls and return (calls, weakened, met). calls maps (kind, site) of every recorded call to the site of the instruction before it; weakened has those that set_mutation can weaken; met has the pairs of a set and the wait that it let through.
+    """
+def take_sdma_log() -> list[tuple[int, int]]:
+    """
+    Return (address, bytes) of every range since start_sdma_log.
     """
 def take_traces() -> list:
     """

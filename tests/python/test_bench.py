@@ -113,6 +113,26 @@ def test_prefetch_changes_nothing_and_loads_everything_once():
     assert not case.check(None, {**loaded, "duplicated": 1})["ok"]
 
 
+@pytest.mark.parametrize("engine", ["vector", "cube", "sdma"])
+def test_engines_of_prefetch_load_every_byte_once(engine):
+    """Replayed at all constants; SDMA's ranges are those that the op gives the engine."""
+    result = run_bench("prefetch", small("prefetch", engine=engine))
+    loaded = 2 * 2048 * (128 + 576)
+    assert result["engine"] == engine
+    assert result["check"]["ok"]
+    assert result["prefetch"] == {**NOTHING_LOADED, "planned": loaded, "pending": loaded}
+    assert result["bytes"] == {"floor": loaded, "hbm_read": loaded, "l2_hit": 0}
+    times = result["modelled_us"]
+    assert times["floor"]["low"] < times["fused"]["low"] <= times["fused"]["high"]
+    assert (times["fused"] == times["separate_cmo"]) == (engine == "sdma")
+    assert times["separate"] is times["fused_no_prefetch"] is None
+
+
+def test_engines_that_there_are():
+    with pytest.raises(ValueError, match="engine: expected one of vector, cube, sdma, got 'mte2'"):
+        run_bench("prefetch", small("prefetch", engine="mte2"))
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

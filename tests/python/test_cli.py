@@ -141,6 +141,20 @@ def test_sfa_prolog_wants_an_indexer(capsys, model):
     assert capsys.readouterr().err == f"ascend_prefetch bench: {text}\n"
 
 
+def test_bench_runs_prefetch_with_every_engine(capsys):
+    arguments = ["bench", "prefetch", "--model", "deepseek-v2-lite", "--tp", "16"]
+    status, result = run_json(capsys, *arguments, "--engine", "cube")
+    assert (status, result["engine"]) == (0, "cube")
+    assert cli.main([*arguments, "--engine", "sdma"]) == 0
+    assert "prefetch deepseek-v2-lite TP16 T=16 bf16 none nd by sdma on " in capsys.readouterr().out
+
+
+def test_other_ops_have_no_engine(capsys):
+    assert cli.main([*BENCH, "--engine", "cube"]) == 2
+    text = "engine: expected none with mla_prolog, which is no prefetch"
+    assert capsys.readouterr().err == f"ascend_prefetch bench: {text}\n"
+
+
 def test_bench_wants_a_model(capsys):
     assert cli.main(["bench", "o_proj"]) == 2
     assert capsys.readouterr().err.endswith("model: expected one by --model, got none\n")

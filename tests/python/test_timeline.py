@@ -197,6 +197,27 @@ def test_a_chip_file(tmp_path, capsys):
     assert result["kernels"][0]["start_us"] == 20.0
 
 
+@pytest.mark.parametrize(("engine", "cores"), [("vector", 48), ("cube", 24)])
+def test_engines_of_prefetch(tmp_path, capsys, engine, cores):
+    """Each loads everything, by its own cores alone."""
+    path = tmp_path / "t.json"
+    size = ["--model", "deepseek-v2-lite", "--tp", "16"]
+    assert run(path, "--engine", engine, "--json", "-", op="prefetch", size=size) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert result["engine"] == engine
+    assert result["prefetched_bytes"] == 2 * 2048 * (128 + 576)
+    trace = json.loads(path.read_text())
+    events = [event for event in trace["traceEvents"] if event.get("cat") == "prefetch"]
+    assert f"by {engine} cores on" in trace["otherData"]["title"]
+    assert len(lanes(events)) == cores
+
+
+def test_sdma_runs_no_kernel(tmp_path, capsys):
+    assert run(tmp_path / "t.json", "--engine", "sdma", op="prefetch") == 2
+    text = "engine: expected vector or cube, got sdma, which runs no kernel"
+    assert capsys.readouterr().err == f"ascend_prefetch timeline: {text}\n"
+
+
 @pytest.mark.parametrize("separate", [[], ["--separate"]], ids=["fused", "separate"])
 def test_a_picture(tmp_path, capsys, separate):
     path = tmp_path / "t.png"

@@ -11,10 +11,10 @@
 #include "kernels/events.h"
 #include "kernels/gemm_tiles.h"
 #include "kernels/partition.h"
-#include "lab/kernels/sums_ring.h"
 #include "kernels/vector_math.h"
 #include "lab/kernels/matmul.h"
 #include "lab/kernels/quant_matmul_plan.h"
+#include "lab/kernels/sums_ring.h"
 
 namespace kernels {
 

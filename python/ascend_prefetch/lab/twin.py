@@ -216,6 +216,37 @@ def tracing() -> Iterator[list[bytes]]:
         traces.extend(_lab.take_traces())
 
 
+@contextmanager
+def watching_sdma() -> Iterator[list[tuple[int, int]]]:
+    """Collects what ops give to the SDMA engine inside the block, which the twin does not have.
+
+    The list has (address, bytes) of each range, and is filled when the block ends.
+    """
+    ranges: list[tuple[int, int]] = []
+    _lab.start_sdma_log()
+    try:
+        yield ranges
+    finally:
+        ranges.extend(_lab.take_sdma_log())
+
+
+def account_sdma(ranges: Sequence[tuple[int, int]]) -> PrefetchBytes:
+    """Accounts for (address, bytes) of ranges that SDMA loads: nothing reads them yet."""
+    planned = sum(nbytes for _, nbytes in ranges)
+    covered, end = 0, 0
+    for address, nbytes in sorted(ranges):
+        covered += max(0, address + nbytes - max(address, end))
+        end = max(end, address + nbytes)
+    again = planned - covered
+    return {
+        "planned": planned,
+        "landed": 0,
+        "pending": covered,
+        "unused": again,
+        "duplicated": again,
+    }
+
+
 class BufferUsage(NamedTuple):
     """The use of one local buffer by a launch, in bytes.
 

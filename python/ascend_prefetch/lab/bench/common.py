@@ -153,9 +153,14 @@ def run_case(op: str, config: BenchConfig, case: BenchCase) -> BenchResult:
     """
     chip = find_timed_chip(config.soc)
     with twin.chip(chip.soc):
-        with poisoned_empty(), twin.tracing() as traces:
+        with poisoned_empty(), twin.tracing() as traces, twin.watching_sdma() as ranges:
             results = case.run()
-        account = twin.account_prefetch(traces[0], case.prefetched)
+        # The twin runs no kernel where the SDMA engine does all of it.
+        account = (
+            twin.account_prefetch(traces[0], case.prefetched)
+            if traces
+            else twin.account_sdma(ranges)
+        )
         check = case.check(results, account)
         del results
         wall_s = median_seconds(case.run, config.repeats)
@@ -165,6 +170,7 @@ def run_case(op: str, config: BenchConfig, case: BenchCase) -> BenchResult:
     return {
         "op": op,
         **config.facts(),
+        **({} if case.products else {"engine": config.engine}),
         "check": check,
         "twin": {
             "wall_s": wall_s,
@@ -293,7 +299,7 @@ def _model(case: BenchCase, chip: TimedChip, config: BenchConfig) -> Modelled:
     if not chip.modelled:
         return Modelled(dict.fromkeys(MODELLED_KEYS[1:]), None, None)
     if not case.products:
-        return model_warming(case.run, case.prefetched, chip, config.launch_us)
+        return model_warming(case.run, chip, config.launch_us)
     forms = op_forms(functools.partial(dry_kernels, case.run))
     modelled = model_op(forms, chip, config.launch_us)
     if config.l2_state == "warm":

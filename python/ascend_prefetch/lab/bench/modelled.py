@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from ascend_prefetch.lab import twin
 from ascend_prefetch.lab.bench.upstream import upstream_cmo
 from ascend_prefetch.lab.timing import LEVELS, TimedChip
 from ascend_prefetch.lab.timing.sequence import (
@@ -12,7 +13,6 @@ from ascend_prefetch.lab.timing.sequence import (
     SequenceStep,
     TracedKernel,
     dry_kernels,
-    find_tensor,
     replay,
 )
 
@@ -67,31 +67,30 @@ def model_op(forms: OpForms, chip: TimedChip, launch_us: float | None = None) ->
 
 
 def model_warming(
-    run: Callable[..., object],
-    names: Sequence[str],
-    chip: TimedChip,
-    launch_us: float | None = None,
+    run: Callable[..., object], chip: TimedChip, launch_us: float | None = None
 ) -> Modelled:
     """Models a call of the op prefetch; instead of separate kernels, SDMA loads the same bytes.
 
     Args:
-        run: calls the op.
-        names: the tensors that it prefetches.
+        run: calls the op; takes its options.
         chip: the chip of the model; the twin must play it.
         launch_us: as for model_op.
     """
     kernels = dry_kernels(run)
-    (kernel,) = kernels
-    cmo = {}
+    with twin.watching_sdma() as ranges:
+        run(engine="sdma", cores=None)
+    cmo: Times = {}
     for level in LEVELS:
         sdma = timeline(chip, level, launch_us)
-        for name in names:
-            sdma.prefetch(*find_tensor(kernels, name))
+        for address, nbytes in ranges:
+            sdma.prefetch(address, nbytes)
         sdma.join_prefetch()
         cmo[level] = sdma.now
-    modelled = _modelled({"fused": replays_of([kernel], chip, launch_us)})
-    us = {**modelled.us, "fused_no_prefetch": None, "separate": None, "separate_cmo": cmo}
-    return modelled._replace(us=us)
+    us: dict[str, Times | None] = {"fused": cmo, "fused_no_prefetch": None, "separate": None}
+    if not kernels:
+        return Modelled({**us, "separate_cmo": cmo}, sum(nbytes for _, nbytes in ranges), 0)
+    modelled = _modelled({"fused": replays_of(kernels, chip, launch_us)})
+    return modelled._replace(us={**us, **modelled.us, "separate_cmo": cmo})
 
 
 Replays = dict[str, list[ReplayTimes]]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
+from typing import Any
 
 import torch
 
@@ -14,10 +16,14 @@ from ascend_prefetch.lab.timing import find_timed_chip
 from ascend_prefetch.lab.twin import PrefetchBytes
 from ascend_prefetch.linear import stored_weight
 
+ENGINES = ("vector", "cube", "sdma")
+
 
 def check_prefetch(config: BenchConfig) -> None:
     """Raises ValueError unless the configuration is valid for prefetch."""
     checked_dimensions(config)
+    if config.engine not in ENGINES:
+        raise ValueError(f"engine: expected one of {', '.join(ENGINES)}, got {config.engine!r}")
 
 
 def prefetch_case(config: BenchConfig) -> BenchCase:
@@ -58,8 +64,8 @@ def prefetch_case(config: BenchConfig) -> BenchCase:
         return lambda: [word.sum() for word in words]
 
     return BenchCase(
-        op=ops.prefetch,
-        arguments={"weights": regions, "max_bytes": sizes},
+        op=_prefetch_and_join,
+        arguments={"weights": regions, "max_bytes": sizes, "engine": config.engine},
         check=check,
         separate=lambda _, place: torch_npu_ops.Prefetch(place(regions), sizes),
         torch=torch_eager,
@@ -67,6 +73,13 @@ def prefetch_case(config: BenchConfig) -> BenchCase:
         floor_bytes=sum(sizes),
         products=(),
     )
+
+
+@functools.wraps(ops.prefetch)
+def _prefetch_and_join(**arguments: Any) -> None:
+    """The bytes are in L2 when what follows begins, whatever loads them."""
+    ops.prefetch(**arguments)
+    ops.prefetch_join()
 
 
 def _sizes_in_l2(regions: list[torch.Tensor], soc: str) -> list[int]:

@@ -125,11 +125,16 @@ def _show(result: dict[str, Any]) -> None:
     ]
     print(
         f"{result['op']} {result['model']} TP{result['tp']} T={result['tokens']} "
-        f"{result['dtype']} {result['quant']} {result['weights']} on {result['soc']} "
+        f"{result['dtype']} {result['quant']} {result['weights']}{_engine_text(result)} on "
+        f"{result['soc']} "
         f"({'twin and NPU' if 'npu' in result else 'twin'})"
     )
     for name, text in rows:
         print(f"  {name:15} {text}")
+
+
+def _engine_text(result: dict[str, Any]) -> str:
+    return f" by {result['engine']}" if "engine" in result else ""
 
 
 # Keys of modelled_us, and their descriptions.

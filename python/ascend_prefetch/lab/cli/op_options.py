@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ascend_prefetch.lab.bench import BenchConfig
 from ascend_prefetch.lab.bench.common import DTYPES, LAYOUTS
+from ascend_prefetch.lab.bench.prefetch import ENGINES
 from ascend_prefetch.models import MODELS, QUANTS
 
 from .common import microseconds, positive
@@ -16,6 +17,11 @@ from .common import microseconds, positive
 def add_op_arguments(parser: argparse.ArgumentParser, ops: Iterable[str]) -> None:
     """Adds the op and its options; model, weights and quant are None if they are left out."""
     parser.add_argument("op", choices=list(ops))
+    parser.add_argument(
+        "--engine",
+        choices=ENGINES,
+        help="what loads in prefetch: vector cores (default), cube cores or the copy engine",
+    )
     parser.add_argument("--tokens", type=positive, default=16, help="tokens in the batch")
     add_model_arguments(parser)
 
@@ -57,6 +63,8 @@ def bench_config(
     options: argparse.Namespace, checkpoint: Path | None = None, layer: int = 0
 ) -> BenchConfig:
     """The configuration that the options of `add_op_arguments` describe; "" stands for no model."""
+    if options.engine is not None and options.op != "prefetch":
+        raise ValueError(f"engine: expected none with {options.op}, which is no prefetch")
     return BenchConfig(
         model=options.model or "",
         tp=options.tp,
@@ -68,6 +76,7 @@ def bench_config(
         launch_us=options.launch_us,
         checkpoint=checkpoint,
         layer=layer,
+        engine=options.engine or "vector",
     )
 
 

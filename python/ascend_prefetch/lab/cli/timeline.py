@@ -76,6 +76,8 @@ def _model(options: argparse.Namespace, config: BenchConfig, chip: TimedChip) ->
     case = bench.make_case(config)
     if options.no_prefetch and not case.products:
         raise ValueError(f"no-prefetch: nothing is left of {options.op}")
+    if config.engine == "sdma":
+        raise ValueError("engine: expected vector or cube, got sdma, which runs no kernel")
     prefetch = {"prefetch_bytes": 0} if options.no_prefetch else {}
     with twin.chip(chip.soc):
         kernels = dry_kernels(case.run, options.separate, **prefetch)
@@ -86,6 +88,7 @@ def _facts(options: argparse.Namespace, config: BenchConfig) -> dict[str, Any]:
     return {
         "op": options.op,
         **config.facts(),
+        **({"engine": config.engine} if options.op == "prefetch" else {}),
         "level": options.level,
         "separate": options.separate,
         "no_prefetch": options.no_prefetch,
@@ -104,6 +107,7 @@ def _title(timeline: RecordedTimeline, facts: dict[str, Any]) -> str:
 def _headline(facts: dict[str, Any]) -> str:
     form = " as separate kernels" if facts["separate"] else ""
     form += " without prefetch" if facts["no_prefetch"] else ""
+    form += f" by {facts['engine']} cores" if "engine" in facts else ""
     return (
         f"{facts['op']} {facts['model']} TP{facts['tp']} T={facts['tokens']} {facts['dtype']} "
         f"{facts['quant']} {facts['weights']}{form} on {facts['soc']}"
