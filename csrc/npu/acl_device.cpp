@@ -69,17 +69,38 @@ void AclDevice::Launch(const KernelLaunch& launch) {
     });
 }
 
-void AclDevice::Prefetch(const MemoryRange* ranges, const at::Tensor* tensors, size_t count) {
+AclDevice::Side& AclDevice::CurrentSide() {
     const aclrtStream stream = host_->CurrentStream();
-    const std::lock_guard<std::mutex> lock(mutex_);
     std::unique_ptr<Side>& side = sides_[stream];
     if (side == nullptr) side = std::make_unique<Side>(stream, host_->SideStreamFor(stream));
+    return *side;
+}
+
+void AclDevice::LaunchBeside(const KernelLaunch& launch, const at::Tensor* tensors, size_t count) {
+    KernelFile& kernels = KernelsOf(launch.folder);
+    const auto block = std::make_shared<const ArgumentBlock>(launch);
+    const std::lock_guard<std::mutex> lock(mutex_);
+    Side& side = CurrentSide();
+    side.pending = true;  // also if the launch fails: the fork before it is to be joined
+    host_->Enqueue(launch.kernel, [&kernels, block, work = &side.work] {
+        const aclrtFuncHandle function = kernels.Find(block->kernel());
+        work->Fork();
+        const ProfilerRange range(block->kernel(), work->stream());
+        block->Launch(function, work->stream());
+    });
+    host_->KeepFor(tensors, count, side.stream);
+}
+
+void AclDevice::Prefetch(const MemoryRange* ranges, const at::Tensor* tensors, size_t count) {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    Side& side = CurrentSide();
+    side.pending = true;
     host_->Enqueue("prefetch_sdma",
-                   [work = &side->work, list = std::vector<MemoryRange>(ranges, ranges + count)] {
+                   [work = &side.work, list = std::vector<MemoryRange>(ranges, ranges + count)] {
+                       work->Fork();
                        work->Prefetch(list);
                    });
-    side->pending = true;
-    host_->KeepFor(tensors, count, side->stream);
+    host_->KeepFor(tensors, count, side.stream);
 }
 
 void AclDevice::JoinPrefetches() {
@@ -87,8 +108,8 @@ void AclDevice::JoinPrefetches() {
     if (sides_.empty()) return;
     const auto found = sides_.find(host_->CurrentStream());
     if (found == sides_.end() || !found->second->pending) return;
-    host_->Enqueue("prefetch_join", [work = &found->second->work] { work->Join(); });
     found->second->pending = false;
+    host_->Enqueue("prefetch_join", [work = &found->second->work] { work->Join(); });
 }
 
 const char* ChipFamily(const char* soc_name) {

@@ -49,6 +49,7 @@ public:
     int8_t TensorType() const override { return host_->TensorType(); }
     const char* SocName() override { return Found().soc_name.c_str(); }
     void Launch(const KernelLaunch& launch) override;
+    void LaunchBeside(const KernelLaunch& launch, const at::Tensor* tensors, size_t count) override;
     bool IsStoredNz(const at::Tensor& tensor) override { return host_->IsStoredNz(tensor); }
     void Prefetch(const MemoryRange* ranges, const at::Tensor* tensors, size_t count) override;
     void JoinPrefetches() override;
@@ -72,6 +73,8 @@ private:
 
     Chip& Found();
     KernelFile& KernelsOf(const char* folder);
+    /// The side stream of the current stream; mutex_ is held.
+    Side& CurrentSide();
 
     std::unique_ptr<Host> host_;
     std::string kernel_folder_;

@@ -36,6 +36,14 @@ public:
 
     virtual void Launch(const KernelLaunch& launch) = 0;
 
+    /// Launches a kernel that only reads, on the side stream of the current stream, after everything
+    /// issued to the current stream so far. `tensors` hold what it reads. A device without streams
+    /// runs it at once.
+    virtual void LaunchBeside(const KernelLaunch& launch, const at::Tensor* /*tensors*/,
+                              size_t /*count*/) {
+        Launch(launch);
+    }
+
     /// Whether launches have to describe the tensors that they may access.
     virtual bool ChecksAccesses() const { return false; }
     /// Whether the host may read the values of tensors without waiting for anything.
@@ -47,10 +55,9 @@ public:
     /// that of the row-major matrix.
     virtual bool IsStoredNz(const at::Tensor& tensor) = 0;
 
-    /// Loads ranges into L2 by SDMA, on a side stream of the current stream, after everything
-    /// issued to the current stream so far. Range i lies in tensors[i].
+    /// Loads ranges into L2 by SDMA, where LaunchBeside launches. Range i lies in tensors[i].
     virtual void Prefetch(const MemoryRange* ranges, const at::Tensor* tensors, size_t count) = 0;
-    /// Makes the current stream wait for all prefetches issued from it.
+    /// Makes the current stream wait for all that was issued to its side stream.
     virtual void JoinPrefetches() = 0;
 };
 

@@ -4,10 +4,14 @@
 
 namespace npu {
 
-void SideStream::Prefetch(const std::vector<MemoryRange>& ranges) {
+void SideStream::Fork() {
     MakeEvents();
     ASCEND_PREFETCH_ACL(aclrtRecordEvent, forked_, main_);
     ASCEND_PREFETCH_ACL(aclrtStreamWaitEvent, stream_, forked_);
+    open_ = true;
+}
+
+void SideStream::Prefetch(const std::vector<MemoryRange>& ranges) {
     for (const MemoryRange& range : ranges) {
         ASCEND_PREFETCH_ACL(aclrtCmoAsync, reinterpret_cast<void*>(range.address), range.bytes,
                             ACL_RT_CMO_TYPE_PREFETCH, stream_);
@@ -15,7 +19,8 @@ void SideStream::Prefetch(const std::vector<MemoryRange>& ranges) {
 }
 
 void SideStream::Join() {
-    MakeEvents();
+    if (!open_) return;
+    open_ = false;
     ASCEND_PREFETCH_ACL(aclrtRecordEvent, done_, stream_);
     ASCEND_PREFETCH_ACL(aclrtStreamWaitEvent, main_, done_);
 }

@@ -47,7 +47,8 @@ TORCH_LIBRARY(ascend_prefetch, m) {
         Quant("") + kPrefetch + ") -> Tensor";
     const std::string prefetch =
         "prefetch(Tensor[] weights, *, int[]? max_bytes=None, int[]? offsets=None, "
-        "int? cores=None, Tensor? after=None, str engine='vector') -> ()";
+        "int? cores=None, Tensor? after=None, str engine='vector', "
+        "bool beside=False) -> ()";
     for (const std::string& schema :
          {mla_prolog, sfa_prolog, o_proj, prefetch, std::string("prefetch_join() -> ()")}) {
         m.def(schema.c_str());

@@ -30,6 +30,7 @@ struct Arguments {
     std::optional<int64_t> cores;
     std::optional<at::Tensor> after;
     std::string engine;
+    bool beside;
 
     bool sdma() const { return engine == "sdma"; }
     bool cube() const { return engine == "cube"; }
@@ -43,6 +44,7 @@ void VisitArguments(Arguments& args, Visit&& visit) {
     visit("cores", args.cores);
     visit("after", args.after);
     visit("engine", args.engine);
+    visit("beside", args.beside);
 }
 
 /// The bytes of a tensor that a prefetch loads; they are symbolic under torch.compile.
@@ -166,7 +168,12 @@ void Launch(const Arguments& args) {
     const auto cores = static_cast<uint32_t>(args.cores.value_or(AllCores(args, target.chip)));
     const auto type = args.cube() ? plan::LoadingCores::kCube : plan::LoadingCores::kVector;
     const PrefetchPlan plan = plan::PlanPrefetch(located, type, cores);
-    RunKernel(args.cube() ? "prefetch_cube" : "prefetch", target, {cores, false}, tensors, plan);
+    const auto launch = [&](const npu::KernelLaunch& kernel) {
+        if (!args.beside) return target.device.Launch(kernel);
+        target.device.LaunchBeside(kernel, args.weights.data(), args.weights.size());
+    };
+    WithLaunch(launch, args.cube() ? "prefetch_cube" : "prefetch", target, {cores, false}, tensors,
+               plan);
 }
 
 struct Prefetch {

@@ -12,14 +12,22 @@ struct LaunchCores {
     bool all_wait;         ///< whether the kernel synchronises all its cores
 };
 
-/// Launches `kernel`, the name of an entry point in csrc/kernels; its arguments are plain structs
-/// of csrc/plan.
+/// Hands `launch` the launch of `kernel`, the name of an entry point in csrc/kernels; its arguments
+/// are plain structs of csrc/plan.
+template <typename Launch, typename... Arguments>
+void WithLaunch(const Launch& launch, const char* kernel, const Target& target, LaunchCores cores,
+                const LaunchTensors& tensors, const Arguments&... arguments) {
+    const auto list = npu::ListArguments(arguments...);
+    launch(npu::KernelLaunch{kernel, cores.block_count, cores.all_wait, list.data(), list.size(),
+                             tensors.data(), tensors.size(), nullptr, target.chip.name});
+}
+
+/// Launches a kernel on the current stream.
 template <typename... Arguments>
 void RunKernel(const char* kernel, const Target& target, LaunchCores cores,
                const LaunchTensors& tensors, const Arguments&... arguments) {
-    const auto list = npu::ListArguments(arguments...);
-    target.device.Launch({kernel, cores.block_count, cores.all_wait, list.data(), list.size(),
-                          tensors.data(), tensors.size(), nullptr, target.chip.name});
+    WithLaunch([&](const npu::KernelLaunch& launch) { target.device.Launch(launch); }, kernel,
+               target, cores, tensors, arguments...);
 }
 
 /// Launches `kernel` on all cores of both types; it synchronises all of them.

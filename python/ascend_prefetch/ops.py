@@ -161,6 +161,8 @@ _ARGUMENTS = """
     after: a tensor that must be computed before the prefetch starts, which tells a compiled
         graph where to place the call. It is neither read nor changed.
     engine: "vector", "cube" or "sdma".
+    beside: whether the kernel runs on the side stream of the current stream, until prefetch_join.
+        "sdma" always does.
 """
 """What each argument is, one text for all ops that have it; ascend_prefetch.documented reads it."""
 
@@ -239,16 +241,22 @@ prefetch = document(
     a prefetch would evict bytes that it has just loaded.
 
     Engines
-        "vector": a kernel of vector cores on the current stream loads the bytes into their buffers
-        and discards them; later work on the stream waits for it.
+        "vector": a kernel of vector cores loads the bytes into their buffers and discards them.
 
         "cube": the same by cube cores, for windows in which vector cores are busy.
 
         "sdma": the copy engine beside the cores loads them, by cache operations of the runtime
-        (CMO) on a side stream, which this call forks from the current one. Nothing waits for the
-        prefetch before prefetch_join, which must be called before a graph capture ends. Prefetches
-        issued before a capture must be joined before it begins. For CPU tensors there is no such
-        engine: the call checks its arguments and loads nothing.
+        (CMO). For CPU tensors there is no such engine: the call checks its arguments and loads
+        nothing.
+
+    Streams
+        Without `beside` a kernel runs on the current stream, and later work on it waits for the
+        kernel. With `beside`, and with "sdma", the prefetch runs on the side stream of the current
+        stream, which this call forks: it begins after everything issued to the current stream so
+        far, and nothing waits for it before prefetch_join. That must be called before a graph
+        capture ends; prefetches issued before a capture must be joined before it begins.
+        ascend_prefetch.beside.prefetch_beside does both around a block. For CPU tensors `beside`
+        changes nothing.
 
     Args:
         {arguments}
@@ -264,7 +272,7 @@ prefetch = document(
 
 prefetch_join = document(
     "prefetch_join",
-    """Makes the current stream wait for every SDMA prefetch that was issued from it.
+    """Makes the current stream wait for every prefetch beside it, by cores or SDMA, issued from it.
 
     The current stream is that of the current device; prefetches from other streams or devices stay
     pending. Prefetches issued before a graph capture must be joined before it begins.

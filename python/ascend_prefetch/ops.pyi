@@ -98,5 +98,6 @@ def prefetch(
     cores: int | None = None,
     after: torch.Tensor | None = None,
     engine: str = 'vector',
+    beside: bool = False,
 ) -> None: ...
 def prefetch_join() -> None: ...

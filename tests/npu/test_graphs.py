@@ -4,7 +4,7 @@ import pytest
 import torch
 from device_calls import OPS, DeviceCall, captured, snapshot
 
-from ascend_prefetch import ops
+from ascend_prefetch.beside import prefetch_beside
 from mla_cases import same_bits
 
 pytestmark = pytest.mark.npu
@@ -41,17 +41,15 @@ def test_replays_equal_eager_calls(npu, op):
 
 @pytest.mark.parametrize("engine", ["vector", "cube", "sdma"])
 def test_prefetch_and_join_in_a_graph(npu, engine):
-    """A fork to the copy engine is joined before the capture ends, in each of several graphs."""
+    """A fork is joined before the capture ends, in each of several graphs."""
     call = DeviceCall("o_proj", tokens=17)
     expected = snapshot(call, call())
     weight = call.arguments["o_proj_weight"]
     region = torch.ones(4 << 20, dtype=torch.uint8, device="npu")
 
     def work():
-        ops.prefetch([weight, region], engine=engine)
-        results = call()
-        ops.prefetch_join()
-        return results
+        with prefetch_beside([weight, region], engine=engine):
+            return call()
 
     for _ in range(2):
         graph, results = captured(npu, work)

@@ -108,7 +108,7 @@ def test_schema_of_prefetch():
     assert str(OPS["prefetch"].default._schema) == (
         "ascend_prefetch::prefetch(Tensor[] weights, *, int[]? max_bytes=None, "
         "int[]? offsets=None, int? cores=None, Tensor? after=None, "
-        'str engine="vector") -> ()'
+        'str engine="vector", bool beside=False) -> ()'
     )
     assert str(JOIN._schema) == "ascend_prefetch::prefetch_join() -> ()"
 

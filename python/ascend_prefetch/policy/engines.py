@@ -31,8 +31,7 @@ class Engine(Protocol):
 class Sdma:
     """The copy engine, on a side stream; it must be joined before a graph capture ends.
 
-    The op's engines "vector" and "cube" do not serve here: their prefetch is a kernel on the
-    current stream, which the kernel that reads the weight would wait for, so nothing would overlap.
+    It takes no core, whatever kernels run beside it.
     """
 
     name = "SDMA"

@@ -4,6 +4,8 @@
 #include <map>
 #include <utility>
 
+#include "captures.h"
+
 namespace acl_double {
 
 namespace {
@@ -16,6 +18,7 @@ struct State {
     std::vector<std::string> calls;
     std::vector<Launch> launches;
     std::map<aclrtStream, std::string> streams;
+    Captures captures;
     std::map<std::string, std::pair<aclError, std::string>> failures;
     std::string message;
     std::string soc_name = "Ascend910_9391";
@@ -72,6 +75,27 @@ void Record(const std::string& call) {
     if (TheState().recording) TheState().calls.push_back(call);
 }
 
+/// A call for a stream: now, or when the graph is replayed.
+void Record(aclrtStream stream, const std::string& call) {
+    if (!TheState().captures.Keep(stream, call)) Record(call);
+}
+
+/// A captured graph; its handle is its address.
+struct Graph {
+    std::vector<std::string> calls;
+    bool destroyed = false;
+};
+
+std::deque<Graph>& Graphs() {
+    static std::deque<Graph> graphs;
+    return graphs;
+}
+
+size_t& Events() {
+    static size_t events = 0;
+    return events;
+}
+
 int Mode(const aclrtLaunchKernelCfg* config) {
     for (size_t i = 0; config != nullptr && i < config->numAttrs; ++i) {
         const aclrtLaunchKernelAttr& attribute = config->attrs[i];
@@ -84,6 +108,7 @@ int Mode(const aclrtLaunchKernelCfg* config) {
 
 const std::vector<std::string>& Calls() { return TheState().calls; }
 const std::vector<Launch>& Launches() { return TheState().launches; }
+size_t EventCount() { return Events(); }
 void Reset() { TheState() = State(); }
 void NameStream(aclrtStream stream, const std::string& name) { TheState().streams[stream] = name; }
 void SetDevice(int32_t device) { TheState().device = device; }
@@ -118,22 +143,31 @@ aclError aclrtCreateEventExWithFlag(aclrtEvent* event, uint32_t flag) {
     if (const aclError error = Result("aclrtCreateEventExWithFlag")) return error;
     if (flag != ACL_EVENT_SYNC) return 107000;  // only such events may be waited for by a stream
     *event = reinterpret_cast<aclrtEvent>(++events);
+    ++Events();
     return ACL_SUCCESS;
 }
 
 aclError aclrtRecordEvent(aclrtEvent event, aclrtStream stream) {
-    Record("record " + NameOfEvent(event) + " on " + NameOf(stream));
-    return Result("aclrtRecordEvent");
+    if (const aclError error = Result("aclrtRecordEvent")) return error;
+    const std::string call = "record " + NameOfEvent(event) + " on " + NameOf(stream);
+    bool kept = false;
+    const aclError error = TheState().captures.Record(event, stream, call, kept);
+    if (error == ACL_SUCCESS && !kept) Record(call);
+    return error;
 }
 
 aclError aclrtStreamWaitEvent(aclrtStream stream, aclrtEvent event) {
-    Record("wait for " + NameOfEvent(event) + " on " + NameOf(stream));
-    return Result("aclrtStreamWaitEvent");
+    if (const aclError error = Result("aclrtStreamWaitEvent")) return error;
+    const std::string call = "wait for " + NameOfEvent(event) + " on " + NameOf(stream);
+    bool kept = false;
+    const aclError error = TheState().captures.Wait(stream, event, call, kept);
+    if (error == ACL_SUCCESS && !kept) Record(call);
+    return error;
 }
 
 aclError aclrtCmoAsync(void* src, size_t size, aclrtCmoType cmoType, aclrtStream stream) {
-    Record("prefetch " + std::to_string(reinterpret_cast<uintptr_t>(src)) + "+" +
-           std::to_string(size) + " on " + NameOf(stream));
+    Record(stream, "prefetch " + std::to_string(reinterpret_cast<uintptr_t>(src)) + "+" +
+                       std::to_string(size) + " on " + NameOf(stream));
     if (cmoType != ACL_RT_CMO_TYPE_PREFETCH) return 107000;  // the one type that is supported
     return Result("aclrtCmoAsync");
 }
@@ -185,11 +219,36 @@ aclError aclrtLaunchKernelWithConfig(aclrtFuncHandle funcHandle, uint32_t numBlo
         return 107000;
     }
     if (TheState().recording) {
-        Record("launch " + arguments.function->kernel + " on " + NameOf(stream));
+        Record(stream, "launch " + arguments.function->kernel + " on " + NameOf(stream));
         TheState().launches.push_back(
             {arguments.function->kernel, numBlocks, stream, Mode(cfg), arguments.values});
     }
     return Result("aclrtLaunchKernelWithConfig");
+}
+
+aclError aclmdlRICaptureBegin(aclrtStream stream, aclmdlRICaptureMode) {
+    return TheState().captures.Begin(stream);
+}
+
+aclError aclmdlRICaptureEnd(aclrtStream stream, aclmdlRI* modelRI) {
+    Graph graph;
+    const aclError error = TheState().captures.End(stream, graph.calls);
+    if (error != ACL_SUCCESS) return error;
+    Graphs().push_back(std::move(graph));
+    *modelRI = &Graphs().back();
+    return ACL_SUCCESS;
+}
+
+aclError aclmdlRIExecuteAsync(aclmdlRI modelRI, aclrtStream) {
+    const auto& graph = *static_cast<Graph*>(modelRI);
+    if (graph.destroyed) return 107000;
+    for (const std::string& call : graph.calls) Record(call);
+    return ACL_SUCCESS;
+}
+
+aclError aclmdlRIDestroy(aclmdlRI modelRI) {
+    static_cast<Graph*>(modelRI)->destroyed = true;
+    return ACL_SUCCESS;
 }
 
 }  // extern "C"

@@ -1,4 +1,5 @@
-// A test double of ACL: it does nothing, and keeps what it was asked for.
+// A test double of ACL: it does nothing, and keeps what it was asked for. Captures fail where those of
+// the runtime do (captures.h).
 #pragma once
 
 #include <acl/acl.h>
@@ -17,10 +18,13 @@ struct Launch {
     std::vector<std::vector<char>> arguments;  ///< the bytes of each
 };
 
-/// Everything that reached a stream since Reset, in order: "launch o_proj_bf16 on 1", "record 1 on
-/// main", ... Streams have the names that NameStream gave them, events are numbered.
+/// Everything that was executed on a stream since Reset, in order: "launch o_proj_bf16 on 1", "record
+/// 1 on main", ... Streams have the names that NameStream gave them, events are numbered. What a
+/// capture keeps comes with every replay.
 const std::vector<std::string>& Calls();
 const std::vector<Launch>& Launches();
+/// Events that exist.
+size_t EventCount();
 
 /// Forgets all of the above, errors to come and names of streams; SoC Ascend910_9391, device 0.
 /// Handles stay good.

@@ -246,6 +246,58 @@ TEST(every_stream_has_a_side_stream_of_its_own) {
                     "wait for e3 on main"}));
 }
 
+namespace {
+
+void LaunchBeside(npu::Device& device, const char* kernel) {
+    const uint64_t plan = 1;
+    const npu::KernelArgument argument = {&plan, sizeof(plan)};
+    device.LaunchBeside({kernel, 24, false, &argument, 1}, FakeTensors(), 3);
+}
+
+}  // namespace
+
+// Kernels and SDMA share the side stream, and its events.
+TEST(a_kernel_beside_forks_as_a_prefetch_does) {
+    Fixture fixture;
+    LaunchBeside(fixture.device(), "prefetch_cube");
+    CHECK_EQ(acl_double::Calls().size(), 0u);
+    Prefetch(fixture.device(), 8192, 50);
+    Launch(fixture.device(), "collective", false, uint64_t{1});
+    fixture.device().JoinPrefetches();
+    fixture.view.Drain();
+    Calls calls = Numbered(acl_double::Calls());
+    calls.erase(calls.begin());  // the file of kernels
+    CHECK_EQ(calls, (Calls{"record e0 on main", "wait for e0 on side0",
+                           "launch prefetch_cube on side0", "record e0 on main",
+                           "wait for e0 on side0", "prefetch 8192+50 on side0",
+                           "launch collective on main", "record e1 on side0", "wait for e1 on main"}));
+    CHECK_EQ(fixture.view.kept.at(0).count, 3u);
+    CHECK(fixture.view.kept.at(0).stream == reinterpret_cast<aclrtStream>(uintptr_t{0x200}));
+}
+
+TEST(a_failed_launch_beside_is_joined_all_the_same) {
+    Fixture fixture;
+    LaunchBeside(fixture.device(), "prefetch_cube");
+    acl_double::FailNext("aclrtLaunchKernelWithConfig", 507015, "");
+    CHECK_EQ(ErrorOf([&] { fixture.view.Drain(); }),
+             "ascend_prefetch: aclrtLaunchKernelWithConfig failed with 507015");
+    fixture.device().JoinPrefetches();
+    fixture.view.Drain();
+    CHECK_EQ(Numbered(acl_double::Calls()).back(), "wait for e1 on main");
+}
+
+// Of a fork that failed nothing is left to join: in a capture that would be error 107024.
+TEST(a_failed_fork_is_not_joined) {
+    Fixture fixture;
+    LaunchBeside(fixture.device(), "prefetch_cube");
+    acl_double::FailNext("aclrtStreamWaitEvent", 207003, "");
+    CHECK_EQ(ErrorOf([&] { fixture.view.Drain(); }),
+             "ascend_prefetch: aclrtStreamWaitEvent failed with 207003");
+    fixture.device().JoinPrefetches();
+    fixture.view.Drain();
+    CHECK_EQ(Numbered(acl_double::Calls()).back(), "record e0 on main");
+}
+
 TEST(weights_are_kept_for_the_side_stream) {
     Fixture fixture;
     const npu::MemoryRange ranges[] = {{1, 1}, {5, 2}};

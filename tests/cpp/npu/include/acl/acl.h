@@ -1,4 +1,5 @@
-// The part of ACL that csrc/npu calls, for builds without CANN: what the test double implements.
+// The part of ACL that csrc/npu calls, and what captures it, for builds without CANN: what the test
+// double implements.
 //
 // Names, types and values are those of acl/acl.h, acl/acl_base.h and acl/acl_rt.h of CANN 8.1.RC1
 // and 9.x, from their public documentation (hicann/runtime docs/zh/api_ref). `make npu-check`
@@ -16,6 +17,7 @@ typedef void* aclrtBinHandle;
 typedef void* aclrtFuncHandle;
 typedef void* aclrtArgsHandle;
 typedef void* aclrtParamHandle;
+typedef void* aclmdlRI;
 
 constexpr int ACL_SUCCESS = 0;
 #define ACL_EVENT_SYNC 0x00000001u
@@ -41,6 +43,12 @@ typedef struct aclrtLaunchKernelCfg {
     size_t numAttrs;
 } aclrtLaunchKernelCfg;
 
+typedef enum {
+    ACL_MODEL_RI_CAPTURE_MODE_GLOBAL = 0,
+    ACL_MODEL_RI_CAPTURE_MODE_THREAD_LOCAL,
+    ACL_MODEL_RI_CAPTURE_MODE_RELAXED
+} aclmdlRICaptureMode;
+
 struct aclrtBinaryLoadOptions;
 
 extern "C" {
@@ -62,4 +70,8 @@ aclError aclrtKernelArgsFinalize(aclrtArgsHandle argsHandle);
 aclError aclrtLaunchKernelWithConfig(aclrtFuncHandle funcHandle, uint32_t numBlocks,
                                      aclrtStream stream, aclrtLaunchKernelCfg* cfg,
                                      aclrtArgsHandle argsHandle, void* reserve);
+aclError aclmdlRICaptureBegin(aclrtStream stream, aclmdlRICaptureMode mode);
+aclError aclmdlRICaptureEnd(aclrtStream stream, aclmdlRI* modelRI);
+aclError aclmdlRIExecuteAsync(aclmdlRI modelRI, aclrtStream stream);
+aclError aclmdlRIDestroy(aclmdlRI modelRI);
 }
