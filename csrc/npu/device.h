@@ -36,9 +36,9 @@ public:
 
     virtual void Launch(const KernelLaunch& launch) = 0;
 
-    /// Launches a kernel that only reads, on the side stream of the current stream, after everything
-    /// issued to the current stream so far. `tensors` hold what it reads. A device without streams
-    /// runs it at once.
+    /// Launches a kernel that only reads, on the side stream of the current stream, after
+    /// everything issued to the current stream so far. `tensors` hold what it reads. A device
+    /// without streams runs it at once.
     virtual void LaunchBeside(const KernelLaunch& launch, const at::Tensor* /*tensors*/,
                               size_t /*count*/) {
         Launch(launch);

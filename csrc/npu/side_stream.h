@@ -27,8 +27,8 @@ public:
     /// Does not destroy the events, because captured graphs replay them.
     ~SideStream() = default;
 
-    /// Makes what is issued to the side stream next wait for everything issued to the main stream so
-    /// far.
+    /// Makes what is issued to the side stream next wait for everything issued to the main stream
+    /// so far.
     void Fork();
     /// Prefetches ranges by SDMA.
     void Prefetch(const std::vector<MemoryRange>& ranges);

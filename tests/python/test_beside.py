@@ -1,4 +1,4 @@
-"""Prefetches beside a window, on the double of ACL: forks, joins and captures, and their mistakes."""
+"""Prefetches beside a window, on the double of ACL: forks, joins, captures and their mistakes."""
 
 import pytest
 import torch

@@ -1,5 +1,5 @@
-// A test double of ACL: it does nothing, and keeps what it was asked for. Captures fail where those of
-// the runtime do (captures.h).
+// A test double of ACL: it does nothing, and keeps what it was asked for. Captures fail where those
+// of the runtime do (captures.h).
 #pragma once
 
 #include <acl/acl.h>
@@ -18,9 +18,9 @@ struct Launch {
     std::vector<std::vector<char>> arguments;  ///< the bytes of each
 };
 
-/// Everything that was executed on a stream since Reset, in order: "launch o_proj_bf16 on 1", "record
-/// 1 on main", ... Streams have the names that NameStream gave them, events are numbered. What a
-/// capture keeps comes with every replay.
+/// Everything that was executed on a stream since Reset, in order: "launch o_proj_bf16 on 1",
+/// "record 1 on main", ... Streams have the names that NameStream gave them, events are numbered.
+/// What a capture keeps comes with every replay.
 const std::vector<std::string>& Calls();
 const std::vector<Launch>& Launches();
 /// Events that exist.

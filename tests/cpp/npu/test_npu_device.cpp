@@ -267,10 +267,10 @@ TEST(a_kernel_beside_forks_as_a_prefetch_does) {
     fixture.view.Drain();
     Calls calls = Numbered(acl_double::Calls());
     calls.erase(calls.begin());  // the file of kernels
-    CHECK_EQ(calls, (Calls{"record e0 on main", "wait for e0 on side0",
-                           "launch prefetch_cube on side0", "record e0 on main",
-                           "wait for e0 on side0", "prefetch 8192+50 on side0",
-                           "launch collective on main", "record e1 on side0", "wait for e1 on main"}));
+    CHECK_EQ(calls,
+             (Calls{"record e0 on main", "wait for e0 on side0", "launch prefetch_cube on side0",
+                    "record e0 on main", "wait for e0 on side0", "prefetch 8192+50 on side0",
+                    "launch collective on main", "record e1 on side0", "wait for e1 on main"}));
     CHECK_EQ(fixture.view.kept.at(0).count, 3u);
     CHECK(fixture.view.kept.at(0).stream == reinterpret_cast<aclrtStream>(uintptr_t{0x200}));
 }
