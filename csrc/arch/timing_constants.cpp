@@ -22,6 +22,14 @@ const char* LevelName(Level level) {
     return kNames[static_cast<int>(level)];
 }
 
+Level FindLevel(const std::string& name) {
+    for (int i = 0; i < kLevels; ++i) {
+        const auto level = static_cast<Level>(i);
+        if (name == LevelName(level)) return level;
+    }
+    throw std::invalid_argument("level: expected low, nominal or high, got " + Quoted(name));
+}
+
 const std::vector<TimingConstantInfo>& TimingConstantTable() {
     using C = TimingConstants;
     constexpr auto kP = Provenance::kPublished;
@@ -62,7 +70,7 @@ const std::vector<TimingConstantInfo>& TimingConstantTable() {
          "ADx data_copy slices into L1: 4.94 TB/s against 5.96 into UB"},
         {"l2_first_factor",
          &C::l2_first_factor,
-         {1.0, 1.7, 2.6},
+         {1, 1.7, 1.9},
          "times",
          kF,
          "AIC; at 1, lines that others left in L2 would be read as fast as the kernel's own"},
@@ -158,6 +166,25 @@ const std::vector<TimingConstantInfo>& TimingConstantTable() {
          "next"},
         {"sdma_rate", &C::sdma_rate, {0.285, 0.285, 0.285}, "TB/s", kP, "PL"},
         {"sdma_shared_rate", &C::sdma_shared_rate, {0.153, 0.153, 0.153}, "TB/s", kP, "PL"},
+        {"sdma_start_us",
+         &C::sdma_start_us,
+         {20, 20, 24},
+         "us",
+         kP,
+         "PL: about 20 fixed, 24 to issue"},
+        {"sdma_spike_us", &C::sdma_spike_us, {200, 250, 300}, "us", kP, "PL: 200 to 300"},
+        {"sdma_spike_share",
+         &C::sdma_spike_share,
+         {0.004, 0.0135, 0.023},
+         "share",
+         kP,
+         "PL: 0.4 to 2.3 % of the rounds"},
+        {"join_us",
+         &C::join_us,
+         {0.5, 1.0, 2.0},
+         "us",
+         kA,
+         "not published; as a meeting of all cores, 1 to 2 us by a comment in AD"},
     };
     return table;
 }

@@ -19,6 +19,8 @@ constexpr int kLevels = 3;
 
 /// "low", "nominal" or "high".
 const char* LevelName(Level level);
+/// The level of such a name. Throws std::invalid_argument for another one.
+Level FindLevel(const std::string& name);
 
 /// The constants of one chip at one level. Rates are in bytes per us, times in cycles of the core
 /// clock or in us, unless a comment says otherwise.
@@ -58,6 +60,10 @@ struct TimingConstants {
     double launch_us;             ///< launch and start of a kernel
     double sdma_rate;             ///< of one stream of CMO prefetches
     double sdma_shared_rate;      ///< of two streams together
+    double sdma_start_us;         ///< from the issue of a CMO prefetch to its first byte
+    double sdma_spike_us;         ///< by which some CMO prefetches take longer
+    double sdma_spike_share;      ///< share of such prefetches
+    double join_us;               ///< of a stream that waits for an event of another one
 };
 
 /// One constant: its member of TimingConstants, its values, and their unit, class and source.

@@ -8,8 +8,8 @@
 #include <optional>
 #include <stdexcept>
 #include <string>
+#include <utility>
 
-#include "arch/quoted.h"
 #include "arch/timing_constants.h"
 #include "lab/microbenchmarks.h"
 #include "model/device_memory.h"
@@ -18,14 +18,6 @@
 namespace py = pybind11;
 
 namespace {
-
-arch::Level LevelOf(const std::string& name) {
-    for (int i = 0; i < arch::kLevels; ++i) {
-        const auto level = static_cast<arch::Level>(i);
-        if (name == arch::LevelName(level)) return level;
-    }
-    throw std::invalid_argument("level: expected low, nominal or high, got " + arch::Quoted(name));
-}
 
 /// Names of kernel and chip of a trace, and (address, bytes) of every tensor by name.
 py::dict DescribeTrace(const py::bytes& bytes) {
@@ -58,21 +50,22 @@ public:
     Timeline(const std::string& chip, const std::string& level,
              const std::map<std::string, double>& constants)
         : chip_(arch::FindChip(chip)),
-          constants_(arch::FindTimingConstants(chip_, LevelOf(level), constants)),
+          constants_(arch::FindTimingConstants(chip_, arch::FindLevel(level), constants)),
           simulator_(constants_) {}
 
-    py::dict Run(const py::bytes& trace, bool intervals) {
+    py::dict Run(const py::bytes& trace, bool intervals, bool launched) {
         const std::string text(trace);
         const py::gil_scoped_release release;
         model::TraceFile file = model::ReadTrace(text);
         memory_.Place(file);
-        return Describe(file, intervals);
+        return Describe(file, intervals, launched);
     }
     py::dict Stream(const std::string& name, uint64_t address, uint64_t bytes, bool cube,
-                    bool intervals) {
+                    bool intervals, bool launched, uint64_t offset,
+                    std::optional<uint64_t> length) {
+        const auto [begin, size] = PartOf("stream", address, bytes, offset, length);
         const py::gil_scoped_release release;
-        return Describe(model::StreamTrace(chip_, name, memory_.Place(address, bytes), bytes, cube),
-                        intervals);
+        return Describe(model::StreamTrace(chip_, name, begin, size, cube), intervals, launched);
     }
     py::list SdmaTransfers() const {
         py::list list;
@@ -84,22 +77,31 @@ public:
     }
     void Prefetch(uint64_t address, uint64_t bytes, uint64_t offset, std::optional<uint64_t> length,
                   double delay, uint32_t stream) {
-        const uint64_t size = length.value_or(bytes - std::min(offset, bytes));
-        if (offset > bytes || size > bytes - offset) {
-            throw std::invalid_argument("prefetch: expected a part of " + std::to_string(bytes) +
-                                        " bytes, got " + std::to_string(size) + " from " +
-                                        std::to_string(offset) + " on");
-        }
-        simulator_.Prefetch(memory_.Place(address, bytes) + offset, size, delay, stream);
+        const auto [begin, size] = PartOf("prefetch", address, bytes, offset, length);
+        simulator_.Prefetch(begin, size, delay, stream);
     }
-    void Touch(uint64_t address, uint64_t bytes, bool write) {
+    void Touch(uint64_t address, uint64_t bytes, bool write, uint64_t offset,
+               std::optional<uint64_t> length) {
+        const auto [begin, size] = PartOf("touch", address, bytes, offset, length);
         const py::gil_scoped_release release;
-        simulator_.Touch(memory_.Place(address, bytes), bytes, write);
+        simulator_.Touch(begin, size, write);
     }
     model::Simulator& simulator() { return simulator_; }
     const arch::TimingConstants& constants() const { return constants_; }
 
 private:
+    /// Where a part of a tensor lies, and its bytes.
+    std::pair<uint64_t, uint64_t> PartOf(const char* name, uint64_t address, uint64_t bytes,
+                                         uint64_t offset, std::optional<uint64_t> length) {
+        const uint64_t size = length.value_or(bytes - std::min(offset, bytes));
+        if (offset > bytes || size > bytes - offset) {
+            throw std::invalid_argument(
+                std::string(name) + ": expected a part of " + std::to_string(bytes) +
+                " bytes, got " + std::to_string(size) + " from " + std::to_string(offset) + " on");
+        }
+        return {memory_.Place(address, bytes) + offset, size};
+    }
+
     static py::dict Bytes(const model::MemoryCounts& counts) {
         py::dict bytes;
         bytes["hbm_read"] = counts.hbm_read;
@@ -118,8 +120,8 @@ private:
     }
 
     /// Runs a trace; called without the interpreter's lock, so that several can run at once.
-    py::dict Describe(const model::TraceFile& trace, bool intervals) {
-        const model::ReplayTimes times = simulator_.Run(trace, intervals);
+    py::dict Describe(const model::TraceFile& trace, bool intervals, bool launched) {
+        const model::ReplayTimes times = simulator_.Run(trace, intervals, launched);
         const py::gil_scoped_acquire acquire;
         py::dict result;
         result["kernel"] = times.kernel;
@@ -238,13 +240,17 @@ void BindTiming(py::module_& m) {
              py::arg("constants") = std::map<std::string, double>{},
              "Values in `constants` replace those of the table and have its units.")
         .def("run", &Timeline::Run, py::arg("trace"), py::arg("intervals") = false,
-             "Run the kernel of a trace and return its times in us and its bytes. Intervals tell "
+             py::arg("launched") = false,
+             "Run the kernel of a trace, after its launch unless it is `launched` already, and "
+             "return its times in us and its bytes. Intervals tell "
              "when a pipe worked: (core, pipe, op, start, end, tensor, bytes, site, hbm_read, "
              "hbm_written, l2_hit, written), where the last four count whole lines. Rate changes "
              "are (time, hbm_read, hbm_written, l2_hit, written) in us and bytes per us.")
         .def("stream", &Timeline::Stream, py::arg("name"), py::arg("address"), py::arg("bytes"),
-             py::arg("cube"), py::arg("intervals") = false,
-             "Let all cube cores, or all vector cores, read a tensor once as a kernel of its own, "
+             py::arg("cube"), py::arg("intervals") = false, py::arg("launched") = false,
+             py::arg("offset") = 0, py::arg("length") = std::nullopt,
+             "Let all cube cores, or all vector cores, read a part of a tensor, by default all of "
+             "it, once as a kernel of its own, "
              "and return what run returns.")
         .def("prefetch", &Timeline::Prefetch, py::arg("address"), py::arg("bytes"),
              py::arg("offset") = 0, py::arg("length") = std::nullopt, py::arg("delay") = 0,
@@ -252,8 +258,9 @@ void BindTiming(py::module_& m) {
              "Submit a part of a tensor, by default all of it, to the SDMA engine `delay` us from "
              "now. Streams that have work at the same time slow each other down.")
         .def("touch", &Timeline::Touch, py::arg("address"), py::arg("bytes"), py::arg("write"),
-             "Leave in L2 what reading or writing a tensor before now would have left there; this "
-             "takes no time.")
+             py::arg("offset") = 0, py::arg("length") = std::nullopt,
+             "Leave in L2 what reading or writing a part of a tensor, by default all of it, before "
+             "now would have left there; this takes no time.")
         .def(
             "join_prefetch", [](Timeline& self) { self.simulator().JoinPrefetch(); },
             "Let what runs next start when the SDMA engine has completed all that was submitted.")

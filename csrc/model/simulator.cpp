@@ -30,11 +30,11 @@ MemoryCounts Since(const MemoryCounts& after, const MemoryCounts& before) {
 Simulator::Simulator(const arch::TimingConstants& constants)
     : constants_(constants), memory_(constants_) {}
 
-ReplayTimes Simulator::Run(const TraceFile& trace, bool keep_intervals) {
+ReplayTimes Simulator::Run(const TraceFile& trace, bool keep_intervals, bool launched) {
     ReplayTimes times{};
     times.kernel = trace.kernel;
     times.launched = now();
-    times.start = now() + constants_.launch_us;
+    times.start = now() + (launched ? 0 : constants_.launch_us);
     memory_.KeepRates(keep_intervals);
     PassTime(times.start);
     memory_.l2().BeginKernel();

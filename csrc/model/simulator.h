@@ -38,7 +38,8 @@ class Simulator {
 public:
     explicit Simulator(const arch::TimingConstants& constants);
 
-    ReplayTimes Run(const TraceFile& trace, bool keep_intervals = false);
+    /// Runs a kernel, after its launch unless another kernel's launch covers it (`launched`).
+    ReplayTimes Run(const TraceFile& trace, bool keep_intervals = false, bool launched = false);
     /// Leaves in L2 what reading or writing [address, address + bytes) before now would have.
     void Touch(uint64_t address, uint64_t bytes, bool write) {
         memory_.Touch(address, bytes, write);

@@ -10,7 +10,8 @@
 
 namespace plan {
 
-/// For how long HBM idles, us. Where nothing makes the length scatter, all three are equal.
+/// For how long HBM idles, us; of a window that leaves no cores, for how long it has room for SDMA.
+/// Where nothing makes the length scatter, all three are equal.
 struct WindowLength {
     double short_us;  ///< what a plan relies on: a longer prefetch would hold up the reader
     double nominal_us;

@@ -4,16 +4,19 @@
 
 #include <map>
 #include <optional>
+#include <stdexcept>
 #include <string>
 #include <tuple>
 #include <utility>
 #include <vector>
 
+#include "arch/quoted.h"
 #include "arch/timing_constants.h"
 #include "ops/plan_log.h"
 #include "plan/l2_room.h"
 #include "plan/plan_layer.h"
 #include "plan/plan_warm.h"
+#include "plan/plan_windows.h"
 #include "plan/window.h"
 
 namespace py = pybind11;
@@ -31,6 +34,32 @@ std::vector<Piece> PlanSdma(const std::string& chip_name, const std::string& nam
     for (const plan::SdmaPiece& piece : plan::PlanSdma(
              region, chip, arch::FindTimingConstants(chip, arch::Level::kNominal, constants))) {
         pieces.emplace_back(piece.offset, piece.bytes, piece.reason);
+    }
+    return pieces;
+}
+
+using Weight = std::tuple<std::string, uint64_t, uint64_t, double, double>;
+
+py::list PlanWindows(const std::string& chip_name, const std::vector<plan::LayerPart>& parts,
+                     const std::vector<Weight>& weights, double most_loss_us,
+                     const std::map<std::string, double>& nominal,
+                     const std::map<std::string, double>& worst) {
+    const arch::Chip& chip = arch::FindChip(chip_name);
+    std::vector<plan::LayerWeight> listed;
+    for (const auto& [name, bytes, warmed, us_per_mb, least_us_per_mb] : weights) {
+        listed.push_back({name, bytes, warmed, us_per_mb / 1e6, least_us_per_mb / 1e6});
+    }
+    const auto find = [&](arch::Level level, const std::map<std::string, double>& constants) {
+        return constants.empty() ? arch::PlanningConstants(chip, level)
+                                 : arch::FindTimingConstants(chip, level, constants);
+    };
+    const plan::WindowCosts costs{find(arch::Level::kNominal, nominal),
+                                  find(arch::Level::kHigh, worst), most_loss_us};
+    py::list pieces;
+    for (const plan::WindowPiece& piece : plan::PlanWindows(parts, listed, chip, costs)) {
+        pieces.append(py::make_tuple(piece.part, piece.weight, plan::NameOf(piece.engine),
+                                     piece.offset, piece.bytes, piece.saved_us, piece.bound_us,
+                                     piece.reason));
     }
     return pieces;
 }
@@ -84,10 +113,30 @@ void BindWindow(py::module_& m) {
             "Whether it leaves cube cores idle.");
 }
 
+void BindLayerPart(py::module_& m) {
+    using plan::LayerPart;
+    py::class_<LayerPart>(m, "LayerPart", "What runs in a layer; see plan/plan_windows.h.")
+        .def(py::init([](std::string name, std::optional<uint64_t> passing_bytes,
+                         std::vector<uint32_t> reads, std::optional<plan::Window> window) {
+                 return LayerPart{std::move(name), passing_bytes, std::move(reads),
+                                  std::move(window)};
+             }),
+             py::arg("name"), py::arg("passing_bytes"), py::arg("reads") = std::vector<uint32_t>(),
+             py::arg("window") = std::nullopt,
+             "passing_bytes: bytes that pass through L2 while it runs, without those of the "
+             "weights that it reads; None if unknown. reads: indices of these weights. window: "
+             "where it leaves HBM idle.")
+        .def_readonly("name", &LayerPart::name, "For reports.")
+        .def_readonly("passing_bytes", &LayerPart::passing_bytes, "None where they are unknown.")
+        .def_readonly("reads", &LayerPart::reads, "Indices of the weights that it reads.")
+        .def_readonly("window", &LayerPart::window, "None where it leaves HBM no time.");
+}
+
 }  // namespace
 
 void BindPlanning(py::module_& m) {
     BindWindow(m);
+    BindLayerPart(m);
     m.def("start_plan_log", &ops::StartPlanLog, py::arg("only_plans") = false,
           "Record what the planner decides for every later op. With only_plans, calls on CPU "
           "tensors launch nothing.");
@@ -99,6 +148,38 @@ void BindPlanning(py::module_& m) {
           py::arg("constants") = std::map<std::string, double>{},
           "Plan what the SDMA engine fetches of a weight in each window, at the window's short "
           "length, and return (offset, bytes, reason) for each; see plan/plan_layer.h.");
+    m.def("plan_windows", &PlanWindows, py::arg("chip"), py::arg("parts"), py::arg("weights"),
+          py::arg("most_loss_us"), py::arg("constants") = std::map<std::string, double>{},
+          py::arg("worst_constants") = std::map<std::string, double>{},
+          "Plan what is prefetched in the windows of a layer (plan/plan_windows.h) and return "
+          "(part, weight, engine, offset, bytes, saved us, bound us, reason) of each piece. A "
+          "weight is (name, bytes, bytes at its start that kernels prefetch, us per MB that its "
+          "reader gains, and the least that it gains at any constants). The other constants "
+          "replace those of the table at nominal and high.");
+    m.attr("slowed_shares") =
+        py::make_tuple(plan::kSlowedShort, plan::kSlowedNominal, plan::kSlowedLong);
+    m.def(
+        "engine_cost",
+        [](const std::string& chip_name, const std::string& engine, const std::string& level,
+           const std::map<std::string, double>& constants) {
+            const arch::Chip& chip = arch::FindChip(chip_name);
+            const arch::TimingConstants found =
+                arch::FindTimingConstants(chip, arch::FindLevel(level), constants);
+            for (const plan::Engine one :
+                 {plan::Engine::kVector, plan::Engine::kCube, plan::Engine::kSdma}) {
+                if (engine != plan::NameOf(one)) continue;
+                const plan::EngineCost cost = plan::CostOf(one, chip, found);
+                return std::make_tuple(cost.start_us, cost.rate, cost.join_us, cost.slowing,
+                                       cost.spike_us, cost.spike_share);
+            }
+            throw std::invalid_argument("engine: expected vector, cube or sdma, got " +
+                                        arch::Quoted(engine));
+        },
+        py::arg("chip"), py::arg("engine"), py::arg("level") = "nominal",
+        py::arg("constants") = std::map<std::string, double>{},
+        "Return (us until the first byte, bytes per us, us of the join, share of the slowdown, us "
+        "and share of spikes) of an engine that prefetches in a window; see "
+        "plan/prefetch_engine.h.");
     m.def(
         "l2_room",
         [](const std::string& chip, std::optional<uint64_t> passing, uint64_t in_flight) {

@@ -2,7 +2,7 @@ from __future__ import annotations
 import collections.abc
 import typing
 import typing_extensions
-__all__: list[str] = ['Window', 'build_info', 'check_schema', 'chips', 'constants', 'device_chip', 'host_chip', 'l2_room', 'load_device', 'loaded_device', 'plan_sdma', 'set_host_device', 'start_plan_log', 'take_plan_log', 'timing_constants', 'unload_device']
+__all__: list[str] = ['LayerPart', 'Window', 'build_info', 'check_schema', 'chips', 'constants', 'device_chip', 'engine_cost', 'host_chip', 'l2_room', 'load_device', 'loaded_device', 'plan_sdma', 'plan_windows', 'set_host_device', 'slowed_shares', 'start_plan_log', 'take_plan_log', 'timing_constants', 'unload_device']
 class Window:
     """
     A time before the use of a weight in which HBM has less to do than it could; see plan/window.h.
@@ -46,6 +46,34 @@ class Window:
         """
         Whether it leaves vector cores idle.
         """
+class LayerPart:
+    """
+    What runs in a layer; see plan/plan_windows.h.
+    """
+    def __init__(self, name: str, passing_bytes: typing.SupportsInt | typing.SupportsIndex | None, reads: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex] = [], window: Window | None = None) -> None:
+        """
+        passing_bytes: bytes that pass through L2 while it runs, without those of the weights that it reads; None if unknown. reads: indices of these weights. window: where it leaves HBM idle.
+        """
+    @property
+    def name(self) -> str:
+        """
+        For reports.
+        """
+    @property
+    def passing_bytes(self) -> int | None:
+        """
+        None where they are unknown.
+        """
+    @property
+    def reads(self) -> list[int]:
+        """
+        Indices of the weights that it reads.
+        """
+    @property
+    def window(self) -> Window | None:
+        """
+        None where it leaves HBM no time.
+        """
 def build_info() -> dict:
     """
     Return how this module was compiled: compiler, C++ standard and whether it has assertions.
@@ -65,6 +93,10 @@ def constants() -> dict:
 def device_chip() -> str:
     """
     Return the SoC name of the loaded device; it is empty without one. A chip that cannot be used raises a RuntimeError of one line. The first call starts the device's runtime.
+    """
+def engine_cost(chip: str, engine: str, level: str = 'nominal', constants: collections.abc.Mapping[str, typing.SupportsFloat | typing.SupportsIndex] = {}) -> tuple[float, float, float, float, float, float]:
+    """
+    Return (us until the first byte, bytes per us, us of the join, share of the slowdown, us and share of spikes) of an engine that prefetches in a window; see plan/prefetch_engine.h.
     """
 def host_chip() -> str:
     """
@@ -86,6 +118,10 @@ def plan_sdma(chip: str, name: str, bytes: typing.SupportsInt | typing.SupportsI
     """
     Plan what the SDMA engine fetches of a weight in each window, at the window's short length, and return (offset, bytes, reason) for each; see plan/plan_layer.h.
     """
+def plan_windows(chip: str, parts: collections.abc.Sequence[LayerPart], weights: collections.abc.Sequence[tuple[str, typing.SupportsInt | typing.SupportsIndex, typing.SupportsInt | typing.SupportsIndex, typing.SupportsFloat | typing.SupportsIndex, typing.SupportsFloat | typing.SupportsIndex]], most_loss_us: typing.SupportsFloat | typing.SupportsIndex, constants: collections.abc.Mapping[str, typing.SupportsFloat | typing.SupportsIndex] = {}, worst_constants: collections.abc.Mapping[str, typing.SupportsFloat | typing.SupportsIndex] = {}) -> list:
+    """
+    Plan what is prefetched in the windows of a layer (plan/plan_windows.h) and return (part, weight, engine, offset, bytes, saved us, bound us, reason) of each piece. A weight is (name, bytes, bytes at its start that kernels prefetch, us per MB that its reader gains, and the least that it gains at any constants). The other constants replace those of the table at nominal and high.
+    """
 def set_host_device(device: typing_extensions.CapsuleType) -> None:
     """
     Let this device (npu/device.h) run CPU tensors while no loaded device does.
@@ -106,3 +142,4 @@ def unload_device() -> None:
     """
     Forget the loaded device: the host's device runs CPU tensors again, and tensors of other types have no backend.
     """
+slowed_shares: tuple = (0.15, 0.05, 0.0)

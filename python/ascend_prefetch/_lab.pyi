@@ -19,17 +19,17 @@ class Timeline:
         """
         Submit a part of a tensor, by default all of it, to the SDMA engine `delay` us from now. Streams that have work at the same time slow each other down.
         """
-    def run(self, trace: bytes, intervals: bool = False) -> dict:
+    def run(self, trace: bytes, intervals: bool = False, launched: bool = False) -> dict:
         """
-        Run the kernel of a trace and return its times in us and its bytes. Intervals tell when a pipe worked: (core, pipe, op, start, end, tensor, bytes, site, hbm_read, hbm_written, l2_hit, written), where the last four count whole lines. Rate changes are (time, hbm_read, hbm_written, l2_hit, written) in us and bytes per us.
+        Run the kernel of a trace, after its launch unless it is `launched` already, and return its times in us and its bytes. Intervals tell when a pipe worked: (core, pipe, op, start, end, tensor, bytes, site, hbm_read, hbm_written, l2_hit, written), where the last four count whole lines. Rate changes are (time, hbm_read, hbm_written, l2_hit, written) in us and bytes per us.
         """
-    def stream(self, name: str, address: typing.SupportsInt | typing.SupportsIndex, bytes: typing.SupportsInt | typing.SupportsIndex, cube: bool, intervals: bool = False) -> dict:
+    def stream(self, name: str, address: typing.SupportsInt | typing.SupportsIndex, bytes: typing.SupportsInt | typing.SupportsIndex, cube: bool, intervals: bool = False, launched: bool = False, offset: typing.SupportsInt | typing.SupportsIndex = 0, length: typing.SupportsInt | typing.SupportsIndex | None = None) -> dict:
         """
-        Let all cube cores, or all vector cores, read a tensor once as a kernel of its own, and return what run returns.
+        Let all cube cores, or all vector cores, read a part of a tensor, by default all of it, once as a kernel of its own, and return what run returns.
         """
-    def touch(self, address: typing.SupportsInt | typing.SupportsIndex, bytes: typing.SupportsInt | typing.SupportsIndex, write: bool) -> None:
+    def touch(self, address: typing.SupportsInt | typing.SupportsIndex, bytes: typing.SupportsInt | typing.SupportsIndex, write: bool, offset: typing.SupportsInt | typing.SupportsIndex = 0, length: typing.SupportsInt | typing.SupportsIndex | None = None) -> None:
         """
-        Leave in L2 what reading or writing a tensor before now would have left there; this takes no time.
+        Leave in L2 what reading or writing a part of a tensor, by default all of it, before now would have left there; this takes no time.
         """
     def wait(self, us: typing.SupportsFloat | typing.SupportsIndex) -> None:
         """

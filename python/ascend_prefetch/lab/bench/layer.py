@@ -27,7 +27,7 @@ from ascend_prefetch.lab.bench.layer_parts import (
     expert_readers,
     source_of,
 )
-from ascend_prefetch.lab.bench.layer_windows import window_rows
+from ascend_prefetch.lab.bench.layer_windows import WindowForms, layer_decisions, window_rows
 from ascend_prefetch.lab.bench.modelled import Times, timeline
 from ascend_prefetch.lab.rivals.compare import compare
 from ascend_prefetch.lab.timing import LEVELS, TimedChip, find_timed_chip
@@ -58,7 +58,7 @@ FORMS = (
     "windows",
 )
 """The forms that are compared, besides the floor and `mlapo`; cmo_duplicate exists for static W8A8
-only. `windows` is what ships: so far the kernels' own prefetches, as in `in_kernel`."""
+only. `windows` is what ships: the kernels' own prefetches and those in windows between them."""
 
 _REPLAYED = FORMS[:-1]
 
@@ -118,10 +118,15 @@ def model_layer(
             if name != "cmo_duplicate" or config.quant == "w8a8"
         }
         mlapo = forms.mlapo() if rivals else None
-        cases, parts_of_case = _window_cases(config, chip, layers, found)
+        planned = None if config.windows is None else WindowForms(config, chip, layers)
+        found["windows"] = found["in_kernel"]
+        if planned is not None:
+            found["windows"] = _second_layer(
+                planned.windows(forms, "nominal"), chip, config.launch_us
+            )
+        cases, parts_of_case = _window_cases(config, chip, layers, planned, found)
         rival_rows = compare(config, ops.first, chip) if rivals else []
     times = {name: us for name, (us, _) in found.items()}
-    times["windows"] = times["in_kernel"]
     floor = layers[0].floor_bytes / chip.timeline("low").hbm_rate
     us: dict[str, Times | None] = {
         **times,
@@ -129,7 +134,11 @@ def model_layer(
         "mlapo": None if mlapo is None else _second_layer(mlapo, chip, config.launch_us)[0],
         "floor": dict.fromkeys(LEVELS, floor),
     }
-    decisions = {**forms.decisions, "windows": forms.decisions["in_kernel"]}
+    rows, between = [], []
+    if planned is not None:
+        rows = window_rows(planned.plans[1], chip)
+        between = layer_decisions(planned.plans[1])
+    decisions = {**forms.decisions, "windows": [*forms.decisions["in_kernel"], *between]}
     prefetch = {
         name: _prefetch_gain(made, times["fused_no_prefetch"], times[name])
         for name, made in decisions.items()
@@ -145,9 +154,10 @@ def model_layer(
             for name, form in us.items()
             if name not in ("none", "floor")
         },
-        "windows": window_rows(layers[1], chip.soc, hbm_rate),
+        "windows": rows,
+        "windows_bound": _window_bound(rows),
         "windows_case": {case: cases[case] for case in CASES},
-        "parts": _part_rows(layers[1], found["in_kernel"][1], parts_of_case),
+        "parts": _part_rows(layers[1], found["windows"][1], parts_of_case),
         "rivals": rival_rows,
         "memory": layer_memory(config, ops.first.dims) if moe else None,
         "prefetch": prefetch,
@@ -159,6 +169,7 @@ def _window_cases(
     config: LayerConfig,
     chip: TimedChip,
     layers: tuple[Layer, Layer],
+    planned: WindowForms | None,
     nominal: dict[str, Replayed],
 ) -> tuple[dict[str, dict[str, Times]], dict[str, PartTimes]]:
     """`windows` and `fused_no_prefetch` by length of the windows; the parts of `windows` of each.
@@ -167,14 +178,15 @@ def _window_cases(
 
     Args:
         config, chip, layers: as for LayerForms.
+        planned: what is prefetched in windows; None without windows.
         nominal: the forms with windows of nominal length.
     """
     cases, parts = {}, {}
     for case in CASES:
-        windows, fused = nominal["in_kernel"], nominal["fused_no_prefetch"]
-        if case != "nominal" and config.windows is not None:
+        windows, fused = nominal["windows"], nominal["fused_no_prefetch"]
+        if case != "nominal" and planned is not None:
             forms = LayerForms(config, chip, layers, case)
-            windows = _second_layer(forms.in_kernel(), chip, config.launch_us)
+            windows = _second_layer(planned.windows(forms, case), chip, config.launch_us)
             fused = _second_layer(forms.fused_no_prefetch(), chip, config.launch_us)
         cases[case] = {"windows": windows[0], "fused_no_prefetch": fused[0]}
         parts[case] = windows[1]["nominal"]
@@ -200,17 +212,31 @@ def _prefetch_gain(decisions: list[Decision], without: Times, with_it: Times) ->
     }
 
 
-def _second_layer(layers: TwoLayers, chip: TimedChip, launch_us: float | None) -> Replayed:
+def _window_bound(rows: list[dict[str, Any]]) -> dict[str, float | None]:
+    """The most that windows of short length could save, us, and what of it the plan does."""
+    bound = sum(row["bound_us"] for row in rows)
+    planned = sum(row["planned_us"] for row in rows)
+    return {
+        "bound_us": bound,
+        "planned_us": planned,
+        "share": planned / bound if bound > 0 else None,
+    }
+
+
+def _second_layer(
+    layers: TwoLayers | dict[str, TwoLayers], chip: TimedChip, launch_us: float | None
+) -> Replayed:
     """The time of the second of two layers and of its parts, us, by level.
 
-    L2 is cold before the first layer.
+    L2 is cold before the first layer. Layers may be told by level.
     """
     times, parts = {}, {}
     for level in LEVELS:
         line = timeline(chip, level, launch_us)
-        _replay_parts(line, layers[0])
+        first, second = layers[level] if isinstance(layers, dict) else layers
+        _replay_parts(line, first)
         start = line.now
-        parts[level] = _replay_parts(line, layers[1])
+        parts[level] = _replay_parts(line, second)
         times[level] = line.now - start
     return times, parts
 

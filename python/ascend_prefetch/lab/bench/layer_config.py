@@ -39,6 +39,8 @@ class LayerConfig:
         ep: ranks of expert parallelism, tp x dp; None for that. It says nothing of a dense layer.
         windows: lengths of collectives and attention: PUBLISHED_WINDOWS, a file of the user's, or
             None to leave out collectives and attention's idle time: the attention part alone.
+        prefetch_experts: whether experts are fetched during dispatch, which helps only where
+            grouped products read them through L2.
     """
 
     model: str
@@ -55,6 +57,7 @@ class LayerConfig:
     dp: int = 1
     ep: int | None = None
     windows: str | WindowFile | None = None
+    prefetch_experts: bool = False
 
     @property
     def ranks(self) -> int:
@@ -92,7 +95,7 @@ class LayerConfig:
     def reported(self) -> dict[str, Any]:
         """The keys of a report that identify the attention part."""
         keys = dataclasses.asdict(self)
-        for name in ("launch_us", "kind", "dp", "ep", "windows"):
+        for name in ("launch_us", "kind", "dp", "ep", "windows", "prefetch_experts"):
             del keys[name]
         return keys
 
@@ -105,6 +108,7 @@ class LayerConfig:
             "dp": self.dp,
             "ep": self.ranks if self.kind == "moe" else self.ep,
             "window_lengths": lengths or "none",
+            "prefetch_experts": self.prefetch_experts,
         }
 
 

@@ -21,6 +21,7 @@ from ascend_prefetch.lab.bench.sfa_prolog import indexer_bytes, indexer_products
 from ascend_prefetch.lab.timing import TimedChip
 from ascend_prefetch.lab.timing.sequence import TracedKernel, dry_kernels
 from ascend_prefetch.linear import Linear, stored_weight
+from ascend_prefetch.models import IndexerWeights
 
 
 class DryOp:
@@ -77,6 +78,7 @@ class LayerOps:
         config: the configuration that they were made for.
         dims: dimensions of the model.
         weights: rank 0's weights, without data.
+        indexer: the indexer's weights, without data; None without an indexer.
         next_qkv_a: the next layer's qkv_a weight, as it is stored.
         prolog: mla_prolog or sfa_prolog, which may prefetch the layer's o_proj weight.
         o_proj: o_proj, which may prefetch the next layer's qkv_a.
@@ -98,8 +100,23 @@ class LayerOps:
             qkv_a = stored_weight(self.weights.qkv_a)
             next_qkv_a = torch.empty_like(qkv_a)
         self.next_qkv_a = next_qkv_a
+        self.indexer: IndexerWeights | None = None
         self.prolog = self._make_prolog()
         self.o_proj = self._make_o_proj()
+
+    def prolog_weights(self) -> list[tuple[str, torch.Tensor]]:
+        """The prolog's weights as they are stored, by name, in the order in which it reads them."""
+        layers: list[tuple[str, Linear | None]] = [("fused_qkv_a", self.weights.qkv_a)]
+        if self.indexer is not None:
+            layers += [
+                ("indexer_wk", self.indexer.wk),
+                ("indexer_weights_proj", self.indexer.weights_proj),
+            ]
+        layers.append(("q_b", self.weights.q_b))
+        if self.indexer is not None:
+            layers.append(("indexer_wq_b", self.indexer.wq_b))
+        layers.append(("w_uk", self.weights.w_uk))
+        return [(name, stored_weight(layer)) for name, layer in layers if layer is not None]
 
     def _make_prolog(self) -> DryOp:
         inputs = prolog.prolog_inputs(self.config, self.dims)
@@ -113,7 +130,7 @@ class LayerOps:
                 floor_bytes,
                 products,
             )
-        indexer = placeholder_indexer_weights(self.config, self.dims)
+        indexer = self.indexer = placeholder_indexer_weights(self.config, self.dims)
         cache = prolog.paged_cache(self.config, inputs.slot_mapping, self.dims.indexer.head_dim)
         arguments = sfa_arguments(self.weights, indexer, inputs, cache, self.dims)
         return DryOp(

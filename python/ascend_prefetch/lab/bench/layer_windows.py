@@ -1,115 +1,516 @@
-"""The windows of a layer between kernels: what each could hold, and what is done with it."""
+"""The windows of a layer between kernels: what is prefetched in them, and what that saves."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
 
 from ascend_prefetch import _C
-from ascend_prefetch.lab.bench.layer_forms import Layer
+from ascend_prefetch.lab.bench.layer_config import LayerConfig
+from ascend_prefetch.lab.bench.layer_forms import Layer, LayerForms, PartSteps, TwoLayers
 from ascend_prefetch.lab.bench.layer_parts import Part
-from ascend_prefetch.lab.timing import LEVELS
+from ascend_prefetch.lab.bench.modelled import Times, timeline
+from ascend_prefetch.lab.timing import LEVELS, TimedChip
+from ascend_prefetch.lab.timing.sequence import (
+    Beside,
+    CmoPrefetch,
+    Join,
+    Pause,
+    Reader,
+    SequenceStep,
+    replay,
+)
 from ascend_prefetch.linear import stored_weight
-from ascend_prefetch.planning import Window
+from ascend_prefetch.planning import (
+    SLOWED_SHARES,
+    Decision,
+    LayerPart,
+    LayerWeight,
+    Window,
+    WindowDecision,
+    plan_windows,
+)
+from ascend_prefetch.windows import CASES, KnownWindow, Lengths
+
+SPARSE_ATTENTION = "sparse_attention"
+"""The window from before the indexer to o_proj."""
+
+LAUNCH_GAP = "launch_gap"
+
+EXPERTS = ("experts", "experts_gate_up", "experts_down")
+"""Weights that grouped products may read around L2: fetched where the user asks for it only."""
+
+# Share of a layer's time that a window may lose where constants are the least favourable.
+_MOST_LOSS = 0.0025
+
+# Addresses of the weights of the layer behind the last one, apart from all others.
+_NEXT_LAYER_ADDRESS = 1 << 54
+_NEXT_LAYER_STRIDE = 1 << 36
 
 
-def window_rows(layer: Layer, soc: str, hbm_rate: float) -> list[dict[str, Any]]:
-    """A row per window and the weight that is needed next: the contract's key `windows`.
+class _Weight(NamedTuple):
+    """A weight that is read after a window, and the part that reads it."""
+
+    name: str
+    address: int
+    nbytes: int
+    reader: str
+
+
+@dataclass(frozen=True)
+class LayerWindows:
+    """What is prefetched in the windows of a layer.
+
+    Attributes:
+        layer: the layer.
+        decisions: the planner's, in order of time.
+        weights: all weights that are read after a window, by name.
+        gains: us that each reader saves, by level, through what the windows bring.
+        shares: of a reader's gain, that of each of its weights.
+        known: the windows as they are known, by name.
+        passing: bytes that pass through L2 between a window and the use of a weight.
+    """
+
+    layer: Layer
+    decisions: list[WindowDecision]
+    weights: Mapping[str, _Weight]
+    gains: Mapping[str, Times]
+    shares: Mapping[str, Mapping[str, float]]
+    known: Mapping[str, KnownWindow]
+    passing: Mapping[tuple[str, str], int]
+
+    def fetched(self, window: str | None = None) -> list[WindowDecision]:
+        """The decisions that fetch something, of one window or of all."""
+        return [one for one in self.decisions if one.bytes and window in (None, one.window)]
+
+
+class WindowForms:
+    """Two layers in sequence whose windows are planned.
+
+    Attributes:
+        plans: what is prefetched in the windows of each layer.
+    """
+
+    def __init__(self, config: LayerConfig, chip: TimedChip, layers: tuple[Layer, Layer]) -> None:
+        """Arguments as for LayerForms; the twin must play the chip."""
+        self._config = config
+        self._chip = chip
+        first, second = layers
+        self.plans = (
+            _Planner(config, chip, first, _prolog_weights(second)).plan(),
+            _Planner(config, chip, second, _placeholders(_prolog_weights(first))).plan(),
+        )
+
+    def windows(self, forms: LayerForms, case: str) -> dict[str, TwoLayers]:
+        """What ships, by level: kernels with their own prefetches, and those of the windows.
+
+        Args:
+            forms: the forms with windows of the same case.
+            case: which length windows have.
+        """
+        first, second = forms.in_kernel()
+        return {
+            level: (
+                self._with_windows(first, self.plans[0], case, level),
+                self._with_windows(second, self.plans[1], case, level),
+            )
+            for level in LEVELS
+        }
+
+    def _with_windows(
+        self, parts: PartSteps, plan: LayerWindows, case: str, level: str
+    ) -> PartSteps:
+        slowed = dict(zip(CASES, SLOWED_SHARES, strict=True))[case]
+        result = [(name, list(steps)) for name, steps in parts]
+        by_name = dict(result)
+        for window in dict.fromkeys(one.window for one in plan.fetched()):
+            pieces = plan.fetched(window)
+            cost = engine_cost(self._chip, pieces[0].engine, level)
+            readers = [_piece(plan, one) for one in pieces]
+            slowed_us = slowed * cost.slowing * sum(one.bytes for one in pieces) / cost.rate
+            if pieces[0].engine == "sdma":
+                begin, end = _ends(window, parts)
+                names = [name for name, _ in parts]
+                for name in names[names.index(begin) : names.index(end) + 1]:
+                    by_name[name][:] = [_spread(step) for step in by_name[name]]
+                by_name[begin][:0] = [
+                    CmoPrefetch(
+                        one.address, one.nbytes, one.offset, one.length, delay=cost.start_us
+                    )
+                    for one in readers
+                ]
+                by_name[end].append(Join(cost.join_us, slowed_us, cost.spike_us, cost.spike_share))
+                continue
+            (pause,) = by_name[window]
+            assert isinstance(pause, Pause)
+            beside = Beside(tuple(readers), cost.start_us, cost.join_us, slowed_us)
+            by_name[window][:] = [Pause(pause.name, pause.us, pause.reads, beside)]
+        return result
+
+
+class EngineCost(NamedTuple):
+    """What an engine costs in a window (csrc/plan/prefetch_engine.h): us, and bytes per us."""
+
+    start_us: float
+    rate: float
+    join_us: float
+    slowing: float
+    spike_us: float
+    spike_share: float
+
+    def expected_spike(self, slack_us: float) -> float:
+        """Expected us by which spikes hold up a join that has so much time to spare."""
+        return self.spike_share * max(0.0, self.spike_us - max(0.0, slack_us))
+
+
+def engine_cost(chip: TimedChip, engine: str, level: str) -> EngineCost:
+    """The cost of an engine at a level of the chip's constants."""
+    return EngineCost(*_C.engine_cost(chip.soc, engine, level, chip.constants.get(level, {})))
+
+
+def _ends(window: str, parts: PartSteps) -> tuple[str, str]:
+    """The first and the last part that a window spans."""
+    names = [name for name, _ in parts]
+    if window == SPARSE_ATTENTION:
+        return "indexer", SPARSE_ATTENTION
+    if window == LAUNCH_GAP:
+        return names[-1], names[-1]
+    return window, window
+
+
+def _spread(step: SequenceStep) -> SequenceStep:
+    # The planner has counted on what its reads leave of HBM's rate.
+    return replace(step, spread=True) if isinstance(step, Pause) else step
+
+
+def _piece(plan: LayerWindows, one: WindowDecision) -> Reader:
+    weight = plan.weights[one.weight]
+    return Reader(f"prefetch {one.weight}", weight.address, weight.nbytes, one.offset, one.bytes)
+
+
+def _prolog_weights(layer: Layer) -> list[_Weight]:
+    return [
+        _Weight(f"layer+1.{name}", tensor.data_ptr(), tensor.nbytes, "prolog")
+        for name, tensor in layer.ops.prolog_weights()
+    ]
+
+
+def _placeholders(weights: Sequence[_Weight]) -> list[_Weight]:
+    return [
+        weight._replace(address=_NEXT_LAYER_ADDRESS + index * _NEXT_LAYER_STRIDE)
+        for index, weight in enumerate(weights)
+    ]
+
+
+class _Planner:
+    """Plans the windows of one layer."""
+
+    def __init__(
+        self, config: LayerConfig, chip: TimedChip, layer: Layer, following: list[_Weight]
+    ) -> None:
+        self._config = config
+        self._chip = chip
+        self._layer = layer
+        self._weights: list[_Weight] = []
+        self._parts: list[LayerPart] = []
+        self._known: dict[str, KnownWindow] = {}
+        self._hbm_rate = chip.timeline("nominal").hbm_rate
+        forms = LayerForms(config, chip, (layer, layer), "nominal")
+        kernels = dict(forms.in_kernel()[1])
+        self._kernels: dict[str, SequenceStep] = {
+            name: kernels[name][0] for name in ("prolog", "o_proj")
+        }
+        warmed = {"o_proj": 0, "qkv_a": 0}
+        for decision in forms.decisions["in_kernel"]:
+            warmed[decision.weight] += decision.bytes
+        self._warmed = {"o_proj": warmed["o_proj"], "layer+1.fused_qkv_a": warmed["qkv_a"]}
+        self._lay_out(following)
+
+    def _lay_out(self, following: list[_Weight]) -> None:
+        layer = self._layer
+        if layer.ops.dims.indexer is not None and all(part.window for part in layer.attention):
+            self._add_window(SPARSE_ATTENTION, layer.attention)
+        else:
+            for part in layer.attention:
+                self._add(part, "")
+        own = (("w_uv", layer.ops.weights.w_uv), ("o_proj", layer.ops.weights.o_proj))
+        self._add_reader(
+            "o_proj",
+            [
+                _Weight(name, tensor.data_ptr(), tensor.nbytes, "o_proj")
+                for name, tensor in ((name, stored_weight(linear)) for name, linear in own)
+            ],
+        )
+        for part in layer.feed_forward:
+            self._add(part, part.name)
+        self._add_launch_gap()
+        self._add_reader("prolog", following)
+
+    def _add(self, part: Part, weight: str) -> None:
+        if part.window is not None:
+            self._add_window(part.name, [part])
+        elif weight and (weight not in EXPERTS or self._config.prefetch_experts):
+            (read,) = part.reads
+            self._kernels[part.name] = read
+            self._add_reader(part.name, [_Weight(weight, read.address, read.nbytes, part.name)])
+        else:
+            self._parts.append(LayerPart(part.name, part.nbytes))
+
+    def _add_reader(self, name: str, weights: list[_Weight]) -> None:
+        first = len(self._weights)
+        self._weights += weights
+        self._parts.append(LayerPart(name, 0, list(range(first, first + len(weights)))))
+
+    def _add_window(self, name: str, parts: Sequence[Part]) -> None:
+        """A window that spans parts."""
+        nbytes = sum(part.nbytes for part in parts)
+        lengths = [0.0, 0.0, 0.0]
+        for part in parts:
+            assert part.window is not None
+            # What is published of it (busy by itself) or unknown leaves nothing.
+            if part.window.hbm == "derived":
+                for index, us in enumerate(part.window.us):
+                    idle = max(0.0, us - part.nbytes / self._hbm_rate)
+                    if part.window.leaves != "cube":
+                        # SDMA alone could use it, which needs a part of what HBM has left.
+                        sdma_rate = engine_cost(self._chip, "sdma", "nominal").rate
+                        idle = min(us, idle * self._hbm_rate / sdma_rate)
+                    lengths[index] += idle
+        known = [part.window for part in parts if part.window is not None]
+        self._known[name] = _joined(name, known)
+        window = Window(
+            name,
+            (lengths[0], lengths[1], lengths[2]),
+            0,
+            begins=self._parts[-1].name if self._parts else "prolog",
+            ends="the part after it",
+            cube_cores=all(one.leaves == "cube" for one in known),
+        )
+        self._parts.append(LayerPart(name, nbytes, [], window))
+
+    def _add_launch_gap(self) -> None:
+        """Between two kernels HBM idles while the second is launched: for the shortest launch."""
+        us = timeline(self._chip, "low", self._config.launch_us).launch_us
+        self._known[LAUNCH_GAP] = KnownWindow(
+            LAUNCH_GAP, Lengths(us, us, us), "published", "the model's shortest launch"
+        )
+        window = Window(
+            LAUNCH_GAP,
+            (us, us, us),
+            0,
+            begins=self._parts[-1].name,
+            ends="prolog",
+            vector_cores=True,
+            cube_cores=True,
+        )
+        self._parts.append(LayerPart(LAUNCH_GAP, 0, [], window))
+
+    def plan(self) -> LayerWindows:
+        worth, least = self._worth("nominal"), self._worth("high")
+        weights = [
+            LayerWeight(
+                one.name,
+                one.nbytes,
+                self._warmed.get(one.name, 0),
+                worth[one.name],
+                min(worth[one.name], least[one.name]),
+            )
+            for one in self._weights
+        ]
+        decisions = plan_windows(
+            self._chip.soc,
+            self._parts,
+            weights,
+            _MOST_LOSS * self._shortest_us(),
+            self._chip.constants.get("nominal", {}),
+            self._chip.constants.get("high", {}),
+        )
+        by_name = {one.name: one for one in self._weights}
+        fetched = [one for one in decisions if one.bytes]
+        gains, shares = {}, {}
+        for reader in dict.fromkeys(by_name[one.weight].reader for one in fetched):
+            mine = [one for one in fetched if by_name[one.weight].reader == reader]
+            ranges = [(one.weight, one.offset, one.bytes) for one in mine]
+            gains[reader] = {level: self._gain(reader, ranges, level) for level in LEVELS}
+            parts = [one.bytes * worth[one.weight] for one in mine]
+            shares[reader] = {
+                f"{one.window} {one.weight}": part / sum(parts)
+                for one, part in zip(mine, parts, strict=True)
+            }
+        return LayerWindows(
+            self._layer, decisions, by_name, gains, shares, self._known, self._passing()
+        )
+
+    def _shortest_us(self) -> float:
+        """The layer's time with windows of short length at the best rates, roughly."""
+        nbytes = self._layer.floor_bytes
+        windows = sum(one.us.short for one in self._known.values())
+        return windows + nbytes / self._hbm_rate
+
+    def _worth(self, level: str) -> dict[str, float]:
+        """us per MB by which each weight in L2 makes its reader faster, cold less warm by replay.
+
+        Weights of one reader are warmed in the order in which it reads them.
+        """
+        worth = {}
+        for reader in dict.fromkeys(one.reader for one in self._weights):
+            ranges: list[tuple[str, int, int]] = []
+            before = 0.0
+            for weight in (one for one in self._weights if one.reader == reader):
+                ranges.append((weight.name, 0, weight.nbytes))
+                gain = self._gain(reader, ranges, level)
+                worth[weight.name] = max(0.0, gain - before) / weight.nbytes * 1e6
+                before = max(before, gain)
+        return worth
+
+    def _gain(self, reader: str, ranges: Sequence[tuple[str, int, int]], level: str) -> float:
+        """us by which a reader is faster with bytes of its weights in L2, beside what is warmed."""
+        return self._reader_us(reader, [], level) - self._reader_us(reader, ranges, level)
+
+    def _reader_us(self, reader: str, ranges: Sequence[tuple[str, int, int]], level: str) -> float:
+        line = timeline(self._chip, level, self._config.launch_us)
+        mine = {one.name: one for one in self._weights if one.reader == reader}
+        addresses = {name: one.address for name, one in mine.items()}
+        sizes = {name: one.nbytes for name, one in mine.items()}
+        if reader == "prolog":
+            # Its trace is that of this layer's own weights.
+            for name, tensor in self._layer.ops.prolog_weights():
+                addresses[f"layer+1.{name}"] = tensor.data_ptr()
+        for name in mine:
+            if self._warmed.get(name):
+                line.touch(addresses[name], sizes[name], False, length=self._warmed[name])
+        for name, offset, nbytes in ranges:
+            line.touch(addresses[name], sizes[name], False, offset, nbytes)
+        (times,) = replay(line, [self._kernels[reader]])
+        return times["us"]
+
+    def _passing(self) -> dict[tuple[str, str], int]:
+        passing = {}
+        for index, part in enumerate(self._parts):
+            if part.window is None:
+                continue
+            nbytes = 0
+            for later in self._parts[index:]:
+                for weight in later.reads:
+                    passing[part.name, self._weights[weight].name] = nbytes
+                nbytes += later.passing_bytes or 0
+                nbytes += sum(self._weights[weight].nbytes for weight in later.reads)
+        return passing
+
+
+def _joined(name: str, known: Sequence[KnownWindow]) -> KnownWindow:
+    """Windows that follow one another as one."""
+    (first, *others) = known
+    if not others:
+        return first
+    us = Lengths(*(sum(lengths) for lengths in zip(*(one.us for one in known), strict=True)))
+    return KnownWindow(
+        name,
+        us,
+        "derived",
+        "; ".join(dict.fromkeys(one.source for one in known)),
+        any(one.extrapolated for one in known),
+        leaves=first.leaves,
+    )
+
+
+def window_rows(plan: LayerWindows, chip: TimedChip) -> list[dict[str, Any]]:
+    """A row per window and weight: the contract's key `windows`.
 
     Beside its keys: `class`, `source` and `extrapolated` of the length, `hbm` (what is known of the
-    window's use of HBM) and `passing_bytes` (from its end to the weight's use). bound_us is the
-    most that the window could save: the weight's time at the HBM rate, or as long as HBM idles at
-    the short length.
-
-    Args:
-        layer: the layer.
-        soc: SoC name.
-        hbm_rate: bytes per us.
+    window's use of HBM), `passing_bytes` (from the window to the weight's use), `reader_us`,
+    what the reader of the weight gains before the window's costs, `planned_us`, what the planner
+    counts on at the short length, and `break_even_slowdown`, by which share the window's kernel
+    could be slowed down while bytes move until the window saves nothing, at nominal constants and
+    length. Of the weights for which nothing
+    is fetched a window has the one that is read first, and the next layer's qkv_a.
     """
-    weights = layer.ops.weights
-    regions = (
-        ("prolog", "o_proj", stored_weight(weights.o_proj).nbytes, layer.attention),
-        ("o_proj", "layer+1.fused_qkv_a", layer.ops.next_qkv_a.nbytes, layer.feed_forward),
-    )
     rows = []
-    for before, region, nbytes, parts in regions:
-        for part, window in planner_windows(before, region, parts, hbm_rate):
-            rows.append(_row(part, window, region, nbytes, soc, hbm_rate))
+    for window in dict.fromkeys(one.window for one in plan.decisions):
+        mine = [one for one in plan.decisions if one.window == window]
+        fetched = [one for one in mine if one.bytes]
+        unused = [one for one in mine if not one.bytes]
+        shown = fetched + unused[:1]
+        shown += [
+            one for one in unused[1:] if one.weight == "layer+1.fused_qkv_a" and one not in shown
+        ]
+        rows += [_row(plan, one, fetched, chip) for one in shown]
     return rows
 
 
-def planner_windows(
-    before: str, region: str, parts: Sequence[Part], hbm_rate: float
-) -> Iterator[tuple[Part, Window]]:
-    """The parts that are windows, each as one of the planner's, in order of time.
-
-    Args:
-        before: what runs before the parts.
-        region: the weight whose use follows them.
-        parts: the parts.
-        hbm_rate: bytes per us.
-    """
-    for index, part in enumerate(parts):
-        known = part.window
-        if known is not None:
-            short, nominal, long = (
-                # What is published of it (busy by itself) or unknown leaves nothing.
-                max(0.0, us - part.nbytes / hbm_rate) if known.hbm == "derived" else 0.0
-                for us in known.us
-            )
-            yield (
-                part,
-                Window(
-                    part.name,
-                    (short, nominal, long),
-                    sum(after.nbytes for after in parts[index + 1 :]),
-                    begins=before,
-                    ends=parts[index + 1].name if index + 1 < len(parts) else region,
-                    cube_cores=known.leaves == "cube",
-                ),
-            )
-        before = part.name
-
-
 def _row(
-    part: Part, window: Window, region: str, nbytes: int, soc: str, hbm_rate: float
+    plan: LayerWindows, one: WindowDecision, fetched: Sequence[WindowDecision], chip: TimedChip
 ) -> dict[str, Any]:
-    known = part.window
-    assert known is not None
-    idle = window.us[0]
-    room = min(nbytes, _C.l2_room(soc, window.passing_bytes))
-    bound = min(idle, room / hbm_rate)
+    known = plan.known[one.window]
+    reader = plan.weights[one.weight].reader
+    share = plan.shares.get(reader, {}).get(f"{one.window} {one.weight}", 0.0)
+    gain = {level: share * plan.gains[reader][level] if share else 0.0 for level in LEVELS}
     return {
-        "name": window.name,
+        "name": one.window,
         "us": known.us._asdict(),
-        # Load and discard by the cube cores that it leaves, else SDMA.
-        "engine": "cube" if window.cube_cores else "sdma",
-        "region": region,
-        "bytes": 0,
-        "saved_us": dict.fromkeys(LEVELS, 0.0),
-        "bound_us": bound,
-        "why": _why(window, known.hbm, room, soc, bound * hbm_rate),
+        "engine": one.engine,
+        "region": one.weight,
+        "bytes": one.bytes,
+        "saved_us": {
+            level: gain[level] - _cost(one, fetched, known, chip, level) if one.bytes else 0.0
+            for level in LEVELS
+        },
+        "reader_us": gain,
+        "break_even_slowdown": _break_even(plan, fetched, known, chip) if one.bytes else None,
+        "planned_us": one.saved_us,
+        "bound_us": one.bound_us,
+        "why": _why(one, known),
         "class": known.provenance,
         "source": known.source,
         "extrapolated": known.extrapolated,
         "hbm": known.hbm,
-        "passing_bytes": window.passing_bytes,
+        "passing_bytes": plan.passing[one.window, one.weight],
     }
 
 
-def _why(window: Window, hbm: str, room: int, soc: str, possible: float) -> str:
-    """Why nothing is fetched in a window."""
-    if hbm == "published":
+def _cost(
+    one: WindowDecision,
+    fetched: Sequence[WindowDecision],
+    known: KnownWindow,
+    chip: TimedChip,
+    level: str,
+) -> float:
+    """What a piece costs at a window's nominal length: its share of join, slowdown and spikes."""
+    cost = engine_cost(chip, one.engine, level)
+    slowed = SLOWED_SHARES[1] * cost.slowing / cost.rate
+    together = sum(piece.bytes for piece in fetched)
+    slack = known.us.nominal - cost.start_us - together / cost.rate
+    once = cost.join_us + cost.expected_spike(slack)
+    return one.bytes * slowed + once * one.bytes / together
+
+
+def _break_even(
+    plan: LayerWindows, fetched: Sequence[WindowDecision], known: KnownWindow, chip: TimedChip
+) -> float:
+    cost = engine_cost(chip, fetched[0].engine, "nominal")
+    together = sum(piece.bytes for piece in fetched)
+    slack = known.us.nominal - cost.start_us - together / cost.rate
+    gain = 0.0
+    for one in fetched:
+        reader = plan.weights[one.weight].reader
+        gain += plan.shares[reader][f"{one.window} {one.weight}"] * plan.gains[reader]["nominal"]
+    left = gain - cost.join_us - cost.expected_spike(slack)
+    return left * cost.rate / (together * cost.slowing)
+
+
+def _why(one: WindowDecision, known: KnownWindow) -> str:
+    if known.hbm == "published":
         return "it keeps HBM busy itself, and nobody says that another could use what is left"
-    if hbm == "unknown":
+    if known.hbm == "unknown":
         return "how much of HBM it uses is not published: it counts as busy all the time"
-    if room <= 0:
-        passing = window.passing_bytes or 0
-        return (
-            f"{passing / 1e6:.0f} MB pass through L2 before the use, which holds "
-            f"{_C.l2_room(soc, 0) / 1e6:.0f}"
-        )
-    return (
-        f"no kernel is launched beside it: HBM idles for {window.us[0]:.1f} us at the short "
-        f"length, in which {possible / 1e6:.1f} MB could come"
-    )
+    return one.reason
+
+
+def layer_decisions(plan: LayerWindows) -> list[Decision]:
+    """What is fetched in windows, in the form in which kernels report it."""
+    return [
+        Decision(one.weight, one.engine, one.window, one.short_us, one.bytes, one.reason)
+        for one in plan.decisions
+        if one.bytes
+    ]

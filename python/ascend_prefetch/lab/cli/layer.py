@@ -23,7 +23,7 @@ _FORMS = {
     "fused_no_prefetch": "fused kernels",
     "cmo_best": "with CMO alone, as the planner sizes and anchors it",
     "in_kernel": "with MTE2 in the kernels alone",
-    "windows": "what ships, so far the same as in_kernel",
+    "windows": "and with the windows between them, what ships",
 }
 
 
@@ -64,6 +64,12 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
         "that the verb windows wrote, or none for the attention part alone, with --kind moe "
         "followed by gate, shared and routed experts",
     )
+    parser.add_argument(
+        "--prefetch-experts",
+        action="store_true",
+        help="fetch experts during dispatch, which helps only where grouped products read them "
+        "through L2 (unknown, so off by default)",
+    )
 
 
 def layer_config(options: argparse.Namespace) -> LayerConfig:
@@ -88,6 +94,7 @@ def layer_config(options: argparse.Namespace) -> LayerConfig:
         dp=getattr(options, "dp", 1),
         ep=getattr(options, "ep", None),
         windows=_windows(getattr(options, "windows", _NO_WINDOWS)),
+        prefetch_experts=getattr(options, "prefetch_experts", False),
     )
 
 

@@ -33,11 +33,15 @@ class Reader:
         name: what it represents.
         address: GM address.
         nbytes: bytes of the region.
+        offset: first byte that is read.
+        length: bytes that are read; None for everything from the offset on.
     """
 
     name: str
     address: int
     nbytes: int
+    offset: int = 0
+    length: int | None = None
 
 
 @dataclass(frozen=True)
@@ -51,6 +55,7 @@ class CmoPrefetch:
         length: bytes of the part; None for everything from the offset on.
         stream: number of the SDMA stream; two streams that work at the same time slow each other
             down.
+        delay: us until its first byte.
     """
 
     address: int
@@ -58,6 +63,26 @@ class CmoPrefetch:
     offset: int = 0
     length: int | None = None
     stream: int = 0
+    delay: float = 0.0
+
+
+@dataclass(frozen=True)
+class Beside:
+    """A prefetch by kernels on a side stream, forked where a Pause begins and joined at its end.
+
+    They are launched together with the kernel of the Pause.
+
+    Attributes:
+        kernels: the kernels, one after another.
+        fork_us: from the Pause's begin until they start.
+        join_us: of the stream that waits for them.
+        slowed_us: by which they make the Pause's kernel longer.
+    """
+
+    kernels: tuple[TracedKernel | Reader, ...]
+    fork_us: float
+    join_us: float
+    slowed_us: float
 
 
 @dataclass(frozen=True)
@@ -68,14 +93,36 @@ class Pause:
         name: what runs.
         us: how long; longer where its reads take longer.
         reads: what passes through L2 meanwhile, at the best rate from its start on.
+        beside: what a side stream prefetches meanwhile, after these reads.
+        spread: whether the reads are spread over its length and leave HBM room for SDMA; otherwise
+            they come first, at HBM's best rate.
     """
 
     name: str
     us: float
     reads: tuple[Reader, ...] = ()
+    beside: Beside | None = None
+    spread: bool = False
 
 
-SequenceStep = TracedKernel | Reader | Pause | CmoPrefetch
+@dataclass(frozen=True)
+class Join:
+    """Lets the stream wait for all prefetches of the SDMA engine.
+
+    Attributes:
+        us: of the stream that waits.
+        slowed_us: by which the prefetches have made the kernels beside them longer.
+        spike_us, spike_share: by which some prefetches take longer than they should, and how many:
+            what is not covered by the time that the engine has been idle counts with its share.
+    """
+
+    us: float
+    slowed_us: float = 0.0
+    spike_us: float = 0.0
+    spike_share: float = 0.0
+
+
+SequenceStep = TracedKernel | Reader | Pause | CmoPrefetch | Join
 
 
 def dry_kernels(
@@ -119,7 +166,7 @@ def account_prefetch(steps: Sequence[SequenceStep], weights: Sequence[str]) -> t
     """
     launches: list[bytes | tuple[str, int, int]] = []
     for step in steps:
-        if isinstance(step, CmoPrefetch):
+        if isinstance(step, CmoPrefetch | Join):
             raise ValueError("account_prefetch: expected kernels and readers, got a CmoPrefetch")
         if isinstance(step, Reader):
             launches.append((step.name, step.address, step.nbytes))
@@ -146,27 +193,77 @@ def replay(
         if isinstance(step, TracedKernel):
             times.append(timeline.run(step.trace, intervals))
         elif isinstance(step, Reader):
-            times.append(timeline.stream(step.name, step.address, step.nbytes, True, intervals))
+            times.append(_read(timeline, step, intervals))
         elif isinstance(step, Pause):
             times.append(_pause(timeline, step))
+        elif isinstance(step, Join):
+            _join(timeline, step)
         else:
             timeline.prefetch(
                 step.address,
                 step.nbytes,
                 offset=step.offset,
                 length=step.length,
+                delay=step.delay,
                 stream=step.stream,
             )
     return times
 
 
+def _read(
+    timeline: Any, step: Reader, intervals: bool = False, launched: bool = False
+) -> ReplayTimes:
+    return timeline.stream(
+        step.name,
+        step.address,
+        step.nbytes,
+        True,
+        intervals,
+        launched=launched,
+        offset=step.offset,
+        length=step.length,
+    )
+
+
+def _join(timeline: Any, step: Join) -> None:
+    begun = timeline.now
+    ended = max((end for _, end, *_ in timeline.sdma_transfers), default=begun)
+    timeline.join_prefetch()
+    # The kernels beside it end as much later as they were slowed down.
+    slack = max(0.0, begun + step.slowed_us - ended) if timeline.now == begun else 0.0
+    late = step.spike_share * max(0.0, step.spike_us - slack)
+    timeline.wait(max(0.0, begun + step.slowed_us - timeline.now) + step.us + late)
+
+
+def _added(counts: dict[str, int], more: dict[str, int]) -> dict[str, int]:
+    return {name: counts.get(name, 0) + count for name, count in more.items()}
+
+
 def _pause(timeline: Any, step: Pause) -> ReplayTimes:
     start = timeline.now
     counts: dict[str, int] = {}
+    length, joined = step.us, 0.0
+    # Kernels on a side stream are launched with the pause's own: no launch comes before its reads.
+    launched = step.beside is not None
     for read in step.reads:
-        found = timeline.stream(read.name, read.address, read.nbytes, True)
-        counts = {name: counts.get(name, 0) + count for name, count in found["bytes"].items()}
-    timeline.wait(max(0.0, start + step.us - timeline.now))
+        if step.spread:
+            timeline.touch(read.address, read.nbytes, False)
+            counts = _added(counts, {"hbm_read": read.nbytes})
+            length = max(length, read.nbytes / timeline.hbm_rate)
+            continue
+        found = _read(timeline, read, launched=launched)
+        counts = _added(counts, found["bytes"])
+    if step.beside is not None:
+        timeline.wait(max(0.0, start + step.beside.fork_us - timeline.now))
+        for kernel in step.beside.kernels:
+            if isinstance(kernel, Reader):
+                found = _read(timeline, kernel, launched=True)
+            else:
+                found = timeline.run(kernel.trace, launched=True)
+            counts = _added(counts, found["bytes"])
+        length += step.beside.slowed_us
+        joined = step.beside.join_us
+    timeline.wait(max(0.0, start + length - timeline.now) + joined)
     return {
         "kernel": step.name,
         "launched": start,
