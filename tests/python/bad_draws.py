@@ -26,6 +26,8 @@ def arguments_of(call: Call | PrefetchCall) -> dict[str, Any]:
             "offsets": call.offsets,
             "max_bytes": call.max_bytes,
             "cores": call.cores,
+            "engine": call.engine,
+            "beside": call.beside,
         }
     if isinstance(call.case, OProjCase):
         return {**OProjInputs(call.case, call.seed).arguments, **call.prefetch()}

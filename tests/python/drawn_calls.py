@@ -79,6 +79,8 @@ class PrefetchCall:
     offsets: tuple[int, ...] | None
     max_bytes: tuple[int, ...] | None
     cores: int | None
+    engine: str
+    beside: bool
     chip: str
 
     def weights(self) -> list[torch.Tensor]:
@@ -197,13 +199,17 @@ def prefetch_calls(draw) -> PrefetchCall:
     offsets = [draw(st.integers(0, size - 1)) for size in sizes]
     most = [draw(st.one_of(st.just(1 << 40), st.integers(1, size))) for size in sizes]
     chip = draw(st.sampled_from(twin.chips()))
+    engine = draw(st.sampled_from(["vector", "cube"]))
+    all_cores = chip["aic_count" if engine == "cube" else "aiv_count"]
     return PrefetchCall(
         sizes=tuple(sizes),
         order=tuple(draw(st.permutations(range(len(sizes))))),
         adjacent=draw(st.booleans()),
         offsets=draw(st.sampled_from([None, tuple(offsets)])),
         max_bytes=draw(st.sampled_from([None, tuple(most)])),
-        cores=draw(st.one_of(st.none(), st.integers(1, chip["aiv_count"]))),
+        cores=draw(st.one_of(st.none(), st.integers(1, all_cores))),
+        engine=engine,
+        beside=draw(st.booleans()),
         chip=chip["name"],
     )
 
@@ -309,7 +315,7 @@ def check_prefetch(call: PrefetchCall) -> None:
     """The blocks of the bytes asked for are loaded once each, and nothing else."""
     weights = call.weights()
     options = {"offsets": call.offsets, "max_bytes": call.max_bytes, "cores": call.cores}
-    launch = Launch(weights, **options)
+    launch = Launch(weights, call.engine, beside=call.beside, **options)
     for i, weight in enumerate(weights):
         offset = call.offsets[i] if call.offsets else 0
         most = call.max_bytes[i] if call.max_bytes else None
