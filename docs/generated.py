@@ -115,6 +115,21 @@ def correlation():
     return re.search(r"Mean absolute error .*", page)[0]
 
 
+def first_hour_times():
+    """Rows of the page of results: what is first measured on a device."""
+    page = (Path(__file__).parent / "results.md").read_text(encoding="utf-8")
+    sections = dict(re.findall(r"^### (\w+)\n(.*?)(?=^##)", page, re.DOTALL | re.MULTILINE))
+    rows = []
+    for op, tp in (("mla_prolog", 1), ("mla_prolog", 16), ("o_proj", 16)):
+        line = re.search(rf"^\| {tp} \| nd \| 16 \|(.*)\|$", sections[op], re.MULTILINE)
+        floor, fused, _, separate, cmo = (cell.strip() for cell in line[1].split("|")[:5])
+        cells = [floor]
+        for low, nominal, high in (times.split(" / ") for times in (fused, separate, cmo)):
+            cells.append(f"{nominal} ({low} to {high})")
+        rows.append([f"{op} TP{tp}", *cells])
+    return table(["Ascend910_9391", "Floor", "Fused", "Separate", "Separate with CMO"], rows)
+
+
 def planner_example():
     """A layer, with its plan."""
     return run("layer --model deepseek-v3 --tp 16 --batch 16 --kv-len 4096 --windows none")
@@ -283,8 +298,9 @@ def explained_op():
 SECTIONS = {
     section.__name__: section
     for section in (
-        command_line, timing_constants, hardware_constants, chips, correlation, planner_example,
-        served_layer, published_windows, rivals_ahead, rival_ratio, rival_prologs, explained_op,
-        byte_way, byte_by_hand, op_reference.conventions, op_reference.rules, constraints,
+        command_line, timing_constants, hardware_constants, chips, correlation, first_hour_times,
+        planner_example, served_layer, published_windows, rivals_ahead, rival_ratio, rival_prologs,
+        explained_op, byte_way, byte_by_hand, op_reference.conventions, op_reference.rules,
+        constraints,
     )
 }  # fmt: skip

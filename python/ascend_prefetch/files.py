@@ -153,7 +153,9 @@ def whole_file(path: Path) -> Iterator[Path]:
 
 def _check_output(output: OutputFile) -> None:
     name, path, suffixes = output
-    if suffixes and path.suffix not in suffixes:
+    if suffixes and not any(
+        path.name.endswith(suffix) and path.name != suffix for suffix in suffixes
+    ):
         raise ValueError(
             f"{name}: expected a name that ends in {' or '.join(suffixes)}, got '{plain(path)}'"
         )

@@ -42,6 +42,7 @@ WRITERS = {
         )
     },
     "demo": (["demo"], {"out": ".json", "json": ".json"}),
+    "first-hour": (["first-hour"], {"out": ".tar.gz", "json": ".json"}),
     "layer": (["layer", "--model", "deepseek-v2-lite"], {"json": ".json"}),
     "windows": (["windows", "--profile", "profile.csv"], {"out": ".json", "json": ".json"}),
 }

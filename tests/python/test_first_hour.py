@@ -2,14 +2,20 @@
 
 import re
 import shlex
+import sys
 from pathlib import Path
 
 import pytest
 
 from ascend_prefetch.lab import cli
 from ascend_prefetch.lab.bench.common import MODELLED_KEYS
+from ascend_prefetch.lab.first_hour.report import NUMBERS
 
-DOCS = Path(__file__).parents[2] / "docs"
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "docs"))
+
+import generated
+
+DOCS = Path(__file__).resolve().parents[2] / "docs"
 PAGE = (DOCS / "first-hour.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"```sh\n(.*?)```", PAGE, re.DOTALL)
 LINES = [line.split("#")[0].strip() for block in BLOCKS for line in block.splitlines()]
@@ -34,17 +40,31 @@ def test_tests_are_where_they_are_looked_for():
 
 
 def test_modelled_times_are_those_of_the_results():
+    """The page takes them from there: low / nominal / high of bf16, ND, 16 tokens."""
+    assert "<!-- generated: first_hour_times -->" in PAGE
     results = (DOCS / "results.md").read_text(encoding="utf-8")
-    sections = dict(re.findall(r"^### (\w+)\n(.*?)(?=^##)", results, re.DOTALL | re.MULTILINE))
-    rows = re.findall(r"^\| (\w+) TP(\d+) \|(.*)\|$", PAGE, re.MULTILINE)
-    assert len(rows) == 3
-    for op, tp, cells in rows:
-        line = re.search(rf"^\| {tp} \| nd \| 16 \|(.*)\|$", sections[op], re.MULTILINE)
-        floor, fused, _, separate, cmo = (cell.strip() for cell in line[1].split("|")[:5])
-        expected = [floor]
-        for low, nominal, high in (times.split(" / ") for times in (fused, separate, cmo)):
-            expected.append(f"{nominal} ({low} to {high})")
-        assert [cell.strip() for cell in cells.split("|")] == expected
+    rows = generated.first_hour_times().splitlines()[2:]
+    assert [row.split("|")[1].strip() for row in rows] == [
+        "mla_prolog TP1",
+        "mla_prolog TP16",
+        "o_proj TP16",
+    ]
+    for row in rows:
+        floor, *forms = (cell.strip() for cell in row.split("|")[2:-1])
+        times = [re.fullmatch(r"(\S+) \((\S+) to (\S+)\)", form).groups() for form in forms]
+        fused, separate, cmo = (f"{low} / {nominal} / {high}" for nominal, low, high in times)
+        (line,) = [
+            line
+            for line in results.splitlines()
+            if f"| nd | 16 | {floor} | {fused} |" in line and f"| {separate} | {cmo} |" in line
+        ]
+        assert line.startswith(f"| {row.split('|')[1].split('TP')[1].strip()} | nd ")
+
+
+def test_the_numbers_to_look_at_first_are_those_of_the_report():
+    section = PAGE.partition("## Three numbers")[2].partition("\n## ")[0]
+    for number in NUMBERS:
+        assert f"`{number.name}`" in section and f"`{number.step}`" in section
 
 
 def test_the_schema_names_every_form():

@@ -157,7 +157,7 @@ def test_prefetches_beside_them_are_upstreams(op, tp, sizes):
 
 def measured_case(op, monkeypatch, replay_ms=lambda graph: 1.0, **options):
     """The result of measure() on a stand-in; the op itself runs on the twin."""
-    monkeypatch.setattr(measured, "_device", lambda torch_npu: torch.device("cpu"))
+    monkeypatch.setattr(measured, "device_of", lambda torch_npu: torch.device("cpu"))
     config = small(op, **options)
     result, case = run_bench(op, config), BENCHES[op].make_case(config)
     torch_npu = stand_in(replay_ms)
@@ -256,7 +256,7 @@ def test_a_device_that_writes_no_cache_fails_the_check():
 
 
 def test_points_are_what_correlate_reads(monkeypatch, tmp_path):
-    monkeypatch.setattr(measured, "_device", lambda torch_npu: torch.device("cpu"))
+    monkeypatch.setattr(measured, "device_of", lambda torch_npu: torch.device("cpu"))
     monkeypatch.setattr(measured, "rotation_copies", lambda read, l2: 2 if read > 1e6 else None)
     path = tmp_path / "points.csv"
     for weights in ("nd", "nz", "nd"):  # the last in place of the first

@@ -115,7 +115,7 @@ def measure(
         measured cold), replays, the check of the op's results on the device against float64, and
         separate_rel_err, the distance of torch_npu's own ops from the op, None if there are none.
     """
-    device = _device(torch_npu)
+    device = device_of(torch_npu)
     place = functools.partial(placed, device=device)
     check = check_on_device(case, place, result)
     l2_bytes = twin.find_chip(soc)["l2_mib"] << 20
@@ -190,7 +190,7 @@ def linear_points(
         measured cold are left out.
     """
     chip = twin.find_chip(soc)
-    device = _device(torch_npu)
+    device = device_of(torch_npu)
     rows: dict[str, dict[str, str]] = {}
     for weight in case.products:
         if not isinstance(weight, torch.Tensor) or weight.dim() != 2:
@@ -264,7 +264,8 @@ def _times(
     }
 
 
-def _device(torch_npu: Any) -> torch.device:
+def device_of(torch_npu: Any) -> torch.device:
+    """The current NPU, as a device of tensors."""
     return torch.device("npu", torch_npu.npu.current_device())
 
 
