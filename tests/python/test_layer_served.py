@@ -6,6 +6,7 @@ import pytest
 
 from ascend_prefetch import windows
 from ascend_prefetch.lab.bench.layer import FORMS, LayerConfig, model_layer
+from ascend_prefetch.lab.bench.layer_ops import LayerOps
 from ascend_prefetch.lab.bench.layer_parts import (
     attention_parts,
     expected_experts,
@@ -241,6 +242,20 @@ def _check_windows(result):
         assert result["windows_case"]["nominal"][form] == result["modelled_us"][form]
         short, nominal, long = (result["windows_case"][case][form]["nominal"] for case in CASES)
         assert short < nominal < long
+
+
+def test_what_windows_bring_is_found_in_l2():
+    """Nothing is fetched in vain or twice: the prolog reads the rest of its weights from HBM."""
+    config = moe(batch=4, kv_len=64, weights="nz")
+    result = model_layer(config, rivals=False)
+    brought = sum(
+        row["bytes"] for row in result["windows"] if row["region"].startswith("layer+1.")
+    )
+    weights = sum(tensor.nbytes for _, tensor in LayerOps(config.bench()).prolog_weights())
+    (prolog,) = (part for part in result["parts"] if part["name"] == "prolog")
+    assert brought > 15_000_000
+    # Beside the weights it reads activations, norms and tables.
+    assert prolog["hbm_bytes"] + brought == pytest.approx(weights, abs=0.01 * brought + 300_000)
 
 
 def _check_parts(result):

@@ -27,7 +27,7 @@ from ascend_prefetch.lab.bench.layer_parts import (
     expert_readers,
     source_of,
 )
-from ascend_prefetch.lab.bench.layer_windows import WindowForms, layer_decisions, window_rows
+from ascend_prefetch.lab.bench.layer_windows import Gains, WindowForms, layer_decisions, window_rows
 from ascend_prefetch.lab.bench.modelled import Times, timeline
 from ascend_prefetch.lab.rivals.compare import compare
 from ascend_prefetch.lab.timing import LEVELS, TimedChip, find_timed_chip
@@ -74,12 +74,14 @@ class TwoLayerOps:
 
     Attributes:
         first, second: the ops of each layer; the first may prefetch the second's qkv_a.
+        gains: what weights in L2 are worth to their readers, found so far (WindowForms).
     """
 
     def __init__(self, config: BenchConfig) -> None:
         """Raises ValueError for an invalid configuration."""
         self.second = LayerOps(config)
         self.first = LayerOps(config, stored_weight(self.second.weights.qkv_a))
+        self.gains: Gains = {}
 
 
 def model_layer(
@@ -102,15 +104,9 @@ def model_layer(
         )
     check_layer(config)
     chip = find_timed_chip(config.soc)
-    hbm_rate = chip.timeline("nominal").hbm_rate  # refuses chips without a published HBM rate
-    share = hbm_rate / TimedChip("Ascend910_9391").timeline("nominal").hbm_rate
     with twin.chip(chip.soc):
         ops = layer_ops or TwoLayerOps(config.bench())
-        launch = timeline(chip, "nominal", config.launch_us).launch_us
-        layers = (
-            Layer(config, 0, ops.first, share, launch),
-            Layer(config, 1, ops.second, share, launch),
-        )
+        layers = _two_layers(config, chip, ops)
         forms = LayerForms(config, chip, layers, "nominal")
         found = {
             name: _second_layer(getattr(forms, name)(), chip, config.launch_us)
@@ -118,7 +114,9 @@ def model_layer(
             if name != "cmo_duplicate" or config.quant == "w8a8"
         }
         mlapo = forms.mlapo() if rivals else None
-        planned = None if config.windows is None else WindowForms(config, chip, layers)
+        planned = None
+        if config.windows is not None:
+            planned = WindowForms(config, chip, layers, ops.gains)
         found["windows"] = found["in_kernel"]
         if planned is not None:
             found["windows"] = _second_layer(
@@ -163,6 +161,56 @@ def model_layer(
         "prefetch": prefetch,
         "plan": [decision._asdict() for decision in decisions["windows"]],
     }
+
+
+def model_windows(config: LayerConfig, layer_ops: TwoLayerOps) -> dict[str, Any]:
+    """Models what the windows of a layer bring, without its other forms.
+
+    Args:
+        config: the layer, with windows.
+        layer_ops: ops that were made for config.bench().
+
+    Returns:
+        The keys windows, windows_bound, windows_case (`in_kernel` too) and memory of model_layer.
+
+    Raises:
+        ValueError: the configuration is invalid, has no windows, or the chip is not modelled.
+    """
+    check_layer(config)
+    if config.windows is None:
+        raise ValueError("windows: expected lengths, got none")
+    chip = find_timed_chip(config.soc)
+    with twin.chip(chip.soc):
+        layers = _two_layers(config, chip, layer_ops)
+        planned = WindowForms(config, chip, layers, layer_ops.gains)
+        cases: dict[str, dict[str, Times]] = {}
+        for case in CASES:
+            forms = LayerForms(config, chip, layers, case)
+            made: dict[str, TwoLayers | dict[str, TwoLayers]] = {
+                "fused_no_prefetch": forms.fused_no_prefetch(),
+                "in_kernel": forms.in_kernel(),
+                "windows": planned.windows(forms, case),
+            }
+            cases[case] = {
+                name: _second_layer(form, chip, config.launch_us)[0] for name, form in made.items()
+            }
+    rows = window_rows(planned.plans[1], chip)
+    return {
+        "windows": rows,
+        "windows_bound": _window_bound(rows),
+        "windows_case": cases,
+        "memory": layer_memory(config, layer_ops.first.dims),
+    }
+
+
+def _two_layers(config: LayerConfig, chip: TimedChip, ops: TwoLayerOps) -> tuple[Layer, Layer]:
+    hbm_rate = chip.timeline("nominal").hbm_rate  # refuses chips without a published HBM rate
+    share = hbm_rate / TimedChip("Ascend910_9391").timeline("nominal").hbm_rate
+    launch = timeline(chip, "nominal", config.launch_us).launch_us
+    return (
+        Layer(config, 0, ops.first, share, launch),
+        Layer(config, 1, ops.second, share, launch),
+    )
 
 
 def _window_cases(

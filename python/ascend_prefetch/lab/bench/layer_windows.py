@@ -42,11 +42,16 @@ EXPERTS = ("experts", "experts_gate_up", "experts_down")
 """Weights that grouped products may read around L2: fetched where the user asks for it only."""
 
 # Share of a layer's time that a window may lose where constants are the least favourable.
-_MOST_LOSS = 0.0025
+_MOST_LOSS = 0.0028
 
 # Addresses of the weights of the layer behind the last one, apart from all others.
 _NEXT_LAYER_ADDRESS = 1 << 54
 _NEXT_LAYER_STRIDE = 1 << 36
+
+
+Gains = dict[tuple[object, ...], float]
+"""us that a reader takes, by its name and bytes, the bytes of its weights in L2, what kernels warm,
+and level."""
 
 
 class _Weight(NamedTuple):
@@ -92,15 +97,21 @@ class WindowForms:
         plans: what is prefetched in the windows of each layer.
     """
 
-    def __init__(self, config: LayerConfig, chip: TimedChip, layers: tuple[Layer, Layer]) -> None:
-        """Arguments as for LayerForms; the twin must play the chip."""
-        self._config = config
+    def __init__(
+        self, config: LayerConfig, chip: TimedChip, layers: tuple[Layer, Layer], gains: Gains
+    ) -> None:
+        """
+        Args:
+            config, chip, layers: as for LayerForms; the twin must play the chip.
+            gains: what is known already of the same ops; new ones are added.
+        """
         self._chip = chip
         first, second = layers
-        self.plans = (
-            _Planner(config, chip, first, _prolog_weights(second)).plan(),
-            _Planner(config, chip, second, _placeholders(_prolog_weights(first))).plan(),
-        )
+        following = _placeholders(_prolog_weights(first))
+        plan = _Planner(config, chip, second, following, gains).plan()
+        # The first layer's weights lie elsewhere; else the two are alike.
+        weights = _Planner(config, chip, first, _prolog_weights(second), gains).weights()
+        self.plans = (replace(plan, layer=first, weights=weights), plan)
 
     def windows(self, forms: LayerForms, case: str) -> dict[str, TwoLayers]:
         """What ships, by level: kernels with their own prefetches, and those of the windows.
@@ -207,9 +218,15 @@ class _Planner:
     """Plans the windows of one layer."""
 
     def __init__(
-        self, config: LayerConfig, chip: TimedChip, layer: Layer, following: list[_Weight]
+        self,
+        config: LayerConfig,
+        chip: TimedChip,
+        layer: Layer,
+        following: list[_Weight],
+        gains: Gains,
     ) -> None:
         self._config = config
+        self._gains = gains
         self._chip = chip
         self._layer = layer
         self._weights: list[_Weight] = []
@@ -306,6 +323,10 @@ class _Planner:
         )
         self._parts.append(LayerPart(LAUNCH_GAP, 0, [], window))
 
+    def weights(self) -> dict[str, _Weight]:
+        """The weights that are read after a window, by name."""
+        return {one.name: one for one in self._weights}
+
     def plan(self) -> LayerWindows:
         worth, least = self._worth("nominal"), self._worth("high")
         weights = [
@@ -322,11 +343,11 @@ class _Planner:
             self._chip.soc,
             self._parts,
             weights,
-            _MOST_LOSS * self._shortest_us(),
+            _MOST_LOSS * self._worst_us(),
             self._chip.constants.get("nominal", {}),
             self._chip.constants.get("high", {}),
         )
-        by_name = {one.name: one for one in self._weights}
+        by_name = self.weights()
         fetched = [one for one in decisions if one.bytes]
         gains, shares = {}, {}
         for reader in dict.fromkeys(by_name[one.weight].reader for one in fetched):
@@ -342,11 +363,12 @@ class _Planner:
             self._layer, decisions, by_name, gains, shares, self._known, self._passing()
         )
 
-    def _shortest_us(self) -> float:
-        """The layer's time with windows of short length at the best rates, roughly."""
-        nbytes = self._layer.floor_bytes
+    def _worst_us(self) -> float:
+        """A lower bound of the layer's time at high constants, with windows of short length."""
+        line = timeline(self._chip, "high", self._config.launch_us)
         windows = sum(one.us.short for one in self._known.values())
-        return windows + nbytes / self._hbm_rate
+        launches = sum(part.window is None for part in self._parts)
+        return windows + launches * line.launch_us + self._layer.floor_bytes / line.hbm_rate
 
     def _worth(self, level: str) -> dict[str, float]:
         """us per MB by which each weight in L2 makes its reader faster, cold less warm by replay.
@@ -369,6 +391,16 @@ class _Planner:
         return self._reader_us(reader, [], level) - self._reader_us(reader, ranges, level)
 
     def _reader_us(self, reader: str, ranges: Sequence[tuple[str, int, int]], level: str) -> float:
+        warmed = tuple(sorted(self._warmed.items()))
+        nbytes = sum(one.nbytes for one in self._weights if one.reader == reader)
+        key = (reader, nbytes, tuple(ranges), warmed, level)
+        if key not in self._gains:
+            self._gains[key] = self._replayed_us(reader, ranges, level)
+        return self._gains[key]
+
+    def _replayed_us(
+        self, reader: str, ranges: Sequence[tuple[str, int, int]], level: str
+    ) -> float:
         line = timeline(self._chip, level, self._config.launch_us)
         mine = {one.name: one for one in self._weights if one.reader == reader}
         addresses = {name: one.address for name, one in mine.items()}

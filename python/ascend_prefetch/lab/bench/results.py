@@ -13,6 +13,7 @@ from ascend_prefetch.lab.bench.common import BenchConfig, floor_us
 from ascend_prefetch.lab.bench.layer import LayerConfig, model_layer
 from ascend_prefetch.lab.bench.layer_ops import DryOp, LayerOps
 from ascend_prefetch.lab.bench.modelled import model_op, op_forms, times_of
+from ascend_prefetch.lab.bench.served import read_served, served_totals
 from ascend_prefetch.lab.bench.sweep import read_sweep
 from ascend_prefetch.lab.bench.sweep_totals import sweep_totals
 from ascend_prefetch.lab.timing import PUBLISHED_POINTS, correlate, find_timed_chip, read_points
@@ -48,7 +49,10 @@ class Scope:
 
 
 def make_results(
-    scope: Scope, sweep: Path | None = None, progress: Progress = lambda line: None
+    scope: Scope,
+    sweep: Path | None = None,
+    progress: Progress = lambda line: None,
+    served: Path | None = None,
 ) -> dict[str, Any]:
     """Models everything that the page shows.
 
@@ -56,9 +60,10 @@ def make_results(
         scope: what the page covers.
         sweep: file of a sweep to summarise, or None.
         progress: called with a line before each piece of work.
+        served: file of served layers to summarise, or None.
 
     Returns:
-        The keys correlation, ops, layers and sweep (None without a file), with what the verbs
+        The keys correlation, ops, layers, sweep and served (None without a file): what the verbs
         correlate, bench, layer and sweep print. An op has its modelled values only, and `launches`:
         the us of fused and separate kernels by launch cost.
 
@@ -67,12 +72,14 @@ def make_results(
         OSError: a file cannot be read.
     """
     totals = None if sweep is None else sweep_totals(read_sweep(sweep))
+    served_layers = None if served is None else served_totals(read_served(served))
     return {
         "scope": {**asdict(scope), "points": scope.points.name},
         "correlation": asdict(correlate(read_points(scope.points).points, None, progress)),
         "ops": _op_results(scope, progress),
         "layers": _layer_results(scope, progress),
         "sweep": totals,
+        "served": served_layers,
     }
 
 

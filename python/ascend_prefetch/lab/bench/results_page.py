@@ -12,13 +12,19 @@ Times = Mapping[str, float]
 Results = Mapping[str, Any]
 
 
-def results_page(results: Results, commands: Sequence[str], picture: str | None = None) -> str:
+def results_page(
+    results: Results,
+    commands: Sequence[str],
+    picture: str | None = None,
+    served_picture: str | None = None,
+) -> str:
     """The page.
 
     Args:
         results: the result of make_results.
         commands: the commands that made the page.
         picture: link from the page to the picture of the sweep; None without one.
+        served_picture: likewise, of the served layers.
     """
     scope = results["scope"]
     parts = [
@@ -34,6 +40,7 @@ def results_page(results: Results, commands: Sequence[str], picture: str | None 
         "`--soc examples/published_constants.json` has the constants of before.",
         "This page is generated; do not edit it. To make it again:",
         "```sh\n" + "\n".join(commands) + "\n```",
+        *_served(results["served"], served_picture),
         *_correlation(results["correlation"]),
         *_ops(results["ops"], scope),
         *_layers(results["layers"], scope),
@@ -166,6 +173,31 @@ def _layers(layers: Sequence[Results], scope: Results) -> list[str]:
 def _gain_over_fused(us: Mapping[str, Times]) -> Times:
     ships, fused = us["windows"], us["fused_no_prefetch"]
     return {level: 100 * (1 - ships[level] / fused[level]) for level in LEVELS}
+
+
+def _served(totals: Results | None, picture: str | None) -> list[str]:
+    if totals is None:
+        return []
+    rows = [
+        [
+            one["quant"], f"TP{one['tp']} DP{one['dp']} EP{one['tp'] * one['dp']}",
+            f"{one['least']:.2f}", f"{one['median']:.2f}", f"{one['most']:.2f}",
+        ]
+        for one in totals["gains"]
+    ]  # fmt: skip
+    return [
+        f"## Layers as they are served: {totals['rows']} configurations",
+        *([] if picture is None else [f"![Gains of the windows between kernels]({picture})"]),
+        "MoE layers with collectives, the exchange of experts and attention in the denominator "
+        "([what is in it](layer.md)): by how much the windows between kernels make them faster "
+        "than the same kernels without prefetches, %, at nominal constants and lengths. "
+        f"{totals['counted']} configurations count: the model fits a die, and no window in which "
+        "something is fetched has an extrapolated length.",
+        _table(["Quantisation", "Ranks", "Least", "Median", "Most"], rows),
+        f"Of what windows of short length could save if their engine worked from begin to end, "
+        f"the plan gets {100 * totals['least_share']:.0f} % or more. The worst configuration at "
+        f"any constants and any length changes by {totals['worst_pct']:+.2f} %.",
+    ]
 
 
 def _sweep(totals: Results | None, picture: str | None) -> list[str]:

@@ -26,11 +26,18 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
         help="a table that sweep wrote, to sum up; with a picture of the same name but .png where "
         "there is one",
     )
+    parser.add_argument(
+        "--served",
+        type=Path,
+        metavar="FILE.csv",
+        help="a table that sweep --served wrote, to sum up likewise",
+    )
 
 
 def _run(options: argparse.Namespace) -> dict[str, Any]:
-    results = make_results(Scope(), options.sweep, progress)
-    page = results_page(results, _commands(options), _picture(options))
+    results = make_results(Scope(), options.sweep, progress, options.served)
+    pictures = [_picture(table, options.out) for table in (options.sweep, options.served)]
+    page = results_page(results, _commands(options), *pictures)
     with whole_file(options.out) as part:
         part.write_text(page, encoding="utf-8")
     return {**results, "out": str(options.out)}
@@ -38,21 +45,25 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
 
 def _commands(options: argparse.Namespace) -> list[str]:
     command = [*_PROGRAM.split(), "results", "--out", str(options.out)]
-    if options.sweep is None:
-        return [shlex.join(command)]
-    sweep = [*_PROGRAM.split(), "sweep", "--out", str(options.sweep)]
-    picture = options.sweep.with_suffix(".png")
-    if picture.is_file():
-        sweep += ["--plot", str(picture)]
-    return [shlex.join(sweep), shlex.join([*command, "--sweep", str(options.sweep)])]
+    commands = []
+    for name, table in (("--sweep", options.sweep), ("--served", options.served)):
+        if table is None:
+            continue
+        kind = ["--served"] if name == "--served" else []
+        sweep = [*_PROGRAM.split(), "sweep", *kind, "--out", str(table)]
+        picture = table.with_suffix(".png")
+        if picture.is_file():
+            sweep += ["--plot", str(picture)]
+        commands.append(shlex.join(sweep))
+        command += [name, str(table)]
+    return [*commands, shlex.join(command)]
 
 
-def _picture(options: argparse.Namespace) -> str | None:
-    """The page's link to the picture of the sweep; None if there is no picture."""
-    if options.sweep is None or not options.sweep.with_suffix(".png").is_file():
+def _picture(table: Path | None, page: Path) -> str | None:
+    """The page's link to the picture of a table; None if there is no picture."""
+    if table is None or not table.with_suffix(".png").is_file():
         return None
-    link = os.path.relpath(options.sweep.with_suffix(".png"), options.out.parent)
-    return Path(link).as_posix()
+    return Path(os.path.relpath(table.with_suffix(".png"), page.parent)).as_posix()
 
 
 def _show(result: dict[str, Any]) -> None:
@@ -74,5 +85,5 @@ VERB = Verb(
     "- and sums up a sweep, into one page of Markdown that says how to make it again. Takes about "
     "two minutes. Everything in it is modelled, nothing was measured.",
     outputs=(OutputOption("out", (".md",)),),
-    inputs=("sweep",),
+    inputs=("sweep", "served"),
 )

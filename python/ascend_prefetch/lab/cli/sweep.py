@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from ascend_prefetch.lab.bench.common import DTYPES
+from ascend_prefetch.lab.bench.served import run_served, served_groups, served_totals
 from ascend_prefetch.lab.bench.sweep import DEFAULT_GRIDS, run_sweep, sweep_groups
 from ascend_prefetch.lab.bench.sweep_totals import sweep_totals
-from ascend_prefetch.lab.plots import draw_sweep
+from ascend_prefetch.lab.plots import draw_served, draw_sweep
 
 from .common import (
     MAX_PROCESSES,
@@ -45,6 +46,11 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     for name, element, text in _AXES:
         option = f"--{name.replace('_', '-')}"
         parser.add_argument(option, type=list_of(element), metavar="A,B,..", help=text)
+    parser.add_argument(
+        "--served",
+        action="store_true",
+        help="model MoE layers as they are served, with the windows between kernels, instead",
+    )
     parser.add_argument("--dtype", choices=sorted(DTYPES), default="bf16")
     parser.add_argument(
         "--launch-us", type=microseconds, help="launch and start cost of a kernel, us"
@@ -57,7 +63,19 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _run_served(options: argparse.Namespace) -> dict[str, Any]:
+    given = [f"--{name.replace('_', '-')}" for name, *_ in _AXES if getattr(options, name)]
+    if given:
+        raise ValueError(f"--served: expected no other axis, got {', '.join(given)}")
+    rows = run_served(served_groups(), options.out, options.processes, progress)
+    if options.plot is not None:
+        draw_served(rows, options.plot)
+    return {**served_totals(rows), "out": str(options.out)}
+
+
 def _run(options: argparse.Namespace) -> dict[str, Any]:
+    if options.served:
+        return _run_served(options)
     asked = {name: getattr(options, name) for name, *_ in _AXES}
     asked = {name: values for name, values in asked.items() if values is not None}
     # The last grid, of a few models only, covers the other chips; a requested chip gets all models.
@@ -75,6 +93,17 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def _show(result: dict[str, Any]) -> None:
+    if "gains" in result:
+        print(f"{result['rows']} layers, modelled, {result['counted']} of them count")
+        for one in result["gains"]:
+            print(
+                f"  {one['quant']:13} TP{one['tp']} DP{one['dp']}: gain {one['least']:.2f} to "
+                f"{one['most']:.2f} %, median {one['median']:.2f} %"
+            )
+        print(f"  least share of the bound {result['least_share']:.2f}")
+        print(f"  worst at any constants and length {result['worst_pct']:+.2f} %")
+        print(f"wrote {result['out']}")
+        return
     print(f"{result['rows']} rows, modelled: time over time, worst and best")
     for name, levels in result["ratios"].items():
         print(f"  {name}")
@@ -103,7 +132,8 @@ VERB = Verb(
     description="Models prolog, o_proj and a layer in all forms over every model, tensor-parallel "
     "degree, batch and cache length, and a few on every other chip that the model knows: a CSV "
     "with a row each, times in us at low, nominal and high constants, which takes about twelve "
-    "minutes on two cores. Each option replaces an axis; what makes no sense is left out. "
+    "minutes on two cores. Each option replaces an axis; what makes no sense is left out. With "
+    "--served it models MoE layers with the windows between kernels, which takes an hour. "
     "Everything is modelled, nothing was measured.",
     outputs=(OutputOption("out"), OutputOption("plot", (".png",))),
 )
