@@ -248,9 +248,7 @@ def test_what_windows_bring_is_found_in_l2():
     """Nothing is fetched in vain or twice: the prolog reads the rest of its weights from HBM."""
     config = moe(batch=4, kv_len=64, weights="nz")
     result = model_layer(config, rivals=False)
-    brought = sum(
-        row["bytes"] for row in result["windows"] if row["region"].startswith("layer+1.")
-    )
+    brought = sum(row["bytes"] for row in result["windows"] if row["region"].startswith("layer+1."))
     weights = sum(tensor.nbytes for _, tensor in LayerOps(config.bench()).prolog_weights())
     (prolog,) = (part for part in result["parts"] if part["name"] == "prolog")
     assert brought > 15_000_000
