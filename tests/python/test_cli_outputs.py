@@ -43,7 +43,10 @@ WRITERS = {
     },
     "demo": (["demo"], {"out": ".json", "json": ".json"}),
     "first-hour": (["first-hour"], {"out": ".tar.gz", "json": ".json"}),
-    "layer": (["layer", "--model", "deepseek-v2-lite"], {"json": ".json"}),
+    "layer": (
+        ["layer", "--model", "deepseek-v2-lite"],
+        {"timeline": ".json", "json": ".json"},
+    ),
     "windows": (["windows", "--profile", "profile.csv"], {"out": ".json", "json": ".json"}),
 }
 FILES = [(verb, option) for verb, (_, options) in WRITERS.items() for option in options]

@@ -273,6 +273,32 @@ def _check_parts(result):
         assert combine["us"][case] == pytest.approx(us + 1.0 + slowed * fetched, abs=0.5)
 
 
+def test_a_timeline_shows_the_side_stream(tmp_path, capsys):
+    path = tmp_path / "layer.json"
+    command = ["layer", "--model", "deepseek-v3", *SERVED, "--batch", "4", "--kv-len", "64"]
+    assert main([*command, "--timeline", str(path), "--json", "-"]) == 0
+    rows = json.loads(capsys.readouterr().out)["windows"]
+    events = json.loads(path.read_text(encoding="utf-8"))["traceEvents"]
+    lanes = {
+        (event["pid"], event["tid"]): event["args"]["name"]
+        for event in events
+        if event["name"] == "thread_name"
+    }
+    spans = [(lanes[event["pid"], event["tid"]], event) for event in events if event["ph"] == "X"]
+    side = [event for lane, event in spans if lane == "side stream"]
+    fetched = {f"prefetch {row['region']}": row["bytes"] for row in rows if row["bytes"]}
+    assert {event["name"]: event["args"]["hbm_read"] for event in side} == pytest.approx(
+        fetched, abs=1024
+    )
+    (combine,) = (event for lane, event in spans if event["name"] == "combine")
+    for event in side:
+        assert combine["ts"] + 1.0 <= event["ts"]
+        assert event["ts"] + event["dur"] <= combine["ts"] + combine["dur"] - 1.0
+    names = [event["name"] for lane, event in spans if lane == "kernels"]
+    assert names.index("combine") < names.index("all_gather")
+    assert {"HBM read", "L2 hit"} <= {event["name"] for event in events if event["ph"] == "C"}
+
+
 def test_longer_windows_make_longer_layers():
     """Without prefetches a layer is longer by as much as its windows are."""
     result = model_layer(moe(batch=4, kv_len=64), rivals=False)

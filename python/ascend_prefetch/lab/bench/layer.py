@@ -9,6 +9,7 @@ every form, and so are activation functions and the quantisation between product
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from ascend_prefetch.lab import twin
@@ -31,7 +32,8 @@ from ascend_prefetch.lab.bench.layer_windows import Gains, WindowForms, layer_de
 from ascend_prefetch.lab.bench.modelled import Times, timeline
 from ascend_prefetch.lab.rivals.compare import compare
 from ascend_prefetch.lab.timing import LEVELS, TimedChip, find_timed_chip
-from ascend_prefetch.lab.timing.sequence import replay
+from ascend_prefetch.lab.timing.sequence import TracedKernel, replay
+from ascend_prefetch.lab.timing.timeline import RecordedTimeline, model_timeline
 from ascend_prefetch.linear import stored_weight
 from ascend_prefetch.planning import Decision
 from ascend_prefetch.windows import CASES
@@ -201,6 +203,39 @@ def model_windows(config: LayerConfig, layer_ops: TwoLayerOps) -> dict[str, Any]
         "windows_case": cases,
         "memory": layer_memory(config, layer_ops.first.dims),
     }
+
+
+def layer_timeline(config: LayerConfig) -> RecordedTimeline:
+    """The second of two layers in the form `windows`, at nominal constants and lengths.
+
+    Its windows have a lane for the side stream and one for SDMA. Other projects' kernels are reads
+    at the best rate, or windows: what their cores do is not known, and left out.
+
+    Raises:
+        ValueError: as for model_windows.
+    """
+    check_layer(config)
+    if config.windows is None:
+        raise ValueError("windows: expected lengths, got none")
+    chip = find_timed_chip(config.soc)
+    with twin.chip(chip.soc):
+        ops = TwoLayerOps(config.bench())
+        layers = _two_layers(config, chip, ops)
+        planned = WindowForms(config, chip, layers, ops.gains)
+        forms = LayerForms(config, chip, layers, "nominal")
+        first, second = planned.windows(forms, "nominal")["nominal"]
+        line = timeline(chip, "nominal", config.launch_us)
+        _replay_parts(line, first)
+        names = [f"prefetch {one.weight}" for one in planned.plans[1].fetched()]
+        steps = [step for _, steps in second for step in steps]
+        recorded = model_timeline(line, steps, ["prefetch[0]", *names])
+    own = {step.name for step in steps if isinstance(step, TracedKernel)}
+    return replace(
+        recorded,
+        kernels=[
+            one if one.kernel in own else replace(one, intervals=[]) for one in recorded.kernels
+        ],
+    )
 
 
 def _two_layers(config: LayerConfig, chip: TimedChip, ops: TwoLayerOps) -> tuple[Layer, Layer]:

@@ -6,12 +6,18 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from ascend_prefetch.lab.bench.layer import PUBLISHED_WINDOWS, LayerConfig, model_layer
+from ascend_prefetch.lab.bench.layer import (
+    PUBLISHED_WINDOWS,
+    LayerConfig,
+    layer_timeline,
+    model_layer,
+)
 from ascend_prefetch.lab.bench.layer_config import KINDS
+from ascend_prefetch.lab.timing.trace_events import write_trace_events
 from ascend_prefetch.planning import Decision
 from ascend_prefetch.windows import WindowFile, read_window_file
 
-from .common import Verb, byte_count, positive, times_text
+from .common import OutputOption, Verb, byte_count, positive, times_text
 from .op_options import add_model_arguments, require_model
 
 _FORMS = {
@@ -70,6 +76,13 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
         help="fetch experts during dispatch, which helps only where grouped products read them "
         "through L2 (unknown, so off by default)",
     )
+    parser.add_argument(
+        "--timeline",
+        type=Path,
+        metavar="FILE.json",
+        help="write the layer's timeline as trace events, for ui.perfetto.dev: kernels, the side "
+        "stream, SDMA, HBM and L2",
+    )
 
 
 def layer_config(options: argparse.Namespace) -> LayerConfig:
@@ -118,7 +131,12 @@ def layer_headline(result: dict[str, Any]) -> str:
 
 
 def _run(options: argparse.Namespace) -> dict[str, Any]:
-    return model_layer(layer_config(options))
+    config = layer_config(options)
+    result = model_layer(config)
+    if options.timeline is not None:
+        about = {"title": f"layer of {layer_headline(result)}, modelled, not measured"}
+        write_trace_events(layer_timeline(config), about, options.timeline)
+    return result
 
 
 def _show(result: dict[str, Any]) -> None:
@@ -218,4 +236,5 @@ VERB = Verb(
     "constants, and hold launches; gains are percent of `none`. With `--windows none` it is the "
     "attention part alone, with `--kind moe` followed by gate, shared and routed experts.",
     inputs=("windows",),
+    outputs=(OutputOption("timeline", (".json",)),),
 )

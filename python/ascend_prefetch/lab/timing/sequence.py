@@ -187,6 +187,8 @@ def replay(
         steps: the steps that follow.
         intervals: whether to keep the intervals of every pipe and the rates of HBM and L2
             (`_lab.Timeline.run`).
+
+    The times of a Pause have, by the key `beside`, those of the kernels beside it.
     """
     times = []
     for step in steps:
@@ -195,7 +197,7 @@ def replay(
         elif isinstance(step, Reader):
             times.append(_read(timeline, step, intervals))
         elif isinstance(step, Pause):
-            times.append(_pause(timeline, step))
+            times.append(_pause(timeline, step, intervals))
         elif isinstance(step, Join):
             _join(timeline, step)
         else:
@@ -239,9 +241,11 @@ def _added(counts: dict[str, int], more: dict[str, int]) -> dict[str, int]:
     return {name: counts.get(name, 0) + count for name, count in more.items()}
 
 
-def _pause(timeline: Any, step: Pause) -> ReplayTimes:
+def _pause(timeline: Any, step: Pause, intervals: bool) -> ReplayTimes:
     start = timeline.now
     counts: dict[str, int] = {}
+    reads: list[ReplayTimes] = []
+    beside: list[ReplayTimes] = []
     length, joined = step.us, 0.0
     # Kernels on a side stream are launched with the pause's own: no launch comes before its reads.
     launched = step.beside is not None
@@ -251,16 +255,18 @@ def _pause(timeline: Any, step: Pause) -> ReplayTimes:
             counts = _added(counts, {"hbm_read": read.nbytes})
             length = max(length, read.nbytes / timeline.hbm_rate)
             continue
-        found = _read(timeline, read, launched=launched)
+        found = _read(timeline, read, intervals, launched)
         counts = _added(counts, found["bytes"])
+        reads.append(found)
     if step.beside is not None:
         timeline.wait(max(0.0, start + step.beside.fork_us - timeline.now))
         for kernel in step.beside.kernels:
             if isinstance(kernel, Reader):
-                found = _read(timeline, kernel, launched=True)
+                found = _read(timeline, kernel, intervals, launched=True)
             else:
-                found = timeline.run(kernel.trace, launched=True)
+                found = timeline.run(kernel.trace, intervals, launched=True)
             counts = _added(counts, found["bytes"])
+            beside.append(found)
         length += step.beside.slowed_us
         joined = step.beside.join_us
     timeline.wait(max(0.0, start + length - timeline.now) + joined)
@@ -271,4 +277,10 @@ def _pause(timeline: Any, step: Pause) -> ReplayTimes:
         "end": timeline.now,
         "us": timeline.now - start,
         "bytes": counts,
+        "aic_count": 0,
+        "intervals": [],
+        "rate_changes": [
+            change for found in [*reads, *beside] for change in found.get("rate_changes", [])
+        ],
+        "beside": beside,
     }

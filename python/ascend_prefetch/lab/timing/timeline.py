@@ -115,6 +115,7 @@ class RecordedTimeline:
         sdma: the transfers of the SDMA engine beside the kernels.
         prefetched: the tensors that cores may prefetch.
         hbm_rate: peak rate of HBM, bytes per us.
+        beside: the kernels that ran on a side stream, beside others.
     """
 
     kernels: list[KernelTimeline]
@@ -122,6 +123,7 @@ class RecordedTimeline:
     sdma: list[SdmaTransfer]
     prefetched: Collection[str]
     hbm_rate: float
+    beside: Sequence[KernelTimeline] = ()
 
     @property
     def end(self) -> float:
@@ -144,7 +146,7 @@ class RecordedTimeline:
     def prefetches(self) -> list[tuple[float, int]]:
         """The end (us) and the bytes of each prefetching transfer, in order of time."""
         loads = [(piece.end, piece.bytes) for piece in self.sdma]
-        for kernel in self.kernels:
+        for kernel in [*self.kernels, *self.beside]:
             loads += [
                 (interval.end, interval.bytes)
                 for interval in kernel.intervals
@@ -167,14 +169,15 @@ def model_timeline(
     Raises:
         ValueError: there is nothing to replay, or a trace is invalid or does not fit the model.
     """
-    kernels, rates = [], []
+    kernels, rates, beside = [], [], []
     for times in replay(model, steps, intervals=True):
         kernels.append(_kernel_timeline(times))
+        beside += [_kernel_timeline(one) for one in times.get("beside", ())]
         rates += [Rates(*change) for change in times["rate_changes"]]
     if not kernels:
         raise ValueError("expected one or more kernels, got none")
     sdma = [SdmaTransfer(*piece) for piece in model.sdma_transfers]
-    return RecordedTimeline(kernels, rates, sdma, prefetched, model.hbm_rate)
+    return RecordedTimeline(kernels, rates, sdma, prefetched, model.hbm_rate, beside)
 
 
 def _kernel_timeline(times: dict[str, Any]) -> KernelTimeline:

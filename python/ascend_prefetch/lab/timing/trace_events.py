@@ -74,6 +74,11 @@ def trace_events(timeline: RecordedTimeline) -> list[Event]:
     for kernel in timeline.kernels:
         events += _kernel_events(kernel, lanes)
         events += _core_events(kernel, timeline, lanes)
+    for kernel in timeline.beside:
+        lane = lanes.lane(_KERNELS, 1, "side stream")
+        moved = dict(kernel.bytes)
+        events.append(_complete(lane, kernel.kernel, "prefetch", kernel.start, kernel.end, moved))
+        events += _core_events(kernel, timeline, lanes)
     events += _sdma_events(timeline, lanes)
     return [*lanes.metadata(), *events, *_counters(timeline)]
 
@@ -126,7 +131,8 @@ def _complete(
 
 def _kernel_events(kernel: KernelTimeline, lanes: _Lanes) -> Iterator[Event]:
     lane = lanes.lane(_KERNELS, 0, "kernels")
-    yield _complete(lane, "launch and start", "launch", kernel.launched, kernel.start, {})
+    if kernel.start > kernel.launched:
+        yield _complete(lane, "launch and start", "launch", kernel.launched, kernel.start, {})
     yield _complete(lane, kernel.kernel, "kernel", kernel.start, kernel.end, dict(kernel.bytes))
 
 
