@@ -186,6 +186,7 @@ def _ends(window: str, parts: PartSteps) -> tuple[str, str]:
     if window == SPARSE_ATTENTION:
         return "indexer", SPARSE_ATTENTION
     if window == LAUNCH_GAP:
+        # It begins where the last part ends: no step follows in which SDMA could start.
         return names[-1], names[-1]
     return window, window
 
@@ -307,7 +308,11 @@ class _Planner:
         self._parts.append(LayerPart(name, nbytes, [], window))
 
     def _add_launch_gap(self) -> None:
-        """Between two kernels HBM idles while the second is launched: for the shortest launch."""
+        """Between two kernels HBM idles while the second is launched: for the shortest launch.
+
+        All cores are free then, but the launch of a kernel that prefetches takes as long as the gap
+        lasts: SDMA alone could use it.
+        """
         us = timeline(self._chip, "low", self._config.launch_us).launch_us
         self._known[LAUNCH_GAP] = KnownWindow(
             LAUNCH_GAP, Lengths(us, us, us), "published", "the model's shortest launch"
@@ -318,8 +323,6 @@ class _Planner:
             0,
             begins=self._parts[-1].name,
             ends="prolog",
-            vector_cores=True,
-            cube_cores=True,
         )
         self._parts.append(LayerPart(LAUNCH_GAP, 0, [], window))
 
