@@ -219,6 +219,34 @@ TEST(alloc_event_id_hands_out_six_of_each_event) {
     });
 }
 
+// On a cube core TPipe has set ids 0 to 2 of M_MTE1 itself (TPipe::Init in
+// impl/basic_api/kernel_tpipe_impl.h of asc-devkit and of CANN 8.1), which leaves 3 to 5.
+TEST(a_tpipe_keeps_three_ids_of_m_mte1_on_a_cube_core) {
+    OnAic({}, [&] {
+        TPipe pipe;
+        CHECK_EQ(pipe.FetchEventID<HardEvent::M_MTE1>(), 3);
+        std::set<int> ids;
+        for (int i = 0; i < 3; ++i) ids.insert(pipe.AllocEventID<HardEvent::M_MTE1>());
+        CHECK_EQ(ids, (std::set<int>{3, 4, 5}));
+        for (int8_t id = 3; id < 6; ++id) pipe.ReleaseEventID<HardEvent::M_MTE1>(id);
+        CHECK_EQ(pipe.FetchEventID<HardEvent::MTE1_M>(), 0);
+    });
+    AicBreaks("event-id", {"M_MTE1", "3 are taken"}, {}, [] {
+        TPipe pipe;
+        for (int i = 0; i < 4; ++i) static_cast<void>(pipe.AllocEventID<HardEvent::M_MTE1>());
+    });
+    AicBreaks("event-id", {"SetFlag<M_MTE1> uses event id 2", "the TPipe keeps ids 0 to 2"}, {},
+              [] {
+                  TPipe pipe;
+                  SetFlag<HardEvent::M_MTE1>(2);
+              });
+    AicBreaks("event-id", {"WaitFlag<M_MTE1> uses event id 0", "the TPipe keeps ids 0 to 2"}, {},
+              [] {
+                  TPipe pipe;
+                  WaitFlag<HardEvent::M_MTE1>(0);
+              });
+}
+
 // "必须与ReleaseEventID搭配使用".
 TEST(an_event_id_that_is_never_released_is_reported) {
     AivBreaks("event-id", {"MTE2_V", "never released"}, {}, [] {

@@ -279,7 +279,7 @@ void ProductLoop(Run& run) {
         run.Next();
         DataCopy(cube.l1, run.In<half>(), 256);
         Sync<HardEvent::MTE2_MTE1>(has(CubeEvent::kMte2Mte1));
-        Sync<HardEvent::M_MTE1>(again && has(CubeEvent::kMMte1));
+        Sync<HardEvent::M_MTE1>(again && has(CubeEvent::kMMte1), 3);  // TPipe keeps 0 to 2
         if (again) PipeBarrier<PIPE_MTE1>();
         run.Next();
         LoadData(cube.l0a, cube.l1, Fractals());

@@ -23,6 +23,9 @@ namespace twin {
 
 constexpr int kEventIds = 8;
 constexpr int kUserEventIds = 6;  ///< 6 and 7 belong to the framework (SetFlag-WaitFlag(ISASI))
+/// TPipe sets ids 0 to 2 of M_MTE1 on an AIC and waits for them when its life ends (TPipe::Init and
+/// DestroyWithoutPipeAll in impl/basic_api/kernel_tpipe_impl.h of asc-devkit; CANN 8.1 does too).
+constexpr int kPipeEventIds = 3;
 constexpr int kCrossFlags = 16;
 constexpr int kCrossCounterMax = 15;
 constexpr int kFirstSyncAllFlag = 11;  ///< SyncAll uses flags 11 to 14 (SyncAll, constraints)
@@ -171,6 +174,8 @@ bool InLaunch();
 /// "file:line"
 std::string Where(const Site& site);
 const char* EventName(int event);
+/// The first id of an event that TPipe does not keep for itself on the running core.
+int FirstEventId(int event);
 const char* DTypeName(DType type);
 uint32_t DTypeBytes(DType type);
 const char* BufferName(TraceBuffer buffer);

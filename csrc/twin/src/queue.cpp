@@ -28,8 +28,9 @@ QueueEvent Take(QueueBuffer& buffer, const char* operation, const QueuePath& pat
         if (held.event == index) return held;
     }
     auto& taken = Current().event_taken[index];
-    // Queues belong to the framework, so they may take all eight ids, 6 and 7 too.
-    for (int id = 0; id < kEventIds; ++id) {
+    // Queues belong to the framework, so they may take ids 6 and 7 too.
+    const int first = FirstEventId(index);
+    for (int id = first; id < kEventIds; ++id) {
         if (taken[id]) continue;
         taken[id] = true;
         Current().event_site[index][id] = site;
@@ -37,7 +38,7 @@ QueueEvent Take(QueueBuffer& buffer, const char* operation, const QueuePath& pat
         return buffer.held.back();
     }
     Fail("event-id", site, "%s is called on a %s queue while all %d event ids of %s are taken",
-         operation, path.name, kEventIds, EventName(index));
+         operation, path.name, kEventIds - first, EventName(index));
 }
 
 void Set(const QueueEvent& event, const Site& site, const MetCall& met) {

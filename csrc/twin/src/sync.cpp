@@ -49,6 +49,10 @@ void RequireEventId(const char* instruction, int event, int id, Site site) {
         Fail("event-id", site, "%s<%s> uses event id %d, but ids 6 and 7 belong to the framework",
              instruction, EventName(event), id);
     }
+    if (id < FirstEventId(event)) {
+        Fail("event-id", site, "%s<%s> uses event id %d, but the TPipe keeps ids 0 to %d on an AIC",
+             instruction, EventName(event), id, kPipeEventIds - 1);
+    }
 }
 
 MetCall MeetEvent(const char* name, int event, const Site& site) {
@@ -66,14 +70,21 @@ TracePipe OtherPipe(TracePipe pipe) {
 
 const char* EventName(int event) { return kEventNames[event]; }
 
+int FirstEventId(int event) {
+    const bool kept = event == static_cast<int>(AscendC::HardEvent::M_MTE1) && IsAic() &&
+                      Current().pipe_object != nullptr;
+    return kept ? kPipeEventIds : 0;
+}
+
 int FetchEvent(int event, Site site) {
     const Core& core = Current();
-    for (int id = 0; id < kUserEventIds; ++id) {
+    const int first = FirstEventId(event);
+    for (int id = first; id < kUserEventIds; ++id) {
         if (!core.event_taken[event][id]) return id;
     }
     Fail("event-id", site,
          "no event id of %s is free: %d are taken, ids 6 and 7 belong to the framework",
-         EventName(event), kUserEventIds);
+         EventName(event), kUserEventIds - first);
 }
 
 int AllocateEvent(int event, Site site) {
