@@ -30,10 +30,16 @@ _TEXTS = ("model", "quant", "why_fused_qkv_a")
 _WHOLE = ("tp", "dp", "ep", "batch", "kv_len", "cube_bytes", "sdma_bytes", "fused_qkv_a_bytes")
 _FLAGS = ("fits", "extrapolated")
 _FORMS = ("fused_no_prefetch", "in_kernel", "windows")
+_ENDS = [(case, level) for case in CASES for level in LEVELS if case != "long"]
+_POINTS = {
+    "fused_no_prefetch": [*_ENDS, ("long", "nominal")],
+    "in_kernel": [("nominal", level) for level in LEVELS],
+    "windows": [*_ENDS, ("long", "nominal")],
+}
 
 COLUMNS = (
     "model", "quant", "tp", "dp", "ep", "batch", "kv_len", "fits", "extrapolated",
-    *(f"{form}_us_{case}_{level}" for form in _FORMS for case in CASES for level in LEVELS),
+    *(f"{form}_us_{case}_{level}" for form in _FORMS for case, level in _POINTS[form]),
     "bound_us", "planned_us", "saved_us", "cube_bytes", "sdma_bytes", "fused_qkv_a_bytes",
     "why_fused_qkv_a",
 )  # fmt: skip
@@ -245,7 +251,7 @@ def served_totals(rows: Sequence[Row]) -> dict[str, Any]:
             default=1.0,
         ),
         "worst_pct": min(
-            (gain_pct(row, case, level) for row in found for case in CASES for level in LEVELS),
+            (gain_pct(row, *point) for row in found for point in _POINTS["windows"]),
             default=0.0,
         ),
     }

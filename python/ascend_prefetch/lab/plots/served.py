@@ -17,8 +17,8 @@ def draw_served(rows: Sequence[Row], path: Path) -> None:
     """Draws the gain of `windows` over `fused_no_prefetch` at nominal constants.
 
     There is a column for each way of spreading a model over ranks, with a line for each model over
-    the requests of a rank (the median over caches), and the range from windows of short length and
-    high constants to those of long length and low constants. Only rows that count are drawn.
+    the requests of a rank (the median over caches), and the range over lengths of windows and
+    constants. Only rows that count are drawn.
 
     Raises:
         ValueError: matplotlib is not installed.
@@ -56,7 +56,7 @@ def _draw_panel(axes: Any, rows: Sequence[Row], models: Sequence[str]) -> None:
             gain_pct(row, *end)
             for row in rows
             if row["batch"] == batch
-            for end in (("short", "high"), ("long", "low"), ("short", "low"))
+            for end in (("short", "high"), ("long", "nominal"), ("short", "low"))
         ]
         for batch in batches
     }
