@@ -97,6 +97,9 @@ from .documented import document
 MAX_TOKENS = 8192
 """Maximum number of tokens T of a call (csrc/plan/units.h)."""
 
+ROPE_DIM = 64
+"""Elements of the rope part of queries and keys (csrc/plan/prolog_plan.h)."""
+
 _ARGUMENTS = """
     hidden_states: [T, hidden]; hidden is a multiple of 16.
     qkv_a_weight: linear weight, out = q_lora + kv_lora + 64, in = hidden.

@@ -2,6 +2,7 @@ import collections.abc
 import torch
 
 MAX_TOKENS: int
+ROPE_DIM: int
 def mla_prolog(
     hidden_states: torch.Tensor,
     qkv_a_weight: torch.Tensor,

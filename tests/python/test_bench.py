@@ -136,7 +136,7 @@ def test_engines_that_there_are():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"model": "gpt"}, "model: expected one of deepseek-v3, .*, got 'gpt'"),
+        ({"model": "gpt"}, "model: expected a config.json, .*, got 'gpt'"),
         ({"tp": 3}, "tp: expected a positive divisor of the 16 heads .*, got 3"),
         ({"quant": "w4a8"}, "quant: expected one of none, w8a8, w8a8_dynamic, got 'w4a8'"),
         ({"weights": "nc1hwc0"}, "weights: expected one of nd, nz, got 'nc1hwc0'"),

@@ -234,17 +234,6 @@ def test_rank_mismatch(tmp_path):
         load(tmp_path)
 
 
-def test_fp8_weights_are_refused(tmp_path):
-    """DeepSeek's own checkpoints: block-wise scales that no op here knows."""
-    tensors = checkpoint_tensors()
-    key = f"{PREFIX}.q_b_proj.weight"
-    tensors[key] = tensors[key].to(torch.float8_e4m3fn)
-    tensors[key + "_scale_inv"] = torch.ones(1, 1)
-    save_single(tmp_path, tensors)
-    with pytest.raises(ValueError, match=f"{key}: expected dtype F64 or .*, got F8_E4M3$"):
-        load(tmp_path)
-
-
 def test_projection_bias_is_refused(tmp_path):
     tensors = checkpoint_tensors() | {f"{PREFIX}.q_a_proj.bias": torch.zeros(24)}
     save_single(tmp_path, tensors)

@@ -192,7 +192,6 @@ def test_checkpoint_of_another_quantisation(capsys, tmp_path):
         ["--tokens", "0"],
         ["--quant", "w4a8"],
         ["--weights", "nc1hwc0"],
-        ["--model", "gpt"],
         ["--dtype", "fp8"],
         ["--launch-us", "nan"],
     ],

@@ -24,6 +24,7 @@ from ascend_prefetch.shown import shown
 from mla_cases import SEED
 
 TOKENS = 5
+POSITIONS = torch.arange(TOKENS) * 37
 SIZES = {
     "hidden_size": 48,
     "num_attention_heads": 4,
@@ -42,7 +43,15 @@ ALIKE = {"kimi_k2": "deepseek_v3", "longcat_flash_ngram": "longcat_flash"}
 # A configuration of its own from transformers 5.24 on.
 if "sarvam_mla" not in CONFIG_MAPPING:
     ALIKE["sarvam_mla"] = "deepseek_v3"
-KEYED = ("axk1", "deepseek_v3", "glm4_moe_lite", "sarvam_mla", "youtu")
+KEYED = ("axk1", "deepseek_v3", "glm4_moe_lite", "mistral4", "sarvam_mla", "youtu")
+# Positions to 256, of which the queries of those from 100 on grow.
+SCALED_ROPE = {
+    "rope_type": "default",
+    "rope_theta": 10000.0,
+    "llama_4_scaling_beta": 0.5,
+    "original_max_position_embeddings": 50,
+    "partial_rotary_factor": 6 / 16,
+}
 
 
 @dataclasses.dataclass
@@ -60,6 +69,7 @@ CASES = [
     *(Case(name) for name in MODEL_TYPES),
     *(Case(name, {"rope_interleave": False}) for name in KEYED),
     *(Case(name, {"q_lora_rank": None}) for name in ("deepseek_v2", "deepseek_v3", "minicpm3")),
+    Case("kimi_linear", {"q_lora_rank": None}),
     Case("minicpm3", {"v_head_dim": None}),
 ]
 
@@ -68,6 +78,8 @@ def configuration(model_type, **changes):
     """transformers' configuration class of the type, or of the one whose attention it has."""
     name = ALIKE.get(model_type, model_type)
     sizes = SIZES | (SPARSE if name in ("deepseek_v32", "glm_moe_dsa") else {}) | changes
+    if name == "mistral4":
+        sizes["rope_parameters"] = SCALED_ROPE
     if name == "longcat_flash":
         sizes["head_dim"] = sizes["qk_rope_head_dim"]
     return AutoConfig.for_model(name, attn_implementation="eager", **sizes)
@@ -79,7 +91,7 @@ def attention_module(config):
     classes = [
         value
         for key, value in vars(package).items()
-        if re.fullmatch(r"\w+(Attention|MLA)", key) and issubclass(value, torch.nn.Module)
+        if re.fullmatch(r"\w+(?<!Delta)(Attention|MLA)", key) and issubclass(value, torch.nn.Module)
     ]
     assert len(classes) == 1
     module = classes[0](config, 0).double()
@@ -90,22 +102,38 @@ def attention_module(config):
 def expected_output(module, x, cos, sin):
     """What transformers computes, whichever way its module takes rope's tables."""
     mask = x.new_full((TOKENS, TOKENS), float("-inf")).triu(1)[None, None]
-    embeddings = (cos[None], sin[None])
+    options = {"position_embeddings": (cos[None], sin[None])}
     if module.config.model_type == "deepseek_v2":
         half = cos.shape[1] // 2
-        embeddings = torch.complex(cos[None, :, :half], sin[None, :, :half])
+        options["position_embeddings"] = torch.complex(cos[None, :, :half], sin[None, :, :half])
+    if module.config.model_type == "kimi_linear":
+        options = {}
+    if module.config.model_type == "mistral4":
+        options["position_ids"] = POSITIONS[None]
     with torch.no_grad():
-        output = module(hidden_states=x[None], position_embeddings=embeddings, attention_mask=mask)
+        output = module(hidden_states=x[None], attention_mask=mask, **options)
     return output[0][0]
 
 
 def our_output(weights, dims, x, cos, sin, scale):
+    """What the ops compute, with what ModelDimensions leaves to their caller."""
+    if not dims.use_rope:
+        cos, sin = torch.ones_like(cos), torch.zeros_like(sin)
     prolog = reference.mla_prolog(
         x, weights.qkv_a, weights.q_a_norm, weights.q_b, weights.w_uk, weights.kv_a_norm, cos, sin,
         eps=dims.rms_norm_eps, rope_interleaved=dims.rope_interleaved,
     )  # fmt: skip
+    growth = torch.ones(TOKENS, 1, 1, dtype=torch.float64)
+    if (scaling := dims.query_scaling) is not None:
+        periods = (POSITIONS // scaling.original_positions).double()
+        growth = (1 + scaling.beta * periods.log1p())[:, None, None]
     latent = reference.attention(
-        prolog.q_nope, prolog.q_rope, prolog.kv_c, prolog.k_rope, scale=scale, causal=True
+        prolog.q_nope * growth,
+        prolog.q_rope * growth,
+        prolog.kv_c,
+        prolog.k_rope,
+        scale=scale,
+        causal=True,
     )
     return reference.o_proj(latent, weights.o_proj, w_uv=weights.w_uv)
 
@@ -123,11 +151,13 @@ def test_the_attention_of_transformers(tmp_path, case):
 
     generator = torch.Generator().manual_seed(SEED)
     x = torch.randn(TOKENS, 48, generator=generator, dtype=torch.float64)
-    cos, sin = reference.rope_tables(torch.arange(TOKENS) * 37, 6, dtype=torch.float64)
+    cos, sin = reference.rope_tables(POSITIONS, 6, dtype=torch.float64)
     expected = expected_output(module, x, cos, sin)
     output = our_output(weights, dims, x, cos, sin, module.scaling)
     assert reference.relative_error(output, expected) < 1e-6
     # Rope the other way round is far off: the test would see it.
+    if not dims.use_rope:
+        return
     other = dataclasses.replace(dims, rope_interleaved=not dims.rope_interleaved)
     assert reference.relative_error(our_output(weights, other, x, cos, sin, 0.25), expected) > 0.01
 
@@ -141,6 +171,8 @@ def test_default_configurations(tmp_path, name):
     assert dims == dataclasses.replace(
         ModelDimensions.from_hf_config(config.to_dict(), name), source=dims.source
     )
+    assert (dims.query_scaling is None) == (name != "mistral4")
+    assert dims.use_rope == (name != "kimi_linear")
     assert (dims.indexer is None) == (name not in ("deepseek_v32", "glm_moe_dsa"))
     assert dims.v_head_dim == (64 if name == "minicpm3" else config.v_head_dim)
 
@@ -171,22 +203,66 @@ def test_unknown_types():
         ("axk2", "q_b_proj reads two latents, and a gate multiplies the values"),
         ("bailing_hybrid", "a gate (g_proj) multiplies the heads before o_proj"),
         ("hy_v4", "a gate (gate_proj) multiplies the values, and the indexer rotates its last"),
-        ("kimi_linear", "its MLA layers apply no rope"),
-        ("mistral4", "queries are scaled by their position"),
     ],
 )
 def test_types_that_the_ops_cannot_express(name, reason):
-    message = f"configuration: model_type '{name}': not what the ops compute: {reason}"
+    message = f"configuration: key 'model_type' is '{name}': not what the ops compute: {reason}"
+    refuses(message, AutoConfig.for_model(name).to_dict())
+    with pytest.raises(ValueError, match="; expected one of axk1, .*: run this model's attention"):
+        ModelDimensions.from_hf_config({"model_type": name})
+
+
+@pytest.mark.parametrize("name", ["dots3_note", "glm5_next"])
+def test_nested_language_models_that_the_ops_cannot_express(name):
+    message = f"configuration: text_config: key 'model_type' is '{name}_text': not what the ops"
     refuses(message, AutoConfig.for_model(name).to_dict())
 
 
-@pytest.mark.parametrize("name", ["kimi_k25", "dots3_note", "glm5_next"])
-def test_nested_language_models(name):
-    message = f"configuration: model_type '{name}': the language model is nested, pass its text"
-    config = AutoConfig.for_model(name).to_dict()
-    refuses(message, config)
-    if name == "kimi_k25":
-        assert ModelDimensions.from_hf_config(config["text_config"]).name == "deepseek_v3"
+@pytest.mark.parametrize("told", ["kimi_k2", "deepseek_v3", None])
+def test_the_language_model_of_several_parts(told):
+    """As Kimi-K2.5 is published, and as transformers writes it."""
+    config = AutoConfig.for_model("kimi_k25").to_dict()
+    vision = {"hidden_size": 1152, "num_attention_heads": 16}
+    whole = config | {"vision_config": vision, "text_config": plain(told)}
+    dims = ModelDimensions.from_hf_config(whole)
+    assert (dims.name, dims.source) == (told or "deepseek_v3", "configuration: text_config")
+    assert dims == dataclasses.replace(
+        ModelDimensions.from_hf_config(plain(dims.name)), source=dims.source
+    )
+    refuses(
+        "configuration: text_config: key 'q_lora_rank': expected a positive integer, got 0",
+        whole | {"text_config": plain(q_lora_rank=0)},
+    )
+    # A part that is no object is nothing to read; the other keys then are not those of a model.
+    refuses("configuration: model_type 'kimi_k25' is unknown", whole | {"text_config": [1]})
+
+
+@pytest.mark.parametrize(
+    ("rope", "message"),
+    [
+        (None, "key 'rope_parameters' is missing: expected one, whose llama_4_scaling_beta"),
+        ({"llama_4_scaling_beta": -1.0}, "key 'rope_parameters.llama_4_scaling_beta': expected a"),
+        ({"llama_4_scaling_beta": "x"}, "key 'rope_parameters.llama_4_scaling_beta': expected a"),
+        ({"original_max_position_embeddings": 0}, "key 'rope_parameters.original_max_position_em"),
+        ({"partial_rotary_factor": 0.5}, "key 'rope_parameters.partial_rotary_factor' is 0.5: not"),
+    ],
+)
+def test_queries_that_grow_are_said_in_full(rope, message):
+    told = None if rope is None else SCALED_ROPE | rope
+    refuses(f"configuration: {message}", plain("mistral4", rope_parameters=told))
+
+
+def test_queries_that_do_not_grow():
+    for beta in (None, 0, 0.0):
+        told = plain("mistral4", rope_parameters=SCALED_ROPE | {"llama_4_scaling_beta": beta})
+        assert ModelDimensions.from_hf_config(told).query_scaling is None
+
+
+def test_a_rope_that_the_code_does_not_have():
+    message = "configuration: key 'mla_use_nope': expected true, as the code of this model type"
+    refuses(message, plain("kimi_linear", mla_use_nope=False))
+    dims = ModelDimensions.from_hf_config(plain("kimi_linear", mla_use_nope=True))
+    assert not dims.use_rope
 
 
 BIASES = "the ops' projections have no biases"

@@ -61,7 +61,9 @@ def test_presets():
         "glm-5",
         "kimi-k2",
         "longcat-flash",
+        "longcat-flash-lite",
         "glm-4-moe-lite",
+        "deepseek-v2",
         "deepseek-v2-lite",
     ]
     for name, dims in MODELS.items():

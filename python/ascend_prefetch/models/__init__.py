@@ -1,16 +1,18 @@
 """Dimensions and attention weights of models."""
 
 from .checkpoint import load_indexer_weights, load_mla_weights
-from .dimensions import MODELS, IndexerDimensions, ModelDimensions, get_model
-from .feed_forward import (
-    FEED_FORWARDS,
-    ExpertDimensions,
-    FeedForwardDimensions,
-    get_experts,
-    get_feed_forward,
+from .dimensions import IndexerDimensions, ModelDimensions
+from .feed_forward import FEED_FORWARDS, ExpertDimensions, FeedForwardDimensions
+from .find import get_experts, get_feed_forward, get_model, model_name
+from .model_types import MODEL_TYPES, ModelType, QueryScaling
+from .presets import ALIASES, MODELS
+from .quantise import (
+    QUANTS,
+    quantise_indexer_weights,
+    quantise_linear,
+    quantise_mla_weights,
+    rounding_error,
 )
-from .model_types import MODEL_TYPES, ModelType
-from .quantise import QUANTS, quantise_indexer_weights, quantise_linear, quantise_mla_weights
 from .weights import (
     IndexerWeights,
     MlaWeights,
@@ -21,6 +23,7 @@ from .weights import (
 )
 
 __all__ = [
+    "ALIASES",
     "FEED_FORWARDS",
     "MODELS",
     "MODEL_TYPES",
@@ -32,6 +35,7 @@ __all__ = [
     "MlaWeights",
     "ModelDimensions",
     "ModelType",
+    "QueryScaling",
     "get_experts",
     "get_feed_forward",
     "get_model",
@@ -39,9 +43,11 @@ __all__ = [
     "load_indexer_weights",
     "load_mla_weights",
     "mla_weight_shapes",
+    "model_name",
     "quantise_indexer_weights",
     "quantise_linear",
     "quantise_mla_weights",
     "random_indexer_weights",
     "random_mla_weights",
+    "rounding_error",
 ]

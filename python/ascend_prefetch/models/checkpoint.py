@@ -9,6 +9,9 @@ LongcatFlashForCausalLM in transformers. W8A8 layers are those of msmodelslim's 
   [out], float32 or packed into int64; W8A8_MIX also has the tensors of W8A8_DYNAMIC, for prefill;
 - W8A8_DYNAMIC has weight_scale [out, 1] and weight_offset [out, 1], all zeros.
 
+Weights of 8 bits that no op takes, E4M3 and int8 with a scale for each block, and int8 weights of
+layers that have 16 bits in the ops (kv_b_proj), are dequantised: see dequantise.
+
 Every tensor of an attention module is either read, or known not to change any result of the ops, or
 refused by name: see unread_tensors.
 """
@@ -26,10 +29,13 @@ from ascend_prefetch.linear import Linear, W8A8Linear
 from ascend_prefetch.shown import shown
 
 from .checkpoint_files import ALL, CheckpointFiles
+from .dequantise import dequantise, scaled_block
 from .dimensions import ModelDimensions
 from .unread_tensors import is_irrelevant, why_refused
 from .weights import IndexerWeights, MlaWeights, indexer_weight_shapes
 
+# The decoder layers; those of a multi-modal model as its publisher and as transformers name them.
+_LAYERS = ("model.layers", "language_model.model.layers", "model.language_model.layers")
 _FLOATS = ("F64", "F32", "F16", "BF16")
 _HALVES = {"F16": torch.float16, "BF16": torch.bfloat16}
 _MLA_MODULES = (
@@ -43,6 +49,8 @@ _MLA_MODULES = (
     "o_proj",
 )
 _INDEXER_MODULES = ("indexer.wq_b", "indexer.wk", "indexer.k_norm", "indexer.weights_proj")
+_E4M3 = "F8_E4M3"
+_SCALES = ("F32", "BF16", "F16", "F8_E8M0")
 _STATIC_TYPES = ("W8A8", "W8A8_MIX")
 _DYNAMIC_TYPE = "W8A8_DYNAMIC"
 
@@ -74,8 +82,10 @@ def load_mla_weights(
         tp_size: tensor-parallel degree.
         dtype: floating-point dtype of the result, which is that of the activations. None takes the
             dtype of the layer's 16-bit weights; if it has none, tensors keep their stored dtype
-            (the ops take 16-bit weights only, the references any). W8A8 layers keep int8 and their
-            scales.
+            (the ops take 16-bit weights only, the references any), and dequantised ones are
+            bfloat16. W8A8 layers keep int8 and their scales. E4M3 weights, and int8 ones with a
+            scale for each block, are dequantised to `dtype` (no cube core of the known chips takes
+            E4M3); quantise_mla_weights makes W8A8 layers of them again.
         ignored: tensors of the attention module that are left out instead of refused, at the
             caller's responsibility, by their names within it ("q_b_proj.bias") or their full names
             in the checkpoint. Every name must exist in some layer, not necessarily in this one, so
@@ -91,7 +101,7 @@ def load_mla_weights(
             shard outside the directory, a tensor is missing or has another shape or dtype than
             expected, nothing reads a tensor (a bias of a projection, a gate), the layer has weights
             of both 16-bit dtypes and `dtype` is None, or a layer is quantised in another way than
-            W8A8.
+            those above.
     """
     for argument, number in (("tp_size", tp_size), ("tp_rank", tp_rank)):
         _check_whole(argument, number)
@@ -226,7 +236,8 @@ class _LayerReader:
         self._files = CheckpointFiles(directory)
         self._types = self._files.descriptions()
         decoder_layer, module = divmod(layer, dims.attentions_per_layer)
-        self._prefix = f"model.layers.{decoder_layer}.self_attn"
+        self._layers = next((name for name in _LAYERS if any(self._files.names(name))), _LAYERS[0])
+        self._prefix = f"{self._layers}.{decoder_layer}.self_attn"
         self._names = self._files.names(self._prefix)
         # In layers with several attention modules: tensors that belong to none of them, so that
         # nothing reads them.
@@ -265,10 +276,10 @@ class _LayerReader:
                 continue
             if elsewhere is None:
                 elsewhere = set()
-                for other in self._files.names("model.layers"):
+                for other in self._files.names(self._layers):
                     parts = re.fullmatch(r"\d+\.self_attn\.((?:\d+\.)?(.*))", other, re.DOTALL)
                     if parts is not None:
-                        elsewhere |= {f"model.layers.{other}", parts[1], parts[2]}
+                        elsewhere |= {f"{self._layers}.{other}", parts[1], parts[2]}
             if name not in elsewhere:
                 raise ValueError(
                     f"ignored: expected names of tensors of the attention, as q_b_proj.bias is "
@@ -349,8 +360,8 @@ class _LayerReader:
         return self._read(name, (size,), _FLOATS).to(torch.float32, copy=True)
 
     def matrix(self, projection: _Projection) -> torch.Tensor:
-        """The weight of a layer that is never quantised; it is memory-mapped from the file."""
-        return self._weight(projection, _FLOATS)
+        """The weight of a layer that has floating-point weights in the ops, whatever is stored."""
+        return self._float_weight(projection)
 
     def linear(self, *projections: _Projection, with_quant_bias: bool = True) -> Linear:
         """One layer that concatenates the outputs of the projections."""
@@ -360,7 +371,7 @@ class _LayerReader:
             raise ValueError(f"{self._prefix}: expected projections of one type, got {found}")
         kind = types[projections[0].name]
         if kind is None:
-            return self.own([self._weight(projection, _FLOATS) for projection in projections])
+            return self.own([self._float_weight(projection) for projection in projections])
         weight = _columns([self._weight(projection, ("I8",)) for projection in projections])
         for projection in projections:
             self._check_weight_offset(projection)
@@ -381,11 +392,44 @@ class _LayerReader:
             else None,
         )
 
+    def _float_weight(self, projection: _Projection) -> torch.Tensor:
+        """A weight in floating-point: memory-mapped from the file, or dequantised."""
+        name = f"{projection.name}.weight"
+        stored = self._files.dtype(f"{self._prefix}.{name}") if name in self else None
+        if stored not in ("I8", _E4M3):
+            return self._weight(projection, _FLOATS)
+        found = next(
+            (f"{name}{end}" for end in ("_scale_inv", "_scale") if f"{name}{end}" in self), None
+        )
+        if found is None:
+            raise ValueError(
+                f"tensor {self._prefix}.{name}: expected weight_scale_inv or weight_scale beside "
+                f"a weight of {stored}, found neither"
+            )
+        full = f"{self._prefix}.{found}"
+        shape = self._files.shape(full)
+        block = scaled_block(f"tensor {full}", shape, projection.shape, self._files.block())
+        scale = self._read(found, shape, _SCALES).float()
+        if not scale.isfinite().all():
+            raise ValueError(f"tensor {full}: expected finite scales")
+        self._check_weight_offset(projection)
+        # The scales of activations: these stay unquantised.
+        self._seen |= {f"{projection.name}.{part}" for part in ("input_scale", "input_offset")}
+        return dequantise(
+            self._weight(projection, (stored,)),
+            scale.reshape(-1, scale.shape[1] if len(shape) == 2 else 1),
+            block,
+            (projection.rows.start or 0, projection.columns.start or 0),
+            self._dtype or torch.bfloat16,
+        )
+
     def _quant_type(self, projection: _Projection) -> str | None:
-        """W8A8, W8A8_DYNAMIC, or None for a floating-point weight."""
+        """W8A8, W8A8_DYNAMIC, or None for a weight that is floating-point in the op."""
         name = f"{self._prefix}.{projection.name}"
         weight = f"{name}.weight"
         if weight not in self._files or self._files.dtype(weight) != "I8":
+            return None
+        if f"{weight}_scale_inv" in self._files:
             return None
         described = self._types.get(weight)
         if f"{name}.input_scale" in self._files and described in (None, *_STATIC_TYPES):

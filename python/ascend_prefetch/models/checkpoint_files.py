@@ -16,6 +16,9 @@ import torch
 from ascend_prefetch.files import open_regular, read_json
 from ascend_prefetch.shown import plain, shown
 
+from .dequantise import PUBLISHED_BLOCK, stated_block
+from .hf_config import language_model, read_object
+
 if TYPE_CHECKING:
     from safetensors import safe_open
 
@@ -66,6 +69,25 @@ class CheckpointFiles:
         """
         return self._slice(name).get_dtype()
 
+    def shape(self, name: str) -> tuple[int, ...]:
+        """The shape of tensor `name`; raises as dtype() does."""
+        return tuple(self._slice(name).get_shape())
+
+    def block(self) -> tuple[int, int]:
+        """Rows and columns of weights that share a scale, as config.json states them.
+
+        Raises:
+            ValueError: it is not a JSON object, or states no pair of sizes.
+        """
+        path = self._directory / "config.json"
+        if not os.path.lexists(path):
+            return PUBLISHED_BLOCK
+        # Of a model with several parts either the whole or its language model states it.
+        for config, source in (language_model(path), (read_object(path), str(path))):
+            if config.get("quantization_config") is not None:
+                return stated_block(config, source)
+        return PUBLISHED_BLOCK
+
     def read(
         self,
         name: str,
@@ -97,6 +119,8 @@ class CheckpointFiles:
                 f"{self._where(name)}: expected dtype {' or '.join(dtypes)}, "
                 f"got {tensor.get_dtype()}"
             )
+        if not shape:
+            return tensor[...]
         return tensor[rows] if len(shape) == 1 else tensor[rows, columns]
 
     def descriptions(self) -> dict[str, Any]:

@@ -6,13 +6,12 @@ import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from ascend_prefetch.files import read_json
 from ascend_prefetch.shown import shown
 
-from .model_types import ModelType, model_type_of
+from .hf_config import language_model
+from .model_types import ModelType, QueryScaling, model_type_of, query_scaling
 
 # The largest size of a tensor dimension in torch, an int64.
 _LARGEST_SIZE = 2**63 - 1
@@ -67,6 +66,10 @@ class ModelDimensions:
             the norm weights.
         kv_lora_scale: factor of the normed key-value latent, folded in the same way.
         attentions_per_layer: attention modules of one decoder layer of a checkpoint.
+        use_rope: False where nothing is rotated. The caller then passes cos of ones and sin of
+            zeros, which leave every element as it is.
+        query_scaling: how queries grow with their position; None where they do not. The caller
+            multiplies q_nope and q_rope, the prolog's results, by its factor.
 
     Raises:
         ValueError: a size is not a positive integer, qk_rope_head_dim is odd, rms_norm_eps or a
@@ -88,6 +91,8 @@ class ModelDimensions:
     q_lora_scale: float = 1.0
     kv_lora_scale: float = 1.0
     attentions_per_layer: int = 1
+    use_rope: bool = True
+    query_scaling: QueryScaling | None = None
 
     def __post_init__(self) -> None:
         sizes = ["hidden_size", "num_heads", "kv_lora_rank"]
@@ -147,6 +152,8 @@ class ModelDimensions:
         about rope's tables and the softmax are accepted, as the caller provides cos, sin and
         attention.
 
+        Of a model with several parts the language model is read: its text_config.
+
         Args:
             config: path of a config.json or of the directory that holds it, or its content.
             model_type: a type, or the name of a known one, that replaces the configuration's.
@@ -156,12 +163,7 @@ class ModelDimensions:
             ValueError: the file is not a JSON object, the model type or a key of its attention is
                 not understood, or a key is missing or out of range.
         """
-        if isinstance(config, Mapping):
-            source = "configuration"
-        else:
-            path = Path(config)
-            path = path / "config.json" if path.is_dir() else path
-            config, source = _read_json_object(path), str(path)
+        config, source = language_model(config)
         form = model_type_of(config, source, model_type)
 
         def read(key: str) -> Any:
@@ -223,6 +225,8 @@ class ModelDimensions:
             q_lora_scale=lora_scale("q_lora"),
             kv_lora_scale=lora_scale("kv_lora"),
             attentions_per_layer=form.attentions_per_layer,
+            use_rope=form.use_rope,
+            query_scaling=query_scaling(config, source) if form.scales_queries else None,
         )
 
 
@@ -230,139 +234,3 @@ def _check_positive_int(name: str, value: Any) -> None:
     whole = isinstance(value, int) and not isinstance(value, bool)
     if not whole or not 1 <= value <= _LARGEST_SIZE:
         raise ValueError(f"{name}: expected a positive integer, got {shown(value)}")
-
-
-def _read_json_object(path: Path) -> dict[str, Any]:
-    content = read_json(path)
-    if not isinstance(content, dict):
-        raise ValueError(f"{path}: expected a JSON object, got {type(content).__name__}")
-    return content
-
-
-_DEEPSEEK_V3 = ModelDimensions(
-    name="deepseek-v3",
-    hidden_size=7168,
-    num_heads=128,
-    q_lora_rank=1536,
-    kv_lora_rank=512,
-    qk_nope_head_dim=128,
-    qk_rope_head_dim=64,
-    v_head_dim=128,
-    rms_norm_eps=1e-6,
-    rope_interleaved=True,
-    source="https://huggingface.co/deepseek-ai/DeepSeek-V3/blob/main/config.json",
-)
-
-_DEEPSEEK_V3_2 = ModelDimensions(
-    name="deepseek-v3.2",
-    hidden_size=7168,
-    num_heads=128,
-    q_lora_rank=1536,
-    kv_lora_rank=512,
-    qk_nope_head_dim=128,
-    qk_rope_head_dim=64,
-    v_head_dim=128,
-    rms_norm_eps=1e-6,
-    rope_interleaved=True,
-    source="https://huggingface.co/deepseek-ai/DeepSeek-V3.2/blob/main/config.json",
-    indexer=IndexerDimensions(num_heads=64, head_dim=128, top_k=2048, rope_interleaved=False),
-)
-
-_GLM_5 = ModelDimensions(
-    name="glm-5",
-    hidden_size=6144,
-    num_heads=64,
-    q_lora_rank=2048,
-    kv_lora_rank=512,
-    qk_nope_head_dim=192,
-    qk_rope_head_dim=64,
-    v_head_dim=256,
-    rms_norm_eps=1e-5,
-    rope_interleaved=True,
-    source="https://huggingface.co/zai-org/GLM-5/blob/main/config.json",
-    indexer=IndexerDimensions(num_heads=32, head_dim=128, top_k=2048, rope_interleaved=True),
-)
-
-_KIMI_K2 = ModelDimensions(
-    name="kimi-k2",
-    hidden_size=7168,
-    num_heads=64,
-    q_lora_rank=1536,
-    kv_lora_rank=512,
-    qk_nope_head_dim=128,
-    qk_rope_head_dim=64,
-    v_head_dim=128,
-    rms_norm_eps=1e-6,
-    rope_interleaved=True,
-    source="https://huggingface.co/moonshotai/Kimi-K2-Instruct/blob/main/config.json",
-)
-
-_LONGCAT_FLASH = ModelDimensions(
-    name="longcat-flash",
-    hidden_size=6144,
-    num_heads=64,
-    q_lora_rank=1536,
-    kv_lora_rank=512,
-    qk_nope_head_dim=128,
-    qk_rope_head_dim=64,
-    v_head_dim=128,
-    rms_norm_eps=1e-5,
-    rope_interleaved=True,
-    source="https://huggingface.co/meituan-longcat/LongCat-Flash-Chat/blob/main/config.json",
-    q_lora_scale=(6144 / 1536) ** 0.5,
-    kv_lora_scale=(6144 / 512) ** 0.5,
-    attentions_per_layer=2,
-)
-
-_GLM_4_MOE_LITE = ModelDimensions(
-    name="glm-4-moe-lite",
-    hidden_size=2048,
-    num_heads=20,
-    q_lora_rank=768,
-    kv_lora_rank=512,
-    qk_nope_head_dim=192,
-    qk_rope_head_dim=64,
-    v_head_dim=256,
-    rms_norm_eps=1e-5,
-    rope_interleaved=True,
-    source="https://huggingface.co/zai-org/GLM-4.7-Flash/blob/main/config.json",
-)
-
-_DEEPSEEK_V2_LITE = ModelDimensions(
-    name="deepseek-v2-lite",
-    hidden_size=2048,
-    num_heads=16,
-    q_lora_rank=None,
-    kv_lora_rank=512,
-    qk_nope_head_dim=128,
-    qk_rope_head_dim=64,
-    v_head_dim=128,
-    rms_norm_eps=1e-6,
-    rope_interleaved=True,
-    source="https://huggingface.co/deepseek-ai/DeepSeek-V2-Lite/blob/main/config.json",
-)
-
-MODELS: dict[str, ModelDimensions] = {
-    model.name: model
-    for model in (
-        _DEEPSEEK_V3,
-        _DEEPSEEK_V3_2,
-        _GLM_5,
-        _KIMI_K2,
-        _LONGCAT_FLASH,
-        _GLM_4_MOE_LITE,
-        _DEEPSEEK_V2_LITE,
-    )
-}
-"""The presets by name."""
-
-
-def get_model(name: str) -> ModelDimensions:
-    """Returns the preset called `name`.
-
-    Raises:
-        ValueError: there is no preset of that name.
-    """
-    if name not in MODELS:
-        raise ValueError(f"model: expected one of {', '.join(MODELS)}, got {name!r}")
-    return MODELS[name]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -28,6 +29,11 @@ class ModelType:
         v_head_dim_of_hidden: True where v_head_dim may be absent, and is then
             hidden_size / num_attention_heads.
         eps_key: the key of the norms' epsilon.
+        use_rope: False where nothing is rotated, whatever the size of the rope part.
+        rotary_of_head: True where partial_rotary_factor is a share of the whole head,
+            qk_nope_head_dim and qk_rope_head_dim, rather than of the rope part.
+        scales_queries: True where queries are multiplied by a factor of their position, as
+            query_scaling reads it.
         understood: further keys of the attention that are known not to change what the ops compute.
     """
 
@@ -39,7 +45,25 @@ class ModelType:
     attentions_per_layer: int = 1
     v_head_dim_of_hidden: bool = False
     eps_key: str = "rms_norm_eps"
+    use_rope: bool = True
+    rotary_of_head: bool = False
+    scales_queries: bool = False
     understood: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
+class QueryScaling:
+    """Queries are multiplied by 1 + beta ln(1 + floor(position / original_positions)).
+
+    Source: transformers 5.24, models/mistral4/modeling_mistral4.py, get_llama_4_attn_scale.
+
+    Attributes:
+        beta: positive.
+        original_positions: number of positions whose queries stay as they are.
+    """
+
+    beta: float
+    original_positions: int
 
 
 _TRANSFORMERS = "transformers 5.24, models/{0}/modeling_{0}.py".format
@@ -59,11 +83,23 @@ MODEL_TYPES: dict[str, ModelType] = {
     "glm4_moe_lite": ModelType(_TRANSFORMERS("glm4_moe_lite"), reads_rope_interleave=True),
     "glm_moe_dsa": ModelType(_TRANSFORMERS("glm_moe_dsa"), indexer_rope_interleaved=True),
     "kimi_k2": ModelType("vllm 0.23, model_executor/models/deepseek_v2.py"),
+    # Of its MLA layers; the others are linear attention.
+    "kimi_linear": ModelType(
+        _TRANSFORMERS("kimi_linear"),
+        use_rope=False,
+        understood=frozenset({"linear_attn_config", "mla_use_nope"}),
+    ),
     "longcat_flash": _LONGCAT,
     # It has other embeddings but the same attention.
     "longcat_flash_ngram": _LONGCAT,
     "minicpm3": ModelType(
         _TRANSFORMERS("minicpm3"), rope_interleaved=False, v_head_dim_of_hidden=True
+    ),
+    "mistral4": ModelType(
+        _TRANSFORMERS("mistral4"),
+        reads_rope_interleave=True,
+        rotary_of_head=True,
+        scales_queries=True,
     ),
     # transformers has a separate configuration class for it, but uses DeepSeek-V3's model.
     "sarvam_mla": ModelType(_TRANSFORMERS("deepseek_v3"), reads_rope_interleave=True),
@@ -76,11 +112,12 @@ _INEXPRESSIBLE = {
     "axk2": "q_b_proj reads two latents, and a gate multiplies the values",
     "bailing_hybrid": "a gate (g_proj) multiplies the heads before o_proj",
     "dots3_note_text": "the rope part of the keys has a norm, and a gate multiplies the heads",
-    "glm5_next_text": "no part of the keys is rotated",
+    "glm5_next_text": "queries and keys have no rope part, and the indexer pools its keys",
     "hy_v4": "a gate (gate_proj) multiplies the values, and the indexer rotates its last elements",
-    "kimi_linear": "its MLA layers apply no rope",
-    "mistral4": "queries are scaled by their position",
 }
+
+# Later releases of transformers, and earlier ones.
+_ROPE_KEYS = ("rope_parameters", "rope_scaling")
 
 # Keys of the attention that are read elsewhere, or concern the cos and sin tables, the softmax or
 # training.
@@ -159,10 +196,11 @@ def _unknown(config: Mapping[str, Any], source: str, name: Any, configured: bool
         return f"model_type: expected a ModelType or one of {known}, got {name!r}"
     if name is None:
         return f"{source}: key 'model_type' is missing"
-    if isinstance(config.get("text_config"), Mapping):
-        return f"{source}: model_type {name!r}: the language model is nested, pass its text_config"
     if isinstance(name, str) and name in _INEXPRESSIBLE:
-        return f"{source}: model_type {name!r}: not what the ops compute: {_INEXPRESSIBLE[name]}"
+        return (
+            f"{source}: key 'model_type' is {name!r}: not what the ops compute: "
+            f"{_INEXPRESSIBLE[name]}; expected one of {known}: run this model's attention as it is"
+        )
     return (
         f"{source}: model_type {name!r} is unknown: expected one of {known}; where its attention "
         "is that of one of these pass model_type='deepseek_v3', for example, else a ModelType that "
@@ -186,15 +224,18 @@ def _check_keys(config: Mapping[str, Any], source: str, model_type: ModelType) -
             continue
         if key in _REASONS or _is_of_attention(key, value):
             raise ValueError(_refusal(source, key, value))
-    for name in ("rope_scaling", "rope_parameters"):
+    for name in _ROPE_KEYS:
         rope = config.get(name)
         if not isinstance(rope, Mapping):
             continue
         # The other keys in there determine rope's tables and the scale of the softmax.
-        for key in ("llama_4_scaling_beta", "partial_rotary_factor"):
+        fits = {
+            "llama_4_scaling_beta": model_type.scales_queries,
+            "partial_rotary_factor": _is_of_rope_part(config, model_type, rope),
+        }
+        for key, harmless in fits.items():
             value = rope.get(key)
-            all_rotated = key == "partial_rotary_factor" and value == 1
-            if not _is_off(value) and not all_rotated and key not in model_type.understood:
+            if not _is_off(value) and not harmless and key not in model_type.understood:
                 raise ValueError(_refusal(source, f"{name}.{key}", value))
     _check_rope(config, source, model_type)
     parts = (config.get("qk_nope_head_dim"), config.get("qk_rope_head_dim"))
@@ -214,10 +255,62 @@ def _check_keys(config: Mapping[str, Any], source: str, model_type: ModelType) -
                 )
 
 
+def _is_of_rope_part(
+    config: Mapping[str, Any], model_type: ModelType, rope: Mapping[str, Any]
+) -> bool:
+    """Whether partial_rotary_factor says that the rope part is rotated, all of it."""
+    factor = rope.get("partial_rotary_factor")
+    if not model_type.rotary_of_head:
+        return bool(factor == 1)
+    parts = (config.get("qk_rope_head_dim"), config.get("qk_nope_head_dim"))
+    if not all(isinstance(part, int) and part > 0 for part in parts):
+        return True  # refused where the sizes are read
+    rope_dim, nope_dim = (int(part or 0) for part in parts)
+    return bool(factor == rope_dim / (rope_dim + nope_dim))
+
+
+def query_scaling(config: Mapping[str, Any], source: str) -> QueryScaling | None:
+    """How queries grow with their position, of a type that scales them; None where beta is off.
+
+    Raises:
+        ValueError: the keys of it are missing or out of range.
+    """
+    name = next((name for name in _ROPE_KEYS if isinstance(config.get(name), Mapping)), None)
+    if name is None:
+        # transformers' class has a default then, which scales.
+        raise ValueError(
+            f"{source}: key 'rope_parameters' is missing: expected one, whose llama_4_scaling_beta "
+            "scales queries by their position"
+        )
+    rope = config[name]
+    beta, positions = (
+        rope.get(key) for key in ("llama_4_scaling_beta", "original_max_position_embeddings")
+    )
+    if _is_off(beta) or beta == 0:
+        return None
+    number = isinstance(beta, int | float) and not isinstance(beta, bool)
+    if not number or not 0 < beta < math.inf:
+        raise ValueError(
+            f"{source}: key '{name}.llama_4_scaling_beta': expected a positive number, "
+            f"got {shown(beta)}"
+        )
+    if isinstance(positions, bool) or not isinstance(positions, int) or positions < 1:
+        raise ValueError(
+            f"{source}: key '{name}.original_max_position_embeddings': expected a positive "
+            f"integer, got {shown(positions)}"
+        )
+    return QueryScaling(float(beta), positions)
+
+
 def _check_rope(config: Mapping[str, Any], source: str, model_type: ModelType) -> None:
     for key in ("rope_interleave", "indexer_rope_interleave"):
         if not isinstance(config.get(key), bool | None):
             raise ValueError(f"{source}: key {key!r}: expected a boolean, got {shown(config[key])}")
+    if not model_type.use_rope and config.get("mla_use_nope") not in (None, True):
+        raise ValueError(
+            f"{source}: key 'mla_use_nope': expected true, as the code of this model type rotates "
+            f"nothing, got {shown(config['mla_use_nope'])}"
+        )
     told = config.get("rope_interleave")
     fixed = model_type.rope_interleaved
     if told not in (None, fixed) and not model_type.reads_rope_interleave:

@@ -7,11 +7,13 @@ docs/zh/quantization_formats/ascendv1.md.
 from __future__ import annotations
 
 import dataclasses
+import math
 from typing import Any
 
 import torch
 
 from ascend_prefetch.linear import Linear, W8A8Linear
+from ascend_prefetch.packing import unpack_dequant_scale
 
 from .weights import IndexerWeights, MlaWeights
 
@@ -66,6 +68,29 @@ def quantise_linear(weight: torch.Tensor, quant: str) -> Linear:
         input_offset=torch.tensor([_INPUT_OFFSET]),
         quant_bias=column_sums * int(-_INPUT_OFFSET),
     )
+
+
+def rounding_error(layer: Linear, weight: torch.Tensor) -> float:
+    """How far a layer's weight is from the one that it was made of, relative in Euclidean norm.
+
+    Args:
+        layer: W8A8, or a weight as it is.
+        weight: [out, in], floating-point.
+    """
+    if not isinstance(layer, W8A8Linear):
+        return 0.0
+    scale = unpack_dequant_scale(layer.dequant_scale)
+    if layer.input_scale is not None:
+        scale = scale / layer.input_scale
+    difference = norm = 0.0
+    rows = max(1, _CHUNK // max(1, weight.shape[1]))
+    for start in range(0, weight.shape[0], rows):
+        of_chunk = slice(start, start + rows)
+        exact = weight[of_chunk].float()
+        rounded = layer.weight[:, of_chunk].T.float() * scale[of_chunk].unsqueeze(1)
+        difference += float((rounded - exact).square().sum(dtype=torch.float64))
+        norm += float(exact.square().sum(dtype=torch.float64))
+    return 0.0 if difference == 0 else (difference / norm) ** 0.5 if norm else math.inf
 
 
 def quantise_mla_weights(weights: MlaWeights, quant: str) -> MlaWeights:

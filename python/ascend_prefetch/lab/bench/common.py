@@ -8,7 +8,7 @@ import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,8 +26,8 @@ from ascend_prefetch.lab.bench.modelled import (
 from ascend_prefetch.lab.timing import LEVELS, TimedChip, find_timed_chip
 from ascend_prefetch.lab.timing.sequence import dry_kernels
 from ascend_prefetch.linear import Linear, stored_weight
-from ascend_prefetch.models import QUANTS, ModelDimensions, get_model
-from ascend_prefetch.ops import MAX_TOKENS
+from ascend_prefetch.models import MODELS, QUANTS, ModelDimensions, get_model
+from ascend_prefetch.ops import MAX_TOKENS, ROPE_DIM
 from ascend_prefetch.shown import shown
 
 DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
@@ -40,6 +40,9 @@ TOLERANCES = {"bf16": 4e-3, "fp16": 1e-3}
 ULP_TOLERANCES = {"bf16": 1.0, "fp16": 2.0}
 
 LAYOUTS = ("nd", "nz")
+
+VARIED_MODELS = tuple(name for name in MODELS if name not in ("deepseek-v2", "longcat-flash-lite"))
+"""The presets of a table over models: those left out differ from another in their sizes alone."""
 
 MODELLED_KEYS = ("floor", "fused", "fused_no_prefetch", "separate", "separate_cmo")
 
@@ -57,7 +60,7 @@ class BenchConfig:
     """One benchmark run.
 
     Attributes:
-        model: a name in ascend_prefetch.models.MODELS.
+        model: a preset's name, or the path of a model's files (ascend_prefetch.models.model_name).
         tp: tensor-parallel degree; the benchmark runs rank 0.
         tokens: tokens in the batch.
         dtype: "bf16" or "fp16".
@@ -121,6 +124,7 @@ class BenchCase:
         prefetched: the tensors that cores may prefetch, by their names in the launch.
         floor_bytes: bytes that HBM has to deliver: each weight and input once. Results stay in L2.
         products: the weights of the matrix products, whose every element is used once per token.
+        rounding: relative error of the layers of a checkpoint that were quantised for this run.
     """
 
     op: Callable[..., Any]
@@ -131,6 +135,7 @@ class BenchCase:
     prefetched: Sequence[str]
     floor_bytes: int
     products: Sequence[Linear]
+    rounding: Mapping[str, float] = field(default_factory=dict)
 
     def run(self, **options: Any) -> Any:
         """Calls the op; `options` replace arguments."""
@@ -172,6 +177,7 @@ def run_case(op: str, config: BenchConfig, case: BenchCase) -> BenchResult:
         **config.facts(),
         **({} if case.products else {"engine": config.engine}),
         "check": check,
+        **({"requantised": dict(case.rounding)} if case.rounding else {}),
         "twin": {
             "wall_s": wall_s,
             "torch_wall_s": torch_wall_s,
@@ -201,6 +207,11 @@ def checked_dimensions(config: BenchConfig) -> ModelDimensions:
     find_timed_chip(config.soc)
     check_tokens("tokens", config.tokens)
     dims = get_model(config.model)
+    if dims.qk_rope_head_dim != ROPE_DIM:
+        raise ValueError(
+            f"{dims.source}: key 'qk_rope_head_dim' of {dims.name}: expected {ROPE_DIM}, the size "
+            f"of the ops' rope part, got {dims.qk_rope_head_dim}: no op takes this model"
+        )
     dims.heads_per_rank(config.tp)
     for name, known in (("quant", QUANTS), ("weights", LAYOUTS), ("dtype", tuple(DTYPES))):
         value = getattr(config, name)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 
@@ -20,6 +20,7 @@ from ascend_prefetch.models import (
     quantise_linear,
     random_indexer_weights,
     random_mla_weights,
+    rounding_error,
 )
 from ascend_prefetch.packing import nd_to_nz, pack_dequant_scale
 
@@ -60,10 +61,12 @@ class BenchWeights(NamedTuple):
     Attributes:
         plain: the weights in row-major layout, for the reference.
         stored: the same weights in the layout that the ops get.
+        rounding: rounding_error of the layers of a checkpoint that were quantised here, by name.
     """
 
     plain: MlaWeights
     stored: MlaWeights
+    rounding: dict[str, float]
 
 
 def layer_weights(config: BenchConfig, dims: ModelDimensions) -> BenchWeights:
@@ -72,8 +75,13 @@ def layer_weights(config: BenchConfig, dims: ModelDimensions) -> BenchWeights:
     Raises:
         ValueError: the checkpoint does not fit, or is quantised in another way.
     """
-    plain = mla_weights(config, dims)
-    return BenchWeights(plain, pack_mla_weights(plain) if config.weights == "nz" else plain)
+    found = _mla_weights(config, dims)
+    plain = _quantised_mla(found, config)
+    rounding = _rounding(
+        config, {name: (getattr(plain, name), getattr(found, name)) for name in _LINEARS}
+    )
+    stored = pack_mla_weights(plain) if config.weights == "nz" else plain
+    return BenchWeights(plain, stored, rounding)
 
 
 def mla_weights(config: BenchConfig, dims: ModelDimensions) -> MlaWeights:
@@ -82,21 +90,40 @@ def mla_weights(config: BenchConfig, dims: ModelDimensions) -> MlaWeights:
     Raises:
         ValueError: the checkpoint does not fit, or is quantised in another way.
     """
+    return _quantised_mla(_mla_weights(config, dims), config)
+
+
+def _mla_weights(config: BenchConfig, dims: ModelDimensions) -> MlaWeights:
+    """Rank 0's weights, row-major, as they were found."""
     dtype = DTYPES[config.dtype]
     if config.checkpoint is None:
-        weights = random_mla_weights(dims, config.tp, dtype, config.seed)
-    else:
-        weights = load_mla_weights(config.checkpoint, dims, config.layer, 0, config.tp, dtype)
-    return dataclasses.replace(
-        weights,
-        qkv_a=_quantised(weights.qkv_a, config),
-        q_b=_quantised(weights.q_b, config),
-        o_proj=_quantised(weights.o_proj, config),
-    )
+        return random_mla_weights(dims, config.tp, dtype, config.seed)
+    return load_mla_weights(config.checkpoint, dims, config.layer, 0, config.tp, dtype)
 
 
-def indexer_weights(config: BenchConfig, dims: ModelDimensions) -> IndexerWeights:
-    """The indexer's weights, row-major, in the requested quantisation.
+def _quantised_mla(weights: MlaWeights, config: BenchConfig) -> MlaWeights:
+    layers: dict[str, Any] = {name: _quantised(getattr(weights, name), config) for name in _LINEARS}
+    return dataclasses.replace(weights, **layers)
+
+
+_LINEARS = ("qkv_a", "q_b", "o_proj")
+
+
+def _rounding(config: BenchConfig, made_of: dict[str, tuple[Linear, Linear]]) -> dict[str, float]:
+    """rounding_error of each layer and what it was made of, where a checkpoint was quantised."""
+    if config.checkpoint is None or config.quant == "none":
+        return {}
+    return {
+        name: rounding_error(layer, found)
+        for name, (layer, found) in made_of.items()
+        if isinstance(found, torch.Tensor)
+    }
+
+
+def indexer_weights(
+    config: BenchConfig, dims: ModelDimensions
+) -> tuple[IndexerWeights, dict[str, float]]:
+    """The indexer's weights, row-major, in the requested quantisation, and their `rounding`.
 
     Raises:
         ValueError: the model or the layer has no indexer, or the checkpoint does not fit.
@@ -109,7 +136,9 @@ def indexer_weights(config: BenchConfig, dims: ModelDimensions) -> IndexerWeight
         if loaded is None:
             raise ValueError(f"layer: expected one with an indexer, got {config.layer}")
         weights = loaded
-    return dataclasses.replace(weights, wq_b=_quantised(weights.wq_b, config))
+    wq_b = _quantised(weights.wq_b, config)
+    rounding = _rounding(config, {"indexer_wq_b": (wq_b, weights.wq_b)})
+    return dataclasses.replace(weights, wq_b=wq_b), rounding
 
 
 def _quantised(layer: Linear, config: BenchConfig) -> Linear:

@@ -27,6 +27,7 @@ from ascend_prefetch.lab.bench.layer_parts import (
     attention_readers,
     expert_bytes,
     expert_readers,
+    left_out,
     source_of,
 )
 from ascend_prefetch.lab.bench.layer_windows import Gains, WindowForms, layer_decisions, window_rows
@@ -160,6 +161,7 @@ def model_layer(
         "windows_case": {case: cases[case] for case in CASES},
         "parts": _part_rows(layers[1], found["windows"][1], parts_of_case),
         "rivals": rival_rows,
+        "left_out": left_out(config),
         "memory": layer_memory(config, ops.first.dims) if moe else None,
         "prefetch": prefetch,
         "plan": [decision._asdict() for decision in decisions["windows"]],

@@ -18,13 +18,16 @@ DIE_BYTES = 64_000_000_000
 """Memory of a die: Atlas 800 A3, 64G x 16 (upstream's tutorials; published)."""
 
 
-def layer_memory(config: LayerConfig, dims: ModelDimensions) -> dict[str, Any]:
+def layer_memory(config: LayerConfig, dims: ModelDimensions) -> dict[str, Any] | None:
     """Bytes of a MoE model's weights on a rank, and whether a die of 64 GB holds them.
 
     Embeddings, caches and workspaces come on top, so that a configuration that fits may still be
-    too large.
+    too large. None where the model's configuration does not say how many layers it has, or how
+    wide its dense ones are.
     """
     feed_forward = get_feed_forward(config.model)
+    if feed_forward.layers is None or feed_forward.intermediate_size is None:
+        return None
     size = config.weight_bytes
     shapes = mla_weight_shapes(dims, config.tp)
     attention = _elements(shapes)

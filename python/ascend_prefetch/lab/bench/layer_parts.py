@@ -132,6 +132,13 @@ def feed_forward_parts(config: LayerConfig, dims: ModelDimensions, number: int) 
     return list(_moe_parts(config, dims, number))
 
 
+def left_out(config: LayerConfig) -> list[str]:
+    """Names of the parts that the layer lacks, as the model's configuration has no size of them."""
+    known = get_feed_forward(config.model).intermediate_size is not None
+    needed = config.kind == "dense" and config.windows is not None and not config.moe_bytes
+    return ["gate_up", "down"] if needed and not known else []
+
+
 def expected_experts(config: LayerConfig) -> float:
     """Expected number of a rank's routed experts that at least one token of a step chooses.
 
@@ -171,8 +178,8 @@ def _dense_parts(config: LayerConfig, dims: ModelDimensions, number: int) -> Ite
     yield Part("norm", (), config.length_of(windows.norm(config.batch)), _rows(config, dims))
     if config.moe_bytes:
         yield places.weight("experts", config.moe_bytes)
-    else:
-        width = -(-get_feed_forward(config.model).intermediate_size // config.tp)
+    elif (whole := get_feed_forward(config.model).intermediate_size) is not None:
+        width = -(-whole // config.tp)
         nbytes = dims.hidden_size * width * config.weight_bytes
         yield places.weight("gate_up", 2 * nbytes)
         yield places.weight("down", nbytes)

@@ -36,7 +36,7 @@ def mla_prolog_case(
         ValueError: the configuration is invalid, or the checkpoint does not fit.
     """
     dims = checked_dimensions(config)
-    weights, packed = given or layer_weights(config, dims)
+    weights, packed, rounding = given or layer_weights(config, dims)
     inputs = inputs or prolog.prolog_inputs(config, dims)
     arguments = prolog.op_arguments(packed, inputs, dims)
 
@@ -59,4 +59,5 @@ def mla_prolog_case(
         prefetched=("q_b_weight", "w_uk", "prefetch[0]"),
         floor_bytes=prolog.floor_bytes(weights, inputs),
         products=prolog.products(weights),
+        rounding=rounding,
     )

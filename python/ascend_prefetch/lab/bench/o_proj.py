@@ -46,7 +46,7 @@ def o_proj_case(
         ValueError: the configuration is invalid, or the checkpoint does not fit.
     """
     dims = checked_dimensions(config)
-    weights, packed = given or layer_weights(config, dims)
+    weights, packed, rounding = given or layer_weights(config, dims)
     dtype = DTYPES[config.dtype]
     if attn_output is None:
         shape = (config.tokens, dims.heads_per_rank(config.tp), dims.kv_lora_rank)
@@ -89,6 +89,7 @@ def o_proj_case(
         prefetched=("o_proj_weight", "prefetch[0]"),
         floor_bytes=total_bytes([attn_output, weights.w_uv, weights.o_proj]),
         products=(weights.w_uv, weights.o_proj),
+        rounding=rounding,
     )
 
 

@@ -41,6 +41,8 @@ def prolog_inputs(config: BenchConfig, dims: ModelDimensions) -> PrologInputs:
     rows = _blocks(config) * BLOCK_SIZE
     positions = torch.randint(0, 32768, (config.tokens,), generator=generator)
     cos, sin = reference.rope_tables(positions, dims.qk_rope_head_dim)
+    if not dims.use_rope:
+        cos, sin = torch.ones_like(cos), torch.zeros_like(sin)
     hidden = torch.randn(config.tokens, dims.hidden_size, generator=generator)
     slots = torch.randperm(rows, generator=generator)[: config.tokens]
     return PrologInputs(

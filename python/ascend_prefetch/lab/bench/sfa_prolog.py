@@ -62,8 +62,8 @@ def sfa_prolog_case(
     check_sfa_prolog(config)
     dims = checked_dimensions(config)
     assert dims.indexer is not None
-    weights, packed = given or layer_weights(config, dims)
-    indexer = indexer_weights(config, dims)
+    weights, packed, rounding = given or layer_weights(config, dims)
+    indexer, indexer_rounding = indexer_weights(config, dims)
     inputs = inputs or prolog.prolog_inputs(config, dims)
     if cache is None:
         cache = prolog.paged_cache(config, inputs.slot_mapping, dims.indexer.head_dim)
@@ -124,6 +124,7 @@ def sfa_prolog_case(
             *prolog.products(weights),
             *indexer_products(indexer),
         ),
+        rounding=rounding | indexer_rounding,
     )
 
 

@@ -18,7 +18,12 @@ from typing import Any
 
 from ascend_prefetch.files import whole_file
 from ascend_prefetch.lab import twin
-from ascend_prefetch.lab.bench.common import MODELLED_KEYS, BenchConfig, checked_dimensions
+from ascend_prefetch.lab.bench.common import (
+    MODELLED_KEYS,
+    VARIED_MODELS,
+    BenchConfig,
+    checked_dimensions,
+)
 from ascend_prefetch.lab.bench.layer import (
     FORMS,
     LayerConfig,
@@ -31,7 +36,7 @@ from ascend_prefetch.lab.bench.layer_ops import model_dry_op
 from ascend_prefetch.lab.interrupts import map_in_processes
 from ascend_prefetch.lab.timing import LEVELS, find_timed_chip
 from ascend_prefetch.lab.timing.tables import take_table
-from ascend_prefetch.models import MODELS, get_model
+from ascend_prefetch.models import get_model
 from ascend_prefetch.models.weights import mla_weight_shapes
 from ascend_prefetch.shown import shown
 
@@ -69,7 +74,7 @@ Row = dict[str, Any]
 class Grid:
     """All combinations of these; names and units as in LayerConfig."""
 
-    models: Sequence[str] = tuple(MODELS)
+    models: Sequence[str] = VARIED_MODELS
     tp: Sequence[int] = (1, 4, 8, 16, 32)
     tokens: Sequence[int] = (1, 8, 16, 32, 64, 128)
     kv_len: Sequence[int] = (4096,)

@@ -12,15 +12,15 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from ascend_prefetch.lab.bench import BENCHES, passed
-from ascend_prefetch.lab.bench.common import LAYOUTS, BenchConfig
-from ascend_prefetch.models import MODELS, QUANTS
+from ascend_prefetch.lab.bench.common import LAYOUTS, VARIED_MODELS, BenchConfig
+from ascend_prefetch.models import QUANTS
 
 Row = dict[str, Any]
 
 
 def bench_table(
     config: BenchConfig,
-    models: Sequence[str] = tuple(MODELS),
+    models: Sequence[str] = VARIED_MODELS,
     quants: Sequence[str] = QUANTS,
     layouts: Sequence[str] = LAYOUTS,
     progress: Callable[[str], None] = lambda line: None,
@@ -29,7 +29,7 @@ def bench_table(
 
     Args:
         config: tensor-parallel degree, tokens, dtype and chip of all rows.
-        models: names in MODELS.
+        models: as in BenchConfig.
         quants: names in QUANTS.
         layouts: names in LAYOUTS.
         progress: called with a line after each row.

@@ -146,6 +146,9 @@ def _check_outputs(verb: Verb, options: argparse.Namespace) -> None:
     socs = getattr(options, "soc", None) or ()
     socs = (socs,) if isinstance(socs, str) else socs
     check_outputs(results, [Path(soc) for soc in socs if soc.endswith(".json")])
+    models = (getattr(options, "model", None), *(getattr(options, "models", None) or ()))
+    files = [Path(model) for model in models if model and os.path.exists(model)]
+    check_outputs(outputs, [file / "config.json" if file.is_dir() else file for file in files])
     if any(".png" in output.suffixes and output.path.suffix == ".png" for output in outputs):
         require_matplotlib()
 

@@ -11,6 +11,7 @@ from typing import Any
 from ascend_prefetch.lab import npu
 from ascend_prefetch.lab.bench import BENCHES, BenchConfig, passed, run_bench
 from ascend_prefetch.lab.bench.table import bench_table, row_passed, row_verdict
+from ascend_prefetch.models import model_name
 
 from .common import OutputOption, Verb, progress, times_text, whole
 from .op_options import add_op_arguments, bench_config, require_model
@@ -25,7 +26,8 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
         "--checkpoint",
         type=Path,
         help="directory of a Hugging Face checkpoint (safetensors); rank 0 is "
-        "loaded. Random weights without it",
+        "loaded, and its config.json is the model unless --model says otherwise. Random weights "
+        "without it",
     )
     parser.add_argument("--layer", type=whole(0), default=0, help="layer of the checkpoint")
     parser.add_argument(
@@ -60,6 +62,8 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
         raise ValueError("points-out: expected none without an NPU to measure on (--device npu)")
     if options.op == _ALL:
         return _run_all(options, config)
+    if not config.model and config.checkpoint is not None:
+        config = dataclasses.replace(config, model=model_name(str(config.checkpoint)))
     require_model(config.model)
     if config.l2_state == "warm" and options.op == "prefetch":
         raise ValueError("l2-state: expected cold for prefetch, whose bytes are cold by definition")
@@ -88,7 +92,7 @@ def _run_all(options: argparse.Namespace, config: BenchConfig) -> dict[str, Any]
     chosen = {
         name: [value]
         for name, value in (
-            ("models", options.model),
+            ("models", config.model or None),
             ("quants", options.quant),
             ("layouts", options.weights),
         )
@@ -103,6 +107,7 @@ def _show(result: dict[str, Any]) -> None:
         return
     check, run, prefetch = result["check"], result["twin"], result["prefetch"]
     rows = [
+        *_requantised_rows(result),
         (
             "check",
             f"{'ok' if check['ok'] else 'FAILED'}: relative error {check['max_rel_err']:.2e}"
@@ -131,6 +136,16 @@ def _show(result: dict[str, Any]) -> None:
     )
     for name, text in rows:
         print(f"  {name:15} {text}")
+
+
+def _requantised_rows(result: dict[str, Any]) -> list[tuple[str, str]]:
+    errors = result.get("requantised")
+    if errors is None:
+        return []
+    text = ", ".join(f"{name} {error:.1e}" for name, error in errors.items())
+    return [
+        ("requantised", f"weights of the checkpoint, relative error of {result['quant']}: {text}")
+    ]
 
 
 def _engine_text(result: dict[str, Any]) -> str:

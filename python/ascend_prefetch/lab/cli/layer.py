@@ -14,6 +14,7 @@ from ascend_prefetch.lab.bench.layer import (
 )
 from ascend_prefetch.lab.bench.layer_config import KINDS
 from ascend_prefetch.lab.timing.trace_events import write_trace_events
+from ascend_prefetch.models import model_name
 from ascend_prefetch.planning import Decision
 from ascend_prefetch.windows import WindowFile, read_window_file
 
@@ -93,7 +94,7 @@ def layer_config(options: argparse.Namespace) -> LayerConfig:
     """
     require_model(options.model)
     return LayerConfig(
-        model=options.model,
+        model=model_name(options.model),
         tp=options.tp,
         batch=options.batch,
         kv_len=options.kv_len,
@@ -167,6 +168,11 @@ def _show(result: dict[str, Any]) -> None:
     for decision in result["plan"]:
         print(f"    {Decision(**decision)}")
     _show_parts(result)
+    if result["left_out"]:
+        print(
+            "    left out, as the model's configuration does not state its size: "
+            + ", ".join(result["left_out"])
+        )
     _show_windows(result)
     _show_rivals(result)
     memory = result["memory"]

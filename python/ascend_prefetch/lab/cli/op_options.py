@@ -9,7 +9,7 @@ from pathlib import Path
 from ascend_prefetch.lab.bench import BenchConfig
 from ascend_prefetch.lab.bench.common import DTYPES, LAYOUTS
 from ascend_prefetch.lab.bench.prefetch import ENGINES
-from ascend_prefetch.models import MODELS, QUANTS
+from ascend_prefetch.models import MODELS, QUANTS, model_name
 
 from .common import microseconds, positive
 
@@ -30,9 +30,10 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the options that layers and ops share."""
     parser.add_argument(
         "--model",
-        choices=sorted(MODELS),
         metavar="MODEL",
-        help="one of: " + ", ".join(sorted(MODELS)),
+        help="a config.json, a checkpoint directory, of which the dimensions are taken, or one of "
+        + ", ".join(sorted(MODELS))
+        + " or a release of the same sizes, such as R1, V3.2-Exp, Kimi-K2.6 or GLM-5.2",
     )
     parser.add_argument("--tp", type=positive, default=1, help="tensor-parallel degree (ranks)")
     parser.add_argument("--dtype", choices=sorted(DTYPES), default="bf16")
@@ -66,7 +67,7 @@ def bench_config(
     if options.engine is not None and options.op != "prefetch":
         raise ValueError(f"engine: expected none with {options.op}, which is no prefetch")
     return BenchConfig(
-        model=options.model or "",
+        model=model_name(options.model) if options.model else "",
         tp=options.tp,
         tokens=options.tokens,
         dtype=options.dtype,

@@ -13,6 +13,7 @@ from ascend_prefetch.lab.bench.served import run_served, served_groups, served_t
 from ascend_prefetch.lab.bench.sweep import DEFAULT_GRIDS, run_sweep, sweep_groups
 from ascend_prefetch.lab.bench.sweep_totals import sweep_totals
 from ascend_prefetch.lab.plots import draw_served, draw_sweep
+from ascend_prefetch.models import model_name
 
 from .common import (
     MAX_PROCESSES,
@@ -28,7 +29,7 @@ from .common import (
 
 # For each option: the field of Grid, the type of an element, and the help text.
 _AXES = (
-    ("models", str, "names of models"),
+    ("models", str, "models, each as in bench"),
     ("tp", positive, "tensor-parallel degrees; those that do not divide a model's heads are left "
      "out"),
     ("tokens", positive, "sequences of the batch, one token each"),
@@ -78,6 +79,8 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
         return _run_served(options)
     asked = {name: getattr(options, name) for name, *_ in _AXES}
     asked = {name: values for name, values in asked.items() if values is not None}
+    if "models" in asked:
+        asked["models"] = tuple(model_name(text) for text in asked["models"])
     # The last grid, of a few models only, covers the other chips; a requested chip gets all models.
     grids = DEFAULT_GRIDS if "soc" not in asked else DEFAULT_GRIDS[:2]
     groups = sweep_groups(
