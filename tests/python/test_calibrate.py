@@ -105,9 +105,19 @@ def test_refusals(tmp_path):
     points = read_points(write_points(tmp_path / "points.csv", *rows)).points
     with pytest.raises(ValueError, match="^points: expected one SoC, got Ascend910B1, Ascend910B2"):
         calibrate(points)
-    text = "^points: expected at least 2 to fit hbm_rate and launch_us, got 1$"
-    with pytest.raises(ValueError, match=text):
-        calibrate(points[:1])
+    with pytest.raises(ValueError, match="^points: expected one SoC, got none; --soc chooses one$"):
+        calibrate([])
+
+
+def test_one_point_fits_the_rate_alone(tmp_path):
+    """A product and its launch: nothing tells the one from the other."""
+    path = measured_by_the_model(tmp_path / "points.csv", gemms()[:1], hbm_rate=1.2)
+    (point,) = read_points(path).points
+    assert point.holds_launch
+    result = calibrate([point])
+    assert set(result.fitted) == {"hbm_rate"}
+    assert result.fitted["hbm_rate"] == pytest.approx(1.2, rel=2e-3)
+    assert result.mape_after < 0.1 < result.mape_before
 
 
 # --- chip files ---

@@ -165,7 +165,7 @@ def test_files_without_points(tmp_path):
     ("make", "text"),
     [
         (lambda path: os.mkfifo(path), "expected a file, got a FIFO"),
-        (lambda path: path.mkdir(), "expected a file, got a directory"),
+        (lambda path: path.mkdir(), "expected op_summary_.*, or a points file in it, found none"),
         (lambda path: path.symlink_to("/dev/zero"), "expected a file, got a device"),
         (lambda path: path.symlink_to(path), "expected a file: Too many levels of symbolic links"),
     ],
@@ -342,15 +342,61 @@ def test_a_profile_taken_at_level0(tmp_path):
         read_points(path, "Ascend910_9391")
 
 
-def test_a_profile_of_quantised_products(tmp_path):
-    rows = [op_summary_row(op="QuantBatchMatmulV3", types="INT8;INT8;FLOAT")] * 3
+def quantised_row(**changes):
+    """An int8 product as CANN's QuantBatchMatmulV3 has it: [7168, 2112] in fractals of 32 bytes."""
+    row = {
+        "op": "QuantBatchMatmulV3",
+        "shapes": "16,7168;66,448,16,32;2112;16",
+        "types": "INT8;INT8;FLOAT;FLOAT",
+        "formats": "ND;FRACTAL_NZ;ND;ND",
+        "output": "16,2112",
+        "us": "21.0",
+    }
+    return op_summary_row(**(row | changes))
+
+
+@pytest.mark.parametrize(
+    ("changes", "kernel"),
+    [
+        ({}, (16, 2112, 7168, True)),
+        ({"op": "QuantBatchMatmulV4"}, (16, 2112, 7168, True)),
+        # [2112, 7168], which is transposed.
+        ({"shapes": "16,7168;224,132,16,32;2112"}, (16, 2112, 7168, True)),
+        ({"shapes": "16,7168;7168,2112", "formats": "ND;ND"}, (16, 2112, 7168, False)),
+        ({"shapes": "16,7168;2112,7168", "formats": "ND;ND"}, (16, 2112, 7168, False)),
+        ({"types": "DT_INT8;DT_INT8;DT_UINT64"}, (16, 2112, 7168, True)),
+    ],
+)
+def test_quantised_products_of_a_profile(tmp_path, changes, kernel):
+    path = write_op_summary(tmp_path / "op_summary.csv", quantised_row(**changes))
+    (point,) = read_points(path, "Ascend910_9391").points
+    m, n, k, nz = kernel
+    assert point.kernel == PointKernel("gemm", "Ascend910_9391", 24, m, n, k, "int8", nz=nz)
+    op = changes.get("op", "QuantBatchMatmulV3")
+    assert point.id == f"{op} {m}x{n}x{k} int8 {'NZ' if nz else 'ND'}"
+
+
+def test_mixed_quantised_products_are_points_of_their_own(tmp_path):
+    """Vector cores apply the scales of tokens; in other products they rewrite unaligned inputs."""
+    rows = [quantised_row(core="MIX_AIC", us=us) for us in ("30.0", "32.0", "31.0")]
+    rows += [quantised_row(), op_summary_row(core="MIX_AIC")]
+    found = read_points(write_op_summary(tmp_path / "op_summary.csv", *rows), "Ascend910_9391")
+    assert [(point.id, point.measured_us) for point in found.points] == [
+        ("QuantBatchMatmulV3 16x2112x7168 int8 NZ MIX_AIC", 31.0),
+        ("QuantBatchMatmulV3 16x2112x7168 int8 NZ", 21.0),
+    ]
+    assert found.points[0].kernel == found.points[1].kernel
+    assert found.skipped == {"a product on other cores (MIX_AIC)": 1}
+
+
+def test_quantised_products_of_other_types(tmp_path):
+    rows = [quantised_row(types=types) for types in ("INT8;INT4", "INT8;INT32", "INT4;INT4")]
     path = write_op_summary(tmp_path / "op_summary.csv", *rows, op_summary_row(op="RmsNorm"))
     with pytest.raises(ValueError) as error:
         read_points(path, "Ascend910_9391")
     assert str(error.value) == (
-        f"{path}: nothing but quantised products is in it, 3 rows; their kernels, which dequantise "
-        "as well, become no points; 4 rows skipped: 3 of a quantised product (QuantBatchMatmulV3), "
-        "1 of another op"
+        f"{path}: nothing but quantised products is in it, 3 rows, of other types than int8 by "
+        "int8; 4 rows skipped: 3 of a quantised product (QuantBatchMatmulV3), 1 of another op"
     )
 
 
@@ -402,8 +448,8 @@ def test_other_exports_are_named(tmp_path, columns, text):
     with pytest.raises(ValueError) as error:
         read_points(path, "Ascend910_9391")
     assert str(error.value) == (
-        f"{path}, line 1: expected op_summary_*.csv of msprof or kernel_details.csv of torch_npu, "
-        f"or a points file, got {text}"
+        f"{path}, line 1: expected op_summary_*.csv of msprof, kernel_details.csv of torch_npu, "
+        f"the .db or directory of either, or a points file, got {text}"
     )
 
 
@@ -412,7 +458,6 @@ def test_other_exports_are_named(tmp_path, columns, text):
     [
         (b'[{"ph": "X"}]', "JSON, such as the profilers' trace_view.json and msprof_*.json"),
         (b'\xef\xbb\xbf\n {"traceEvents": []}', "JSON, such as the profilers' trace_view.json"),
-        (b"SQLite format 3\0\x10\0", "a database, such as the profilers' *.db"),
         (b"PK\x03\x04\x14", "a ZIP archive or a workbook"),
         (b"\x1f\x8b\x08", "compressed by gzip: unpack it"),
         (b"\xff\xfei\0d\0", "text in UTF-16: save it in UTF-8"),

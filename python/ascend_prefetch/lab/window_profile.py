@@ -15,12 +15,11 @@ import statistics
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, NamedTuple
 
-from ascend_prefetch.files import open_regular
 from ascend_prefetch.lab.timing.exports import WANTED, what_table
 from ascend_prefetch.lab.timing.op_summary import NOTHING, column_of
-from ascend_prefetch.lab.timing.points import read_header
+from ascend_prefetch.lab.timing.profiles import Table, open_table
 from ascend_prefetch.lab.timing.tables import BadLine, microseconds, row_of
 from ascend_prefetch.shown import count_of
 from ascend_prefetch.windows.file import KERNELS, MAX_US
@@ -38,11 +37,13 @@ class WindowProfile(NamedTuple):
         windows: by name of KERNELS: {short, nominal, long, count, kernels}, us.
         rows: rows of the file.
         damaged: for lines that could not be read, the reason by line number.
+        skipped: number of the other rows that are in no window, by reason.
     """
 
     windows: dict[str, dict[str, Any]]
     rows: int
     damaged: dict[int, str]
+    skipped: dict[str, int]
 
 
 def read_window_profile(path: Path) -> WindowProfile:
@@ -55,23 +56,24 @@ def read_window_profile(path: Path) -> WindowProfile:
             none of its kernels is a window.
         OSError: the file cannot be read.
     """
-    with open_regular(path) as file:
+    with open_table(path) as table:
         try:
-            return _read(file)
+            return _read(table)
         except BadLine as error:
-            raise ValueError(f"{path}, line {error.number}: {error}") from error
+            raise ValueError(f"{table.path}, line {error.number}: {error}") from error
         except ValueError as error:
-            raise ValueError(f"{path}: {error}") from error
+            raise ValueError(f"{table.path}: {error}") from error
 
 
-def _read(file: BinaryIO) -> WindowProfile:
-    header, lines = read_header(file, WANTED)
+def _read(table: Table) -> WindowProfile:
+    _, header, lines = table
     if header.damage:
         raise BadLine(header.number, header.damage)
     columns = _columns(header.cells)
     durations: dict[str, list[float]] = {}
     kernels: dict[str, Counter[str]] = {}
     damaged: dict[int, str] = {}
+    skipped: Counter[str] = Counter()
     rows = 0
     for line in lines:
         rows += 1
@@ -82,7 +84,9 @@ def _read(file: BinaryIO) -> WindowProfile:
         except ValueError as error:
             damaged[line.number] = str(error)
             continue
-        if found is not None:
+        if isinstance(found, str):
+            skipped[found] += 1
+        else:
             window, kernel, us = found
             durations.setdefault(window, []).append(us)
             kernels.setdefault(window, Counter())[kernel] += 1
@@ -97,7 +101,7 @@ def _read(file: BinaryIO) -> WindowProfile:
         for name in KERNELS
         if name in durations
     }
-    return WindowProfile(windows, rows, damaged)
+    return WindowProfile(windows, rows, damaged, dict(skipped))
 
 
 def lengths_of(durations: Sequence[float]) -> dict[str, Any]:
@@ -130,8 +134,8 @@ def _columns(header: Sequence[str]) -> dict[str, str]:
     return found
 
 
-def _window(row: Mapping[str, str], columns: Mapping[str, str]) -> tuple[str, str, float] | None:
-    """The window of a row, its kernel and its us; None for another kernel or one without time."""
+def _window(row: Mapping[str, str], columns: Mapping[str, str]) -> tuple[str, str, float] | str:
+    """The window of a row, its kernel and its us; for another row the reason why it is none."""
     text = row[columns["type"]] if "type" in columns else ""
     # The op type of a collective ends with an underscore itself.
     pattern = "^{}(_|$)"
@@ -145,10 +149,10 @@ def _window(row: Mapping[str, str], columns: Mapping[str, str]) -> tuple[str, st
     )
     window, kernel = next(found, ("", ""))
     if not window:
-        return None
+        return "a kernel of no window"
     text = row[columns["duration"]]
     if text in NOTHING or re.fullmatch(r"0+(\.0*)?", text):
-        return None
+        return "a kernel without a duration"
     us = microseconds(columns["duration"], text)
     if us > MAX_US:
         raise ValueError(f"{columns['duration']}: expected at most {MAX_US:g} us, got {us:g}")

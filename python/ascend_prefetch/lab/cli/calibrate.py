@@ -39,7 +39,7 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
     chip = None if options.soc is None else find_timed_chip(options.soc)
     found = read_points(options.points, None if chip is None else chip.soc)
     calibration = calibrate(found.points, chip, progress)
-    write_chip_file(calibration, options.out, options.points.name)
+    write_chip_file(calibration, options.out, options.points.resolve().name)
     return {
         "out": str(options.out),
         "soc": calibration.chip.soc,
@@ -65,7 +65,7 @@ def _show(result: dict[str, Any]) -> None:
         f"{result['mape_after']:.1f} % after"
     )
     show_left_out(result)
-    print(f"wrote {result['out']}")
+    print(f"wrote {result['out']}: any --soc takes it in place of a SoC name")
 
 
 VERB = Verb(

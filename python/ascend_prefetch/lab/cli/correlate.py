@@ -25,8 +25,9 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
         "--points",
         type=Path,
         default=PUBLISHED_POINTS,
-        help="points file, op_summary_*.csv of msprof or kernel_details.csv of torch_npu; "
-        "published measurements without it",
+        help="points file, or a profile: op_summary_*.csv of msprof, kernel_details.csv of "
+        "torch_npu, the .db of either, or the directory that a profiler wrote (PROF_*, "
+        "ASCEND_PROFILER_OUTPUT); published measurements without it",
     )
     parser.add_argument(
         "--soc",

@@ -19,8 +19,9 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
         "--profile",
         type=Path,
         required=True,
-        metavar="CSV",
-        help="kernel_details.csv of torch_npu, or op_summary_*.csv of msprof, of decode steps",
+        metavar="PROFILE",
+        help="of decode steps: kernel_details.csv of torch_npu, op_summary_*.csv of msprof, the "
+        ".db of either, or the directory that a profiler wrote (PROF_*, ASCEND_PROFILER_OUTPUT)",
     )
     parser.add_argument(
         "--out", type=Path, required=True, metavar="FILE.json", help="the file of lengths to write"
@@ -30,9 +31,10 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
 def _run(options: argparse.Namespace) -> dict[str, Any]:
     found = read_window_profile(options.profile)
     content = {
-        "profile": options.profile.name,
+        "profile": options.profile.resolve().name,
         "rows": found.rows,
         "windows": found.windows,
+        "skipped": found.skipped,
         "damaged": {str(number): why for number, why in found.damaged.items()},
     }
     with whole_file(options.out) as part:
@@ -48,7 +50,9 @@ def _show(result: dict[str, Any]) -> None:
             f"  {name:21}{window['short']:9.1f}{window['nominal']:9.1f}{window['long']:9.1f}"
             f"   {kernels}"
         )
-    for line in what_was_left_out({}, {int(n): why for n, why in result["damaged"].items()}):
+    for line in what_was_left_out(
+        result["skipped"], {int(n): why for n, why in result["damaged"].items()}
+    ):
         print(line)
     print(f"wrote {result['out']}")
 

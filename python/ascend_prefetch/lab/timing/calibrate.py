@@ -53,6 +53,8 @@ def calibrate(
 ) -> Calibration:
     """Fits the HBM rate, and the launch cost if the points include it, to all points at once.
 
+    A single point cannot tell them apart: of one the rate alone is fitted.
+
     The mean absolute relative error is minimised, so that a few outliers do not decide; no other
     constant and nothing specific to single points is fitted. For a given HBM rate the best launch
     cost is a weighted median; the rate is searched over RANGES, first in steps of 25 %, then to
@@ -65,19 +67,15 @@ def calibrate(
         progress: called with a line for each rate that is tried.
 
     Raises:
-        ValueError: there are fewer points than constants to fit, or points of several SoCs.
+        ValueError: there are no points, or those of several SoCs.
     """
     socs = sorted({point.kernel.soc for point in points})
     if len(socs) != 1:
         raise ValueError(
             f"points: expected one SoC, got {', '.join(socs) or 'none'}; --soc chooses one"
         )
-    names = [*RANGES] if any(point.holds_launch for point in points) else ["hbm_rate"]
-    if len(points) < len(names):
-        raise ValueError(
-            f"points: expected at least {len(names)} to fit {' and '.join(names)}, "
-            f"got {len(points)}"
-        )
+    holds_launch = len(points) > 1 and any(point.holds_launch for point in points)
+    names = [*RANGES] if holds_launch else ["hbm_rate"]
     chip = chip or TimedChip(socs[0])
     fit = _Fit(points, chip, "launch_us" in names, progress)
     before = fit.mape_of_chip()

@@ -10,7 +10,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-WANTED = "op_summary_*.csv of msprof or kernel_details.csv of torch_npu"
+WANTED = (
+    "op_summary_*.csv of msprof, kernel_details.csv of torch_npu, the .db or directory of either"
+)
 
 # For each file: its name, what it holds, and columns that the files above it do not have.
 _TABLES = (
@@ -37,7 +39,6 @@ _TABLES = (
 
 # The first bytes of files that are not tables, and their formats.
 _FORMATS = (
-    (b"SQLite format 3\0", "a database, such as the profilers' *.db"),
     (b"PK\x03\x04", "a ZIP archive or a workbook"),
     (b"\x1f\x8b", "compressed by gzip: unpack it"),
     (b"\xff\xfe", "text in UTF-16: save it in UTF-8"),

@@ -1,19 +1,24 @@
-"""Matrix products of a profile: op_summary_*.csv of msprof, or torch_npu's kernel_details.csv.
+"""Matrix products of a profile: op_summary_*.csv of msprof, torch_npu's kernel_details.csv, or the
+same table of their databases (profiles.py).
 
 The columns are those of
 https://www.hiascend.com/document/detail/en/canncommercial/850/devaids/profiling/
 atlasprofiling_16_0067.html, and of the exporters' own lists of headers (Ascend/msprof,
 Ascend/pytorch torch_npu/profiler/analysis/prof_common_func/_csv_headers.py).
 
-A row becomes a point if it is a MatMul, MatMulV2 or MatMulV3 of bf16 or fp16 that ran on AI_CORE.
+A row becomes a point if it is
+  - a MatMul, MatMulV2 or MatMulV3 of bf16 or fp16 that ran on AI_CORE, or
+  - a QuantBatchMatmul of int8 by int8, which dequantises as the model's int8 product does: on
+    AI_CORE with a scale for each output, on MIX_AIC where vector cores multiply by those of the
+    tokens as well (hicann/ops-nn, matmul/quant_batch_matmul_v3/README.md). The two are kept apart.
 All rows of one shape, type, layout and number of cores make one point with their median time, as a
 profile has a product once per layer and step. Whether an operand is stored transposed is found from
 the shapes. It makes no difference to the model, since the same number of bytes is read: the weight
 is taken as [n, k]. A bias is neglected. Rows that do not become points are counted by reason:
-  - quantised products (QuantBatchMatmul), whose kernel also dequantises; batched and grouped ones;
+  - quantised products of other types (int4 weights, 16-bit activations); batched and grouped ones;
     those fused with a collective; fp32
-  - MIX_AIC, where vector cores rewrite inputs whose rows are not aligned (the note on MatMul on the
-    page above): another kernel than the model's
+  - other products on MIX_AIC, where vector cores rewrite inputs whose rows are not aligned (the
+    note on MatMul on the page above): another kernel than the model's
   - shapes that the model's kernel does not support, for example n or k not a multiple of 16
 
 A profile taken at Level0 (torch_npu) or with --task-time=l0 (msprof) has neither op types nor
@@ -51,7 +56,10 @@ _LEVEL0_HAS = ("type", "duration", "core")
 _BF16 = {"DT_BF16": True, "BF16": True, "DT_FLOAT16": False, "FLOAT16": False}
 NOTHING = ("", "N/A")
 """Cells of a profile without a value."""
-_FRACTAL = 16  # 16-bit elements
+_FRACTAL = 16  # rows, and columns of 16-bit elements
+
+# Cores of a product whose vector cores have work too.
+_MIX = "MIX_AIC"
 
 # Parts of an op's type, the most specific first, and what distinguishes such a product.
 _OTHER_PRODUCTS = (
@@ -65,7 +73,8 @@ _OTHER_PRODUCTS = (
     ("matmul", "another product"),
 )
 _QUANTISED = "a quantised product"
-_INTEGER_TYPES = ("INT8", "DT_INT8", "INT4", "DT_INT4")
+_INT8 = ("INT8", "DT_INT8")
+_INTEGER_TYPES = (*_INT8, "INT4", "DT_INT4")
 
 _LEVEL0 = (
     "a profile without {what}: it was taken at Level0, which records none. Take it again with "
@@ -134,7 +143,7 @@ class ProfileReader:
             raise ValueError("a profile does not say its chip: name it by --soc")
         self._soc = soc
         self._most_cores = twin.find_chip(soc)["aic_count"]
-        self._durations: dict[tuple[str, PointKernel], list[float]] = {}
+        self._durations: dict[tuple[str, bool, PointKernel], list[float]] = {}
         self._kinds: Counter[str] = Counter()
         self._with_shapes = 0
         self.skipped: Counter[str] = Counter()
@@ -157,12 +166,13 @@ class ProfileReader:
             self.skipped[str(skip)] += 1
             self._kinds[skip.reason] += 1
             return
-        self._durations.setdefault((fields["type"], kernel), []).append(duration)
+        key = (fields["type"], fields["core"] == _MIX, kernel)
+        self._durations.setdefault(key, []).append(duration)
 
     def points(self) -> list[Point]:
         """A point for each kernel, in the order of the file."""
         points = []
-        for (op_type, kernel), durations in self._durations.items():
+        for (op_type, mixed, kernel), durations in self._durations.items():
             try:
                 kernel.launches()
             except ValueError:
@@ -170,6 +180,7 @@ class ProfileReader:
                 self._kinds[_NO_SHAPE] += len(durations)
                 continue
             cores = f" on {kernel.cores} cores" if kernel.cores != self._most_cores else ""
+            cores += f" {_MIX}" if mixed else ""
             points.append(
                 Point(
                     id=f"{op_type} {kernel.m}x{kernel.n}x{kernel.k} "
@@ -190,23 +201,19 @@ class ProfileReader:
         if set(products) == {_QUANTISED}:
             rows = count_of(products[_QUANTISED], "row")
             return (
-                f"nothing but quantised products is in it, {rows}; "
-                "their kernels, which dequantise as well, become no points"
+                f"nothing but quantised products is in it, {rows}, of other types than int8 by int8"
             )
         return "no product in it is one to model" if products else "there is no product in it"
 
     def _kernel(self, fields: Mapping[str, str]) -> PointKernel:
-        _check_op(fields["type"])
-        if fields["core"] not in ("AI_CORE", *NOTHING):
+        quantised = _check_op(fields["type"])
+        allowed = ("AI_CORE", _MIX) if quantised else ("AI_CORE",)
+        if fields["core"] not in (*allowed, *NOTHING):
             raise _Skip("a product on other cores", fields["core"])
         shapes = _shapes(fields["shapes"])
         if not shapes:
             raise _Skip("a product without shapes")
-        types = _listed(fields["types"])
-        if types and types[0] in _INTEGER_TYPES:
-            raise _Skip(_QUANTISED, fields["type"])
-        if len(types) < 2 or types[0] not in _BF16 or types[0] != types[1]:
-            raise _Skip("a product of another type than bf16 or fp16")
+        dtype = _dtype(_listed(fields["types"]), fields["type"], quantised)
         formats = _listed(fields["formats"]) + ["", ""]
         outputs = _shapes(fields["outputs"])
         m, n, k = _product(shapes, outputs[0] if outputs else None, formats)
@@ -217,7 +224,7 @@ class ProfileReader:
             m=m,
             n=n,
             k=k,
-            dtype="bf16" if _BF16[types[0]] else "fp16",
+            dtype=dtype,
             nz=_is_nz(shapes[1], formats[1]),
         )
 
@@ -234,16 +241,27 @@ _NO_TYPE = "a row without an op type"
 _NO_SHAPE = "a product of a shape that the model's kernel does not take"
 
 
-def _check_op(op_type: str) -> None:
-    """Raises _Skip unless an op is a plain product of two matrices."""
-    if re.fullmatch(r"(?i)MatMul(V[0-9]{1,3})?", op_type):
-        return
+def _check_op(op_type: str) -> bool:
+    """Whether a product of two matrices is a quantised one; raises _Skip for another op."""
+    if found := re.fullmatch(r"(?i)(QuantBatch)?MatMul(V[0-9]{1,3})?", op_type):
+        return found[1] is not None
     if op_type in NOTHING:
         raise _Skip(_NO_TYPE)
     for word, reason in _OTHER_PRODUCTS:
         if word in op_type.lower() and "matmul" in op_type.lower():
             raise _Skip(reason, op_type)
     raise _Skip("another op")
+
+
+def _dtype(types: Sequence[str], op_type: str, quantised: bool) -> str:
+    """The type of a product's factors; raises _Skip for types that the model does not have."""
+    if quantised and len(types) > 1 and types[0] in _INT8 and types[1] in _INT8:
+        return "int8"
+    if quantised or (types and types[0] in _INTEGER_TYPES):
+        raise _Skip(_QUANTISED, op_type)
+    if len(types) < 2 or types[0] not in _BF16 or types[0] != types[1]:
+        raise _Skip("a product of another type than bf16 or fp16")
+    return "bf16" if _BF16[types[0]] else "fp16"
 
 
 def _duration(text: str) -> float:
@@ -286,17 +304,26 @@ def _product(
     m, k = shapes[0]
     if output is not None and len(output) == 2 and output[0] != m and output[0] == k:
         m, k = k, m
+    rows, columns = _FRACTAL, _FRACTAL
     weight = list(shapes[1])
-    depth = k
-    if len(weight) == 4:
-        # FRACTAL_NZ: [columns / 16, rows / 16, 16, 16] of a matrix that is padded to fractals.
-        weight = [weight[1] * weight[2], weight[0] * weight[3]]
-        depth = -(-k // _FRACTAL) * _FRACTAL
-    if len(weight) != 2 or depth not in weight:
+    padded = len(weight) == 4
+    if padded:
+        # FRACTAL_NZ: [columns / C, rows / R, R, C] of a matrix that is padded to fractals, whose
+        # rows have 32 bytes: 16 elements of 16 bits, 32 of int8.
+        rows, columns = weight[2], weight[3]
+        weight = [weight[1] * rows, weight[0] * columns]
+    if len(weight) != 2:
         raise _Skip("a product whose shapes do not match")
-    n = weight[0] if weight[1] == depth else weight[1]
-    if output is not None and len(output) == 2:
-        if not (output[0] == m and n - _FRACTAL < output[1] <= n):
-            raise _Skip("a product whose shapes do not match")
-        n = output[1]
-    return m, n, k
+    # [n, k], or transposed.
+    for n, n_step, depth, k_step in (
+        (weight[0], rows, weight[1], columns),
+        (weight[1], columns, weight[0], rows),
+    ):
+        whole = -(-k // k_step) * k_step if padded and k_step else k
+        if depth != whole:
+            continue
+        if output is None or len(output) != 2:
+            return m, n, k
+        if output[0] == m and (n - n_step < output[1] <= n if padded else output[1] == n):
+            return m, output[1], k
+    raise _Skip("a product whose shapes do not match")

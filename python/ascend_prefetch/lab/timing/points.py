@@ -6,22 +6,20 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO
 
-from ascend_prefetch.files import open_regular
 from ascend_prefetch.lab import twin
 from ascend_prefetch.shown import count_of, shown
 
-from .exports import WANTED, what_format, what_table
+from .exports import WANTED, what_table
 from .op_summary import ProfileReader, is_profile
 from .point import METRICS, Copying, Point, PointKernel
+from .profiles import Table, open_table
 from .tables import (
     BadLine,
     Line,
     columns_twice,
     microseconds,
     row_of,
-    table_lines,
     take_rows,
     whole_number,
 )
@@ -73,7 +71,7 @@ def read_points(path: Path, soc: str | None = None) -> Points:
     line can be corrected.
 
     Args:
-        path: CSV with COLUMNS, or a profile.
+        path: CSV with COLUMNS, or a profile: a CSV file, a database, or a profiler's directory.
         soc: the chip. Only this chip's rows of a points file are taken, or all rows if it is None.
             A profile does not tell its chip, so it requires one.
 
@@ -83,14 +81,13 @@ def read_points(path: Path, soc: str | None = None) -> Points:
             for the reason given.
         OSError: the file cannot be read.
     """
-    with open_regular(path) as file:
+    with open_table(path, f"{WANTED}, or a points file") as table:
         try:
-            found = _read(file, soc)
+            return _read(table, soc)
         except BadLine as error:
-            raise ValueError(f"{path}, line {error.number}: {error}") from error
+            raise ValueError(f"{table.path}, line {error.number}: {error}") from error
         except ValueError as error:
-            raise ValueError(f"{path}: {error}") from error
-    return found
+            raise ValueError(f"{table.path}: {error}") from error
 
 
 def what_was_left_out(skipped: Mapping[str, int], damaged: Mapping[int, str]) -> list[str]:
@@ -113,8 +110,8 @@ def what_was_left_out(skipped: Mapping[str, int], damaged: Mapping[int, str]) ->
 _MAX_NAMED = 3
 
 
-def _read(file: BinaryIO, soc: str | None) -> Points:
-    header, lines = read_header(file, f"{WANTED} or a points file")
+def _read(table: Table, soc: str | None) -> Points:
+    _, header, lines = table
     try:
         if header.damage:
             raise ValueError(header.damage)
@@ -124,27 +121,6 @@ def _read(file: BinaryIO, soc: str | None) -> Points:
     if not is_one:
         return _read_points(header.cells, lines, soc)
     return _read_profile(ProfileReader(soc), header.cells, lines)
-
-
-def read_header(file: BinaryIO, wanted: str) -> tuple[Line, Iterator[Line]]:
-    """The first line of a table, which may be damaged, and those after it.
-
-    Raises:
-        ValueError: the file is empty, or of another format, which is named.
-    """
-    start = file.read(_PEEKED)
-    if other := what_format(start):
-        raise ValueError(f"expected a table as CSV, {wanted}, but it is {other}")
-    file.seek(0)
-    lines = table_lines(file)
-    header = next(lines, None)
-    if header is None:
-        raise ValueError("it is empty")
-    return header, lines
-
-
-# Number of bytes at the start of a file that suffice to recognise its format.
-_PEEKED = 64
 
 
 def _is_profile(names: list[str]) -> bool:
