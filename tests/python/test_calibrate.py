@@ -170,7 +170,7 @@ def test_a_chip_file_keeps_its_other_constants(capsys, tmp_path):
     assert lines[0].startswith("hbm_rate: 1.2")
     assert lines[0].endswith("fitted between 0.2 and 3")
     assert lines[-2].startswith("3 points of Ascend910B1, modelled: mean absolute error ")
-    assert lines[-1] == f"wrote {out}"
+    assert lines[-1] == f"wrote {out}: any --soc takes it in place of a SoC name"
 
 
 def test_calibrate_reads_a_profile(tmp_path):
