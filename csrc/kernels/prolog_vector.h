@@ -259,13 +259,13 @@ private:
             StoreTile(plan.heads, Gm(addresses.workspace) + plan.workspace_query, false);
             held_ = tiles_.Count() == 1;
             if (held_) break;
-            if (tiles_.Count() > kFewTiles) RotateTile(plan.heads, Gm(addresses.q_rope));
+            if (tiles_.Count() > plan::kFewTiles) RotateTile(plan.heads, Gm(addresses.q_rope));
         }
         FreeLanding();
     }
 
     __aicore__ inline void RotateTiles(const PrologAddresses& addresses, const PrologPlan& plan) {
-        if (tiles_.Count() > kFewTiles) return;
+        if (tiles_.Count() > plan::kFewTiles) return;
         if (!held_) tiles_.Restart();
         for (; !tiles_.Done(); tiles_.Next()) {
             if (!held_) LoadTile();
@@ -312,7 +312,7 @@ private:
     __aicore__ inline void OpenTiles(const PrologPlan& plan, const GemmPlan& gemm,
                                      const HeadsPlan& heads) {
         tiles_.Open(gemm, core_, plan.vector_cores, plan.widest_input,
-                    Min(plan.widest / kRopeDim * kRopeDim, kMaxTileColumns));
+                    Min(plan.widest / kRopeDim * kRopeDim, plan::kMaxTileColumns));
         if (tiles_.Done()) return;
         dequantiser_.LoadColumns(tiles_.Column(), tiles_.Columns());
         rope_.LoadTable(tiles_.Token(), Min(heads.step, tiles_.Tokens()));
@@ -557,10 +557,6 @@ private:
         gm.SetGlobalBuffer(reinterpret_cast<__gm__ T*>(address));
         AscendC::DataCopy(gm[offset], values, count);
     }
-
-    // A tile's rows are at most 255 blocks apart, for vector instructions.
-    static constexpr uint32_t kMaxTileColumns = 1984;
-    static constexpr uint32_t kFewTiles = 4;
 
     AscendC::TPipe* pipe_;
     uint32_t core_;

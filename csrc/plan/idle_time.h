@@ -12,11 +12,15 @@
 #include <type_traits>
 
 #include "arch/timing_constants.h"
+#include "plan/cube_program.h"
 #include "plan/o_proj_plan.h"
 #include "plan/prolog_plan.h"
 #include "plan/window.h"
 
 namespace plan {
+
+/// A window is the difference of two sums of a dozen steps: so many us of it are not relied on.
+constexpr double kUnsureUs = 0.3;
 
 /// The windows of a kernel in order of time. In each of them vector cores wait: between two
 /// hand-overs, or until the kernel ends; HBM idles once the last weight has arrived. This is not a
@@ -57,10 +61,20 @@ KernelTimes TimeAtAllLevels(const arch::Chip& chip, const Time& time) {
     return times;
 }
 
-/// The times of a kernel whose products run on `cube_cores` cube cores.
+/// What `cores` cube cores do in a kernel. It refers to the plan.
+CubeProgram CubesOf(const PrologPlan& plan, uint32_t cores);
+CubeProgram CubesOf(const OProjPlan& plan, uint32_t cores);
+
+/// When cube cores may load what an int8 o_proj multiplies, us, if the scales have been loaded
+/// before: by this rings are compared, and a ring for a later value is one of deeper tiles, which
+/// gains nothing where the value comes early.
+double TimeValue(const OProjPlan& plan, const arch::TimingConstants& constants,
+                 const CubeProgram& cubes);
+
+/// The times of a kernel; `cubes` are those of the plan.
 KernelTimes TimeProlog(const PrologPlan& plan, const arch::TimingConstants& constants,
-                       uint32_t cube_cores);
+                       const CubeProgram& cubes);
 KernelTimes TimeOProj(const OProjPlan& plan, const arch::TimingConstants& constants,
-                      uint32_t cube_cores);
+                      const CubeProgram& cubes);
 
 }  // namespace plan

@@ -1,10 +1,12 @@
 #include "plan/plan_o_proj.h"
 
 #include <algorithm>
+#include <cmath>
 #include <limits>
 #include <string>
 #include <vector>
 
+#include "plan/cube_program.h"
 #include "plan/idle_time.h"
 #include "plan/plan_cache.h"
 #include "plan/require.h"
@@ -25,6 +27,9 @@ constexpr uint32_t kMaxStepElements = 4096;
 // four tiles of 64 KiB, 6.3 MB on 24 cores.
 constexpr uint32_t kFewTokens = 32;
 constexpr uint32_t kSlotBytes[] = {64 * 1024, 72 * 1024, 80 * 1024, 100 * 1024};
+// Cores take turns in loading A and loading weights, so HBM keeps working in about half of the time
+// in which A is read from L2.
+constexpr double kLeftShare = 0.5;
 constexpr double kAsFast = 1.005;      // what the closed form does not tell apart
 constexpr uint32_t kMaxRepeats = 255;  // of a vector instruction, one for each row of a step
 
@@ -92,26 +97,86 @@ void PlanProducts(OProjPlan& plan, const OProjProblem& problem, const arch::Chip
     plan.tiles_ahead = UINT32_MAX;
 }
 
+/// us in which a product's weight is loaded, and A in between. `share`: bytes of the weight that
+/// the core with most of it has.
+double LoadAll(const GemmPlan& gemm, double share, uint32_t cores,
+               const arch::TimingConstants& constants) {
+    const double hbm = static_cast<double>(WeightBytes(gemm)) *
+                       WeightHbmFactor(constants, gemm, gemm.tile_n) / constants.hbm_rate;
+    const double own = share / constants.cube_load_rate / constants.clock_mhz;
+    const double depth = static_cast<double>(gemm.k) / gemm.depth_shares;
+    const double columns = share / (depth * gemm.element_bytes);
+    const bool once = gemm.batches == 1 && gemm.a_depth >= depth;
+    const double reads = once ? 1 : std::ceil(columns / (gemm.batches > 1 ? gemm.n : gemm.tile_n));
+    const double left = cores * reads * depth * gemm.m / gemm.row_shares * gemm.element_bytes;
+    return std::max(hbm, own) + kLeftShare * left * constants.l2_cube_factor / constants.l2_rate;
+}
+
+/// Bytes of a product's weight that the core with most of it has.
+double LargestShare(const GemmPlan& gemm, uint32_t cores) {
+    const uint64_t strips = uint64_t{gemm.batches} * gemm.n / gemm.strip;
+    const uint64_t most = CeilDiv(strips, cores / gemm.row_shares / gemm.depth_shares);
+    return static_cast<double>(most * gemm.strip * gemm.k * gemm.element_bytes) / gemm.depth_shares;
+}
+
+/// us from the arrival of a weight's last tile until the sums are in L2, as far as rings differ.
+double Drain(const GemmPlan& gemm, const arch::TimingConstants& constants) {
+    const double tile = static_cast<double>(gemm.tile_n) * gemm.tile_k * gemm.element_bytes;
+    const double rows = std::min(gemm.m, gemm.tile_m);
+    const double sums = rows * gemm.tile_n * kFloatBytes;
+    return (tile / constants.move_l0b_rate + sums / constants.fixpipe_rate) / constants.clock_mhz;
+}
+
+/// us until o_proj has been multiplied, less what does not differ between rings. `tiles`: most of
+/// its weight's tiles of a core, of which plan.tiles_ahead are loaded by the time that the value is
+/// ready, whose first piece comes next. `value_us`: when it is, less the drain of v-up.
+double Multiplied(const OProjPlan& plan, uint32_t tiles, double value_us, uint32_t cores,
+                  const arch::TimingConstants& constants) {
+    const GemmPlan& gemm = plan.o_proj;
+    const auto us = [&](double cycles) { return cycles / constants.clock_mhz; };
+    const uint32_t rows = std::min(gemm.m, gemm.tile_m);
+    const double left = static_cast<double>(rows) * gemm.a_depth * gemm.element_bytes;
+    const double left_us = us(constants.cube_load_cycles) +
+                           std::max(us(left / constants.cube_load_rate),
+                                    left * cores * constants.l2_cube_factor / constants.l2_rate);
+    const double share = LargestShare(gemm, cores);
+    const double stream = LoadAll(gemm, share, cores, constants);
+    const double ahead = std::min(1.0, static_cast<double>(plan.tiles_ahead) / tiles);
+    const double before = constants.hbm_latency + us(constants.cube_load_cycles) +
+                          LoadAll(plan.v_up, LargestShare(plan.v_up, cores), cores, constants);
+    const double value = value_us + Drain(plan.v_up, constants);
+    const double ready = std::max(value, before + ahead * stream) + left_us;
+    const double fractals = share / kFractalBytes;
+    const double work = us(std::max(share / constants.move_l0b_rate,
+                                    fractals * CeilDiv(rows, kStrip) / constants.cube_efficiency));
+    return ready + std::max(work, (1 - ahead) * stream) + Drain(gemm, constants);
+}
+
 /// While the value is quantised, the weight stream has to go on; but what has been loaded ahead by
 /// then comes before the quantised value, and is multiplied behind it. How deep the tiles are, and
 /// how many are loaded ahead, is what makes both come at the same time. Of rings that are as fast
-/// at nominal constants the one is taken that is fastest where hand-overs take longest.
+/// at nominal constants the one is taken that is fastest where hand-overs take longest. Only this
+/// differs between rings, so that the rest of the kernel is not looked at.
 OProjPlan FastestRing(const OProjPlan& usual, const OProjProblem& problem, const arch::Chip& chip) {
     struct Ring {
         OProjPlan plan;
         double us;
         double high_us;
     };
+    const arch::TimingConstants& nominal = arch::PlanningConstants(chip);
+    const arch::TimingConstants& high = arch::PlanningConstants(chip, arch::Level::kHigh);
+    const CubeProgram cubes = CubesOf(usual, chip.aic_count);
+    const double value_us = TimeValue(usual, nominal, cubes) - Drain(usual.v_up, nominal);
+    const double high_value_us = TimeValue(usual, high, cubes) - Drain(usual.v_up, high);
     std::vector<Ring> rings;
     double least = std::numeric_limits<double>::infinity();
     for (const uint32_t slot_bytes : kSlotBytes) {
         OProjPlan plan = usual;
         PlanProducts(plan, problem, chip, slot_bytes);
+        const uint32_t tiles = MostTiles(plan.o_proj, chip.aic_count);
         for (plan.tiles_ahead = plan.buffers.b_slots; plan.tiles_ahead > 1; --plan.tiles_ahead) {
-            const auto us = [&](arch::Level level) {
-                return TimeOProj(plan, arch::PlanningConstants(chip, level), chip.aic_count).us;
-            };
-            rings.push_back({plan, us(arch::Level::kNominal), us(arch::Level::kHigh)});
+            rings.push_back({plan, Multiplied(plan, tiles, value_us, chip.aic_count, nominal),
+                             Multiplied(plan, tiles, high_value_us, chip.aic_count, high)});
             least = std::min(least, rings.back().us);
         }
     }
@@ -161,11 +226,15 @@ OProjShapePlan PlanOProj(const OProjProblem& problem, const arch::Chip& chip) {
     }
     plan.workspace_bytes = workspace.Bytes();
 
+    const CubeProgram cubes = CubesOf(plan, chip.aic_count);
     const auto time = [&](const arch::TimingConstants& constants) {
-        return TimeOProj(plan, constants, chip.aic_count);
+        return TimeOProj(plan, constants, cubes);
     };
+    KernelTimes times = TimeAtAllLevels(chip, time);
+    // Where no epilogue follows, all of the window is the end of the products.
+    if (plan.has_epilogue == 0) times.windows.Shorten(1, kUnsureUs);
     return {plan,
-            {TimeAtAllLevels(chip, time), arch::PlanningConstants(chip).hbm_rate,
+            {times, arch::PlanningConstants(chip).hbm_rate,
              chip.architecture->usable_ub_bytes - OProjUb(plan).Total(quantised)}};
 }
 

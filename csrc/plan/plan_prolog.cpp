@@ -23,12 +23,10 @@ namespace {
 constexpr uint32_t kRopeHeads = 16;
 // Maximum elements of a step that processes whole heads: as wide as the latents of known models.
 constexpr uint32_t kStepElements = 2048;
-// A window is the difference of two sums of a dozen steps, and the cores do not get there at once:
-// so much of it, and of the rest another share, is not relied on. With it replays of known models
-// pay less than 1 % for what they prefetch, at low, nominal and high constants. Where layers are
-// W8A8 windows lie between hand-overs, and are as short as these; otherwise the ring covers most of
-// them, and few tokens leave what the closed form says.
-constexpr double kUnsureUs = 0.3;
+// Of windows of W8A8 layers, which lie between hand-overs and are short, and of those of many
+// tokens such a share is relied on, less kUnsureUs: the cores do not get there at once. With it
+// replays of known models pay less than 1 % for what they prefetch, at low, nominal and high
+// constants.
 constexpr double kSureShareOfInt8 = 0.8;
 constexpr double kSureShareOfManyTokens = 0.3;
 constexpr uint32_t kFewTokens = 16;
@@ -277,8 +275,9 @@ PrologShapePlan PlanProlog(const PrologProblem& problem, const arch::Chip& chip)
             "widths that take at most " + std::to_string(usable_ub_bytes) +
                 " bytes of a vector core's UB together",
             ub_bytes);
+    const CubeProgram cubes = CubesOf(plan, chip.aic_count);
     const auto time = [&](const arch::TimingConstants& constants) {
-        return TimeProlog(plan, constants, chip.aic_count);
+        return TimeProlog(plan, constants, cubes);
     };
     const arch::TimingConstants& nominal = arch::PlanningConstants(chip);
     KernelTimes times{};
@@ -287,7 +286,8 @@ PrologShapePlan PlanProlog(const PrologProblem& problem, const arch::Chip& chip)
         times.windows.Shorten(kSureShareOfInt8, kSureShareOfInt8 * kUnsureUs);
     } else {
         times = time(nominal);
-        if (plan.tokens > kFewTokens) times.windows.Shorten(kSureShareOfManyTokens, 0);
+        const bool many = plan.tokens > kFewTokens;
+        times.windows.Shorten(many ? kSureShareOfManyTokens : 1, many ? 0 : kUnsureUs);
     }
     return {plan, {times, nominal.hbm_rate, usable_ub_bytes - ub_bytes}};
 }

@@ -24,6 +24,11 @@ constexpr uint32_t kFractalBytes = kStrip * kBlockBytes;
 constexpr uint32_t kBlockFloats = kBlockBytes / 4;
 /// Tiles of sums between a cube core and the vector cores of its group (lab/kernels/sums_ring.h).
 constexpr uint32_t kSumsRingSlots = 2;
+/// Most columns of a tile of sums that vector cores finish beside their cube core: its rows are at
+/// most 255 blocks apart, for vector instructions.
+constexpr uint32_t kMaxTileColumns = 1984;
+/// Up to so many of these tiles are dequantised for W_UK first, and once more to be rotated.
+constexpr uint32_t kFewTiles = 4;
 /// Bytes of an L2 line; GM buffers inside a workspace start at multiples of it.
 constexpr uint32_t kGmAlignment = 512;
 /// Maximum number of rows of a token batch: the chunk of a prefill step.

@@ -28,10 +28,15 @@ struct VectorWork {
     double passes = 0;        ///< instructions that go over the whole row in fp32
     double loads = 1;         ///< one after the other
     double stores = 1;
+    double cold = 0;  ///< of the loads, those that come from HBM
 
     VectorWork operator+(const VectorWork& more) const {
-        return {std::max(elements, more.elements), instructions + more.instructions,
-                passes + more.passes, loads + more.loads, stores + more.stores};
+        return {std::max(elements, more.elements),
+                instructions + more.instructions,
+                passes + more.passes,
+                loads + more.loads,
+                stores + more.stores,
+                cold + more.cold};
     }
 };
 
@@ -47,27 +52,48 @@ inline VectorWork DequantiseInUb(uint32_t width, bool dynamic) {
 }
 
 /// An RMS norm of a row.
-inline VectorWork Norm(uint32_t width) { return {1.0 * width, 12, 6, 1, 1}; }
+inline VectorWork Norm(uint32_t width) { return {1.0 * width, 10, 5, 1, 1}; }
 
 /// Quantising a row of which a core holds at most `held` elements in UB, and of which `shares`
 /// cores each do a part: all of them find its maximum.
 inline VectorWork Quantise(uint32_t width, uint32_t held, bool dynamic, uint32_t shares = 1) {
     const double part = 1.0 / shares;
-    if (!dynamic) return {part * width, 11, 5, 3, 1};
-    if (width <= held) return {1.0 * width, 20, 3 + 4 * part, 1, 2};
+    if (!dynamic) return {part * width, 6, 6, 1, 1};
+    if (width <= held) return {1.0 * width, 15, 3 + 4 * part, 1, 1};
     const auto pieces = static_cast<double>(CeilDiv(width, std::min(held, kMaxQuantisedPiece)));
     return {1.0 * width, 9 * pieces + 10, 3 + 4 * part, pieces * (1 + part), pieces + 1};
 }
 
+/// What a core loads before its first row of a layer: the scale and the offset of all rows.
+inline VectorWork LoadQuantisation(bool dynamic) {
+    if (dynamic) return {0, 0, 0, 0, 0};
+    return {0, 5, 0, 2, 0, 2};
+}
+
 /// Quantising a row that is already in UB.
 inline VectorWork QuantiseInUb(uint32_t width, bool dynamic) {
-    if (dynamic) return {1.0 * width, 18, 7, 0, 2};
-    return {1.0 * width, 5, 4, 0, 1};
+    if (dynamic) return {1.0 * width, 14, 7, 0, 0};
+    return {1.0 * width, 5, 4, 0, 0};
 }
 
 /// Rotating one step of heads of a token.
 inline VectorWork Rotate(const HeadsPlan& heads) {
-    return {1.0 * heads.step * kRopeDim, 10, 4, 1, 1};
+    return {1.0 * heads.step * kRopeDim, 8, 4, 1, 1};
+}
+
+/// Writing a token's row of the latent cache: its norm and the rotation of its rope columns.
+inline VectorWork CacheRow(uint32_t width) {
+    return Norm(width) + VectorWork{1.0 * kRopeDim, 8, 0, 1, 0};
+}
+
+/// Writing a token's row of the indexer's cache: LayerNorm and rotation.
+inline VectorWork IndexerKeyRow(uint32_t width) {
+    return Norm(width) + VectorWork{1.0 * width, 16, 2, 1, 0};
+}
+
+/// What a core loads before its first row of a cache: slots, scales and the norm's parameters.
+inline VectorWork LoadNorm(uint32_t width, double loads) {
+    return {1.0 * width, 2, 1, loads, 0, 2};
 }
 
 /// Finishing a core's share of the sums of o_proj. The instructions of a pass over a step follow
@@ -84,11 +110,13 @@ inline VectorWork FinishSums(const OProjPlan& plan) {
 /// instructions of a tile's strips do not wait for one another.
 inline VectorWork DequantiseTile(uint32_t tokens, uint32_t columns, bool dynamic) {
     const double elements = 1.0 * tokens * columns;
-    if (dynamic) return {elements, 4, 4, 2, 1};
+    if (dynamic) return {elements, 4, 4, 1, 1};
     return {elements, 3, 3, 1, 1};
 }
 
 /// Rotating the columns of one head of `tokens` tokens in such a tile.
-inline VectorWork RotateTile(uint32_t tokens) { return {1.0 * tokens * kRopeDim, 10, 4, 0, 1}; }
+inline VectorWork RotateTile(uint32_t tokens, bool loads) {
+    return {1.0 * tokens * kRopeDim, 7, 4, loads ? 1.0 : 0.0, loads ? 0.0 : 1.0};
+}
 
 }  // namespace plan

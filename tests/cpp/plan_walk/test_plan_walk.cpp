@@ -261,7 +261,7 @@ TEST(finds_windows_that_skip_or_repeat_chunks) {
     check("capacity: InitBuffer", [](PrologWarm& warm) { warm.plan.pad_slots = 12; });
     check("out-of-bounds: DataCopy touches",
           [](PrologWarm& warm) { warm.plan.regions[1].address += 64; });
-    check("share: prefetch[0]: byte 0 is touched twice",
+    check("share: prefetch[0]: byte 196608 is touched twice",
           [](PrologWarm& warm) { warm.plan.regions[1] = warm.plan.regions[0]; });
     Draws draws(3);
     for (const auto type : {plan::LoadingCores::kVector, plan::LoadingCores::kCube}) {
