@@ -3,8 +3,10 @@
 import json
 
 import pytest
+import torch
 
-from ascend_prefetch import windows
+from ascend_prefetch import ops, windows
+from ascend_prefetch.lab import twin
 from ascend_prefetch.lab.bench.layer import FORMS, LayerConfig, model_layer
 from ascend_prefetch.lab.bench.layer_ops import LayerOps
 from ascend_prefetch.lab.bench.layer_parts import (
@@ -15,7 +17,13 @@ from ascend_prefetch.lab.bench.layer_parts import (
 )
 from ascend_prefetch.lab.cli import main
 from ascend_prefetch.lab.timing import LEVELS, TimedChip
-from ascend_prefetch.lab.timing.sequence import CmoPrefetch, Pause, Reader, replay
+from ascend_prefetch.lab.timing.sequence import (
+    CmoPrefetch,
+    Pause,
+    Reader,
+    dry_kernels,
+    replay,
+)
 from ascend_prefetch.models import FEED_FORWARDS, MODELS, get_model
 from ascend_prefetch.windows import CASES
 
@@ -271,6 +279,23 @@ def _check_parts(result):
     for (case, us), slowed in zip(lengths.items(), (0.15, 0.05, 0.0), strict=True):
         fetched = combine["hbm_bytes"] / 1.45e6
         assert combine["us"][case] == pytest.approx(us + 1.0 + slowed * fetched, abs=0.5)
+
+
+def test_the_prefetch_kernel_takes_what_its_reads_take():
+    """Windows are replayed with a read of each weight, which stands for the kernel of the op."""
+    weights = [torch.empty(nbytes, dtype=torch.int8) for nbytes in (15_138_816, 9_437_184)]
+    chip = TimedChip("Ascend910_9391")
+    with twin.chip(chip.soc):
+        kernels = dry_kernels(lambda: ops.prefetch(weights, engine="cube"))
+    for level in LEVELS:
+        line = chip.timeline(level)
+        (kernel,) = (line.run(one.trace, launched=True) for one in kernels)
+        line = chip.timeline(level)
+        for index, weight in enumerate(weights):
+            line.stream(f"weight {index}", index << 40, weight.nbytes, True, launched=True)
+        # Reads one after the other wait twice for their first bytes.
+        assert kernel["us"] == pytest.approx(line.now, rel=0.08)
+        assert kernel["us"] < 1.02 * line.now
 
 
 def test_a_timeline_shows_the_side_stream(tmp_path, capsys):
