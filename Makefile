@@ -87,7 +87,7 @@ floors: extension
 	$(BIN)/python -m ascend_prefetch floors --tokens 1,4,16,64,128,1024 --soc Ascend910_9391,examples/published_constants.json
 
 # Regenerates the page of modelled results and the tables that it summarises: on two cores the sweep
-# takes about 12 minutes, the served layers about 15.
+# takes about 12 minutes, the served layers about 10.
 docs-results: $(VENV)/.installed-test extension
 	$(BIN)/python -m ascend_prefetch sweep --out docs/sweep.csv --plot docs/sweep.png
 	$(BIN)/python -m ascend_prefetch sweep --served --out docs/served.csv --plot docs/served.png

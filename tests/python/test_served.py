@@ -1,6 +1,7 @@
 """sweep --served: rows against the layer, what counts, the file, the page and the picture."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -77,6 +78,8 @@ def test_the_grid_of_the_page():
         "deepseek-v3", "deepseek-v3.2", "glm-5", "kimi-k2",
     }  # fmt: skip
     assert {(config.quant, config.tp, config.dp) for config in configs} == set(ServedGrid().ranks)
+    # A model of a trillion parameters takes more dies.
+    assert not any(config.model == "kimi-k2" and config.ranks == 16 for config in configs)
     assert all(len({config.bench() for config in group}) == 1 for group in groups)
 
 
@@ -90,19 +93,32 @@ def test_a_damaged_file(file, tmp_path):
         read_served(damaged)
 
 
-def test_the_verb_takes_no_other_axis(tmp_path, capsys):
+def test_the_verb_takes_some_axes(tmp_path, capsys):
     out = tmp_path / "served.csv"
     assert main(["sweep", "--served", "--out", str(out), "--tp", "4"]) == 2
-    assert capsys.readouterr().err.strip().endswith("--served: expected no other axis, got --tp")
+    assert (
+        capsys.readouterr()
+        .err.strip()
+        .endswith("--served: expected --models, --tokens or --kv-len, got --tp")
+    )
     assert not out.exists()
 
 
 def test_the_verb(tmp_path, capsys, monkeypatch):
     from ascend_prefetch.lab.cli import sweep as verb
 
-    monkeypatch.setattr(verb, "served_groups", lambda: served_groups(TINY))
+    monkeypatch.setattr(verb, "ServedGrid", lambda: replace(TINY, models=("kimi-k2",)))
     out = tmp_path / "served.csv"
-    command = ["sweep", "--served", "--out", str(out), "--plot", str(tmp_path / "served.png")]
+    axes = ["--models", "deepseek-v3", "--tokens", "1", "--kv-len", "16,100"]
+    command = [
+        "sweep",
+        "--served",
+        *axes,
+        "--out",
+        str(out),
+        "--plot",
+        str(tmp_path / "served.png"),
+    ]
     assert main([*command, "--processes", "1", "--json", "-"]) == 0
     result = json.loads(capsys.readouterr().out)
     assert (result["rows"], result["counted"]) == (2, 2)

@@ -19,10 +19,11 @@ from typing import Any
 from ascend_prefetch.files import whole_file
 from ascend_prefetch.lab.bench.layer import TwoLayerOps, check_layer, model_windows
 from ascend_prefetch.lab.bench.layer_config import PUBLISHED_WINDOWS, LayerConfig
+from ascend_prefetch.lab.bench.layer_memory import layer_memory
 from ascend_prefetch.lab.interrupts import map_in_processes
 from ascend_prefetch.lab.timing import LEVELS
 from ascend_prefetch.lab.timing.tables import take_table
-from ascend_prefetch.models import get_experts
+from ascend_prefetch.models import get_experts, get_model
 from ascend_prefetch.shown import shown
 from ascend_prefetch.windows import CASES
 
@@ -64,15 +65,15 @@ class ServedGrid:
         ("w8a8_dynamic", 1, 256),
         ("none", 16, 2),
     )
-    kv_len: Sequence[int] = (1024, 4096, 20480, 65536)
-    batch: Sequence[int] = (1, 4, 16, 64)
+    kv_len: Sequence[int] = (4096, 20480)
+    batch: Sequence[int] = (4, 16)
 
 
 def served_groups(grid: ServedGrid = ServedGrid()) -> list[list[LayerConfig]]:
     """The layers of a grid, those that share ops together.
 
-    Left out are ranks among which a model's experts cannot be spread, and caches or experts that
-    are too large to be modelled.
+    Left out are ranks among which a model's experts cannot be spread, models that do not fit a die
+    there, and caches or experts that are too large to be modelled.
 
     Raises:
         ValueError: a name is unknown, or no layer is left.
@@ -94,6 +95,9 @@ def served_groups(grid: ServedGrid = ServedGrid()) -> list[list[LayerConfig]]:
                 kind="moe",
                 windows=PUBLISHED_WINDOWS,
             )
+            memory = layer_memory(layer, get_model(model))
+            if memory is not None and not memory["fits"]:
+                continue
             try:
                 check_layer(layer)
             except ValueError as error:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ascend_prefetch.lab.bench.common import DTYPES
-from ascend_prefetch.lab.bench.served import run_served, served_groups, served_totals
+from ascend_prefetch.lab.bench.served import ServedGrid, run_served, served_groups, served_totals
 from ascend_prefetch.lab.bench.sweep import DEFAULT_GRIDS, run_sweep, sweep_groups
 from ascend_prefetch.lab.bench.sweep_totals import sweep_totals
 from ascend_prefetch.lab.plots import draw_served, draw_sweep
@@ -65,10 +65,14 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _run_served(options: argparse.Namespace) -> dict[str, Any]:
-    given = [f"--{name.replace('_', '-')}" for name, *_ in _AXES if getattr(options, name)]
+    axes = {"models": "models", "tokens": "batch", "kv_len": "kv_len"}
+    given = [name for name, *_ in _AXES if getattr(options, name) and name not in axes]
     if given:
-        raise ValueError(f"--served: expected no other axis, got {', '.join(given)}")
-    rows = run_served(served_groups(), options.out, options.processes, progress)
+        names = ", ".join(f"--{name.replace('_', '-')}" for name in given)
+        raise ValueError(f"--served: expected --models, --tokens or --kv-len, got {names}")
+    asked = {axes[name]: getattr(options, name) for name in axes if getattr(options, name)}
+    grid = dataclasses.replace(ServedGrid(), **asked)
+    rows = run_served(served_groups(grid), options.out, options.processes, progress)
     if options.plot is not None:
         draw_served(rows, options.plot)
     return {**served_totals(rows), "out": str(options.out)}
@@ -136,7 +140,8 @@ VERB = Verb(
     "degree, batch and cache length, and a few on every other chip that the model knows: a CSV "
     "with a row each, times in us at low, nominal and high constants, which takes about twelve "
     "minutes on two cores. Each option replaces an axis; what makes no sense is left out. With "
-    "--served it models MoE layers with the windows between kernels, which takes an hour. "
+    "--served it models MoE layers with the windows between kernels, of which --tokens are the "
+    "requests of a rank; that takes about ten minutes. "
     "Everything is modelled, nothing was measured.",
     outputs=(OutputOption("out"), OutputOption("plot", (".png",))),
 )
