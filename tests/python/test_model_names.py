@@ -261,6 +261,26 @@ def test_bench_names_what_the_ops_lack(capsys, tmp_path):
     assert message.startswith(f"{tmp_path}/config.json: key 'model_type' is 'hy_v4': not what the")
 
 
+@pytest.mark.parametrize("key", ["hidden_size", "num_attention_heads", "index_n_heads"])
+def test_sizes_that_no_host_holds(capsys, tmp_path, key):
+    sparse = {"index_n_heads": 16, "index_head_dim": 128, "index_topk": 64}
+    write(tmp_path, model_type="deepseek_v32", **(sparse | {key: 2**40}))
+    for verb in (["bench", "sfa_prolog"], ["layer"]):
+        message = refused(capsys, *verb, "--model", tmp_path)
+        assert message.startswith(
+            f"{tmp_path}/config.json: expected attention weights of at most 8589934592 bytes on a "
+        )
+
+
+@pytest.mark.parametrize(
+    ("key", "kind"), [("intermediate_size", "dense"), ("n_shared_experts", "moe")]
+)
+def test_feed_forward_sizes_that_take_hours(capsys, tmp_path, key, kind):
+    write(tmp_path, **(FEED_FORWARD | {key: 2**31 - 1}))
+    message = refused(capsys, "layer", "--model", tmp_path, "--kind", kind)
+    assert message.startswith("model: expected a feed-forward network of at most 4294967296 bytes")
+
+
 def test_arguments_that_are_no_model(capsys, tmp_path):
     message = refused(capsys, "bench", "mla_prolog", "--model", "gpt")
     assert message.startswith("model: expected a config.json, a directory that has one")

@@ -26,7 +26,14 @@ from ascend_prefetch.lab.bench.modelled import (
 from ascend_prefetch.lab.timing import LEVELS, TimedChip, find_timed_chip
 from ascend_prefetch.lab.timing.sequence import dry_kernels
 from ascend_prefetch.linear import Linear, stored_weight
-from ascend_prefetch.models import MODELS, QUANTS, ModelDimensions, get_model
+from ascend_prefetch.models import (
+    MODELS,
+    QUANTS,
+    ModelDimensions,
+    get_model,
+    indexer_weight_shapes,
+    mla_weight_shapes,
+)
 from ascend_prefetch.ops import MAX_TOKENS, ROPE_DIM
 from ascend_prefetch.shown import shown
 
@@ -40,6 +47,9 @@ TOLERANCES = {"bf16": 4e-3, "fp16": 1e-3}
 ULP_TOLERANCES = {"bf16": 1.0, "fp16": 2.0}
 
 LAYOUTS = ("nd", "nz")
+
+MAX_WEIGHT_BYTES = 1 << 33
+"""Maximum bytes of a layer's attention weights on a rank; DeepSeek-V3's on one rank are 0.4 GB."""
 
 VARIED_MODELS = tuple(name for name in MODELS if name not in ("deepseek-v2", "longcat-flash-lite"))
 """The presets of a table over models: those left out differ from another in their sizes alone."""
@@ -212,7 +222,15 @@ def checked_dimensions(config: BenchConfig) -> ModelDimensions:
             f"{dims.source}: key 'qk_rope_head_dim' of {dims.name}: expected {ROPE_DIM}, the size "
             f"of the ops' rope part, got {dims.qk_rope_head_dim}: no op takes this model"
         )
-    dims.heads_per_rank(config.tp)
+    shapes = [*mla_weight_shapes(dims, config.tp).values()]
+    if dims.indexer is not None:
+        shapes += indexer_weight_shapes(dims).values()
+    nbytes = sum(2 * math.prod(shape) for shape in shapes)
+    if nbytes > MAX_WEIGHT_BYTES:
+        raise ValueError(
+            f"{dims.source}: expected attention weights of at most {MAX_WEIGHT_BYTES} bytes on a "
+            f"rank, got {shown(nbytes)}"
+        )
     for name, known in (("quant", QUANTS), ("weights", LAYOUTS), ("dtype", tuple(DTYPES))):
         value = getattr(config, name)
         if value not in known:

@@ -6,7 +6,11 @@ import dataclasses
 from typing import Any
 
 from ascend_prefetch.lab.bench.common import BenchConfig, check_tokens
-from ascend_prefetch.lab.bench.layer_parts import attention_readers, expert_bytes
+from ascend_prefetch.lab.bench.layer_parts import (
+    attention_readers,
+    expert_bytes,
+    feed_forward_parts,
+)
 from ascend_prefetch.models import get_experts, get_model
 from ascend_prefetch.shown import shown
 from ascend_prefetch.windows import KnownWindow, WindowFile
@@ -116,8 +120,8 @@ def check_layer(config: LayerConfig) -> None:
     """Checks a layer before any work, whose time is proportional to the bytes that are read.
 
     Raises:
-        ValueError: caches or experts have more than MAX_READ_BYTES, a size is impossible, or the
-            degrees of parallelism contradict each other.
+        ValueError: caches, experts or an MLP have more than MAX_READ_BYTES, a size is impossible,
+            or the degrees of parallelism contradict each other.
     """
     dims = get_model(config.model)
     check_tokens("batch", config.batch)
@@ -140,6 +144,13 @@ def check_layer(config: LayerConfig) -> None:
         raise ValueError(f"dp: expected 1 or more, got {config.dp}")
     if config.kind == "moe":
         _check_experts(config)
+    parts = feed_forward_parts(config, dims, 0)
+    nbytes = sum(read.nbytes for part in parts for read in part.reads)
+    if nbytes > MAX_READ_BYTES:
+        raise ValueError(
+            f"model: expected a feed-forward network of at most {MAX_READ_BYTES} bytes that a rank "
+            f"reads, got {shown(nbytes)} of {config.model}"
+        )
 
 
 def _check_experts(config: LayerConfig) -> None:
