@@ -62,7 +62,7 @@ FORMS = (
     "windows",
 )
 """The forms that are compared, besides the floor and `mlapo`; cmo_duplicate exists for static W8A8
-only. `windows` is what ships: the kernels' own prefetches and those in windows between them."""
+only. `windows` has the kernels' own prefetches and those in the windows between them."""
 
 _REPLAYED = FORMS[:-1]
 

@@ -123,7 +123,7 @@ def _row(layer: LayerConfig, ops: TwoLayerOps) -> Row:
     row: Row = {
         "model": layer.model, "quant": layer.quant, "tp": layer.tp, "dp": layer.dp,
         "ep": layer.ranks, "batch": layer.batch, "kv_len": layer.kv_len,
-        "fits": found["memory"]["fits"],
+        "fits": found["memory"] is None or found["memory"]["fits"],
     }  # fmt: skip
     for case, forms in found["windows_case"].items():
         for form, times in forms.items():

@@ -30,7 +30,7 @@ _FORMS = {
     "fused_no_prefetch": "fused kernels",
     "cmo_best": "with CMO alone, as the planner sizes and anchors it",
     "in_kernel": "with MTE2 in the kernels alone",
-    "windows": "and with the windows between them, what ships",
+    "windows": "and with prefetches in the windows between them",
 }
 
 
