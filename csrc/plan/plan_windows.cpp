@@ -60,13 +60,14 @@ struct Filled {
     std::vector<WindowPiece> pieces;
     uint64_t bytes = 0;
     double saved_us = 0;
+    double least_us = 0;  ///< saved where constants are the least favourable
 };
 
 class LayerPlan {
 public:
     LayerPlan(const std::vector<LayerPart>& parts, const std::vector<LayerWeight>& weights,
-              const arch::Chip& chip, const WindowCosts& costs)
-        : parts_(parts), weights_(weights), chip_(chip), costs_(costs) {
+              const arch::Chip& chip, const WindowCosts& costs, const std::vector<bool>& given_up)
+        : parts_(parts), weights_(weights), chip_(chip), costs_(costs), given_up_(given_up) {
         for (const LayerWeight& weight : weights) fetched_.push_back(weight.warmed);
     }
 
@@ -85,6 +86,7 @@ public:
                 Filled filled = Fill(part, uses, engine);
                 if (filled.saved_us >= best.saved_us) best = std::move(filled);
             }
+            if (best.bytes > 0) used_.push_back({part, best.saved_us, best.least_us});
             for (WindowPiece& piece : best.pieces) {
                 if (piece.bytes > 0) Take(part, piece);
                 pieces.push_back(std::move(piece));
@@ -93,7 +95,27 @@ public:
         return pieces;
     }
 
+    /// The part whose window should be given up, since all together may lose too much: of those
+    /// that may lose something the one that saves least. kNowhere if they do not.
+    size_t TooMuchRisk() const {
+        double least_us = 0;
+        const Used* risky = nullptr;
+        for (const Used& window : used_) {
+            least_us += window.least_us;
+            if (window.least_us >= 0) continue;
+            if (risky == nullptr || window.saved_us < risky->saved_us) risky = &window;
+        }
+        return least_us < -costs_.most_loss_us && risky != nullptr ? risky->part : kNowhere;
+    }
+
 private:
+    /// A window in which something is fetched.
+    struct Used {
+        size_t part;
+        double saved_us;
+        double least_us;
+    };
+
     /// A weight that is read after a window.
     struct Use {
         uint32_t weight;
@@ -137,8 +159,10 @@ private:
         const auto whole = static_cast<uint64_t>(idle.short_us * cost.rate);
         const double slowed = kSlowedShort * cost.slowing / cost.rate;
         Filled filled{engine, {}};
-        uint64_t wanted = 0;                                // by weights so far
-        double risk = costs_.most_loss_us - worst.join_us;  // us that may still be lost
+        uint64_t wanted = 0;  // by weights so far
+        // us that may still be lost
+        double risk = given_up_[part] ? -std::numeric_limits<double>::infinity()
+                                      : costs_.most_loss_us - worst.join_us;
         for (const Use& use : uses) {
             const LayerWeight& weight = weights_[use.weight];
             const uint64_t left = weight.bytes - fetched_[use.weight];
@@ -199,6 +223,7 @@ private:
         }
         risk -= worst.ExpectedSpike(idle.short_us - worst.start_us - worst.join_us -
                                     static_cast<double>(filled.bytes) / worst.rate);
+        filled.least_us = risk - costs_.most_loss_us;
         ChargeWindow(filled, cost, idle, risk);
         return filled;
     }
@@ -285,6 +310,8 @@ private:
     const std::vector<LayerWeight>& weights_;
     const arch::Chip& chip_;
     const WindowCosts& costs_;
+    const std::vector<bool>& given_up_;  ///< windows, by part
+    std::vector<Used> used_;
     std::vector<uint64_t> fetched_;  ///< bytes at each weight's start
     std::vector<Pending> pending_;
 };
@@ -295,7 +322,14 @@ std::vector<WindowPiece> PlanWindows(const std::vector<LayerPart>& parts,
                                      const std::vector<LayerWeight>& weights,
                                      const arch::Chip& chip, const WindowCosts& costs) {
     Check(parts, weights);
-    return LayerPlan(parts, weights, chip, costs).Run();
+    std::vector<bool> given_up(parts.size());
+    for (;;) {
+        LayerPlan layer(parts, weights, chip, costs, given_up);
+        std::vector<WindowPiece> pieces = layer.Run();
+        const size_t risky = layer.TooMuchRisk();
+        if (risky == kNowhere) return pieces;
+        given_up[risky] = true;
+    }
 }
 
 }  // namespace plan

@@ -57,7 +57,7 @@ constexpr double kSlowedLong = 0.0;
 struct WindowCosts {
     arch::TimingConstants nominal;
     arch::TimingConstants worst;  ///< at which engines are slowest
-    double most_loss_us;          ///< of a window
+    double most_loss_us;          ///< of a layer
 };
 
 /// Fills each window in order of time, with the weights that are read after it in the order of
@@ -71,7 +71,8 @@ struct WindowCosts {
 /// 5. The engine is done before the window's short length is over.
 /// 6. What does not pay is not fetched: a byte that saves less than kLeastUsPerByte or than the
 ///    slowdown that it costs, and a window that saves less than its join and the engine's spikes.
-/// 7. Where constants are the least favourable, no more than `most_loss_us` is lost in a window.
+/// 7. Where constants are the least favourable, no more than `most_loss_us` is lost in all windows
+///    together: of those that may lose something the one that saves least is given up first.
 ///
 /// Throws std::invalid_argument for an index without a weight, a weight with more warmed bytes than
 /// it has, and a window of negative length or with lengths out of order.

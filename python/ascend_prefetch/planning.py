@@ -110,7 +110,7 @@ def plan_windows(
         chip: SoC name.
         parts: what runs, in order, with the windows and the weights that each part reads.
         weights: the weights.
-        most_loss_us: microseconds that a window may lose where constants are the least favourable.
+        most_loss_us: microseconds that a layer may lose where constants are the least favourable.
         constants: constants that replace the planner's nominal ones, in units of
             `timing_constants`.
         worst_constants: likewise, of those at which everything takes longest.

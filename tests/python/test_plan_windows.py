@@ -196,6 +196,22 @@ def test_unfavourable_constants_limit_the_loss():
     assert found.bytes == 10 * MEGABYTE
 
 
+def test_windows_share_the_loss():
+    """The one that saves least is given up, until the rest is within the limit."""
+    _, rate, join, *_ = _C.engine_cost(CHIP, "cube", "high")
+    small, large = weight("small", 4 * MEGABYTE, least=0.0), weight("large", least=0.0)
+    experts = LayerPart("experts", USABLE)
+    parts = [window("a", 27.0), reader(0), experts, window("b", 27.0), reader(1)]
+    lost = [join + 0.15 * one.bytes / rate for one in (small, large)]
+    both = plan(parts, [small, large], loss=sum(lost) + 0.1)
+    assert {one.window: one.bytes for one in both if one.bytes} == {
+        "a": 4 * MEGABYTE, "b": 10 * MEGABYTE,
+    }  # fmt: skip
+    found = plan(parts, [small, large], loss=sum(lost) - 0.1)
+    assert {one.window: one.bytes for one in found if one.bytes} == {"b": 10 * MEGABYTE}
+    assert "least favourable" in found[0].reason
+
+
 def test_nothing_behind_the_last_use():
     assert plan([reader(0), window("combine", 27.0)], [weight()]) == []
 

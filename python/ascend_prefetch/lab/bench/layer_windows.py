@@ -41,7 +41,7 @@ LAUNCH_GAP = "launch_gap"
 EXPERTS = ("experts", "experts_gate_up", "experts_down")
 """Weights that grouped products may read around L2: fetched where the user asks for it only."""
 
-# Share of a layer's time that a window may lose where constants are the least favourable.
+# Share of a layer's time that its windows may lose where constants are the least favourable.
 _MOST_LOSS = 0.0028
 
 # Addresses of the weights of the layer behind the last one, apart from all others.
