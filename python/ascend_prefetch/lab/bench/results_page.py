@@ -133,7 +133,7 @@ def _layers(layers: Sequence[Results], scope: Results) -> list[str]:
         f"{scope['layer_kv_len']} on {scope['soc']}",
         "Prolog, attention as a kernel that reads its cached bytes once, o_proj, and a layer's "
         "expert weights where there are any. `none`: separate kernels; `cmo_*`: with prefetches "
-        "by SDMA; `in_kernel`: by the kernels' own MTE2; `windows`: likewise, since collectives and "
+        "by SDMA; `in_kernel`: by the kernels' own MTE2; `windows`: likewise, as collectives and "
         "what follows o_proj beside experts are left out here (`--windows none`).",
         _table(
             [*key, "floor us", *FORMS],
