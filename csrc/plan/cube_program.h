@@ -30,6 +30,7 @@ double WeightHbmFactor(const arch::TimingConstants& constants, const GemmPlan& g
 /// The most weight tiles of a product that any of so many cores has.
 uint32_t MostTiles(const GemmPlan& gemm, uint32_t cores);
 
+/// What a cube core does in a kernel, in order: loads into L1, and the products that take them.
 class CubeProgram {
 public:
     /// A tile of a weight, or pieces of A that share a slot of L1.

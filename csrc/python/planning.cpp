@@ -156,8 +156,11 @@ void BindPlanning(py::module_& m) {
           "weight is (name, bytes, bytes at its start that kernels prefetch, us per MB that its "
           "reader gains, and the least that it gains at any constants). The other constants "
           "replace those of the table at nominal and high.");
-    m.attr("slowed_shares") =
-        py::make_tuple(plan::kSlowedShort, plan::kSlowedNominal, plan::kSlowedLong);
+    m.def(
+        "slowed_shares",
+        [] { return Lengths{plan::kSlowedShort, plan::kSlowedNominal, plan::kSlowedLong}; },
+        "Return by which share a kernel is slowed down while a prefetch beside it moves bytes, for "
+        "windows of short, nominal and long length; see plan/plan_windows.h.");
     m.def(
         "engine_cost",
         [](const std::string& chip_name, const std::string& engine, const std::string& level,

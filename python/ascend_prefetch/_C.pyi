@@ -126,6 +126,10 @@ def set_host_device(device: typing_extensions.CapsuleType) -> None:
     """
     Let this device (npu/device.h) run CPU tensors while no loaded device does.
     """
+def slowed_shares() -> tuple[float, float, float]:
+    """
+    Return by which share a kernel is slowed down while a prefetch beside it moves bytes, for windows of short, nominal and long length; see plan/plan_windows.h.
+    """
 def start_plan_log(only_plans: bool = False) -> None:
     """
     Record what the planner decides for every later op. With only_plans, calls on CPU tensors launch nothing.
@@ -142,4 +146,3 @@ def unload_device() -> None:
     """
     Forget the loaded device: the host's device runs CPU tensors again, and tensors of other types have no backend.
     """
-slowed_shares: tuple = (0.15, 0.05, 0.0)

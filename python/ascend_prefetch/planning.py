@@ -14,7 +14,7 @@ Window = _C.Window
 LayerPart = _C.LayerPart
 """What runs in a layer: what it reads, and the window that it leaves."""
 
-SLOWED_SHARES: tuple[float, float, float] = _C.slowed_shares
+SLOWED_SHARES: tuple[float, float, float] = _C.slowed_shares()
 """By how much a kernel is slowed down while a prefetch beside it moves bytes, for windows of short,
 nominal and long length. Nobody has published it: assumed."""
 

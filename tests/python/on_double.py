@@ -90,16 +90,17 @@ class Profiler:
 @contextlib.contextmanager
 def on_double():
     """CPU tensors go to the double within; torch_npu is what the block gets."""
-    with TemporaryDirectory() as folder, acl_double() as double:
-        for family in ("ascend910_93", "ascend910b"):
-            (Path(folder) / f"{family}.o").write_text("the double loads no device code")
-        microbenchmarks.connect(Path(folder))
-        try:
+    try:
+        with TemporaryDirectory() as folder, acl_double() as double:
+            for family in ("ascend910_93", "ascend910b"):
+                (Path(folder) / f"{family}.o").write_text("the double loads no device code")
+            microbenchmarks.connect(Path(folder))
             torch_npu = StandInTorchNpu(DoubleNpu(double))
             torch_npu.profiler = Profiler
             yield torch_npu
-        finally:
-            microbenchmarks.connect()
+    finally:
+        # Once the double is unloaded: the laboratory's ops would go on to use it.
+        microbenchmarks.connect()
 
 
 # So few, and so little, that a run takes seconds.

@@ -139,7 +139,8 @@ def test_bits_depend_on_nothing_but_the_inputs(case, nz):
         )
         assert account["unused"] == account["duplicated"] == 0
         assert account["planned"] == account["landed"] + account["pending"]
-        assert (account["planned"] == 0) == (prefetch_bytes == 0)
+        if prefetch_bytes is not None:  # else the planner decides
+            assert (account["planned"] == 0) == (prefetch_bytes == 0)
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=case_id)
