@@ -65,6 +65,7 @@ public:
             LoadRows(landing[kRopeDim], sin_gm_, token, tokens);
             HandOver<AscendC::HardEvent::MTE2_V>(pipe_);
             ToFloat(table, landing, tokens * 2 * kRopeDim);
+            AscendC::PipeBarrier<PIPE_V>();
         }
     }
 

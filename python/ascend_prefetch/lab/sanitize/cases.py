@@ -222,6 +222,14 @@ CASES: tuple[SanitizeCase, ...] = (
         quant="static",
         indexer_quant="none",
     ),
+    # Tables of 16 bits are cast from where the indexer's heads are then split into halves.
+    _prolog_case(
+        "sfa_prolog w8a8, tables of 16 bits",
+        tokens=49,
+        indexer=True,
+        quant="static",
+        table=torch.bfloat16,
+    ),
     _prolog_case("mla_prolog, a tail of the depth", tokens=5, hidden=2064),
     # A row's maximum is that of several repeats.
     _prolog_case("mla_prolog w8a8_dynamic, wide rows", tokens=2, hidden=4160, quant="dynamic"),
