@@ -20,6 +20,7 @@ void mla_prolog_bf16(PrologAddresses addresses, PrologPlan plan, PrologWarm warm
 void mla_prolog_bf16_w8a8(PrologAddresses addresses, PrologPlan plan, PrologWarm warm);
 void sfa_prolog_bf16(PrologAddresses addresses, PrologPlan plan, PrologWarm warm);
 void sfa_prolog_bf16_w8a8(PrologAddresses addresses, PrologPlan plan, PrologWarm warm);
+void prolog_stage_bf16_w8a8(PrologAddresses addresses, PrologPlan plan, uint32_t stage);
 void o_proj_bf16(OProjAddresses addresses, OProjPlan plan, OProjWarm warm);
 void o_proj_bf16_w8a8(OProjAddresses addresses, OProjPlan plan, OProjWarm warm);
 }
@@ -30,17 +31,20 @@ constexpr uint64_t kTensorBytes = uint64_t{1} << 36;
 
 const arch::Chip& Chip() { return arch::FindChip("Ascend910_9391"); }
 
-/// The UB of a dry launch of `kernel`, whose tensors have no memory and are all large enough.
-template <typename Addresses, typename Plan, typename Warm>
-uint32_t UbOf(void (*kernel)(Addresses, Plan, Warm), const Plan& plan) {
+/// The UB of a dry launch of `kernel`, whose tensors have no memory and are all large enough. Its
+/// last argument is what it warms, or a stage.
+template <typename Addresses, typename Plan, typename Last>
+uint32_t UbOf(void (*kernel)(Addresses, Plan, Last), const Plan& plan,
+              twin::KernelKind kind = twin::KernelKind::kMixAic1Aiv2) {
     std::vector<twin::BufferUsage> usage;
     twin::LaunchConfig config;
     config.name = "kernel";
     config.chip = &Chip();
+    config.kind = kind;
     config.dry = true;
     config.buffer_usage = &usage;
     const auto addresses = AddDryTensors<Addresses>(config, kTensorBytes);
-    twin::Launch(config, [&] { kernel(addresses, plan, Warm{}); });
+    twin::Launch(config, [&] { kernel(addresses, plan, Last{}); });
     for (const twin::BufferUsage& buffer : usage) {
         if (std::string(buffer.buffer) == "UB") return buffer.peak;
     }
@@ -71,6 +75,23 @@ TEST(a_prologs_blocks_take_what_is_planned) {
                 CHECK_EQ(shape.room.pad_bytes, uint64_t{arch::DavC220::kUsableUbBytes} - taken);
             }
         }
+    }
+}
+
+// Found by the plan walk: the laboratory's kernel of one stage had sfa_prolog's second quantiser,
+// for which a plan without an indexer leaves no room.
+TEST(a_stage_takes_what_is_planned) {
+    for (const uint32_t indexer_heads : {0u, 64u}) {
+        plan::PrologProblem problem = DeepSeekV3(64, 22);
+        problem.hidden_size = 16064;
+        problem.q_lora_rank = indexer_heads > 0 ? 2048 : 4032;
+        problem.qkv_a = plan::W8A8(plan::WeightLayout::kInOut, plan::LinearScales::kDynamic);
+        problem.indexer.heads = indexer_heads;
+        problem.indexer.head_dim = 128;
+        problem.indexer.cache = {128 * 128, 128, 128, 0, 0};
+        const plan::PrologShapePlan shape = plan::PlanProlog(problem, Chip());
+        CHECK_EQ(UbOf(prolog_stage_bf16_w8a8, shape.kernel, twin::KernelKind::kAivOnly),
+                 plan::PrologUb(shape.kernel).Total(true, indexer_heads > 0));
     }
 }
 

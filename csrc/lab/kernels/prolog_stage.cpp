@@ -6,14 +6,24 @@
 
 namespace kernels {
 
-// `stage` is a prolog::Stage.
+template <typename T, bool kQuantised, bool kIndexer>
+__aicore__ inline void RunStageOf(const PrologAddresses& addresses, const PrologPlan& plan,
+                                  uint32_t stage) {
+    AscendC::TPipe pipe;
+    PrologVector<T, kQuantised, kIndexer> vector;
+    vector.RunStage(&pipe, addresses, plan, stage);
+}
+
+// `stage` is a prolog::Stage. A plan without an indexer counts on the UB of mla_prolog's blocks.
 template <typename T, bool kQuantised>
 __aicore__ inline void RunPrologStage(const PrologAddresses& addresses, const PrologPlan& plan,
                                       uint32_t stage) {
     if ASCEND_IS_AIV {
-        AscendC::TPipe pipe;
-        PrologVector<T, kQuantised, true> vector;
-        vector.RunStage(&pipe, addresses, plan, stage);
+        if (plan.indexer.heads.heads > 0) {
+            RunStageOf<T, kQuantised, true>(addresses, plan, stage);
+        } else {
+            RunStageOf<T, kQuantised, false>(addresses, plan, stage);
+        }
     }
 }
 
