@@ -248,9 +248,9 @@ private:
             l0_events_.WaitFull(l0_slot_);
             params.k = depths;
             params.cmatrixInitVal = tile.first && depth == 0;
-            // Small products that accumulate into the same L0C bytes need a barrier (Mmad,
-            // synchronisation note).
-            if (!params.cmatrixInitVal && (params.m / kStrip) * (params.n / kStrip) < 10) {
+            // Small products that accumulate into the same L0C bytes need a barrier.
+            if (!params.cmatrixInitVal &&
+                (params.m / kStrip) * (params.n / kStrip) < plan::kSmallProduct) {
                 AscendC::PipeBarrier<PIPE_M>();
             }
             AscendC::Mmad(c, l0a, l0b, params);

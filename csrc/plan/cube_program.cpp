@@ -16,8 +16,6 @@ namespace {
 /// Slots of A in L1, and of L0A and L0B.
 constexpr uint32_t kSlots = 2;
 constexpr uint32_t kNone = 0xFFFFFFFF;
-/// A product of fewer pairs of fractals waits for the one before it (kernels/gemm.h).
-constexpr uint32_t kSmallProduct = 10;
 /// As many tiles at either end of a product are looked at one by one: these are what cores wait
 /// for. So many at most count as one in between.
 constexpr uint32_t kSingleTiles = 6;
@@ -25,7 +23,7 @@ constexpr uint32_t kMostMerged = 16;
 /// A share of a product's bytes by which two equal halves of the cores may miss it.
 constexpr double kEven = 0.05;
 
-uint32_t Ceil(uint32_t value, uint32_t unit) { return (value + unit - 1) / unit; }
+uint32_t Ceil(uint32_t value, uint32_t unit) { return static_cast<uint32_t>(CeilDiv(value, unit)); }
 
 /// The part of a product that a core has.
 struct Share {

@@ -1,7 +1,8 @@
 // Plans which bytes of a layer's next weights the SDMA engine prefetches, and when.
 //
-// Windows between kernels belong to no kernel of ours, so only SDMA (CMO) can use them. What the
-// kernels prefetch in their own idle time by MTE2 comes first and is not fetched again.
+// For prefetches by SDMA (CMO) alone, each weight by itself; plan_windows.h plans a layer with
+// every engine. What the kernels prefetch in their own idle time by MTE2 comes first and is not
+// fetched again.
 #pragma once
 
 #include <cstdint>

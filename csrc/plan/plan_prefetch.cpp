@@ -10,10 +10,8 @@ namespace plan {
 
 namespace {
 
-// The larger the copies the better HBM is used: 48 vector cores read 1.25 TB/s in copies of 8 KB
-// and 1.46 TB/s in copies of 32 KB (ADx). But in the last round a core idles for half a chunk on
-// average, which costs more than some 6 % as long as a core loads fewer than four large chunks.
-constexpr uint32_t kLargeChunkBytes = 32 * 1024;
+// In the last round a core idles for half a chunk on average, which costs more than the some 6 %
+// that large chunks gain as long as a core loads fewer than four of them.
 constexpr uint32_t kSmallChunkBytes = 16 * 1024;
 constexpr uint32_t kFewestLargeChunksPerCore = 4;
 // The landing pad drains whenever it is full, which costs the start-up of a load (~235 cycles on a

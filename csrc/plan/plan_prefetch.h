@@ -9,6 +9,11 @@
 
 namespace plan {
 
+/// Bytes of a load of the prefetch kernels where there are many. The larger the copies the better
+/// HBM is used: 48 vector cores read 1.25 TB/s in copies of 8 KB and 1.46 TB/s in copies of 32 KB
+/// (ADx).
+constexpr uint32_t kLargeChunkBytes = 32 * 1024;
+
 /// Bytes [offset, offset + bytes) of a tensor: at least one byte, and all inside the tensor.
 struct PrefetchRange {
     PrefetchRegion tensor;

@@ -79,7 +79,7 @@ struct WarmSchedule {
 /// 1. What is in flight, together with what passes through L2 before its use, fits the usable share
 ///    of L2 (plan/l2_room.h).
 /// 2. Regions are fetched in deadline order.
-/// 3. MTE2 can use only windows inside a kernel; plan_layer.h plans the SDMA engine's windows.
+/// 3. Only windows inside the kernel are its own; plan_windows.h plans those between kernels.
 /// 4. Nothing is fetched twice: regions overlap neither each other nor what the kernel reads.
 /// 5. A window gets as many bytes as HBM delivers in the time in which it would idle, at whichever
 ///    end of the constants' ranges that is shortest.

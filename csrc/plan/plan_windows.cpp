@@ -7,17 +7,17 @@
 #include <utility>
 
 #include "plan/l2_room.h"
-#include "plan/rounding.h"
+#include "plan/plan_prefetch.h"
 
 namespace plan {
 
 namespace {
 
 // Pieces are whole loads of the prefetch kernel, unless a weight ends.
-constexpr uint64_t kSmallestPiece = 32 * 1024;
+constexpr uint64_t kSmallestPiece = kLargeChunkBytes;
 constexpr size_t kNowhere = std::numeric_limits<size_t>::max();
 
-double Megabytes(double bytes) { return bytes / 1e6; }
+double Megabytes(uint64_t bytes) { return static_cast<double>(bytes) / 1e6; }
 
 template <typename... Values>
 std::string Text(const char* format, Values... values) {
@@ -57,7 +57,7 @@ void Check(const std::vector<LayerPart>& parts, const std::vector<LayerWeight>& 
 /// Fetches of one window by one engine.
 struct Filled {
     Engine engine;
-    std::vector<WindowPiece> pieces;
+    std::vector<WindowPiece> pieces;  ///< of each use
     uint64_t bytes = 0;
     double saved_us = 0;
     double least_us = 0;  ///< saved where constants are the least favourable
@@ -87,9 +87,9 @@ public:
                 if (filled.saved_us >= best.saved_us) best = std::move(filled);
             }
             if (best.bytes > 0) used_.push_back({part, best.saved_us, best.least_us});
-            for (WindowPiece& piece : best.pieces) {
-                if (piece.bytes > 0) Take(part, piece);
-                pieces.push_back(std::move(piece));
+            for (size_t i = 0; i < uses.size(); ++i) {
+                if (best.pieces[i].bytes > 0) Take(uses[i], best.pieces[i]);
+                pieces.push_back(std::move(best.pieces[i]));
             }
         }
         return pieces;
@@ -150,14 +150,36 @@ private:
         return uses;
     }
 
-    Filled Fill(size_t part, const std::vector<Use>& uses, Engine engine) const {
+    /// What an engine can do in a window of short length.
+    struct Work {
+        Engine engine;
+        EngineCost cost;
+        double short_us;
+        double us;        ///< from its first byte to the join
+        uint64_t budget;  ///< bytes that it brings in that time
+    };
+
+    /// How many bytes of a weight a window may bring.
+    struct Limits {
+        uint64_t left;  ///< that nobody brings yet
+        uint64_t room;  ///< in L2
+        uint64_t safe;  ///< until too much may be lost
+        uint64_t Least() const { return std::min({left, room, safe}); }
+    };
+
+    Work WorkOf(Engine engine, const WindowLength& idle) const {
         const EngineCost cost = CostOf(engine, chip_, costs_.nominal);
-        const EngineCost worst = CostOf(engine, chip_, costs_.worst);
+        const double us = std::max(0.0, idle.short_us - cost.start_us - cost.join_us);
+        return {engine, cost, idle.short_us, us, static_cast<uint64_t>(us * cost.rate)};
+    }
+
+    Filled Fill(size_t part, const std::vector<Use>& uses, Engine engine) const {
         const WindowLength& idle = parts_[part].window->idle;
-        const double works_us = std::max(0.0, idle.short_us - cost.start_us - cost.join_us);
-        const auto budget = static_cast<uint64_t>(works_us * cost.rate);
-        const auto whole = static_cast<uint64_t>(idle.short_us * cost.rate);
-        const double slowed = kSlowedShort * cost.slowing / cost.rate;
+        const Work work = WorkOf(engine, idle);
+        const EngineCost worst = CostOf(engine, chip_, costs_.worst);
+        const auto whole = static_cast<uint64_t>(idle.short_us * work.cost.rate);
+        const double slowed = kSlowedShort * work.cost.slowing / work.cost.rate;
+        const double worst_slowed = kSlowedShort * worst.slowing / worst.rate;
         Filled filled{engine, {}};
         uint64_t wanted = 0;  // by weights so far
         // us that may still be lost
@@ -165,75 +187,82 @@ private:
                                       : costs_.most_loss_us - worst.join_us;
         for (const Use& use : uses) {
             const LayerWeight& weight = weights_[use.weight];
-            const uint64_t left = weight.bytes - fetched_[use.weight];
-            const uint64_t room = Room(use, part, filled.bytes);
-            const uint64_t safe = SafeBytes(
-                weight.least_us_per_byte - kSlowedShort * worst.slowing / worst.rate, risk);
-            WindowPiece piece{
-                static_cast<uint32_t>(part), use.weight, engine, fetched_[use.weight], 0, 0, 0, ""};
+            const uint64_t brought = fetched_[use.weight];
+            const double least = weight.least_us_per_byte - worst_slowed;
+            const Limits limits{weight.bytes - brought, Room(use, part, filled.bytes),
+                                SafeBytes(least, risk)};
             const double net = weight.us_per_byte - slowed;
-            const uint64_t possible = std::min({left, room, safe, whole - std::min(whole, wanted)});
-            if (net > 0 && weight.us_per_byte >= kLeastUsPerByte) {
+            const bool pays = net > 0 && weight.us_per_byte >= kLeastUsPerByte;
+            WindowPiece piece{};
+            piece.part = static_cast<uint32_t>(part);
+            piece.weight = use.weight;
+            piece.engine = engine;
+            piece.passing_bytes = use.passing;
+            piece.offset = brought;
+            if (pays) {
+                const uint64_t possible = std::min(limits.Least(), whole - std::min(whole, wanted));
                 piece.bound_us = static_cast<double>(possible) * net;
                 wanted += possible;
             }
-            const uint64_t free = budget - std::min(budget, filled.bytes);
-            const uint64_t fits = std::min({left, room, safe});
-            uint64_t bytes = std::min(fits, free);
-            if (bytes < left) bytes = bytes / kSmallestPiece * kSmallestPiece;
-            if (left == 0) {
-                piece.reason = "kernels and earlier windows bring all of it";
-            } else if (idle.short_us <= 0) {
-                piece.reason = "it is not known to leave HBM idle";
-            } else if (!use.passing) {
-                piece.reason = "nobody knows what passes through L2 before its use";
-            } else if (room < std::min(left, kSmallestPiece)) {
-                piece.reason = Text("%.0f MB pass through L2 before its use, which holds %.0f",
-                                    Megabytes(static_cast<double>(*use.passing)),
-                                    Megabytes(static_cast<double>(UsableL2Bytes(chip_))));
-            } else if (net <= 0 || weight.us_per_byte < kLeastUsPerByte) {
-                piece.reason = Text("its reader gains %.2f us per MB, less than it costs",
-                                    weight.us_per_byte * 1e6);
-            } else if (bytes == 0) {
-                piece.reason =
-                    works_us <= 0
-                        ? Text("%.1f us at the short length, of which fork and join take %.1f",
-                               idle.short_us, cost.start_us + cost.join_us)
-                    : safe < kSmallestPiece
-                        ? Risky()
-                        : Text("weights that are read earlier take the %.1f MB of the window",
-                               Megabytes(static_cast<double>(budget)));
-            } else {
+            const uint64_t free = work.budget - std::min(work.budget, filled.bytes);
+            uint64_t bytes = std::min(limits.Least(), free);
+            if (bytes < limits.left) bytes = bytes / kSmallestPiece * kSmallestPiece;
+            if (pays && bytes > 0) {
                 piece.bytes = bytes;
                 piece.saved_us = static_cast<double>(bytes) * net;
-                piece.reason =
-                    bytes == left ? Text("all that is left of it, in %.1f of %.1f us",
-                                         static_cast<double>(bytes) / cost.rate, works_us)
-                    : bytes >= fits / kSmallestPiece * kSmallestPiece
-                        ? Text("as much as %s, in %.1f of %.1f us",
-                               safe < room ? "may be risked" : "L2 holds until its use",
-                               static_cast<double>(bytes) / cost.rate, works_us)
-                        : Text("as much as %s brings in %.1f us", NameOf(engine), works_us);
+                piece.reason = WhySoMany(bytes, limits, work);
                 filled.bytes += bytes;
-                risk += static_cast<double>(bytes) *
-                        (weight.least_us_per_byte - kSlowedShort * worst.slowing / worst.rate);
                 filled.saved_us += piece.saved_us;
+                risk += static_cast<double>(bytes) * least;
+            } else {
+                piece.reason = WhyNone(use, limits, pays, work);
             }
             filled.pieces.push_back(std::move(piece));
         }
-        risk -= worst.ExpectedSpike(idle.short_us - worst.start_us - worst.join_us -
-                                    static_cast<double>(filled.bytes) / worst.rate);
+        risk -= worst.SpikesUs(idle.short_us, filled.bytes);
         filled.least_us = risk - costs_.most_loss_us;
-        ChargeWindow(filled, cost, idle, risk);
+        ChargeWindow(filled, work.cost, idle, risk);
         return filled;
+    }
+
+    std::string WhySoMany(uint64_t bytes, const Limits& limits, const Work& work) const {
+        const double us = work.cost.BusyUs(bytes);
+        if (bytes == limits.left) {
+            return Text("all that is left of it, in %.1f of %.1f us", us, work.us);
+        }
+        if (bytes < limits.Least() / kSmallestPiece * kSmallestPiece) {
+            return Text("as much as %s brings in %.1f us", NameOf(work.engine), work.us);
+        }
+        return Text("as much as %s, in %.1f of %.1f us",
+                    limits.safe < limits.room ? "may be risked" : "L2 holds until its use", us,
+                    work.us);
+    }
+
+    std::string WhyNone(const Use& use, const Limits& limits, bool pays, const Work& work) const {
+        if (limits.left == 0) return "kernels and earlier windows bring all of it";
+        if (work.short_us <= 0) return "it is not known to leave HBM idle";
+        if (!use.passing) return "nobody knows what passes through L2 before its use";
+        if (limits.room < std::min(limits.left, kSmallestPiece)) {
+            return Text("%.0f MB pass through L2 before its use, which holds %.0f",
+                        Megabytes(*use.passing), Megabytes(UsableL2Bytes(chip_)));
+        }
+        if (!pays) {
+            return Text("its reader gains %.2f us per MB, less than it costs",
+                        weights_[use.weight].us_per_byte * 1e6);
+        }
+        if (work.us <= 0) {
+            return Text("%.1f us at the short length, of which fork and join take %.1f",
+                        work.short_us, work.cost.start_us + work.cost.join_us);
+        }
+        if (limits.safe < kSmallestPiece) return Risky();
+        return Text("weights that are read earlier take the %.1f MB of the window",
+                    Megabytes(work.budget));
     }
 
     /// Charges what a window costs once, and gives up what does not pay.
     void ChargeWindow(Filled& filled, const EngineCost& cost, const WindowLength& idle,
                       double risk) const {
-        const double slack = idle.nominal_us - cost.start_us - cost.join_us -
-                             static_cast<double>(filled.bytes) / cost.rate;
-        const double once = cost.join_us + cost.ExpectedSpike(slack);
+        const double once = cost.join_us + cost.SpikesUs(idle.nominal_us, filled.bytes);
         double bound = 0;
         for (const WindowPiece& piece : filled.pieces) bound += piece.bound_us;
         const double kept = bound > once ? 1 - once / bound : 0;
@@ -285,25 +314,16 @@ private:
         return room;
     }
 
-    void Take(size_t part, const WindowPiece& piece) {
-        const size_t read_by = ReaderOf(part, piece.weight);
+    void Take(const Use& use, const WindowPiece& piece) {
         uint64_t waiting = 0;
         for (Pending& pending : pending_) {
-            if (pending.read_by <= part) continue;
+            if (pending.read_by <= piece.part) continue;
             pending.spare -= piece.bytes;
             waiting += pending.bytes;
         }
-        const uint64_t room = L2Room(chip_, waiting, Passing(part, read_by));
-        pending_.push_back({read_by, room - piece.bytes, piece.bytes});
+        const uint64_t room = L2Room(chip_, waiting, use.passing);
+        pending_.push_back({use.part, room - piece.bytes, piece.bytes});
         fetched_[piece.weight] += piece.bytes;
-    }
-
-    size_t ReaderOf(size_t window, uint32_t weight) const {
-        for (size_t part = window + 1; part < parts_.size(); ++part) {
-            const std::vector<uint32_t>& reads = parts_[part].reads;
-            if (std::find(reads.begin(), reads.end(), weight) != reads.end()) return part;
-        }
-        return kNowhere;
     }
 
     const std::vector<LayerPart>& parts_;

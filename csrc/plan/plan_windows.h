@@ -39,11 +39,11 @@ struct WindowPiece {
     uint32_t part;    ///< index of the window's part
     uint32_t weight;  ///< index
     Engine engine;
+    std::optional<uint64_t> passing_bytes;  ///< from the window to the use; absent where unknown
     uint64_t offset;
     uint64_t bytes;
-    double saved_us;  ///< what it saves, less its share of join, slowdown and spikes
-    double
-        bound_us;  ///< what it could save if the engine worked from the window's begin to its end
+    double saved_us;     ///< what it saves, less its share of join, slowdown and spikes
+    double bound_us;     ///< what it could save if the engine worked for all of the window
     std::string reason;  ///< why so many bytes, or why none
 };
 

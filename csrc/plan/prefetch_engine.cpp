@@ -1,24 +1,28 @@
 #include "plan/prefetch_engine.h"
 
 #include <algorithm>
+#include <stdexcept>
+
+#include "arch/quoted.h"
+#include "plan/plan_prefetch.h"
 
 namespace plan {
-
-namespace {
-
-// Bytes that one instruction of the prefetch kernel loads (plan_prefetch.cpp).
-constexpr double kLoadBytes = 32 * 1024;
-
-}  // namespace
 
 const char* NameOf(Engine engine) {
     constexpr const char* kNames[] = {"vector", "cube", "sdma"};
     return kNames[static_cast<int>(engine)];
 }
 
+Engine FindEngine(const std::string& name) {
+    for (const Engine engine : {Engine::kVector, Engine::kCube, Engine::kSdma}) {
+        if (name == NameOf(engine)) return engine;
+    }
+    throw std::invalid_argument("engine: expected vector, cube or sdma, got " + arch::Quoted(name));
+}
+
 EngineCost CostOf(Engine engine, const arch::Chip& chip, const arch::TimingConstants& constants) {
     const auto with_cores = [&](arch::LoadKind kind, double cores, double bytes_per_cycle) {
-        const double hbm = constants.hbm_rate / arch::HbmFactor(constants, kind, kLoadBytes);
+        const double hbm = constants.hbm_rate / arch::HbmFactor(constants, kind, kLargeChunkBytes);
         const double load = cores * bytes_per_cycle * constants.clock_mhz;
         return EngineCost{constants.join_us, std::min(hbm, load), constants.join_us, 1, 0, 0};
     };

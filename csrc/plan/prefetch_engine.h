@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 
 #include "arch/chip.h"
 #include "arch/timing_constants.h"
@@ -13,6 +14,8 @@ enum class Engine : uint8_t { kVector, kCube, kSdma };
 
 /// As the op `prefetch` names it: "vector", "cube" or "sdma".
 const char* NameOf(Engine engine);
+/// The engine of such a name. Throws std::invalid_argument for another one.
+Engine FindEngine(const std::string& name);
 
 /// What an engine takes to bring bytes in a window. Times in us.
 struct EngineCost {
@@ -25,6 +28,14 @@ struct EngineCost {
     /// A round of it that takes `spike_us` longer than it should, and the share of such rounds.
     double spike_us;
     double spike_share;
+
+    /// For how long it moves bytes.
+    double BusyUs(uint64_t bytes) const { return static_cast<double>(bytes) / rate; }
+
+    /// Expected us by which spikes hold up the join of a window that is idle for so long.
+    double SpikesUs(double idle_us, uint64_t bytes) const {
+        return ExpectedSpike(idle_us - start_us - join_us - BusyUs(bytes));
+    }
 
     /// Expected us by which such rounds hold up the join, when the round has `slack_us` to spare.
     double ExpectedSpike(double slack_us) const {

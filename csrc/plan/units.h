@@ -29,6 +29,9 @@ constexpr uint32_t kSumsRingSlots = 2;
 constexpr uint32_t kMaxTileColumns = 1984;
 /// Up to so many of these tiles are dequantised for W_UK first, and once more to be rotated.
 constexpr uint32_t kFewTiles = 4;
+/// A product of fewer pairs of fractals that adds to the sums of the one before it waits for it by
+/// a barrier (Mmad, synchronisation note).
+constexpr uint32_t kSmallProduct = 10;
 /// Bytes of an L2 line; GM buffers inside a workspace start at multiples of it.
 constexpr uint32_t kGmAlignment = 512;
 /// Maximum number of rows of a token batch: the chunk of a prefill step.

@@ -4,13 +4,11 @@
 
 #include <map>
 #include <optional>
-#include <stdexcept>
 #include <string>
 #include <tuple>
 #include <utility>
 #include <vector>
 
-#include "arch/quoted.h"
 #include "arch/timing_constants.h"
 #include "ops/plan_log.h"
 #include "plan/l2_room.h"
@@ -58,8 +56,8 @@ py::list PlanWindows(const std::string& chip_name, const std::vector<plan::Layer
     py::list pieces;
     for (const plan::WindowPiece& piece : plan::PlanWindows(parts, listed, chip, costs)) {
         pieces.append(py::make_tuple(piece.part, piece.weight, plan::NameOf(piece.engine),
-                                     piece.offset, piece.bytes, piece.saved_us, piece.bound_us,
-                                     piece.reason));
+                                     piece.passing_bytes, piece.offset, piece.bytes, piece.saved_us,
+                                     piece.bound_us, piece.reason));
     }
     return pieces;
 }
@@ -132,11 +130,29 @@ void BindLayerPart(py::module_& m) {
         .def_readonly("window", &LayerPart::window, "None where it leaves HBM no time.");
 }
 
+void BindEngineCost(py::module_& m) {
+    using plan::EngineCost;
+    py::class_<EngineCost>(m, "EngineCost",
+                           "What an engine costs in a window; see plan/prefetch_engine.h.")
+        .def_readonly("start_us", &EngineCost::start_us, "Until the first byte, us.")
+        .def_readonly("rate", &EngineCost::rate, "Bytes per us.")
+        .def_readonly("join_us", &EngineCost::join_us, "Of the join, us.")
+        .def_readonly("slowing", &EngineCost::slowing,
+                      "Share of the slowdown of a kernel beside it (slowed_shares).")
+        .def_readonly("spike_us", &EngineCost::spike_us, "By which some rounds take longer, us.")
+        .def_readonly("spike_share", &EngineCost::spike_share, "Share of such rounds.")
+        .def("busy_us", &EngineCost::BusyUs, py::arg("bytes"),
+             "Return for how long it moves so many bytes, us.")
+        .def("expected_spike_us", &EngineCost::ExpectedSpike, py::arg("slack_us"),
+             "Return by how many us spikes hold up a join that has slack_us to spare; expected.");
+}
+
 }  // namespace
 
 void BindPlanning(py::module_& m) {
     BindWindow(m);
     BindLayerPart(m);
+    BindEngineCost(m);
     m.def("start_plan_log", &ops::StartPlanLog, py::arg("only_plans") = false,
           "Record what the planner decides for every later op. With only_plans, calls on CPU "
           "tensors launch nothing.");
@@ -152,7 +168,8 @@ void BindPlanning(py::module_& m) {
           py::arg("most_loss_us"), py::arg("constants") = std::map<std::string, double>{},
           py::arg("worst_constants") = std::map<std::string, double>{},
           "Plan what is prefetched in the windows of a layer (plan/plan_windows.h) and return "
-          "(part, weight, engine, offset, bytes, saved us, bound us, reason) of each piece. A "
+          "(part, weight, engine, bytes that pass through L2 from the window to the use, or None, "
+          "offset, bytes, saved us, bound us, reason) of each piece. A "
           "weight is (name, bytes, bytes at its start that kernels prefetch, us per MB that its "
           "reader gains, and the least that it gains at any constants). The other constants "
           "replace those of the table at nominal and high.");
@@ -166,23 +183,12 @@ void BindPlanning(py::module_& m) {
         [](const std::string& chip_name, const std::string& engine, const std::string& level,
            const std::map<std::string, double>& constants) {
             const arch::Chip& chip = arch::FindChip(chip_name);
-            const arch::TimingConstants found =
-                arch::FindTimingConstants(chip, arch::FindLevel(level), constants);
-            for (const plan::Engine one :
-                 {plan::Engine::kVector, plan::Engine::kCube, plan::Engine::kSdma}) {
-                if (engine != plan::NameOf(one)) continue;
-                const plan::EngineCost cost = plan::CostOf(one, chip, found);
-                return std::make_tuple(cost.start_us, cost.rate, cost.join_us, cost.slowing,
-                                       cost.spike_us, cost.spike_share);
-            }
-            throw std::invalid_argument("engine: expected vector, cube or sdma, got " +
-                                        arch::Quoted(engine));
+            return plan::CostOf(plan::FindEngine(engine), chip,
+                                arch::FindTimingConstants(chip, arch::FindLevel(level), constants));
         },
         py::arg("chip"), py::arg("engine"), py::arg("level") = "nominal",
         py::arg("constants") = std::map<std::string, double>{},
-        "Return (us until the first byte, bytes per us, us of the join, share of the slowdown, us "
-        "and share of spikes) of an engine that prefetches in a window; see "
-        "plan/prefetch_engine.h.");
+        "Return what an engine costs that prefetches in a window.");
     m.def(
         "l2_room",
         [](const std::string& chip, std::optional<uint64_t> passing, uint64_t in_flight) {

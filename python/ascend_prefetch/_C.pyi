@@ -2,7 +2,7 @@ from __future__ import annotations
 import collections.abc
 import typing
 import typing_extensions
-__all__: list[str] = ['LayerPart', 'Window', 'build_info', 'check_schema', 'chips', 'constants', 'device_chip', 'engine_cost', 'host_chip', 'l2_room', 'load_device', 'loaded_device', 'plan_sdma', 'plan_windows', 'set_host_device', 'slowed_shares', 'start_plan_log', 'take_plan_log', 'timing_constants', 'unload_device']
+__all__: list[str] = ['EngineCost', 'LayerPart', 'Window', 'build_info', 'check_schema', 'chips', 'constants', 'device_chip', 'engine_cost', 'host_chip', 'l2_room', 'load_device', 'loaded_device', 'plan_sdma', 'plan_windows', 'set_host_device', 'slowed_shares', 'start_plan_log', 'take_plan_log', 'timing_constants', 'unload_device']
 class Window:
     """
     A time before the use of a weight in which HBM has less to do than it could; see plan/window.h.
@@ -74,6 +74,48 @@ class LayerPart:
         """
         None where it leaves HBM no time.
         """
+class EngineCost:
+    """
+    What an engine costs in a window; see plan/prefetch_engine.h.
+    """
+    def busy_us(self, bytes: typing.SupportsInt | typing.SupportsIndex) -> float:
+        """
+        Return for how long it moves so many bytes, us.
+        """
+    def expected_spike_us(self, slack_us: typing.SupportsFloat | typing.SupportsIndex) -> float:
+        """
+        Return by how many us spikes hold up a join that has slack_us to spare; expected.
+        """
+    @property
+    def join_us(self) -> float:
+        """
+        Of the join, us.
+        """
+    @property
+    def rate(self) -> float:
+        """
+        Bytes per us.
+        """
+    @property
+    def slowing(self) -> float:
+        """
+        Share of the slowdown of a kernel beside it (slowed_shares).
+        """
+    @property
+    def spike_share(self) -> float:
+        """
+        Share of such rounds.
+        """
+    @property
+    def spike_us(self) -> float:
+        """
+        By which some rounds take longer, us.
+        """
+    @property
+    def start_us(self) -> float:
+        """
+        Until the first byte, us.
+        """
 def build_info() -> dict:
     """
     Return how this module was compiled: compiler, C++ standard and whether it has assertions.
@@ -94,9 +136,9 @@ def device_chip() -> str:
     """
     Return the SoC name of the loaded device; it is empty without one. A chip that cannot be used raises a RuntimeError of one line. The first call starts the device's runtime.
     """
-def engine_cost(chip: str, engine: str, level: str = 'nominal', constants: collections.abc.Mapping[str, typing.SupportsFloat | typing.SupportsIndex] = {}) -> tuple[float, float, float, float, float, float]:
+def engine_cost(chip: str, engine: str, level: str = 'nominal', constants: collections.abc.Mapping[str, typing.SupportsFloat | typing.SupportsIndex] = {}) -> EngineCost:
     """
-    Return (us until the first byte, bytes per us, us of the join, share of the slowdown, us and share of spikes) of an engine that prefetches in a window; see plan/prefetch_engine.h.
+    Return what an engine costs that prefetches in a window.
     """
 def host_chip() -> str:
     """
@@ -120,7 +162,7 @@ def plan_sdma(chip: str, name: str, bytes: typing.SupportsInt | typing.SupportsI
     """
 def plan_windows(chip: str, parts: collections.abc.Sequence[LayerPart], weights: collections.abc.Sequence[tuple[str, typing.SupportsInt | typing.SupportsIndex, typing.SupportsInt | typing.SupportsIndex, typing.SupportsFloat | typing.SupportsIndex, typing.SupportsFloat | typing.SupportsIndex]], most_loss_us: typing.SupportsFloat | typing.SupportsIndex, constants: collections.abc.Mapping[str, typing.SupportsFloat | typing.SupportsIndex] = {}, worst_constants: collections.abc.Mapping[str, typing.SupportsFloat | typing.SupportsIndex] = {}) -> list:
     """
-    Plan what is prefetched in the windows of a layer (plan/plan_windows.h) and return (part, weight, engine, offset, bytes, saved us, bound us, reason) of each piece. A weight is (name, bytes, bytes at its start that kernels prefetch, us per MB that its reader gains, and the least that it gains at any constants). The other constants replace those of the table at nominal and high.
+    Plan what is prefetched in the windows of a layer (plan/plan_windows.h) and return (part, weight, engine, bytes that pass through L2 from the window to the use, or None, offset, bytes, saved us, bound us, reason) of each piece. A weight is (name, bytes, bytes at its start that kernels prefetch, us per MB that its reader gains, and the least that it gains at any constants). The other constants replace those of the table at nominal and high.
     """
 def set_host_device(device: typing_extensions.CapsuleType) -> None:
     """

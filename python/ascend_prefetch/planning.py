@@ -11,6 +11,9 @@ from ascend_prefetch import _C
 Window = _C.Window
 """A time before the use of a weight in which HBM has less to do than it could."""
 
+EngineCost = _C.EngineCost
+"""What an engine costs that prefetches in a window."""
+
 LayerPart = _C.LayerPart
 """What runs in a layer: what it reads, and the window that it leaves."""
 
@@ -53,6 +56,8 @@ class WindowDecision(NamedTuple):
         weight: name of the weight.
         engine: "vector", "cube" or "sdma".
         short_us: microseconds for which HBM idles in the window at its short length.
+        passing_bytes: bytes that pass through L2 from the window to the weight's use; None where
+            unknown.
         offset: first byte of the weight that is prefetched.
         bytes: bytes to prefetch.
         saved_us: microseconds that they save at the short length, less what fork, join, the slower
@@ -65,6 +70,7 @@ class WindowDecision(NamedTuple):
     weight: str
     engine: str
     short_us: float
+    passing_bytes: int | None
     offset: int
     bytes: int
     saved_us: float
@@ -124,22 +130,14 @@ def plan_windows(
             of a weight is warmed than it has, or a window's lengths contradict each other.
     """
     decisions = []
-    for part, weight, engine, offset, nbytes, saved_us, bound_us, reason in _C.plan_windows(
+    for part, weight, engine, passing_bytes, *rest in _C.plan_windows(
         chip, parts, weights, most_loss_us, constants or {}, worst_constants or {}
     ):
         window = parts[part].window
         assert window is not None
         decisions.append(
             WindowDecision(
-                window.name,
-                weights[weight].name,
-                engine,
-                window.us[0],
-                offset,
-                nbytes,
-                saved_us,
-                bound_us,
-                reason,
+                window.name, weights[weight].name, engine, window.us[0], passing_bytes, *rest
             )
         )
     return decisions

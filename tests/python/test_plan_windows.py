@@ -36,15 +36,20 @@ def reader(*weights, passing=0):
 
 
 def test_costs_of_engines():
-    start, rate, join, slowing, spike_us, spike_share = cost("cube")
-    assert (start, join, slowing, spike_us, spike_share) == (1.0, 1.0, 1.0, 0.0, 0.0)
+    cube, sdma = cost("cube"), cost("sdma")
+    assert (cube.start_us, cube.join_us, cube.slowing) == (1.0, 1.0, 1.0)
+    assert (cube.spike_us, cube.spike_share) == (0.0, 0.0)
     # Contiguous loads into L1 reach nearly the chip's HBM rate.
-    assert 0.9 * 1.49e6 < rate <= 1.49e6
-    assert cost("vector")[1] == pytest.approx(1.49e6, rel=0.1)
-    start, rate, join, slowing, spike_us, spike_share = cost("sdma")
-    assert (start, rate, join) == (20.0, 0.285e6, 1.0)
-    assert slowing == pytest.approx(0.285 / 1.49)
-    assert (spike_us, spike_share) == (250.0, 0.0135)
+    assert 0.9 * 1.49e6 < cube.rate <= 1.49e6
+    assert cost("vector").rate == pytest.approx(1.49e6, rel=0.1)
+    assert (sdma.start_us, sdma.rate, sdma.join_us) == (20.0, 0.285e6, 1.0)
+    assert sdma.slowing == pytest.approx(0.285 / 1.49)
+    assert (sdma.spike_us, sdma.spike_share) == (250.0, 0.0135)
+    assert sdma.busy_us(2_850_000) == pytest.approx(10.0)
+    # What a window covers of a spike costs nothing.
+    assert sdma.expected_spike_us(50.0) == pytest.approx(0.0135 * 200.0)
+    assert sdma.expected_spike_us(-5.0) == pytest.approx(0.0135 * 250.0)
+    assert sdma.expected_spike_us(300.0) == cube.expected_spike_us(0.0) == 0.0
     with pytest.raises(ValueError, match="engine: expected vector, cube or sdma, got 'dma'"):
         _C.engine_cost(CHIP, "dma")
     with pytest.raises(ValueError, match="level: expected low, nominal or high, got 'mean'"):
@@ -55,13 +60,14 @@ def test_as_many_bytes_as_the_engine_brings():
     """From the fork to the join, at the short length."""
     (found,) = plan([window("combine", (12.0, 80.0, 140.0)), reader(0)], [weight(nbytes=10**8)])
     assert found.engine == "cube"
-    assert found.bytes == int(10.0 * cost("cube")[1]) // PIECE * PIECE
+    assert found.bytes == int(10.0 * cost("cube").rate) // PIECE * PIECE
     assert (found.window, found.weight, found.short_us, found.offset) == (
         "combine", "qkv_a", 12.0, 0,
     )  # fmt: skip
-    slowed = 0.15 / cost("cube")[1]
+    assert found.passing_bytes == 0
+    slowed = 0.15 / cost("cube").rate
     assert found.saved_us == pytest.approx(found.bytes * (0.4e-6 - slowed) - 1.0)
-    whole = 12.0 * cost("cube")[1]
+    whole = 12.0 * cost("cube").rate
     assert found.bound_us == pytest.approx(whole * (0.4e-6 - slowed) - 1.0, rel=1e-3)
     assert found.reason == "as much as cube brings in 10.0 us"
 
@@ -78,7 +84,7 @@ def test_weights_in_the_order_of_their_use():
     second, first, third = plan(parts, weights)
     assert (second.weight, second.bytes) == ("b", 20 * MEGABYTE)
     assert first.weight == "a"
-    budget = int(25.0 * cost("cube")[1])
+    budget = int(25.0 * cost("cube").rate)
     assert first.bytes == (budget - 20 * MEGABYTE) // PIECE * PIECE
     assert third.bytes == 0
     taken = f"weights that are read earlier take the {budget / 1e6:.1f} MB of the window"
@@ -183,10 +189,10 @@ def test_short_windows():
 
 def test_unfavourable_constants_limit_the_loss():
     parts = [window("combine", 27.0), reader(0)]
-    start, rate, join, *_ = _C.engine_cost(CHIP, "cube", "high")
-    slowed = 0.15 / rate
+    high = _C.engine_cost(CHIP, "cube", "high")
+    slowed = 0.15 / high.rate
     (found,) = plan(parts, [weight(least=0.0)], loss=3.0)
-    assert found.bytes == int((3.0 - join) / slowed) // PIECE * PIECE
+    assert found.bytes == int((3.0 - high.join_us) / slowed) // PIECE * PIECE
     assert found.reason.startswith("as much as may be risked")
     (found,) = plan(parts, [weight(least=0.0)], loss=1.9)
     assert found.bytes == 0
@@ -198,11 +204,11 @@ def test_unfavourable_constants_limit_the_loss():
 
 def test_windows_share_the_loss():
     """The one that saves least is given up, until the rest is within the limit."""
-    _, rate, join, *_ = _C.engine_cost(CHIP, "cube", "high")
+    high = _C.engine_cost(CHIP, "cube", "high")
     small, large = weight("small", 4 * MEGABYTE, least=0.0), weight("large", least=0.0)
     experts = LayerPart("experts", USABLE)
     parts = [window("a", 27.0), reader(0), experts, window("b", 27.0), reader(1)]
-    lost = [join + 0.15 * one.bytes / rate for one in (small, large)]
+    lost = [high.join_us + 0.15 * one.bytes / high.rate for one in (small, large)]
     both = plan(parts, [small, large], loss=sum(lost) + 0.1)
     assert {one.window: one.bytes for one in both if one.bytes} == {
         "a": 4 * MEGABYTE, "b": 10 * MEGABYTE,

@@ -25,6 +25,7 @@ from ascend_prefetch.linear import stored_weight
 from ascend_prefetch.planning import (
     SLOWED_SHARES,
     Decision,
+    EngineCost,
     LayerPart,
     LayerWeight,
     Window,
@@ -68,22 +69,17 @@ class LayerWindows:
     """What is prefetched in the windows of a layer.
 
     Attributes:
-        layer: the layer.
         decisions: the planner's, in order of time.
         weights: all weights that are read after a window, by name.
-        gains: us that each reader saves, by level, through what the windows bring.
-        shares: of a reader's gain, that of each of its weights.
+        gains: us that a weight's reader saves, by level, through what a window brings of it; by
+            names of window and weight.
         known: the windows as they are known, by name.
-        passing: bytes that pass through L2 between a window and the use of a weight.
     """
 
-    layer: Layer
     decisions: list[WindowDecision]
     weights: Mapping[str, _Weight]
-    gains: Mapping[str, Times]
-    shares: Mapping[str, Mapping[str, float]]
+    gains: Mapping[tuple[str, str], Times]
     known: Mapping[str, KnownWindow]
-    passing: Mapping[tuple[str, str], int]
 
     def fetched(self, window: str | None = None) -> list[WindowDecision]:
         """The decisions that fetch something, of one window or of all."""
@@ -111,10 +107,10 @@ class WindowForms:
         plan = _Planner(config, chip, second, following, gains).plan()
         # The first layer's weights lie elsewhere; else the two are alike.
         weights = _Planner(config, chip, first, _prolog_weights(second), gains).weights()
-        self.plans = (replace(plan, layer=first, weights=weights), plan)
+        self.plans = (replace(plan, weights=weights), plan)
 
     def windows(self, forms: LayerForms, case: str) -> dict[str, TwoLayers]:
-        """What ships, by level: kernels with their own prefetches, and those of the windows.
+        """By level: kernels with their own prefetches, and those of the windows.
 
         Args:
             forms: the forms with windows of the same case.
@@ -139,7 +135,7 @@ class WindowForms:
             pieces = plan.fetched(window)
             cost = engine_cost(self._chip, pieces[0].engine, level)
             readers = [_piece(plan, one) for one in pieces]
-            slowed_us = slowed * cost.slowing * sum(one.bytes for one in pieces) / cost.rate
+            slowed_us = slowed * cost.slowing * cost.busy_us(sum(one.bytes for one in pieces))
             if pieces[0].engine == "sdma":
                 begin, end = _ends(window, parts)
                 names = [name for name, _ in parts]
@@ -151,7 +147,7 @@ class WindowForms:
                     )
                     for one in readers
                 ]
-                by_name[end].append(Join(cost.join_us, slowed_us, cost.spike_us, cost.spike_share))
+                by_name[end].append(Join(cost, slowed_us))
                 continue
             (pause,) = by_name[window]
             assert isinstance(pause, Pause)
@@ -160,24 +156,9 @@ class WindowForms:
         return result
 
 
-class EngineCost(NamedTuple):
-    """What an engine costs in a window (csrc/plan/prefetch_engine.h): us, and bytes per us."""
-
-    start_us: float
-    rate: float
-    join_us: float
-    slowing: float
-    spike_us: float
-    spike_share: float
-
-    def expected_spike(self, slack_us: float) -> float:
-        """Expected us by which spikes hold up a join that has so much time to spare."""
-        return self.spike_share * max(0.0, self.spike_us - max(0.0, slack_us))
-
-
 def engine_cost(chip: TimedChip, engine: str, level: str) -> EngineCost:
     """The cost of an engine at a level of the chip's constants."""
-    return EngineCost(*_C.engine_cost(chip.soc, engine, level, chip.constants.get(level, {})))
+    return _C.engine_cost(chip.soc, engine, level, chip.constants.get(level, {}))
 
 
 def _ends(window: str, parts: PartSteps) -> tuple[str, str]:
@@ -352,19 +333,17 @@ class _Planner:
         )
         by_name = self.weights()
         fetched = [one for one in decisions if one.bytes]
-        gains, shares = {}, {}
+        gains = {}
         for reader in dict.fromkeys(by_name[one.weight].reader for one in fetched):
             mine = [one for one in fetched if by_name[one.weight].reader == reader]
             ranges = [(one.weight, one.offset, one.bytes) for one in mine]
-            gains[reader] = {level: self._gain(reader, ranges, level) for level in LEVELS}
+            gained = {level: self._gain(reader, ranges, level) for level in LEVELS}
             parts = [one.bytes * worth[one.weight] for one in mine]
-            shares[reader] = {
-                f"{one.window} {one.weight}": part / sum(parts)
-                for one, part in zip(mine, parts, strict=True)
-            }
-        return LayerWindows(
-            self._layer, decisions, by_name, gains, shares, self._known, self._passing()
-        )
+            for one, part in zip(mine, parts, strict=True):
+                gains[one.window, one.weight] = {
+                    level: us * part / sum(parts) for level, us in gained.items()
+                }
+        return LayerWindows(decisions, by_name, gains, self._known)
 
     def _worst_us(self) -> float:
         """A lower bound of the layer's time at high constants, with windows of short length."""
@@ -420,19 +399,6 @@ class _Planner:
         (times,) = replay(line, [self._kernels[reader]])
         return times["us"]
 
-    def _passing(self) -> dict[tuple[str, str], int]:
-        passing = {}
-        for index, part in enumerate(self._parts):
-            if part.window is None:
-                continue
-            nbytes = 0
-            for later in self._parts[index:]:
-                for weight in later.reads:
-                    passing[part.name, self._weights[weight].name] = nbytes
-                nbytes += later.passing_bytes or 0
-                nbytes += sum(self._weights[weight].nbytes for weight in later.reads)
-        return passing
-
 
 def _joined(name: str, known: Sequence[KnownWindow]) -> KnownWindow:
     """Windows that follow one another as one."""
@@ -458,8 +424,8 @@ def window_rows(plan: LayerWindows, chip: TimedChip) -> list[dict[str, Any]]:
     what the reader of the weight gains before the window's costs, `planned_us`, what the planner
     counts on at the short length, and `break_even_slowdown`, by which share the window's kernel
     could be slowed down while bytes move until the window saves nothing, at nominal constants and
-    length. Of the weights for which nothing
-    is fetched a window has the one that is read first, and the next layer's qkv_a.
+    length. Of the weights for which nothing is fetched a window has the one that is read first, and
+    the next layer's qkv_a.
     """
     rows = []
     for window in dict.fromkeys(one.window for one in plan.decisions):
@@ -478,9 +444,7 @@ def _row(
     plan: LayerWindows, one: WindowDecision, fetched: Sequence[WindowDecision], chip: TimedChip
 ) -> dict[str, Any]:
     known = plan.known[one.window]
-    reader = plan.weights[one.weight].reader
-    share = plan.shares.get(reader, {}).get(f"{one.window} {one.weight}", 0.0)
-    gain = {level: share * plan.gains[reader][level] if share else 0.0 for level in LEVELS}
+    gain = plan.gains.get((one.window, one.weight), dict.fromkeys(LEVELS, 0.0))
     return {
         "name": one.window,
         "us": known.us._asdict(),
@@ -500,7 +464,7 @@ def _row(
         "source": known.source,
         "extrapolated": known.extrapolated,
         "hbm": known.hbm,
-        "passing_bytes": plan.passing[one.window, one.weight],
+        "passing_bytes": one.passing_bytes,
     }
 
 
@@ -513,11 +477,9 @@ def _cost(
 ) -> float:
     """What a piece costs at a window's nominal length: its share of join, slowdown and spikes."""
     cost = engine_cost(chip, one.engine, level)
-    slowed = SLOWED_SHARES[1] * cost.slowing / cost.rate
     together = sum(piece.bytes for piece in fetched)
-    slack = known.us.nominal - cost.start_us - together / cost.rate
-    once = cost.join_us + cost.expected_spike(slack)
-    return one.bytes * slowed + once * one.bytes / together
+    slowed = SLOWED_SHARES[1] * cost.slowing * cost.busy_us(one.bytes)
+    return slowed + _once_us(cost, known, together) * one.bytes / together
 
 
 def _break_even(
@@ -525,13 +487,14 @@ def _break_even(
 ) -> float:
     cost = engine_cost(chip, fetched[0].engine, "nominal")
     together = sum(piece.bytes for piece in fetched)
-    slack = known.us.nominal - cost.start_us - together / cost.rate
-    gain = 0.0
-    for one in fetched:
-        reader = plan.weights[one.weight].reader
-        gain += plan.shares[reader][f"{one.window} {one.weight}"] * plan.gains[reader]["nominal"]
-    left = gain - cost.join_us - cost.expected_spike(slack)
-    return left * cost.rate / (together * cost.slowing)
+    gain = sum(plan.gains[one.window, one.weight]["nominal"] for one in fetched)
+    return (gain - _once_us(cost, known, together)) / (cost.slowing * cost.busy_us(together))
+
+
+def _once_us(cost: EngineCost, known: KnownWindow, nbytes: int) -> float:
+    """What a window of nominal length costs once: its join, and the spikes that hold it up."""
+    slack = known.us.nominal - cost.start_us - cost.busy_us(nbytes)
+    return cost.join_us + cost.expected_spike_us(slack)
 
 
 def _why(one: WindowDecision, known: KnownWindow) -> str:

@@ -8,6 +8,7 @@ from typing import Any, cast
 
 from ascend_prefetch import _lab
 from ascend_prefetch.lab import twin
+from ascend_prefetch.planning import EngineCost
 
 ReplayTimes = dict[str, Any]
 """The result of `_lab.Timeline.run`: times in us, and bytes."""
@@ -110,16 +111,13 @@ class Join:
     """Lets the stream wait for all prefetches of the SDMA engine.
 
     Attributes:
-        us: of the stream that waits.
+        cost: the engine's, with its join, and its spikes as far as the time does not cover them for
+            which it has been idle.
         slowed_us: by which the prefetches have made the kernels beside them longer.
-        spike_us, spike_share: by which some prefetches take longer than they should, and how many:
-            what is not covered by the time that the engine has been idle counts with its share.
     """
 
-    us: float
+    cost: EngineCost
     slowed_us: float = 0.0
-    spike_us: float = 0.0
-    spike_share: float = 0.0
 
 
 SequenceStep = TracedKernel | Reader | Pause | CmoPrefetch | Join
@@ -233,8 +231,8 @@ def _join(timeline: Any, step: Join) -> None:
     timeline.join_prefetch()
     # The kernels beside it end as much later as they were slowed down.
     slack = max(0.0, begun + step.slowed_us - ended) if timeline.now == begun else 0.0
-    late = step.spike_share * max(0.0, step.spike_us - slack)
-    timeline.wait(max(0.0, begun + step.slowed_us - timeline.now) + step.us + late)
+    late = step.cost.expected_spike_us(slack)
+    timeline.wait(max(0.0, begun + step.slowed_us - timeline.now) + step.cost.join_us + late)
 
 
 def _added(counts: dict[str, int], more: dict[str, int]) -> dict[str, int]:
