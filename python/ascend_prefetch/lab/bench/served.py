@@ -6,23 +6,18 @@ length of the windows, and how near to the bound that is.
 
 from __future__ import annotations
 
-import csv
 import itertools
-import math
 import statistics
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ascend_prefetch.files import whole_file
 from ascend_prefetch.lab.bench.layer import TwoLayerOps, check_layer, model_windows
 from ascend_prefetch.lab.bench.layer_config import PUBLISHED_WINDOWS, LayerConfig
 from ascend_prefetch.lab.bench.layer_memory import layer_memory
-from ascend_prefetch.lab.interrupts import map_in_processes
+from ascend_prefetch.lab.bench.row_file import Row, number, read_rows, write_rows
 from ascend_prefetch.lab.timing import LEVELS
-from ascend_prefetch.lab.timing.tables import take_table
 from ascend_prefetch.models import get_experts, get_model
 from ascend_prefetch.shown import shown
 from ascend_prefetch.windows import CASES
@@ -48,8 +43,6 @@ COLUMNS = (
 something has a length outside what was published. `bound_us`, `planned_us`: sums of the rows of
 windows (verb layer) at the short length; `saved_us`: at the nominal one. `*_bytes`: what windows
 fetch by engine, and of the next layer's fused_qkv_a; why no more of it."""
-
-Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -158,24 +151,16 @@ def run_served(
         ValueError, RuntimeError: an op refuses a configuration.
         OSError: the file cannot be written.
     """
-    rows: list[Row] = []
     count = sum(map(len, groups))
-    with ExitStack() as stack:
-        part = stack.enter_context(whole_file(out))
-        file = stack.enter_context(part.open("w", encoding="utf-8", newline=""))
-        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
-        writer.writeheader()
-        results = stack.enter_context(map_in_processes(served_rows, groups, processes))
-        for group, found in zip(groups, results, strict=True):
-            rows += found
-            writer.writerows(found)
-            file.flush()
-            first = group[0]
-            progress(
-                f"[{len(rows)}/{count}] {first.model} {first.quant} TP{first.tp} DP{first.dp} "
-                f"batch {first.batch}"
-            )
-    return rows
+
+    def finished(group: Sequence[LayerConfig], rows: int) -> None:
+        first = group[0]
+        progress(
+            f"[{rows}/{count}] {first.model} {first.quant} TP{first.tp} DP{first.dp} "
+            f"batch {first.batch}"
+        )
+
+    return write_rows(out, COLUMNS, served_rows, groups, processes, finished)
 
 
 def read_served(path: Path) -> list[Row]:
@@ -185,16 +170,7 @@ def read_served(path: Path) -> list[Row]:
         ValueError: the file is not one of this version; the message names the line.
         OSError: the file cannot be read.
     """
-    rows: list[Row] = []
-    take_table(
-        path,
-        COLUMNS,
-        "the columns of served layers of this version",
-        lambda cells: rows.append({name: _value(name, text) for name, text in cells.items()}),
-    )
-    if not rows:
-        raise ValueError(f"{path}: there is no row in it")
-    return rows
+    return read_rows(path, COLUMNS, "the columns of served layers of this version", _value)
 
 
 def _value(name: str, text: str) -> Any:
@@ -204,13 +180,7 @@ def _value(name: str, text: str) -> Any:
         if text not in ("True", "False"):
             raise ValueError(f"{name}: expected True or False, got {shown(text)}")
         return text == "True"
-    try:
-        value = int(text) if name in _WHOLE else float(text)
-    except ValueError:
-        value = math.nan
-    if not math.isfinite(value):
-        raise ValueError(f"{name}: expected a number, got {shown(text)}")
-    return value
+    return number(name, text, name in _WHOLE)
 
 
 def gain_pct(row: Row, case: str = "nominal", level: str = "nominal") -> float:

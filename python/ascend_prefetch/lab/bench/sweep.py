@@ -6,17 +6,14 @@ minutes.
 
 from __future__ import annotations
 
-import csv
 import itertools
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ascend_prefetch.files import whole_file
 from ascend_prefetch.lab import twin
 from ascend_prefetch.lab.bench.common import (
     MODELLED_KEYS,
@@ -33,12 +30,10 @@ from ascend_prefetch.lab.bench.layer import (
     model_layer,
 )
 from ascend_prefetch.lab.bench.layer_ops import model_dry_op
-from ascend_prefetch.lab.interrupts import map_in_processes
+from ascend_prefetch.lab.bench.row_file import Row, number, read_rows, write_rows
 from ascend_prefetch.lab.timing import LEVELS, find_timed_chip
-from ascend_prefetch.lab.timing.tables import take_table
 from ascend_prefetch.models import get_model
 from ascend_prefetch.models.weights import mla_weight_shapes
-from ascend_prefetch.shown import shown
 
 KEYS = (
     "soc", "model", "tp", "tokens", "kv_len", "moe_bytes", "dtype", "weights", "quant",
@@ -65,9 +60,6 @@ COLUMNS = (
 )
 """Columns of the CSV: KEYS, modelled us, the gain over `none` in percent, and the bytes that the
 kernels of a layer prefetch. The cells of a form that does not exist are empty."""
-
-Row = dict[str, Any]
-"""A value of each column; None where the cell is empty."""
 
 
 @dataclass(frozen=True)
@@ -250,28 +242,21 @@ def run_sweep(
         ValueError, RuntimeError: an op refuses a configuration.
         OSError: the file cannot be written.
     """
-    rows: list[Row] = []
     whole, done = sum(group.cost() for group in groups), 0
     count = sum(len(group.layers) for group in groups)
     start = time.monotonic()
-    with ExitStack() as stack:
-        part = stack.enter_context(whole_file(out))
-        file = stack.enter_context(part.open("w", encoding="utf-8", newline=""))
-        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
-        writer.writeheader()
-        results = stack.enter_context(map_in_processes(model_group, groups, processes))
-        for group, found in zip(groups, results, strict=True):
-            rows += found
-            writer.writerows(found)
-            file.flush()
-            done += group.cost()
-            left = (time.monotonic() - start) * (whole / done - 1)
-            config = group.config
-            progress(
-                f"[{len(rows)}/{count}] {config.soc} {config.model} TP{config.tp} "
-                f"T={config.tokens} {config.quant} {config.weights}: about {left:.0f} s left"
-            )
-    return rows
+
+    def finished(group: Group, rows: int) -> None:
+        nonlocal done
+        done += group.cost()
+        left = (time.monotonic() - start) * (whole / done - 1)
+        config = group.config
+        progress(
+            f"[{rows}/{count}] {config.soc} {config.model} TP{config.tp} "
+            f"T={config.tokens} {config.quant} {config.weights}: about {left:.0f} s left"
+        )
+
+    return write_rows(out, COLUMNS, model_group, groups, processes, finished)
 
 
 def read_sweep(path: Path) -> list[Row]:
@@ -281,16 +266,7 @@ def read_sweep(path: Path) -> list[Row]:
         ValueError: the file is not a sweep of this version; the message names the line.
         OSError: the file cannot be read.
     """
-    rows: list[Row] = []
-    take_table(
-        path,
-        COLUMNS,
-        "the columns of a sweep of this version",
-        lambda cells: rows.append({name: _value(name, text) for name, text in cells.items()}),
-    )
-    if not rows:
-        raise ValueError(f"{path}: there is no row in it")
-    return rows
+    return read_rows(path, COLUMNS, "the columns of a sweep of this version", _value)
 
 
 def _value(name: str, text: str) -> Any:
@@ -299,10 +275,4 @@ def _value(name: str, text: str) -> Any:
     whole = name in KEYS or name.endswith("_bytes")
     if not text and not whole:
         return None
-    try:
-        value = int(text) if whole else float(text)
-    except ValueError:
-        value = math.nan
-    if not math.isfinite(value):
-        raise ValueError(f"{name}: expected a number, got {shown(text)}")
-    return value
+    return number(name, text, whole)

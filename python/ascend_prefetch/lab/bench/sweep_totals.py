@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from ascend_prefetch.lab.bench.sweep import KEYS, Row
+from ascend_prefetch.lab.bench.row_file import Row
+from ascend_prefetch.lab.bench.sweep import KEYS
 from ascend_prefetch.lab.timing import LEVELS
 
 RATIOS = {

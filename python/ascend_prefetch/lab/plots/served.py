@@ -5,12 +5,12 @@ from __future__ import annotations
 import statistics
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from .figure import new_figure, save_figure
+from ascend_prefetch.lab.bench.row_file import Row
+from ascend_prefetch.lab.bench.served import counted, gain_pct
 
-if TYPE_CHECKING:
-    from ascend_prefetch.lab.bench.served import Row
+from .figure import add_legend, draw_gains, new_figure, save_figure
 
 
 def draw_served(rows: Sequence[Row], path: Path) -> None:
@@ -24,8 +24,6 @@ def draw_served(rows: Sequence[Row], path: Path) -> None:
         ValueError: matplotlib is not installed.
         OSError: the picture cannot be written.
     """
-    from ascend_prefetch.lab.bench.served import counted
-
     found = list(counted(rows))
     spread = list(dict.fromkeys((row["quant"], row["tp"], row["dp"]) for row in found))
     figure = new_figure(2 + 2.4 * max(1, len(spread)), 3.6)
@@ -38,18 +36,11 @@ def draw_served(rows: Sequence[Row], path: Path) -> None:
         axes.set_xlabel("requests of a rank")
         _draw_panel(axes, mine, models)
     figure.suptitle("Windows between kernels in a MoE layer: modelled, not measured", fontsize=11)
-    handles = {
-        label: handle
-        for axes in line
-        for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)
-    }
-    figure.legend(handles.values(), handles.keys(), loc="outside right center", fontsize=8)
+    add_legend(figure, line)
     save_figure(figure, path)
 
 
 def _draw_panel(axes: Any, rows: Sequence[Row], models: Sequence[str]) -> None:
-    from ascend_prefetch.lab.bench.served import gain_pct
-
     batches = sorted({row["batch"] for row in rows})
     ends = {
         batch: [
@@ -60,25 +51,13 @@ def _draw_panel(axes: Any, rows: Sequence[Row], models: Sequence[str]) -> None:
         ]
         for batch in batches
     }
-    axes.axhline(0, color="black", linewidth=0.8)
-    axes.fill_between(
-        batches,
-        [min(ends[batch]) for batch in batches],
-        [max(ends[batch]) for batch in batches],
-        color="grey",
-        alpha=0.2,
-        linewidth=0,
-        label="all rows, lengths and constants",
-    )
-    for number, model in enumerate(models):
-        own = [row for row in rows if row["model"] == model]
-        counts = sorted({row["batch"] for row in own})
-        medians = [
-            statistics.median(gain_pct(row) for row in own if row["batch"] == count)
-            for count in counts
-        ]
-        if counts:
-            axes.plot(counts, medians, "o-", markersize=3, color=f"C{number}", label=model)
-    axes.set_xscale("log", base=2)
-    axes.set_xticks(batches, [str(batch) for batch in batches])
-    axes.grid(alpha=0.3)
+    lines = {
+        model: {
+            batch: statistics.median(
+                gain_pct(row) for row in rows if row["model"] == model and row["batch"] == batch
+            )
+            for batch in sorted({row["batch"] for row in rows if row["model"] == model})
+        }
+        for model in models
+    }
+    draw_gains(axes, ends, lines, "all rows, lengths and constants")

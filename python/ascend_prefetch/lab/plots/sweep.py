@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .figure import new_figure, save_figure
+from .figure import add_legend, draw_gains, new_figure, save_figure
 
 if TYPE_CHECKING:
-    from ascend_prefetch.lab.bench.sweep import Row
+    from ascend_prefetch.lab.bench.row_file import Row
 
 # The forms that `planned` is compared with, and their labels.
 _BASES = (("layer_none", "separate kernels"), ("layer_fused_no_prefetch", "fused, no prefetch"))
@@ -43,12 +43,7 @@ def draw_sweep(rows: Sequence[Row], path: Path) -> None:
     figure.suptitle(
         f"Planned prefetching in a layer on {soc}: modelled at nominal, not measured", fontsize=11
     )
-    handles = {
-        label: handle
-        for axes in grid.flat
-        for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)
-    }
-    figure.legend(handles.values(), handles.keys(), loc="outside right center", fontsize=8)
+    add_legend(figure, grid.flat)
     save_figure(figure, path)
 
 
@@ -57,28 +52,16 @@ def _draw_panel(axes: Any, rows: Sequence[Row], models: Sequence[str], base: str
     gains = {
         count: [_gain(row, base) for row in rows if row["tokens"] == count] for count in tokens
     }
-    axes.axhline(0, color="black", linewidth=0.8)
-    axes.fill_between(
-        tokens,
-        [min(gains[count]) for count in tokens],
-        [max(gains[count]) for count in tokens],
-        color="grey",
-        alpha=0.2,
-        linewidth=0,
-        label="all rows",
-    )
-    for number, model in enumerate(models):
-        own = [row for row in rows if row["model"] == model]
-        counts = sorted({row["tokens"] for row in own})
-        medians = [
-            statistics.median(_gain(row, base) for row in own if row["tokens"] == count)
-            for count in counts
-        ]
-        if counts:
-            axes.plot(counts, medians, "o-", markersize=3, color=f"C{number}", label=model)
-    axes.set_xscale("log", base=2)
-    axes.set_xticks(tokens, [str(count) for count in tokens])
-    axes.grid(alpha=0.3)
+    lines = {
+        model: {
+            count: statistics.median(
+                _gain(row, base) for row in rows if row["model"] == model and row["tokens"] == count
+            )
+            for count in sorted({row["tokens"] for row in rows if row["model"] == model})
+        }
+        for model in models
+    }
+    draw_gains(axes, gains, lines, "all rows")
 
 
 def _gain(row: Row, base: str) -> float:
