@@ -10,6 +10,11 @@ std::shared_ptr<Captures::Capture> Captures::Of(aclrtStream stream) const {
     return found == streams_.end() ? nullptr : found->second;
 }
 
+std::shared_ptr<Captures::Capture> Captures::Recorded::Running() const {
+    std::shared_ptr<Capture> known = capture.lock();
+    return known != nullptr && known->running ? known : nullptr;
+}
+
 aclError Captures::Begin(aclrtStream stream) {
     if (stream == nullptr) return kCaptureImplicit;
     if (Of(stream) != nullptr) return kStreamCaptured;
@@ -64,9 +69,9 @@ aclError Captures::Record(aclrtEvent event, aclrtStream stream, const std::strin
                           bool& kept) {
     const std::shared_ptr<Capture> capture = Of(stream);
     std::shared_ptr<Recorded>& recorded = events_[event];
-    if (capture != nullptr && recorded != nullptr && recorded->capture != nullptr &&
-        recorded->capture->running && recorded->capture != capture) {
-        recorded->capture->invalid = capture->invalid = true;
+    const std::shared_ptr<Capture> other = recorded == nullptr ? nullptr : recorded->Running();
+    if (capture != nullptr && other != nullptr && other != capture) {
+        other->invalid = capture->invalid = true;
         return kCaptureConflict;
     }
     recorded = std::make_shared<Recorded>();
@@ -77,15 +82,16 @@ aclError Captures::Record(aclrtEvent event, aclrtStream stream, const std::strin
 }
 
 aclError Captures::Wait(aclrtStream stream, aclrtEvent event, const std::string& call, bool& kept) {
-    std::shared_ptr<Capture> capture = Of(stream);
+    const std::shared_ptr<Capture> capture = Of(stream);
     const std::shared_ptr<Recorded> recorded = events_[event];
-    if (recorded != nullptr && recorded->capture != nullptr && recorded->capture->running) {
+    const std::shared_ptr<Capture> other = recorded == nullptr ? nullptr : recorded->Running();
+    if (other != nullptr) {
         if (stream == nullptr) return kCaptureImplicit;
-        if (capture != nullptr && capture != recorded->capture) {
-            recorded->capture->invalid = capture->invalid = true;
+        if (capture != nullptr && capture != other) {
+            other->invalid = capture->invalid = true;
             return kCaptureConflict;
         }
-        streams_[stream] = recorded->capture;  // from here on a part of the capture
+        streams_[stream] = other;  // from here on a part of the capture
         recorded->waiting.insert(stream);
     } else if (capture != nullptr && recorded != nullptr) {
         return kCaptureDependency;

@@ -52,8 +52,12 @@ private:
 
     /// What a record made of an event; it lasts as long as the event is not recorded again.
     struct Recorded {
-        std::shared_ptr<Capture> capture;  ///< null where it was executed
-        std::set<aclrtStream> waiting;     ///< streams that wait for it
+        /// Empty where it was executed. Not an owner: a capture holds the last record of its streams.
+        std::weak_ptr<Capture> capture;
+        std::set<aclrtStream> waiting;  ///< streams that wait for it
+
+        /// The capture in which it stands, as long as that has not ended.
+        std::shared_ptr<Capture> Running() const;
     };
 
     struct Capture {
