@@ -252,6 +252,11 @@ class StandInSeam:
     def sfa_refusal(self, impl):
         return "int8 caches" if getattr(impl, "enable_sparse_li_c8", False) else None
 
+    def keep_mla_weights(self, impl):
+        """Nothing: the stand-ins have no fused prolog of their own."""
+
+    keep_sfa_weights = keep_mla_weights
+
     def read_indexer(self, impl, watch):
         wk = read_linear("the indexer's wk_weights_proj", impl.wk_weights_proj, watch)
         return indexer_arguments(impl, watch, wk, None)

@@ -75,7 +75,23 @@ def distance(found: torch.Tensor, wanted: torch.Tensor) -> float:
 class Pair:
     """The same layers built with and without the plugin, on equal weights."""
 
-    def __init__(self, model: models.Model, quantisation: str, *, count: int = 1, **settings):
+    def __init__(
+        self,
+        model: models.Model,
+        quantisation: str,
+        *,
+        count: int = 1,
+        fused: dict | None = None,
+        **settings,
+    ):
+        """
+        Args:
+            model: whose layers they are.
+            quantisation: one of models.QUANTISATIONS.
+            count: number of layers.
+            fused: settings of the layers with the plugin alone.
+            settings: of both; see Layers.
+        """
         self.plain = Layers(model, quantisation, count=count, **settings)
         self.fused = Layers(
             model,
@@ -83,6 +99,7 @@ class Pair:
             count=count,
             additional={"ascend_prefetch": {"enabled": True}},
             **settings,
+            **(fused or {}),
         )
 
     def run(self, scenario: steps.Scenario, seed: int = 0):

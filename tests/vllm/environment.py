@@ -22,9 +22,11 @@ import os
 import sys
 import tempfile
 import types
+from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
+from unittest import mock
 
 import torch
 
@@ -153,7 +155,14 @@ def _bare_configuration(additional: dict):
     return config
 
 
-def configuration(hf_config, *, quant=None, additional: dict | None = None, speculative: int = 0):
+def configuration(
+    hf_config,
+    *,
+    quant=None,
+    additional: dict | None = None,
+    speculative: int = 0,
+    kv_role: str | None = None,
+):
     """The VllmConfig of a model.
 
     Args:
@@ -161,10 +170,15 @@ def configuration(hf_config, *, quant=None, additional: dict | None = None, spec
         quant: upstream's quantisation config, or None.
         additional: --additional-config.
         speculative: tokens that a draft model proposes per step; 0 for no speculation.
+        kv_role: of a worker that gets caches from others or hands them on, "kv_consumer" for
+            workers that only decode; None without a KV transfer.
     """
-    from vllm.config import ModelConfig
+    from vllm.config import KVTransferConfig, ModelConfig
 
     config = _bare_configuration(dict(additional or {}))
+    if kv_role is not None:
+        connector = "MooncakeConnectorV1"
+        config.kv_transfer_config = KVTransferConfig(kv_connector=connector, kv_role=kv_role)
     # ModelConfig's own start looks for weights and a tokenizer; its methods are all that is needed.
     model = object.__new__(ModelConfig)
     fields = dict(
@@ -196,6 +210,13 @@ def configuration(hf_config, *, quant=None, additional: dict | None = None, spec
             use_eagle=lambda: True,
         )
     return config
+
+
+@contextlib.contextmanager
+def mlapo(on: bool) -> Iterator[None]:
+    """Layers that are built here have upstream's fused op MLAPO, which the double cannot run."""
+    with mock.patch.dict(os.environ, VLLM_ASCEND_ENABLE_MLAPO=str(int(on))):
+        yield
 
 
 @contextlib.contextmanager

@@ -32,7 +32,20 @@ class Layers:
         additional: dict | None = None,
         speculative: int = 0,
         overrides: dict | None = None,
+        kv_role: str | None = None,
+        mlapo: bool = False,
     ):
+        """
+        Args:
+            model: whose layers they are.
+            quantisation: one of models.QUANTISATIONS.
+            count: number of layers.
+            additional: --additional-config.
+            speculative: tokens that a draft model proposes.
+            overrides: of the model's configuration.
+            kv_role: see environment.configuration.
+            mlapo: whether upstream may prepare its fused op MLAPO.
+        """
         environment.start()
         from vllm.model_executor.models.deepseek_v2 import DeepseekV2MLAAttention
         from vllm_ascend.quantization.modelslim_config import AscendModelSlimConfig
@@ -44,14 +57,18 @@ class Layers:
         description = models.quant_description(model, quantisation, count)
         quant = None if description is None else AscendModelSlimConfig(description)
         self.config = environment.configuration(
-            c, quant=quant, additional=additional, speculative=speculative
+            c, quant=quant, additional=additional, speculative=speculative, kv_role=kv_role
         )
         buffer = None
         if model.sparse:
             buffer = torch.zeros(environment.MAX_TOKENS, c.index_topk, dtype=torch.int32)
         _forget_rope()
         self.modules = []
-        with environment.context(self.config), _default_dtype(torch.bfloat16):
+        with (
+            environment.mlapo(mlapo),
+            environment.context(self.config),
+            _default_dtype(torch.bfloat16),
+        ):
             for layer in range(count):
                 self.modules.append(
                     DeepseekV2MLAAttention(

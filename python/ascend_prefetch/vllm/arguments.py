@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -86,7 +87,32 @@ def read_layer(impl: Any, read_indexer: ReadIndexer | None) -> LayerArguments:
     return layer
 
 
-def _read_prolog(impl: Any, read_indexer: ReadIndexer | None) -> Prolog:
+def prolog_refusal(impl: Any, read_indexer: ReadIndexer | None) -> str | None:
+    """Why a layer's prolog goes upstream, or None; asked before upstream has made W_UK.
+
+    Args:
+        impl: AscendMLAImpl or AscendSFAImpl before process_weights_after_loading, when its linear
+            layers have been processed.
+        read_indexer: returns the arguments of the indexer; None for MLA.
+
+    Raises:
+        UpstreamChanged: the layer lacks what all known releases have.
+    """
+    sizes: list[Any] = [
+        attribute(impl, name) for name in ("num_heads", "qk_nope_head_dim", "kv_lora_rank")
+    ]
+    w_uk = torch.empty(sizes, dtype=impl.kv_a_layernorm.weight.dtype, device="meta")
+    try:
+        _read_prolog(impl, read_indexer, w_uk)
+    except Unsupported as reason:
+        return str(reason)
+    return None
+
+
+def _read_prolog(
+    impl: Any, read_indexer: ReadIndexer | None, w_uk: torch.Tensor | None = None
+) -> Prolog:
+    """The weights of the prolog; w_uk stands for W_UK where upstream has not made it yet."""
     watch = Watch()
     with_latent = impl.q_lora_rank is not None
     if with_latent:
@@ -105,7 +131,8 @@ def _read_prolog(impl: Any, read_indexer: ReadIndexer | None) -> Prolog:
         q_norm_weight = watch.tensor(q_norm, "weight")
         if (q_bias := _bias(q_norm, watch.tensor)) is not None:
             options["q_a_norm_bias"] = q_bias
-    w_uk = _need(watch.tensor(impl, "W_UK_T"), "W_UK")
+    if w_uk is None:
+        w_uk = _need(watch.tensor(impl, "W_UK_T"), "W_UK")
     kv_norm_weight = _need(watch.tensor(kv_norm, "weight"), "the weight of kv_a_layernorm")
     kv_bias = _bias(kv_norm, watch.copied)  # copied: the next check holds for these values alone
     if kv_bias is not None and kv_bias.any():
@@ -140,7 +167,7 @@ def _read_output(impl: Any) -> Output:
     w_uv = _need(watch.tensor(impl, "W_UV"), "W_UV")
     output = Output(o_proj.weight, {**o_proj.options, "w_uv": w_uv}, watch)
     heads, latent, _ = w_uv.shape
-    x = w_uv.new_empty(1, heads, latent)
+    x = w_uv.new_empty(1, heads, latent, device="meta")
     _ask_op("o_proj", w_uv.device, x, output.o_proj, output.options)
     return output
 
@@ -181,7 +208,7 @@ def _check_prolog(prolog: Prolog, impl: Any, *, sparse: bool) -> None:
     hidden: Any = attribute(getattr(impl, first), "input_size", first)
     if impl.qk_rope_head_dim != ROPE:
         raise Unsupported(f"rope of {impl.qk_rope_head_dim} elements")
-    new = norm.new_empty
+    new = functools.partial(norm.new_empty, device="meta")
     step = [new(1, ROPE), new(1, ROPE), new(1, dtype=torch.int64)]
     caches = [new(1, 16, 1, impl.kv_lora_rank), new(1, 16, 1, ROPE)]
     if sparse and prolog.indexer:

@@ -64,6 +64,7 @@ class Family(ABC):
         op: looks up the prolog op in torch.ops.ascend_prefetch.
         seam: the seam of the release.
         layer_refusal: why a layer goes upstream in every step, or None.
+        keep_weights: keeps upstream from repacking or freeing the weights of a layer's prolog.
         caches: finds all caches of a layer in the argument kv_cache of upstream's forward.
         before_cache_write, cache_written: tell upstream so, given the layer's name.
         done: tells upstream that output was written, given the layer's name and the argument
@@ -74,6 +75,7 @@ class Family(ABC):
     op: Callable[[Any], Callable[..., tuple[torch.Tensor, ...]]]
     seam: Seam
     layer_refusal: Callable[[Any], str | None]
+    keep_weights: Callable[[Any], None]
     caches: Callable[[Any, Any], tuple]
     before_cache_write: Callable[[str], None]
     cache_written: Callable[[str], None]

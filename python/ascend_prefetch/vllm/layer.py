@@ -118,7 +118,13 @@ class FusedLayer(_Upstream):  # type: ignore[misc]
         return output
 
     def process_weights_after_loading(self, act_dtype: torch.dtype) -> None:
-        """Runs upstream's method, then reads the weights again; also called after a reload."""
+        """Runs upstream's method, then reads the weights again; also called after a reload.
+
+        Upstream's fused prologs (MLAPO, PROLOG_V3) need the weights in a form of their own, and on
+        workers that only decode they free the originals. A layer that runs our prolog has no use
+        for them, and its other steps run upstream's projections, which need the originals.
+        """
+        self.fused_weights.keep(self)
         super().process_weights_after_loading(act_dtype)
         self.fused_weights.read(self)
 

@@ -102,7 +102,13 @@ def _float_scale(name: str, layer: object, attribute: str, watch: Watch) -> torc
         raise Unsupported(f"upstream freed {attribute} of {name} for its own fused path")
     if scale.dtype in (torch.float32, torch.int64):
         return scale.reshape(-1)
-    return scale.float().reshape(-1).contiguous()
+    copied = scale.float().reshape(-1).contiguous()
+    # Upstream keeps the scales of dynamic layers as float32 too, so that no copy is needed; it
+    # reads the others, which alone count where somebody has written them.
+    kept = watch.tensor(layer, f"{attribute}_fp32")
+    if kept is not None and kept.dtype == copied.dtype and torch.equal(kept.reshape(-1), copied):
+        return kept.reshape(-1)
+    return copied
 
 
 def scale_with_reciprocal(reciprocal: torch.Tensor) -> torch.Tensor:

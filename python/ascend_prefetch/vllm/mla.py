@@ -25,6 +25,7 @@ class DenseAttention(Family):
     def __init__(self, seam: Seam) -> None:
         self.seam = seam
         self.layer_refusal = seam.mla_refusal
+        self.keep_weights = seam.keep_mla_weights
         self.caches = lambda layer, kv_cache: kv_cache
         self.before_cache_write = lambda layer_name: None
         self.cache_written = seam.mla_cache_written

@@ -83,6 +83,7 @@ class _Attention:
 
 _SEAM: Any = SimpleNamespace(
     mla_refusal=lambda impl: None,
+    keep_mla_weights=lambda impl: None,
     capturing=lambda: False,
     mla_cache_written=lambda layer_name: None,
     mla_done=lambda layer_name, kv_cache: None,

@@ -27,6 +27,7 @@ class SparseAttention(Family):
     def __init__(self, seam: Seam) -> None:
         self.seam = seam
         self.layer_refusal = seam.sfa_refusal
+        self.keep_weights = seam.keep_sfa_weights
         self.caches = seam.sparse_caches
         self.before_cache_write = seam.before_sfa_cache_write
         self.cache_written = seam.sfa_cache_written

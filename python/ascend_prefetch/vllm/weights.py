@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from . import neighbours, regions
-from .arguments import LayerArguments, read_layer
+from .arguments import LayerArguments, prolog_refusal, read_layer
 from .fallback import no_prefetch, say_once, upstream_changed
 from .switch import holders, switch
 
@@ -35,6 +35,22 @@ class LayerWeights:
                 return None
             arguments = self.read(layer)
         return arguments if arguments.prolog is not None else None
+
+    def keep(self, layer: Any) -> None:
+        """Keeps upstream from making its own copies of weights that the fused prolog reads.
+
+        A layer whose prolog goes upstream keeps upstream's fused prolog, and so do all layers of a
+        process that loads them switched off.
+        """
+        if not (switch.on and layer.settings.prolog):
+            return
+        family = layer.family
+        try:
+            refused = family.layer_refusal(layer) is not None
+            if not refused and prolog_refusal(layer, family.indexer_reader(layer)) is None:
+                family.keep_weights(layer)
+        except Exception as error:  # a layer that differs from those of the known releases
+            upstream_changed(error)
 
     def read(self, layer: Any) -> LayerArguments:
         """Reads the arguments again; logs which parts of the layer go upstream, and why."""

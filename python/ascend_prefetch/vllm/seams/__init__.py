@@ -28,6 +28,16 @@ class Seam(Protocol):
     def sfa_refusal(self, impl: Any) -> str | None:
         """Why a layer of sparse attention goes upstream, or None."""
 
+    def keep_mla_weights(self, impl: Any) -> None:
+        """Keeps upstream from repacking or freeing a dense layer's qkv_a and q_b.
+
+        Called before upstream's process_weights_after_loading; upstream then runs the layer as if
+        its own fused prologs were switched off.
+        """
+
+    def keep_sfa_weights(self, impl: Any) -> None:
+        """Keeps upstream from repacking or freeing a sparse layer's qkv_a and q_b."""
+
     def forward_context(self) -> object:
         """vLLM's context of this step."""
 

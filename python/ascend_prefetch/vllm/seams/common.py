@@ -10,9 +10,11 @@ from vllm_ascend.ascend_forward_context import _EXTRA_CTX
 from vllm_ascend.attention.utils import maybe_save_kv_layer_to_connector
 
 from ..arguments import indexer_arguments
-from ..fallback import attribute
+from ..fallback import attribute, say_once
 from ..linears import read_linear
 from ..watch import Watch
+
+_KEPT = "turned off, because it would keep the weights in a second form"
 
 forward_context = get_forward_context
 all_reduce = tensor_model_parallel_all_reduce
@@ -26,6 +28,18 @@ def capturing() -> bool:
 def padded_tokens() -> int:
     """Number of rows of this step on this rank, padding included."""
     return _EXTRA_CTX.num_tokens
+
+
+def without_fused_prologs(impl: Any, switches: tuple[str, ...] = ("enable_mlapo",)) -> None:
+    """Turns a layer's own switches of upstream's fused prologs off.
+
+    Raises:
+        UpstreamChanged: the layer lacks one of these attributes.
+    """
+    for name in switches:
+        if attribute(impl, name):
+            setattr(impl, name, False)
+            say_once(f"{name} of a layer whose prolog is fused", so=_KEPT)
 
 
 def first_true(impl: object, reasons: dict[str, str]) -> str | None:

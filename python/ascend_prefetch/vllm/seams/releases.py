@@ -94,6 +94,9 @@ _SHARED_INDEXERS = (
     Expected(_SFA, "AscendSFAImpl._get_indexcache_topk_indices", "(self, num_tokens)"),
     Expected(_SFA, "AscendSFAImpl._update_indexcache_topk_indices", "(self, topk_indices)"),
 )
+_FUSED_TYPES = Expected(
+    _SFA, "AscendSFAImpl._get_fused_type_unsupported_reasons", "(self, pp_type)"
+)
 
 
 @dataclass(frozen=True)
@@ -175,6 +178,7 @@ RELEASES = {
                 *_SHARED_INDEXERS,
                 Expected(_SFA, "AscendSFAImpl._compose_sfa_kv_cache", "(self, kv_cache)"),
                 _ATTENTION._replace(signature=f"{_QUERY_AND_LENGTHS}, block_table=None)"),
+                _FUSED_TYPES,
             ),
         ),
     )

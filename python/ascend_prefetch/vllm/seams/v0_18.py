@@ -22,6 +22,7 @@ sparse_caches = common.split_caches
 mla_cache_written = sfa_cache_written = mla_done = common.nothing
 sfa_done = common.save_caches
 before_sfa_cache_write = wait_for_kv_layer_from_connector
+keep_mla_weights = keep_sfa_weights = common.without_fused_prologs
 shares_indexers = False
 mla_refusal = functools.partial(
     common.first_true, reasons=common.FA_QUANT | common.SHARDED | common.PRODUCER

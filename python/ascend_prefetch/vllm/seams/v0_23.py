@@ -24,6 +24,10 @@ mla_cache_written = notify_kv_cache_written
 sfa_cache_written = common.nothing
 mla_done = sfa_done = common.save_caches
 before_sfa_cache_write = wait_for_kv_layer_from_connector
+keep_mla_weights = common.without_fused_prologs
+keep_sfa_weights = functools.partial(
+    common.without_fused_prologs, switches=("enable_mlapo", "enable_sfa_prolog_v3")
+)
 shares_indexers = True
 mla_refusal = functools.partial(common.first_true, reasons=common.FA_QUANT | common.SHARDED)
 sfa_refusal = functools.partial(

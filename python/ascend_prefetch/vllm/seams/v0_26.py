@@ -23,6 +23,7 @@ mla_cache_written = notify_kv_cache_written
 mla_done = sfa_done = common.save_caches
 before_sfa_cache_write = wait_for_kv_layer_from_connector
 select = device_operator.select
+keep_mla_weights = common.without_fused_prologs
 shares_indexers = True
 
 _MLA_REASONS = {
@@ -40,6 +41,14 @@ def mla_refusal(impl: Any) -> str | None:
     if not attribute(impl, "use_mla_rope"):
         return "attention without rope"
     return common.first_true(impl, _MLA_REASONS)
+
+
+def keep_sfa_weights(impl: Any) -> None:
+    """Gives a sparse layer a reason against each of upstream's fused prologs (PreprocessType)."""
+    common.without_fused_prologs(impl)
+    refuse = "_get_fused_type_unsupported_reasons"
+    attribute(impl, refuse)
+    setattr(impl, refuse, lambda pp_type: [f"ascend_prefetch runs the prolog, not {pp_type}"])
 
 
 def sparse_caches(impl: Any, kv_cache: tuple) -> tuple:
