@@ -21,6 +21,10 @@ SLOWED_SHARES: tuple[float, float, float] = _C.slowed_shares()
 """By how much a kernel is slowed down while a prefetch beside it moves bytes, for windows of short,
 nominal and long length. Nobody has published it: assumed."""
 
+MOST_LOSS_SHARE = 0.0028
+"""Share of a layer's time that its windows may lose where constants are the least favourable: just
+below the 0.3 % that are promised to be the most."""
+
 
 class Decision(NamedTuple):
     """How much of a weight one engine prefetches in one window.

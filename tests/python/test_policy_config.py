@@ -140,7 +140,15 @@ def refuses(additional_config, message):
         (
             {"enable": True},
             "ascend_prefetch: unknown key 'enable', expected one of enabled, prolog, o_proj, "
-            "next_layer, prefetch_ratio, captured_kv_len, release",
+            "next_layer, windows, prefetch_ratio, captured_kv_len, release, window_lengths",
+        ),
+        (
+            {"windows": "no"},
+            "ascend_prefetch.windows: expected true or false, got 'no'",
+        ),
+        (
+            {"window_lengths": 3},
+            "ascend_prefetch.window_lengths: expected the path of a file, got 3",
         ),
         (
             {"release": "0.23.0"},

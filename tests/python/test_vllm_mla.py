@@ -132,9 +132,9 @@ def test_steps_that_go_upstream_say_why(seam, monkeypatch, change, reason):
 def test_split_hidden_states_and_profile_runs_go_upstream(seam, monkeypatch):
     impl = fused(seam)
     monkeypatch.setattr(up.AscendMLAImpl, "forward", lambda self, *arguments: arguments)
-    metadata = up.decode_metadata(3)
-    assert impl.forward(NAME, 1, 2, metadata, True, 3) == (NAME, 1, 2, metadata, True, 3)
-    assert impl.forward(NAME, 1, 2, None, False, 3) == (NAME, 1, 2, None, False, 3)
+    metadata, x = up.decode_metadata(3), torch.zeros(3, up.HIDDEN)
+    assert impl.forward(NAME, x, 2, metadata, True, 3) == (NAME, x, 2, metadata, True, 3)
+    assert impl.forward(NAME, x, 2, None, False, 3) == (NAME, x, 2, None, False, 3)
     assert fallback.reasons() == ("hidden states that are split over ranks (flash communication)",)
 
 

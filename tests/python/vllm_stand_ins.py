@@ -113,7 +113,9 @@ class AscendMLAImpl:
             model_config=SimpleNamespace(
                 hf_config=SimpleNamespace(hidden_size=HIDDEN, intermediate_size=256)
             ),
-            parallel_config=SimpleNamespace(tensor_parallel_size=1, data_parallel_size=1),
+            parallel_config=SimpleNamespace(
+                tensor_parallel_size=1, data_parallel_size=1, use_ubatching=False
+            ),
             compilation_config=SimpleNamespace(static_forward_context={}),
         )
         self.upstream_calls = 0
@@ -236,6 +238,27 @@ def with_biases(impl, kv_bias):
     return impl
 
 
+class StandInWindows:
+    """The windows of the stand-in's collectives; nothing is wrapped."""
+
+    def __init__(self) -> None:
+        self.broken: str | None = None
+        self.overlap = False
+        self.model: object | None = None
+
+    def install(self) -> str | None:
+        return self.broken
+
+    def expert_ranks(self) -> int:
+        return 16
+
+    def shared_experts_overlap(self) -> bool:
+        return self.overlap
+
+    def running_model(self) -> object | None:
+        return self.model
+
+
 class StandInSeam:
     """A seam without vLLM; counts what it is told."""
 
@@ -245,6 +268,7 @@ class StandInSeam:
         self.context = SimpleNamespace()
         self.told: list[str] = []
         self.is_capturing = False
+        self.windows = StandInWindows()
 
     def mla_refusal(self, impl):
         return "fa_quant caches" if getattr(impl, "fa_quant_layer", False) else None

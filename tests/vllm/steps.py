@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -97,6 +99,20 @@ def run(layers: Layers, scenario: Scenario, seed: int = 0) -> Result:
             for module in layers.modules:
                 outputs.append(module.mla_attn(positions, new_input(layers, scenario, draw)))
     return Result(outputs, memory, recorded)
+
+
+@contextlib.contextmanager
+def after_first_layer(layers: Layers, scenario: Scenario, seed: int = 0) -> Iterator[None]:
+    """The context of a step, in which the first layer's attention has run and no other."""
+    memory = caches_for(layers, scenario, seed)
+    with environment.context(layers.config), torch.inference_mode():
+        found = metadata(layers, common_metadata(scenario))
+        for module, caches in zip(layers.modules, memory, strict=True):
+            bind(module, tuple(caches))
+        with forward_context(layers, scenario, found):
+            positions = torch.zeros(_rows(scenario), dtype=torch.long)
+            layers.modules[0].mla_attn(positions, new_input(layers, scenario))
+            yield
 
 
 def input_generator(seed: int) -> torch.Generator:

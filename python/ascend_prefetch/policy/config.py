@@ -48,6 +48,10 @@ class PrefetchConfig:
         prolog: whether mla_prolog and sfa_prolog replace the projections before attention.
         o_proj: whether o_proj replaces the projections after attention.
         next_layer: whether the next layer's fused_qkv_a is prefetched.
+        windows: whether weights are prefetched in the windows between kernels: collectives, the
+            combine of experts, sparse attention.
+        window_lengths: a file that `python -m ascend_prefetch windows` made of a profile, with the
+            lengths of the windows; None for published lengths.
         captured_kv_len: cached tokens per request that are assumed under graph capture to decide
             what stays in L2, as the lengths of the requests are dummies then. From 1 to
             MAX_KV_LEN.
@@ -63,6 +67,8 @@ class PrefetchConfig:
     prolog: bool = True
     o_proj: bool = True
     next_layer: bool = True
+    windows: bool = True
+    window_lengths: str | None = None
     captured_kv_len: int = 4096
     release: str | None = None
 
@@ -73,6 +79,7 @@ class PrefetchConfig:
                 raise ValueError(f"{KEY}.{name}: expected true or false, got {shown(value)}")
         _check_length(f"{KEY}.captured_kv_len", self.captured_kv_len)
         _check_release(f"{KEY}.release", self.release)
+        _check_path(f"{KEY}.window_lengths", self.window_lengths)
         ratios = _checked_ratios(f"{KEY}.prefetch_ratio", self.prefetch_ratio)
         object.__setattr__(self, "prefetch_ratio", ratios)
 
@@ -133,8 +140,8 @@ class PrefetchConfig:
         return cls(**checked)
 
 
-_SWITCHES = ("enabled", "prolog", "o_proj", "next_layer")
-_SETTINGS = (*_SWITCHES, "prefetch_ratio", "captured_kv_len", "release")
+_SWITCHES = ("enabled", "prolog", "o_proj", "next_layer", "windows")
+_SETTINGS = (*_SWITCHES, "prefetch_ratio", "captured_kv_len", "release", "window_lengths")
 
 
 def _checked_ratios(key: str, ratios: Any) -> dict[str, dict[str, float]]:
@@ -165,6 +172,11 @@ def _check_length(key: str, value: Any) -> None:
 def _check_release(key: str, value: Any) -> None:
     if value is not None and not (isinstance(value, str) and re.fullmatch(r"\d+\.\d+", value)):
         raise ValueError(f'{key}: expected major and minor such as "0.23", got {shown(value)}')
+
+
+def _check_path(key: str, value: Any) -> None:
+    if value is not None and not (isinstance(value, str) and value.strip()):
+        raise ValueError(f"{key}: expected the path of a file, got {shown(value)}")
 
 
 def _check_mapping(key: str, value: Any) -> None:

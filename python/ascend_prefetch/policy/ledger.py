@@ -299,6 +299,23 @@ class PrefetchLedger:
         counts[2] += request.bytes
         return True
 
+    def claimed_to(self, weight: torch.Tensor, layer: int | None) -> int:
+        """How many bytes at the start of a weight this step has claimed for a layer.
+
+        Args:
+            weight: a dense tensor of any dtype.
+            layer: as of claim().
+        """
+        if self._step.asked:
+            self._step.settle()
+        storage = weight.untyped_storage()
+        memory = self._step.memories.get(id(storage))
+        if memory is None or memory.storage() is not storage:
+            return 0
+        begin = int(weight.storage_offset()) * weight.itemsize
+        free = _free(memory.taken, begin, begin + int(weight.nbytes), layer)
+        return free[0][0] - begin if free else int(weight.nbytes)
+
     @property
     def claims(self) -> list[Claim]:
         """The claims of the current step, in order, except on weights that are gone.

@@ -39,6 +39,18 @@ class Prolog:
     options: dict[str, object]
     watch: Watch
 
+    def in_order(self) -> list[tuple[str, torch.Tensor]]:
+        """The weights by name, in the order in which the kernel reads them."""
+        named: list[tuple[str, torch.Tensor | None]] = [("fused_qkv_a", self.qkv_a)]
+        if self.indexer:
+            wq_b, wk, _, _, weights_proj = self.indexer
+            named += [("indexer_wk", wk), ("indexer_weights_proj", weights_proj)]
+        named.append(("q_b", self.before[2]))
+        if self.indexer:
+            named.append(("indexer_wq_b", wq_b))
+        named.append(("w_uk", self.before[3]))
+        return [(name, weight) for name, weight in named if weight is not None]
+
 
 @dataclass
 class Output:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import operator
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
 
 from .arguments import Prolog, ReadIndexer
 from .seams import Seam
+from .windows.fetch import NOTHING
 
 # Steps with more rows go upstream: a decode step has fewer, and upstream's own fused ops have the
 # same limit.
@@ -28,10 +30,11 @@ class SharedStep:
         tokens: number of rows, T.
         cos, sin: [T, rope].
         slots: [T], the slots of the rows in the caches.
+        requests: number of requests; 0 where the host does not know it.
         cached: cached tokens of all requests together; 0 where the host does not know them.
     """
 
-    __slots__ = ("_read", "cached", "cos", "sin", "slots", "tokens")
+    __slots__ = ("_read", "cached", "cos", "requests", "sin", "slots", "tokens")
 
     def __init__(self, read: ReadStep, captured_kv_len: int | None) -> None:
         """captured_kv_len: cached tokens to assume per request under graph capture, else None."""
@@ -41,6 +44,7 @@ class SharedStep:
         self.sin = sin.view(sin.shape[0], -1)[: self.tokens]
         self.slots = slots[: self.tokens]
         is_tensor = isinstance(lengths, torch.Tensor)
+        self.requests = 0 if lengths is None else len(lengths)
         if lengths is None or (is_tensor and lengths.device.type != "cpu"):
             self.cached = 0
         elif captured_kv_len is not None:  # under capture the lengths are dummies, so not read
@@ -96,6 +100,12 @@ class Family(ABC):
     @abstractmethod
     def passing_bytes(self, layer: Any, step: SharedStep, caches: tuple) -> int:
         """Bytes of the caches that attention reads; they pass through L2 before o_proj is read."""
+
+    def beside_attention(
+        self, layer: Any, step: SharedStep, caches: tuple
+    ) -> AbstractContextManager[None]:
+        """The context of attention, in which a layer's next weights may be prefetched."""
+        return NOTHING
 
     @abstractmethod
     def written(self, layer: Any, prolog: Prolog, caches: tuple) -> tuple:

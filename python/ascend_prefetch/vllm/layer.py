@@ -14,6 +14,8 @@ from .fallback import UpstreamChanged, no_prefetch, say_once, upstream_changed
 from .family import Family, SharedStep
 from .regions import ledger
 from .weights import LayerWeights
+from .windows.fetch import NOTHING
+from .windows.running import running
 
 _Upstream: Any = object  # AscendMLAImpl or AscendSFAImpl where patch makes a class
 
@@ -61,12 +63,19 @@ class FusedLayer(_Upstream):  # type: ignore[misc]
         """
         given = (layer_name, hidden_states, kv_cache, attn_metadata, need_gather_q_kv, output)
         family, weights = self.family, self.fused_weights
+        running.enter()
         if more or unknown:
             names = ", ".join([*(f"number {6 + i}" for i, _ in enumerate(more, 1)), *unknown])
             upstream_changed(f"{family.name}: forward was given the unknown argument {names}")
             return super().forward(*given, *more, **unknown)
-        if attn_metadata is None or kv_cache is None:  # vLLM's profile run, which measures memory
-            return super().forward(*given)
+        if attn_metadata is None or kv_cache is None:
+            # vLLM's profile run, which measures memory, or a capture of what lies between
+            # attention layers, which holds the windows there.
+            result = super().forward(*given)
+            if family.seam.capturing():
+                ledger.enter(family.seam.forward_context(), self._number)
+                self._open_windows(hidden_states)
+            return result
 
         # The ops must support the step, the weights and the caches.
         ledger.enter(family.seam.forward_context(), self._number)
@@ -78,7 +87,9 @@ class FusedLayer(_Upstream):  # type: ignore[misc]
         if refusal is not None:
             say_once(refusal)
         if arguments is None or refusal is not None:
-            return super().forward(*given)
+            result = super().forward(*given)
+            self._open_windows(hidden_states)
+            return result
 
         # The prolog, with o_proj prefetched under it.
         step = self._shared_step(attn_metadata)
@@ -102,7 +113,8 @@ class FusedLayer(_Upstream):  # type: ignore[misc]
         # Upstream's attention.
         self.keep_latent = o_proj is not None
         try:
-            attention = family.attention(self, queries, caches, attn_metadata)
+            with family.beside_attention(self, step, caches):
+                attention = family.attention(self, queries, caches, attn_metadata)
         finally:
             self.keep_latent = False
 
@@ -115,6 +127,7 @@ class FusedLayer(_Upstream):  # type: ignore[misc]
             partial = self.ops.o_proj.default(latent, o_proj.o_proj, **o_proj.options, **prefetch)
             self._write(partial, output)
         family.done(layer_name, kv_cache)
+        self._open_windows(hidden_states)
         return output
 
     def process_weights_after_loading(self, act_dtype: torch.dtype) -> None:
@@ -127,6 +140,12 @@ class FusedLayer(_Upstream):  # type: ignore[misc]
         self.fused_weights.keep(self)
         super().process_weights_after_loading(act_dtype)
         self.fused_weights.read(self)
+
+    def _open_windows(self, hidden_states: torch.Tensor) -> None:
+        """From here to the next layer's prolog weights may be prefetched."""
+        behind = self.fused_weights.windows.behind
+        if behind is not None:
+            running.leave(behind, hidden_states.shape[0])
 
     def _v_up_proj(self, x: torch.Tensor) -> torch.Tensor:
         """Returns the latent output of attention unchanged where the op o_proj applies W_UV."""
@@ -152,6 +171,9 @@ class FusedLayer(_Upstream):  # type: ignore[misc]
             output[tokens:] = 0
             partial = output
         if self.o_proj.reduce_results and self.o_proj.tp_size > 1:
-            partial = self.family.seam.all_reduce(partial)
+            windows = self.fused_weights.windows.behind
+            window = NOTHING if windows is None else windows.behind_o_proj(partial.nbytes)
+            with window:
+                partial = self.family.seam.all_reduce(partial)
         if partial is not output:
             output[...] = partial

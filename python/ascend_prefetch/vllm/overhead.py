@@ -70,7 +70,9 @@ class _Attention:
             model_config=SimpleNamespace(
                 hf_config=SimpleNamespace(hidden_size=HIDDEN, intermediate_size=0)
             ),
-            parallel_config=SimpleNamespace(tensor_parallel_size=1, data_parallel_size=1),
+            parallel_config=SimpleNamespace(
+                tensor_parallel_size=1, data_parallel_size=1, use_ubatching=False
+            ),
             compilation_config=SimpleNamespace(static_forward_context={}),
         )
 
@@ -85,6 +87,7 @@ _SEAM: Any = SimpleNamespace(
     mla_refusal=lambda impl: None,
     keep_mla_weights=lambda impl: None,
     capturing=lambda: False,
+    windows=SimpleNamespace(install=lambda: None, shared_experts_overlap=lambda: False),
     mla_cache_written=lambda layer_name: None,
     mla_done=lambda layer_name, kv_cache: None,
 )

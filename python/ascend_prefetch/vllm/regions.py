@@ -6,8 +6,6 @@ L2 before the weight is used: the cache that attention reads, the weights of exp
 
 from __future__ import annotations
 
-import weakref
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -15,9 +13,9 @@ import torch
 from ascend_prefetch import _C, backend
 from ascend_prefetch.policy import PrefetchLedger, Request
 
-from . import neighbours
-from .arguments import LayerArguments
+from .arguments import Prolog
 from .fallback import no_prefetch
+from .following import Following
 from .linears import bytes_of
 from .switch import holders
 
@@ -74,54 +72,36 @@ class Region:
 
 
 class NextLayer:
-    """The window under o_proj, for the next layer's fused_qkv_a.
+    """The window under o_proj, for the next layer's fused_qkv_a."""
 
-    The next layer is looked up at the first use, when all layers exist; when its weights are
-    replaced, the window follows.
-    """
-
-    def __init__(self, place: neighbours.Place, vllm_config: object, ratio: float) -> None:
-        self._place = place
-        self._config = vllm_config
+    def __init__(self, following: Following, ratio: float) -> None:
+        self._following = following
         self._ratio = ratio
-        self._layer: Callable[[], Any] | None = None
-        self._arguments: LayerArguments | None = None
+        self._prolog: Prolog | None = None
         self._region: Region | None = None
-        self._between: neighbours.FeedForward | None = None
 
     def prefetch(self, tokens: int) -> dict[str, object]:
         """The prefetch arguments of o_proj for a step of `tokens` tokens."""
-        if self._layer is None:
-            behind = neighbours.next_layer(self._place)
-            self._layer = _nowhere if behind is None else weakref.ref(behind)
-        behind = self._layer()
-        if behind is None:
+        try:
+            prolog = self._following.prolog()
+            if prolog is not self._prolog:
+                self._take(prolog)
+        except Exception as error:  # must not stop the forward pass
+            no_prefetch(error)
             return {}
-        if behind.fused_weights.arguments is not self._arguments:
-            try:
-                self._follow(behind)
-            except Exception as error:  # must not stop the forward pass
-                no_prefetch(error)
-        if self._region is None or self._between is None:
+        between = self._following.between
+        if self._region is None or between is None:
             return {}
-        return self._region.claim(self._between.bytes(tokens))
+        return self._region.claim(between.bytes(tokens))
 
-    def _follow(self, behind: Any) -> None:
+    def _take(self, prolog: Prolog | None) -> None:
         """Replaces the region by one of the layer's present weights."""
-        self._arguments = behind.fused_weights.arguments
-        self._region = None
-        if self._arguments is not None and self._arguments.prolog is not None:
-            weight = self._arguments.prolog.qkv_a
-            itemsize = weight.element_size()
-            self._between = neighbours.FeedForward(self._config, self._place, itemsize)
+        self._prolog, self._region = prolog, None
+        if prolog is not None:
             self._region = Region(
-                weight,
+                prolog.qkv_a,
                 self._ratio,
-                layer=self._place.number + 1,
+                layer=self._following.number,
                 site="o_proj",
                 name="fused_qkv_a_proj",
             )
-
-
-def _nowhere() -> None:
-    """Replaces the weak reference to the next layer where no layer follows."""

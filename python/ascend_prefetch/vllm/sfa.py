@@ -5,6 +5,7 @@ Sparse attention treats prefill and decode rows alike, and so do the ops.
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from operator import attrgetter
 from typing import Any
 
@@ -14,6 +15,7 @@ from .arguments import Prolog, ReadIndexer
 from .fallback import attribute
 from .family import Family, ReadStep, SharedStep, rows_refusal
 from .seams import Seam
+from .windows.fetch import NOTHING
 
 _SPARSE_COUNT = 2048  # rows that upstream's indexer chooses per token
 
@@ -55,11 +57,17 @@ class SparseAttention(Family):
 
     def passing_bytes(self, layer: Any, step: SharedStep, caches: tuple) -> int:
         """Counts the chosen rows of the latent and rope caches, and all keys of the indexer."""
-        itemsize = caches[0].element_size()
-        row = (layer.kv_lora_rank + layer.qk_rope_head_dim) * itemsize
-        keys = layer.head_dim * itemsize if len(caches) > 2 else 0
-        chosen = min(step.tokens * _SPARSE_COUNT, step.cached or step.tokens * _SPARSE_COUNT)
-        return chosen * row + step.cached * keys
+        return sum(_bytes_read(layer, step, caches))
+
+    def beside_attention(
+        self, layer: Any, step: SharedStep, caches: tuple
+    ) -> AbstractContextManager[None]:
+        """The context of the indexer and attention."""
+        window = layer.fused_weights.windows.attention
+        if window is None:
+            return NOTHING
+        moved = _bytes_read(layer, step, caches)
+        return window.beside(step.tokens, step.requests, step.cached, _SPARSE_COUNT, moved)
 
     def written(self, layer: Any, prolog: Prolog, caches: tuple) -> tuple:
         """The latent and rope caches, and the indexer's if the layer has an indexer."""
@@ -90,3 +98,12 @@ class SparseAttention(Family):
     def upstream_o_proj(self, layer: Any, attention: torch.Tensor, output: torch.Tensor) -> None:
         """Applies W_UV, which attention() leaves out, before o_proj."""
         output[...] = layer.o_proj(layer._v_up_proj(attention))[0]
+
+
+def _bytes_read(layer: Any, step: SharedStep, caches: tuple) -> tuple[int, int]:
+    """What the indexer reads of its keys, and attention of the latent and rope caches."""
+    itemsize = caches[0].element_size()
+    row = (layer.kv_lora_rank + layer.qk_rope_head_dim) * itemsize
+    keys = layer.head_dim * itemsize if len(caches) > 2 else 0
+    chosen = min(step.tokens * _SPARSE_COUNT, step.cached or step.tokens * _SPARSE_COUNT)
+    return step.cached * keys, chosen * row

@@ -6,8 +6,10 @@ from typing import Any
 
 from . import neighbours, regions
 from .arguments import LayerArguments, prolog_refusal, read_layer
-from .fallback import no_prefetch, say_once, upstream_changed
+from .fallback import Unsupported, no_prefetch, say_once, upstream_changed
+from .following import Following
 from .switch import holders, switch
+from .windows.of_layer import WindowsOfLayer, windows_of
 
 
 class LayerWeights:
@@ -15,6 +17,7 @@ class LayerWeights:
 
     Attributes:
         arguments: arguments of its ops; None before the first step and after forget().
+        windows: the windows between kernels in which weights are prefetched.
     """
 
     def __init__(self, place: neighbours.Place | None) -> None:
@@ -22,6 +25,7 @@ class LayerWeights:
         self.arguments: LayerArguments | None = None
         self._under_prolog: regions.Region | None = None
         self._under_o_proj: regions.NextLayer | None = None
+        self.windows = WindowsOfLayer()
         holders.add(self)
 
     def ready(self, layer: Any) -> LayerArguments | None:
@@ -81,6 +85,7 @@ class LayerWeights:
     def forget(self) -> None:
         """Drops everything made from the weights; the next step makes it again."""
         self.arguments = self._under_prolog = self._under_o_proj = None
+        self.windows = WindowsOfLayer()
 
     def prefetch_o_proj(self, passing_bytes: int) -> dict[str, object]:
         """The prolog's prefetch arguments; passing_bytes pass through L2 before o_proj is read."""
@@ -101,5 +106,13 @@ class LayerWeights:
                 site=f"{layer.family.name}_prolog",
                 name="o_proj",
             )
-        if layer.settings.next_layer and ratios["qkv"] and self._place is not None:
-            self._under_o_proj = regions.NextLayer(self._place, layer.vllm_config, ratios["qkv"])
+        if self._place is None or arguments.prolog is None:
+            return
+        following = Following(self._place, layer.vllm_config)
+        if layer.settings.next_layer and ratios["qkv"]:
+            self._under_o_proj = regions.NextLayer(following, ratios["qkv"])
+        if layer.settings.windows:
+            try:
+                self.windows = windows_of(layer, self._place, arguments, following)
+            except Unsupported as reason:
+                say_once(str(reason), so="nothing is prefetched between kernels")

@@ -1,6 +1,7 @@
 """The windows of a decode step: when other projects' kernels leave HBM idle, and how long."""
 
 from .file import WindowFile, read_window_file
+from .idle import idle_lengths, planner_window
 from .lengths import (
     CASES,
     KnownWindow,
@@ -27,8 +28,10 @@ __all__ = [
     "combine",
     "dense_attention",
     "dispatch",
+    "idle_lengths",
     "indexer",
     "norm",
+    "planner_window",
     "read_window_file",
     "sparse_attention",
     "top_k",

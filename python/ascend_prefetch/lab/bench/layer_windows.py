@@ -23,6 +23,7 @@ from ascend_prefetch.lab.timing.sequence import (
 )
 from ascend_prefetch.linear import stored_weight
 from ascend_prefetch.planning import (
+    MOST_LOSS_SHARE,
     SLOWED_SHARES,
     Decision,
     EngineCost,
@@ -32,7 +33,7 @@ from ascend_prefetch.planning import (
     WindowDecision,
     plan_windows,
 )
-from ascend_prefetch.windows import CASES, KnownWindow, Lengths
+from ascend_prefetch.windows import CASES, KnownWindow, Lengths, idle_lengths, planner_window
 
 SPARSE_ATTENTION = "sparse_attention"
 """The window from before the indexer to o_proj."""
@@ -41,9 +42,6 @@ LAUNCH_GAP = "launch_gap"
 
 EXPERTS = ("experts", "experts_gate_up", "experts_down")
 """Weights that grouped products may read around L2: fetched where the user asks for it only."""
-
-# Share of a layer's time that its windows may lose where constants are the least favourable.
-_MOST_LOSS = 0.0028
 
 # Addresses of the weights of the layer behind the last one, apart from all others.
 _NEXT_LAYER_ADDRESS = 1 << 54
@@ -264,27 +262,21 @@ class _Planner:
     def _add_window(self, name: str, parts: Sequence[Part]) -> None:
         """A window that spans parts."""
         nbytes = sum(part.nbytes for part in parts)
-        lengths = [0.0, 0.0, 0.0]
-        for part in parts:
-            assert part.window is not None
-            # What is published of it (busy by itself) or unknown leaves nothing.
-            if part.window.hbm == "derived":
-                for index, us in enumerate(part.window.us):
-                    idle = max(0.0, us - part.nbytes / self._hbm_rate)
-                    if part.window.leaves != "cube":
-                        # SDMA alone could use it, which needs a part of what HBM has left.
-                        sdma_rate = engine_cost(self._chip, "sdma", "nominal").rate
-                        idle = min(us, idle * self._hbm_rate / sdma_rate)
-                    lengths[index] += idle
         known = [part.window for part in parts if part.window is not None]
+        sdma_rate = engine_cost(self._chip, "sdma", "nominal").rate
+        idle = [
+            idle_lengths(part.window, part.nbytes, self._hbm_rate, sdma_rate)
+            for part in parts
+            if part.window is not None
+        ]
+        short, nominal, long = (sum(lengths) for lengths in zip(*idle, strict=True))
         self._known[name] = _joined(name, known)
-        window = Window(
+        window = planner_window(
             name,
-            (lengths[0], lengths[1], lengths[2]),
-            0,
+            (short, nominal, long),
             begins=self._parts[-1].name if self._parts else "prolog",
             ends="the part after it",
-            cube_cores=all(one.leaves == "cube" for one in known),
+            leaves="cube" if all(one.leaves == "cube" for one in known) else "none",
         )
         self._parts.append(LayerPart(name, nbytes, [], window))
 
@@ -327,7 +319,7 @@ class _Planner:
             self._chip.soc,
             self._parts,
             weights,
-            _MOST_LOSS * self._worst_us(),
+            MOST_LOSS_SHARE * self._worst_us(),
             self._chip.constants.get("nominal", {}),
             self._chip.constants.get("high", {}),
         )

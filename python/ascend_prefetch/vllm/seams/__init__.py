@@ -9,17 +9,35 @@ import torch
 from ..watch import Watch
 from .releases import RELEASES, Release
 
-__all__ = ["RELEASES", "Release", "Seam", "known_versions"]
+__all__ = ["RELEASES", "Release", "Seam", "WindowSeam", "known_versions"]
+
+
+class WindowSeam(Protocol):
+    """Upstream's collectives behind attention, and what their windows depend on."""
+
+    def install(self) -> str | None:
+        """Wraps the collectives, once; a line that says how upstream differs, or None."""
+
+    def expert_ranks(self) -> int:
+        """The ranks of expert parallelism."""
+
+    def shared_experts_overlap(self) -> bool:
+        """Whether shared experts run on a stream of their own beside dispatch and combine."""
+
+    def running_model(self) -> Any:
+        """The model of this step, or None."""
 
 
 class Seam(Protocol):
     """The interface of a seam module.
 
     Attributes:
+        windows: of its collectives.
         shares_indexers: whether a layer may use the tokens that another layer's indexer selected,
             and has attributes that tell.
     """
 
+    windows: WindowSeam
     shares_indexers: bool
 
     def mla_refusal(self, impl: Any) -> str | None:

@@ -13,10 +13,12 @@ from ..arguments import indexer_arguments
 from ..fallback import attribute, say_once
 from ..linears import read_linear
 from ..watch import Watch
+from . import windows as windows_of_all
 
 _KEPT = "turned off, because it would keep the weights in a second form"
 
 forward_context = get_forward_context
+windows = windows_of_all
 all_reduce = tensor_model_parallel_all_reduce
 
 

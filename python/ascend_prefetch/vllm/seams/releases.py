@@ -21,6 +21,8 @@ _UTILS = "vllm_ascend.attention.utils"
 _CONTEXT = "vllm_ascend.ascend_forward_context"
 _FENCE = "vllm_ascend.memcache_comm_fence"
 _DEVICE = "vllm_ascend.device.device_op"
+PARALLEL_STATE = "vllm.distributed.parallel_state"
+FUSED_MOE = "vllm_ascend.ops.fused_moe"
 
 _FORWARD = (
     "(self, layer_name, hidden_states, kv_cache, attn_metadata, need_gather_q_kv=False, "
@@ -97,6 +99,35 @@ _SHARED_INDEXERS = (
 _FUSED_TYPES = Expected(
     _SFA, "AscendSFAImpl._get_fused_type_unsupported_reasons", "(self, pp_type)"
 )
+
+WINDOWS = (
+    Expected(PARALLEL_STATE, "GroupCoordinator._all_reduce_out_place", "(self, input_)"),
+    Expected(PARALLEL_STATE, "get_tp_group", "()"),
+    Expected(PARALLEL_STATE, "get_ep_group", "()"),
+    Expected(
+        f"{FUSED_MOE}.token_dispatcher",
+        "TokenDispatcherWithMC2.token_combine",
+        "(self, hidden_states, combine_metadata, bias=None)",
+    ),
+    Expected(
+        f"{FUSED_MOE}.prepare_finalize",
+        "PrepareAndFinalizeWithAll2All.finalize",
+        "(self, hidden_states, reduce_results, padded_hidden_states_shape=None)",
+    ),
+    Expected(
+        f"{FUSED_MOE}.moe_comm_method",
+        "MoECommMethod.fused_experts",
+        "(self, fused_experts_input)",
+    ),
+    Expected(
+        f"{FUSED_MOE}.moe_comm_method",
+        "FusedMC2CommImpl.fused_experts",
+        "(self, fused_experts_input)",
+    ),
+    Expected("vllm_ascend.ascend_config", "get_ascend_config", "()"),
+)
+"""What windows wrap or call, in all releases. The all-to-all combine is no window: it waits on the
+host for its sizes."""
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from ..watch import Watch
 from . import common
 
 forward_context = common.forward_context
+windows = common.windows
 all_reduce = common.all_reduce
 capturing = common.capturing
 padded_tokens = common.padded_tokens

@@ -15,6 +15,7 @@ from ..fallback import attribute
 from . import common, device_operator
 
 forward_context = common.forward_context
+windows = common.windows
 all_reduce = common.all_reduce
 capturing = common.capturing
 padded_tokens = common.padded_tokens

@@ -1,0 +1,110 @@
+"""Windows between kernels: upstream's own collectives, beside which weights are prefetched.
+
+What the release's functions do is not changed; what is fetched beside them, and that it is joined
+before they return, is counted at the ops.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+import compare
+import models
+import steps
+import windows_ranks
+from steps import Scenario
+
+_STEP = Scenario("decode", (5, 130, 200), (1, 1, 1))
+
+
+@pytest.fixture(autouse=True)
+def worth(monkeypatch):
+    """Weights of these small layers are worth a window."""
+    from ascend_prefetch.vllm.windows import plan
+
+    for name in plan.READER_US_PER_MB:
+        monkeypatch.setitem(plan.READER_US_PER_MB, name, 1e5)
+
+
+def site_bytes(site: str) -> dict[str, int]:
+    from ascend_prefetch.vllm.regions import ledger
+
+    return {one.weight: one.bytes for one in ledger.claims if one.site == site}
+
+
+def test_upstreams_collectives_are_those_that_are_wrapped():
+    from ascend_prefetch.vllm.seams import windows
+    from ascend_prefetch.vllm.signatures import MARK
+
+    compare.Pair(models.DEEPSEEK_V3, "bf16")
+    assert windows.install() is None
+    moe = "vllm_ascend.ops.fused_moe"
+    for module, owner, name in (
+        ("vllm.distributed.parallel_state", "GroupCoordinator", "_all_reduce_out_place"),
+        (f"{moe}.token_dispatcher", "TokenDispatcherWithMC2", "token_combine"),
+        (f"{moe}.prepare_finalize", "PrepareAndFinalizeWithMC2", "finalize"),
+        (f"{moe}.moe_comm_method", "MC2CommImpl", "fused_experts"),
+        (f"{moe}.moe_comm_method", "FusedMC2CommImpl", "fused_experts"),
+    ):
+        found = getattr(getattr(importlib.import_module(module), owner), name)
+        assert hasattr(found, MARK), f"{owner}.{name}"
+
+
+@pytest.mark.parametrize("model", [models.DEEPSEEK_V3, models.DEEPSEEK_V32], ids=lambda m: m.name)
+def test_combine_brings_the_next_prologs_weights(model, monkeypatch):
+    layers = compare.Pair(model, "W8A8 dynamic", count=2)
+    dispatcher_module = importlib.import_module("vllm_ascend.ops.fused_moe.token_dispatcher")
+    torch_npu = importlib.import_module("torch_npu")
+    returned = torch.ones(3, 512)
+    for name in ("npu_moe_distribute_combine", "npu_moe_distribute_combine_v2"):
+        monkeypatch.setattr(torch_npu, name, lambda **_: returned, raising=False)
+    cls = dispatcher_module.TokenDispatcherWithMC2
+    dispatcher = object.__new__(cls)
+    dispatcher.enable_dispatch_v2 = True
+    dispatcher.a5_need_extra_args = False
+    monkeypatch.setattr(cls, "get_combine_mc_kwargs", lambda self, *_, **__: {})
+    layers.fused.enter()
+    with steps.after_first_layer(layers.fused, _STEP), compare.count_ops() as calls:
+        found = dispatcher.token_combine(
+            hidden_states=torch.zeros(24, 512).bfloat16(), combine_metadata=None
+        )
+    assert found is returned
+    assert [name for name, _ in calls] == ["prefetch", "prefetch_join"]
+    assert calls[0][1]["engine"] == "cube" and calls[0][1]["beside"] is True
+    second = layers.fused.impls[1].fused_weights.arguments.prolog
+    already = site_bytes("o_proj").get("fused_qkv_a_proj", 0)
+    wanted = sum(weight.nbytes for _, weight in second.in_order())
+    assert sum(site_bytes("combine").values()) + already == wanted
+
+
+def test_the_last_all_reduce_of_two_ranks(tmp_path):
+    script = Path(windows_ranks.__file__)
+    group = [
+        subprocess.Popen(
+            [sys.executable, str(script), str(rank), "2", str(tmp_path)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        for rank in range(2)
+    ]
+    try:
+        said = [process.communicate(timeout=300)[0] for process in group]
+    finally:
+        for process in group:
+            process.kill()
+    assert [process.returncode for process in group] == [0, 0], "\n".join(said)
+    for rank in range(2):
+        found = json.loads((tmp_path / f"rank-{rank}.json").read_text())
+        assert found["sum"] == 3.0  # 1 + 2
+        assert found["calls"] == ["prefetch", "prefetch_join"]
+        assert found["again"] == []  # nothing is left
+        assert found["off"] == []
+        assert found["bytes"] == found["wanted"]
