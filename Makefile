@@ -130,6 +130,13 @@ plan-walk: build
 test-vllm: extension $(VLLM_INSTALLED)
 	$(VLLM)/bin/python tests/vllm/run.py $(VLLM_VERSIONS) --configuration $(VLLM_CONFIGURED)
 
+# Runs the serve commands of upstream's tutorials with real attention layers of their releases, and
+# prints which of them are fused, and why the others are not: see tests/vllm/launches.
+LAUNCHES := 0.18.0 0.23.0
+.PHONY: launches
+launches: extension $(LAUNCHES:%=$(VLLM)/releases/%/.installed)
+	$(VLLM)/bin/python tests/vllm/launches/table.py $(LAUNCHES)
+
 # Runs the same tests, and those of transformers, with the newest versions that pyproject.toml and
 # tests/vllm/requirements.txt allow instead of the constraints. This builds the module with the newest
 # tools, so the next other target builds it again.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 
 import environment
@@ -34,6 +36,7 @@ class Layers:
         overrides: dict | None = None,
         kv_role: str | None = None,
         mlapo: bool = False,
+        prepare: Callable[[object], None] | None = None,
     ):
         """
         Args:
@@ -45,6 +48,7 @@ class Layers:
             overrides: of the model's configuration.
             kv_role: see environment.configuration.
             mlapo: whether upstream may prepare its fused op MLAPO.
+            prepare: given the VllmConfig before anything is built from it.
         """
         environment.start()
         from vllm.model_executor.models.deepseek_v2 import DeepseekV2MLAAttention
@@ -59,6 +63,8 @@ class Layers:
         self.config = environment.configuration(
             c, quant=quant, additional=additional, speculative=speculative, kv_role=kv_role
         )
+        if prepare is not None:
+            prepare(self.config)
         buffer = None
         if model.sparse:
             buffer = torch.zeros(environment.MAX_TOKENS, c.index_topk, dtype=torch.int32)

@@ -47,6 +47,8 @@ def install() -> None:
     # Barriers ask for it: there is a device by name, and none behind it.
     torch._C._get_accelerator = lambda *_: torch.device("cpu")
     torch.distributed.is_hccl_available = lambda: True
+    torch.distributed.ProcessGroup._get_backend = device.backend_of
+    torch.tensor = device.on_host(torch.tensor)
     torch.version.cann = None
     attention.register(not version("vllm-ascend").startswith("0.18."))
     linear.register()

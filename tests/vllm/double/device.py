@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import functools
+import types
 
 import torch
+import torch.distributed
 
 from double import calls, graph
 
@@ -56,6 +59,28 @@ def npu() -> dict:
         "synchronize": lambda *_: None,
         "config": type("config", (), {"allow_internal_format": True}),
     }
+
+
+_backend_of = torch.distributed.ProcessGroup._get_backend
+
+
+def backend_of(group, place: torch.device):
+    """ProcessGroup._get_backend; that of the device is gloo's, with a name as HCCL's has."""
+    if place.type != "npu":
+        return _backend_of(group, place)
+    return types.SimpleNamespace(get_hccl_comm_name=lambda rank: f"gloo of rank {rank}")
+
+
+def on_host(factory):
+    """A factory of tensors whose device "npu" is the host."""
+
+    @functools.wraps(factory)
+    def made(*args, device=None, **kwargs):
+        if device is not None and torch.device(device).type == "npu":
+            device = "cpu"
+        return factory(*args, device=device, **kwargs)
+
+    return made
 
 
 def npu_prefetch(input, dependency, max_size, offset=0):
