@@ -69,7 +69,7 @@ class _Memory:
 
 
 class Request:
-    """A claim of a whole weight, which every step repeats; see PrefetchLedger.ask.
+    """A claim of a weight's first bytes, which every step repeats; see PrefetchLedger.ask.
 
     It holds the weight's storage weakly.
     """
@@ -77,18 +77,26 @@ class Request:
     __slots__ = ("about", "begin", "bytes", "key", "storage")
 
     def __init__(
-        self, weight: torch.Tensor, *, layer: int | None, site: str, engine: str, name: str = ""
+        self,
+        weight: torch.Tensor,
+        nbytes: int | None = None,
+        *,
+        layer: int | None,
+        site: str,
+        engine: str,
+        name: str = "",
     ) -> None:
         """
         Args:
             weight: a dense tensor of any dtype.
+            nbytes: how many bytes of it; None for all.
             layer, site, engine, name: as of PrefetchLedger.claim.
         """
         storage = weight.untyped_storage()
         self.storage = weakref.ref(storage)
         self.key = id(storage)
         self.begin = int(weight.storage_offset()) * weight.itemsize
-        self.bytes = int(weight.nbytes)
+        self.bytes = int(weight.nbytes if nbytes is None else nbytes)
         self.about = (layer, name, site, engine, 0)
 
 

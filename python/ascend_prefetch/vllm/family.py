@@ -11,8 +11,8 @@ from typing import Any
 import torch
 
 from .arguments import Prolog, ReadIndexer
+from .regions import NOTHING
 from .seams import Seam
-from .windows.fetch import NOTHING
 
 # Steps with more rows go upstream: a decode step has fewer, and upstream's own fused ops have the
 # same limit.

@@ -12,9 +12,8 @@ from . import neighbours
 from .caches import KnownCaches
 from .fallback import UpstreamChanged, no_prefetch, say_once, upstream_changed
 from .family import Family, SharedStep
-from .regions import ledger
+from .regions import NOTHING, ledger
 from .weights import LayerWeights
-from .windows.fetch import NOTHING
 from .windows.running import running
 
 _Upstream: Any = object  # AscendMLAImpl or AscendSFAImpl where patch makes a class
@@ -95,19 +94,20 @@ class FusedLayer(_Upstream):  # type: ignore[misc]
         step = self._shared_step(attn_metadata)
         tokens, o_proj = step.tokens, arguments.output
         prolog: Any = arguments.prolog
-        prefetch = weights.prefetch_o_proj(family.passing_bytes(self, step, caches))
+        prefetch = weights.prefetch_o_proj(family.passing_bytes(self, step, caches), tokens)
         family.before_cache_write(layer_name)
-        queries = family.op(self.ops)(
-            hidden_states if hidden_states.shape[0] == tokens else hidden_states[:tokens],
-            *prolog.before,
-            step.cos,
-            step.sin,
-            step.slots,
-            *family.written(self, prolog, caches),
-            *prolog.indexer,
-            **prolog.options,
-            **prefetch,
-        )
+        with weights.watch_prolog():
+            queries = family.op(self.ops)(
+                hidden_states if hidden_states.shape[0] == tokens else hidden_states[:tokens],
+                *prolog.before,
+                step.cos,
+                step.sin,
+                step.slots,
+                *family.written(self, prolog, caches),
+                *prolog.indexer,
+                **prolog.options,
+                **prefetch,
+            )
         family.cache_written(layer_name)
 
         # Upstream's attention.
@@ -124,7 +124,10 @@ class FusedLayer(_Upstream):  # type: ignore[misc]
             family.upstream_o_proj(self, attention, output)
         else:
             prefetch = weights.prefetch_next_layer(tokens)
-            partial = self.ops.o_proj.default(latent, o_proj.o_proj, **o_proj.options, **prefetch)
+            with weights.watch_o_proj():
+                partial = self.ops.o_proj.default(
+                    latent, o_proj.o_proj, **o_proj.options, **prefetch
+                )
             self._write(partial, output)
         family.done(layer_name, kv_cache)
         self._open_windows(hidden_states)

@@ -57,6 +57,7 @@ class _Attention:
     def __init__(self, *, layer_name: str, device: str, tokens: int) -> None:
         self.q_lora_rank, self.kv_lora_rank = Q_LORA, KV_LORA
         self.qk_rope_head_dim, self.v_head_dim, self.num_heads = ROPE, V, HEADS
+        self.qk_nope_head_dim = NOPE
         self.fused_qkv_a_proj = _Linear(HIDDEN, Q_LORA + KV_LORA + ROPE, device)
         self.q_proj = _Linear(Q_LORA, HEADS * (NOPE + ROPE), device)
         self.o_proj = _Linear(HEADS * V, HIDDEN, device)

@@ -14,8 +14,8 @@ import torch
 from .arguments import Prolog, ReadIndexer
 from .fallback import attribute
 from .family import Family, ReadStep, SharedStep, rows_refusal
+from .regions import NOTHING
 from .seams import Seam
-from .windows.fetch import NOTHING
 
 _SPARSE_COUNT = 2048  # rows that upstream's indexer chooses per token
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from typing import Any
 
 from . import neighbours, regions
@@ -87,13 +88,28 @@ class LayerWeights:
         self.arguments = self._under_prolog = self._under_o_proj = None
         self.windows = WindowsOfLayer()
 
-    def prefetch_o_proj(self, passing_bytes: int) -> dict[str, object]:
-        """The prolog's prefetch arguments; passing_bytes pass through L2 before o_proj is read."""
-        return {} if self._under_prolog is None else self._under_prolog.claim(passing_bytes)
+    def prefetch_o_proj(self, passing_bytes: int, tokens: int) -> dict[str, object]:
+        """The prolog's prefetch arguments for a step of `tokens` tokens.
+
+        passing_bytes pass through L2 before o_proj is read. The op has to run in watch_prolog().
+        """
+        region = self._under_prolog
+        return {} if region is None else region.claim(passing_bytes, tokens)
+
+    def watch_prolog(self) -> AbstractContextManager[object]:
+        """The context of the prolog."""
+        return regions.NOTHING if self._under_prolog is None else self._under_prolog.watch()
 
     def prefetch_next_layer(self, tokens: int) -> dict[str, object]:
-        """The prefetch arguments of o_proj for a step of `tokens` tokens."""
+        """The prefetch arguments of o_proj for a step of `tokens` tokens.
+
+        The op has to run in watch_o_proj().
+        """
         return {} if self._under_o_proj is None else self._under_o_proj.prefetch(tokens)
+
+    def watch_o_proj(self) -> AbstractContextManager[object]:
+        """The context of o_proj."""
+        return regions.NOTHING if self._under_o_proj is None else self._under_o_proj.watch()
 
     def _plan_windows(self, layer: Any, arguments: LayerArguments) -> None:
         """Decides which weights are prefetched under the prolog and under o_proj."""

@@ -8,7 +8,8 @@ from ascend_prefetch import windows
 
 from ..arguments import Output
 from ..fallback import no_prefetch
-from .fetch import NOTHING, Fetching, Planned, Plans, claim, warmed
+from ..regions import NOTHING
+from .fetch import Fetching, Planned, Plans, claim, warmed
 from .plan import Wanted, WindowPlanner
 
 # Cached tokens per request are rounded down to a multiple, so that a plan serves many steps.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import Any, NamedTuple
 
@@ -15,9 +15,6 @@ from ascend_prefetch.planning import WindowDecision
 from ..fallback import no_prefetch
 from ..regions import ledger
 from .plan import Wanted
-
-NOTHING: AbstractContextManager[None] = nullcontext()
-"""The context of a window in which nothing is fetched."""
 
 _MAX_PLANS = 4096
 _MAX_FETCHES = 8  # ranges of a call of the op prefetch

@@ -14,9 +14,10 @@ from .. import neighbours
 from ..arguments import Prolog
 from ..fallback import no_prefetch
 from ..following import Following
+from ..regions import NOTHING
 from ..seams import WindowSeam
 from .feed_forward import first_weights
-from .fetch import NOTHING, Fetch, Fetching, Planned, Plans, claim, warmed
+from .fetch import Fetch, Fetching, Planned, Plans, claim, warmed
 from .plan import Wanted, WindowPlanner
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from contextlib import AbstractContextManager
 
+from ..regions import NOTHING
 from ..switch import holders, switch
-from .fetch import NOTHING, Fetching
+from .fetch import Fetching
 from .layer_windows import LayerWindows
 
 
