@@ -262,12 +262,14 @@ class StandInWindows:
 class StandInSeam:
     """A seam without vLLM; counts what it is told."""
 
+    flash_comm = None
     shares_indexers = True
 
     def __init__(self) -> None:
         self.context = SimpleNamespace()
         self.told: list[str] = []
         self.is_capturing = False
+        self.rows = 0
         self.windows = StandInWindows()
 
     def mla_refusal(self, impl):

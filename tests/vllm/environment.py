@@ -35,6 +35,7 @@ from double import graph
 
 BLOCK = 128  # rows of a cache block, the one size that upstream's MLA takes
 MAX_TOKENS = 512
+FLASH_COMM = "VLLM_ASCEND_ENABLE_FLASHCOMM1"
 
 
 @functools.cache
@@ -139,17 +140,24 @@ def _start_distributed() -> None:
 def _bare_configuration(additional: dict):
     from vllm.config import CacheConfig, DeviceConfig, SchedulerConfig, VllmConfig
 
-    config = VllmConfig(
-        cache_config=CacheConfig(block_size=BLOCK),
-        scheduler_config=SchedulerConfig(
-            max_num_batched_tokens=MAX_TOKENS,
-            max_num_seqs=64,
-            max_model_len=4096,
-            is_encoder_decoder=False,
-        ),
-        device_config=DeviceConfig("cpu"),
-        additional_config=additional,
-    )
+    with mock.patch.dict(os.environ):
+        if os.environ.pop(FLASH_COMM, None):  # upstream refuses it for one rank
+            from vllm_ascend import utils
+
+            utils._ENABLE_SP = None  # asks again
+        config = VllmConfig(
+            cache_config=CacheConfig(block_size=BLOCK),
+            scheduler_config=SchedulerConfig(
+                max_num_batched_tokens=MAX_TOKENS,
+                max_num_seqs=64,
+                max_model_len=4096,
+                is_encoder_decoder=False,
+            ),
+            device_config=DeviceConfig("cpu"),
+            additional_config=additional,
+        )
+    if FLASH_COMM in os.environ:
+        utils._ENABLE_SP = None
     # Not before: for more than one rank the platform asks for the model.
     config.parallel_config.tensor_parallel_size = _group.size
     return config

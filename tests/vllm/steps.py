@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 
@@ -49,11 +49,19 @@ class Scenario:
 
 @dataclass
 class Result:
-    """What a step left behind: per layer its output and its caches, and the double's calls."""
+    """What a step left behind.
+
+    Attributes:
+        outputs: of each layer, the rows of all ranks.
+        caches: of each layer.
+        calls: the double's.
+        shares: per layer the rows of its output that this rank has.
+    """
 
     outputs: list[torch.Tensor]
     caches: list[list[torch.Tensor]]
     calls: calls.Calls
+    shares: list[int] = field(default_factory=list)
 
 
 _BLOCKS = 12
@@ -86,7 +94,7 @@ def run(layers: Layers, scenario: Scenario, seed: int = 0) -> Result:
     """One step through all layers, each with an input of its own, so that errors do not add up."""
     draw = input_generator(seed)
     memory = caches_for(layers, scenario, seed)
-    outputs = []
+    outputs, shares = [], []
     with environment.context(layers.config), torch.inference_mode():
         found = None
         if not scenario.profile:
@@ -97,8 +105,11 @@ def run(layers: Layers, scenario: Scenario, seed: int = 0) -> Result:
         with forward_context(layers, scenario, found), calls.record() as recorded:
             positions = torch.zeros(_rows(scenario), dtype=torch.long)
             for module in layers.modules:
-                outputs.append(module.mla_attn(positions, new_input(layers, scenario, draw)))
-    return Result(outputs, memory, recorded)
+                hidden = _share(new_input(layers, scenario, draw))
+                output = module.mla_attn(positions, hidden)
+                shares.append(len(output))
+                outputs.append(_whole(output))
+    return Result(outputs, memory, recorded, shares)
 
 
 @contextlib.contextmanager
@@ -125,6 +136,31 @@ def new_input(
 ) -> torch.Tensor:
     """Random hidden states of a layer."""
     return torch.randn(_rows(scenario), layers.hf_config.hidden_size, generator=draw).bfloat16()
+
+
+def _splits() -> bool:
+    """Whether hidden states are split over the ranks in this step (flash communication)."""
+    from vllm_ascend.ascend_forward_context import _EXTRA_CTX
+
+    return bool(getattr(_EXTRA_CTX, "flash_comm_v1_enabled", False))
+
+
+def _share(hidden: torch.Tensor) -> torch.Tensor:
+    """This rank's rows of hidden states, which are padded so that all shares are equal."""
+    from vllm.distributed import get_tp_group
+
+    if not _splits():
+        return hidden
+    group = get_tp_group()
+    padded = torch.nn.functional.pad(hidden, (0, 0, 0, -len(hidden) % group.world_size))
+    return padded.chunk(group.world_size)[group.rank_in_group].clone()
+
+
+def _whole(output: torch.Tensor) -> torch.Tensor:
+    """The rows of all ranks."""
+    from vllm.distributed import get_tp_group
+
+    return get_tp_group().all_gather(output, 0) if _splits() else output
 
 
 def _rows(scenario: Scenario) -> int:

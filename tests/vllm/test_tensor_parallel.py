@@ -1,49 +1,32 @@
-"""Two ranks, with shards by upstream's own loaders and its all-reduce over gloo."""
+"""Two ranks, with shards by upstream's own loaders and its collectives over gloo."""
 
-import json
-import subprocess
-import sys
-from pathlib import Path
+from __future__ import annotations
 
 import compare
+import environment
 import ranks
-
-SIZE = 2
 
 
 def test_ranks_equal_upstreams_ranks(rows, tmp_path):
-    script = Path(ranks.__file__)
-    group = [
-        subprocess.Popen(
-            [sys.executable, str(script), str(rank), str(SIZE), str(tmp_path)],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        for rank in range(SIZE)
-    ]
-    try:
-        said = [process.communicate(timeout=300)[0] for process in group]
-    finally:
-        for process in group:
-            process.kill()
-    assert [process.returncode for process in group] == [0] * SIZE, "\n".join(said)
-    for rank in range(SIZE):
-        for case in json.loads((tmp_path / f"rank-{rank}.json").read_text()):
-            prolog = "sfa_prolog" if ranks.MODELS[case["attention"]].sparse else "mla_prolog"
-            assert sorted(case["fused calls"]) == sorted([prolog, "o_proj"])
-            found = case["errors"]
-            if case["plugin"] == "off":
-                assert not any(found.values())
-                continue
-            if not rank:
-                rows.append(
-                    compare.table_row(
-                        case["attention"],
-                        case["quantisation"],
-                        " ".join(filter(None, (case["scenario"], "TP2", case["plugin"]))),
-                        len(case["fused calls"]),
-                        found,
-                    )
-                )
-            assert not compare.beyond_tolerance(case["quantisation"], found), (rank, case)
+    for case in ranks.launch(tmp_path, "plain", rows):
+        check(case, fused=True)
+
+
+def test_ranks_with_a_share_of_the_rows_each(rows, tmp_path):
+    """Flash communication: rows are gathered before the prolog, o_proj's sums are scattered."""
+    release = tuple(map(int, environment.start().split(".")[:2]))
+    found = ranks.launch(tmp_path, "flash communication", rows)
+    assert {case["rows of a rank"] for case in found} == ({4} if release < (0, 27) else {7, 8})
+    for case in found:
+        sparse = ranks.MODELS[case["attention"]].sparse
+        check(case, fused=sparse or case["scenario"] != "prefill and decode")
+
+
+def check(case: dict, *, fused: bool) -> None:
+    """Of one step on one rank."""
+    prolog = "sfa_prolog" if ranks.MODELS[case["attention"]].sparse else "mla_prolog"
+    assert sorted(case["fused calls"]) == (sorted([prolog, "o_proj"]) if fused else [])
+    found = case["errors"]
+    if case["plugin"] == "off" or not fused:
+        assert not any(found.values())
+    assert not compare.beyond_tolerance(case["quantisation"], found), case

@@ -17,6 +17,8 @@ from .watch import Watch
 
 ROPE = 64
 
+_SCATTERS = "SequenceRowParallelOp"  # its communication is that of seams/flash_comm.py
+
 ReadIndexer = Callable[[Any, Watch], dict[str, Any]]
 
 
@@ -54,11 +56,16 @@ class Prolog:
 
 @dataclass
 class Output:
-    """The weights of o_proj, W_UV among them."""
+    """The weights of o_proj, W_UV among them.
+
+    Attributes:
+        scatters: whether its sums are scattered over the ranks in steps with flash communication.
+    """
 
     o_proj: torch.Tensor
     options: dict[str, torch.Tensor]
     watch: Watch
+    scatters: bool
 
 
 @dataclass
@@ -76,12 +83,15 @@ class LayerArguments:
     watch: Watch = field(default_factory=Watch)
 
 
-def read_layer(impl: Any, read_indexer: ReadIndexer | None) -> LayerArguments:
+def read_layer(
+    impl: Any, read_indexer: ReadIndexer | None, flash_comm: bool = False
+) -> LayerArguments:
     """The arguments of an attention layer of vLLM Ascend.
 
     Args:
         impl: AscendMLAImpl or AscendSFAImpl after process_weights_after_loading.
         read_indexer: returns the arguments of the indexer; None for MLA.
+        flash_comm: whether the caller can do o_proj's part in flash communication.
 
     Raises:
         UpstreamChanged: the layer lacks what all known releases have.
@@ -92,7 +102,7 @@ def read_layer(impl: Any, read_indexer: ReadIndexer | None) -> LayerArguments:
     except Unsupported as reason:
         layer.reasons["prolog"] = str(reason)
     try:
-        layer.output = _read_output(impl)
+        layer.output = _read_output(impl, flash_comm)
     except Unsupported as reason:
         layer.reasons["o_proj"] = str(reason)
     layer.watch = Watch(*(part.watch for part in (layer.prolog, layer.output) if part is not None))
@@ -169,15 +179,17 @@ def _bias(norm: Any, read: Callable[[object, str], torch.Tensor | None]) -> torc
     return read(norm, "bias") if getattr(norm, "bias_loaded", True) else None
 
 
-def _read_output(impl: Any) -> Output:
+def _read_output(impl: Any, flash_comm: bool = False) -> Output:
     watch = Watch()
-    o_proj = read_linear("o_proj", impl.o_proj, watch)
+    custom_op = type(getattr(impl.o_proj, "custom_op", None)).__name__
+    known = (_SCATTERS,) if flash_comm else ()
+    o_proj = read_linear("o_proj", impl.o_proj, watch, custom_ops=known)
     if not attribute(impl.o_proj, "input_is_parallel", "o_proj"):
         raise Unsupported("o_proj splits its input")
     for name in ("reduce_results", "tp_size"):  # read in every step
         attribute(impl.o_proj, name, "o_proj")
     w_uv = _need(watch.tensor(impl, "W_UV"), "W_UV")
-    output = Output(o_proj.weight, {**o_proj.options, "w_uv": w_uv}, watch)
+    output = Output(o_proj.weight, {**o_proj.options, "w_uv": w_uv}, watch, custom_op == _SCATTERS)
     heads, latent, _ = w_uv.shape
     x = w_uv.new_empty(1, heads, latent, device="meta")
     _ask_op("o_proj", w_uv.device, x, output.o_proj, output.options)

@@ -126,9 +126,9 @@ class Family(ABC):
         """Upstream's projection of the result of attention() into output [T or more, hidden]."""
 
 
-def rows_refusal(tokens: int, gather: bool) -> str | None:
+def rows_refusal(tokens: int, gather: bool, seam: Seam) -> str | None:
     """Why a step goes upstream because of its rows, split over ranks or too many; or None."""
-    if gather:
+    if gather and seam.flash_comm is None:
         return "hidden states that are split over ranks (flash communication)"
     if not 0 < tokens <= _MAX_TOKENS:
         return f"steps of more than {_MAX_TOKENS} rows"

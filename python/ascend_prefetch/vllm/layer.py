@@ -73,7 +73,7 @@ class FusedLayer(_Upstream):  # type: ignore[misc]
             result = super().forward(*given)
             if family.seam.capturing():
                 ledger.enter(family.seam.forward_context(), self._number)
-                self._open_windows(hidden_states)
+                self._open_windows(hidden_states, need_gather_q_kv)
             return result
 
         # The ops must support the step, the weights and the caches.
@@ -87,18 +87,25 @@ class FusedLayer(_Upstream):  # type: ignore[misc]
             say_once(refusal)
         if arguments is None or refusal is not None:
             result = super().forward(*given)
-            self._open_windows(hidden_states)
+            self._open_windows(hidden_states, need_gather_q_kv)
             return result
+
+        # Upstream's own communication, where ranks have a share of the rows each.
+        rows, flash_comm = hidden_states, family.seam.flash_comm
+        if need_gather_q_kv and flash_comm is not None:
+            rows = flash_comm.gather(hidden_states)
 
         # The prolog, with o_proj prefetched under it.
         step = self._shared_step(attn_metadata)
         tokens, o_proj = step.tokens, arguments.output
+        if o_proj is not None and o_proj.scatters and flash_comm is not None:
+            o_proj = None if flash_comm.scatters_in_product() else o_proj
         prolog: Any = arguments.prolog
         prefetch = weights.prefetch_o_proj(family.passing_bytes(self, step, caches), tokens)
         family.before_cache_write(layer_name)
         with weights.watch_prolog():
             queries = family.op(self.ops)(
-                hidden_states if hidden_states.shape[0] == tokens else hidden_states[:tokens],
+                rows if rows.shape[0] == tokens else rows[:tokens],
                 *prolog.before,
                 step.cos,
                 step.sin,
@@ -128,9 +135,9 @@ class FusedLayer(_Upstream):  # type: ignore[misc]
                 partial = self.ops.o_proj.default(
                     latent, o_proj.o_proj, **o_proj.options, **prefetch
                 )
-            self._write(partial, output)
+            self._write(partial, output, o_proj.scatters)
         family.done(layer_name, kv_cache)
-        self._open_windows(hidden_states)
+        self._open_windows(hidden_states, need_gather_q_kv)
         return output
 
     def process_weights_after_loading(self, act_dtype: torch.dtype) -> None:
@@ -144,11 +151,17 @@ class FusedLayer(_Upstream):  # type: ignore[misc]
         super().process_weights_after_loading(act_dtype)
         self.fused_weights.read(self)
 
-    def _open_windows(self, hidden_states: torch.Tensor) -> None:
-        """From here to the next layer's prolog weights may be prefetched."""
+    def _open_windows(self, hidden_states: torch.Tensor, is_share: bool) -> None:
+        """From here to the next layer's prolog weights may be prefetched.
+
+        Args:
+            hidden_states: of this step.
+            is_share: whether they are this rank's share of the rows; experts are read for all.
+        """
         behind = self.fused_weights.windows.behind
         if behind is not None:
-            running.leave(behind, hidden_states.shape[0])
+            rows = hidden_states.shape[0]
+            running.leave(behind, self.family.seam.padded_tokens() if is_share else rows)
 
     def _v_up_proj(self, x: torch.Tensor) -> torch.Tensor:
         """Returns the latent output of attention unchanged where the op o_proj applies W_UV."""
@@ -164,19 +177,34 @@ class FusedLayer(_Upstream):  # type: ignore[misc]
             step = metadata._ascend_prefetch = SharedStep(read, length)
         return step
 
-    def _write(self, partial: torch.Tensor, output: torch.Tensor) -> None:
-        """Sums o_proj's [T, hidden] over the ranks into output, which may have padding rows."""
-        tokens = partial.shape[0]
+    def _write(self, partial: torch.Tensor, output: torch.Tensor, scatters: bool) -> None:
+        """Sums o_proj's [T, hidden] over the ranks into output, which may have padding rows.
+
+        Args:
+            partial: this rank's part of the sums.
+            output: where they are written; with flash communication this rank's share of the rows.
+            scatters: whether o_proj takes part in flash communication.
+        """
+        tokens, seam = partial.shape[0], self.family.seam
+        reduces = self.o_proj.reduce_results and self.o_proj.tp_size > 1
+        flash_comm = seam.flash_comm if scatters else None
+        if flash_comm is not None and reduces and (rows := flash_comm.scattered_rows()):
+            if rows != tokens:
+                whole = partial.new_zeros(rows, partial.shape[1])
+                whole[:tokens] = partial
+                partial = whole
+            output[...] = flash_comm.reduce_scatter(partial)
+            return
         if output.shape[0] != tokens:
             # Padding is reduced as well: another rank of the group may run this step upstream and
             # wait for the same number of rows.
             output[:tokens] = partial
             output[tokens:] = 0
             partial = output
-        if self.o_proj.reduce_results and self.o_proj.tp_size > 1:
+        if reduces:
             windows = self.fused_weights.windows.behind
             window = NOTHING if windows is None else windows.behind_o_proj(partial.nbytes)
             with window:
-                partial = self.family.seam.all_reduce(partial)
+                partial = seam.all_reduce(partial)
         if partial is not output:
             output[...] = partial

@@ -7,6 +7,7 @@ torch_npu for the format.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import NamedTuple
 
 import torch
@@ -32,7 +33,9 @@ class LinearArguments(NamedTuple):
     options: dict[str, torch.Tensor]
 
 
-def read_linear(name: str, layer: object, watch: Watch, prefix: str = "") -> LinearArguments:
+def read_linear(
+    name: str, layer: object, watch: Watch, prefix: str = "", custom_ops: Collection[str] = ()
+) -> LinearArguments:
     """A layer's arguments; the tensors that they are made from are added to `watch`.
 
     Args:
@@ -40,6 +43,7 @@ def read_linear(name: str, layer: object, watch: Watch, prefix: str = "") -> Lin
         layer: a linear layer of vLLM after loading, or None.
         watch: where its tensors are added.
         prefix: the op's prefix of the layer's options, such as "q_b_".
+        custom_ops: class names of upstream's custom communication that the caller replaces.
 
     Raises:
         Unsupported: the weight is missing or was freed, or the ops do not support the layer's
@@ -52,7 +56,7 @@ def read_linear(name: str, layer: object, watch: Watch, prefix: str = "") -> Lin
     is_ascends = type(layer).__module__.split(".")[0] == "vllm_ascend"
     has_custom_op = is_ascends or hasattr(layer, "custom_op")
     custom_op = type(attribute(layer, "custom_op", name) if has_custom_op else None).__name__
-    if custom_op not in _PLAIN_CUSTOM_OPS and custom_op != "NoneType":
+    if custom_op not in {*_PLAIN_CUSTOM_OPS, *custom_ops, "NoneType"}:
         raise Unsupported(f"{name} goes through {custom_op}")
     if attribute(layer, "bias", name) is not None:
         raise Unsupported(f"{name} has a bias")

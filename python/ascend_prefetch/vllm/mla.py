@@ -35,7 +35,7 @@ class DenseAttention(Family):
         """Refuses steps with prefill rows, and those that every kind of attention refuses."""
         if metadata.num_prefills or not metadata.num_decodes:
             return "steps with prefill rows"
-        return rows_refusal(metadata.num_decode_tokens, gather)
+        return rows_refusal(metadata.num_decode_tokens, gather, self.seam)
 
     def read_step(self, metadata: Any) -> ReadStep:
         """Reads the decode rows; the lengths of their requests are already on the host."""

@@ -85,6 +85,7 @@ class _Attention:
 
 
 _SEAM: Any = SimpleNamespace(
+    flash_comm=None,
     mla_refusal=lambda impl: None,
     keep_mla_weights=lambda impl: None,
     capturing=lambda: False,

@@ -44,9 +44,10 @@ class SparseAttention(Family):
     def step_refusal(self, metadata: Any, gather: bool, hidden_states: torch.Tensor) -> str | None:
         """Refuses padded steps, and those that every kind of attention refuses."""
         tokens = metadata.num_input_tokens
-        if (refusal := rows_refusal(tokens, gather)) is not None:
+        if (refusal := rows_refusal(tokens, gather, self.seam)) is not None:
             return refusal
-        if hidden_states.shape[0] == tokens == metadata.slot_mapping.shape[0]:
+        rows = self.seam.padded_tokens() if gather else hidden_states.shape[0]
+        if rows == tokens == metadata.slot_mapping.shape[0]:
             return None
         return "steps whose rows and slots differ in number"
 

@@ -65,7 +65,8 @@ class LayerWeights:
             if refusal is not None:
                 arguments = LayerArguments(reasons={"prolog": refusal, "o_proj": refusal})
             else:
-                arguments = read_layer(layer, family.indexer_reader(layer))
+                flash_comm = family.seam.flash_comm is not None
+                arguments = read_layer(layer, family.indexer_reader(layer), flash_comm)
         except Exception as error:  # a layer that differs from those of the known releases
             upstream_changed(error)
             arguments = LayerArguments()

@@ -9,7 +9,7 @@ import torch
 from ..watch import Watch
 from .releases import RELEASES, Release
 
-__all__ = ["RELEASES", "Release", "Seam", "WindowSeam", "known_versions"]
+__all__ = ["RELEASES", "FlashComm", "Release", "Seam", "WindowSeam", "known_versions"]
 
 
 class WindowSeam(Protocol):
@@ -28,15 +28,34 @@ class WindowSeam(Protocol):
         """The model of this step, or None."""
 
 
+class FlashComm(Protocol):
+    """The interface of seams/flash_comm.py."""
+
+    def gather(self, hidden_states: torch.Tensor) -> torch.Tensor:
+        """The rows of all ranks, from the share of each."""
+
+    def scattered_rows(self) -> int:
+        """Rows over which the sums of o_proj are scattered; 0 if they are not."""
+
+    def scatters_in_product(self) -> bool:
+        """Whether upstream has one op for o_proj and its communication."""
+
+    def reduce_scatter(self, partial: torch.Tensor) -> torch.Tensor:
+        """Sums over the ranks; each gets its share of the rows."""
+
+
 class Seam(Protocol):
     """The interface of a seam module.
 
     Attributes:
+        flash_comm: flash communication, which splits hidden states over the ranks; None for
+            releases without it.
         windows: of its collectives.
         shares_indexers: whether a layer may use the tokens that another layer's indexer selected,
             and has attributes that tell.
     """
 
+    flash_comm: FlashComm | None
     windows: WindowSeam
     shares_indexers: bool
 

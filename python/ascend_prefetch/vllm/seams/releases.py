@@ -20,6 +20,7 @@ _SFA = "vllm_ascend.attention.sfa_v1"
 _UTILS = "vllm_ascend.attention.utils"
 _CONTEXT = "vllm_ascend.ascend_forward_context"
 _FENCE = "vllm_ascend.memcache_comm_fence"
+_LINEAR_OP = "vllm_ascend.ops.linear_op"
 _DEVICE = "vllm_ascend.device.device_op"
 PARALLEL_STATE = "vllm.distributed.parallel_state"
 FUSED_MOE = "vllm_ascend.ops.fused_moe"
@@ -39,6 +40,23 @@ _COMMON = (
     Expected(_CONTEXT, "_EXTRA_CTX", fields=("capturing", "num_tokens", "model_instance")),
     Expected(_UTILS, "maybe_save_kv_layer_to_connector", "(layer_name, kv_cache_layer)"),
     Expected(_UTILS, "wait_for_kv_layer_from_connector", "(layer_name)"),
+)
+_FLASH_COMM = (
+    Expected(
+        _CONTEXT,
+        "_ExtraForwardContextProxy",
+        fields=("flash_comm_v1_enabled", "mmrs_fusion", "pad_size"),
+    ),
+    Expected("vllm.distributed", "tensor_model_parallel_reduce_scatter", "(input_, dim=-1)"),
+    Expected(
+        "vllm_ascend.ops.register_custom_ops",
+        "_maybe_all_gather_and_maybe_unpad_impl",
+        "(x, label, is_ep_comm=False)",
+    ),
+    Expected(_LINEAR_OP, "SequenceRowParallelOp.apply_impl", "(self, input_)"),
+    Expected(
+        _LINEAR_OP, "SequenceRowParallelOp.matmul_and_reduce", "(self, input_parallel, bias_)"
+    ),
 )
 _WRITTEN = Expected(_UTILS, "notify_kv_cache_written", "(layer_name='')")
 _START = Expected(_FENCE, "record_attention_compute_start", "()")
@@ -177,7 +195,7 @@ RELEASES = {
             "0.18",
             "0.18.0",
             "v0_18",
-            (*_COMMON, _WRITTEN._replace(signature=None, absent=True)),
+            (*_COMMON, *_FLASH_COMM, _WRITTEN._replace(signature=None, absent=True)),
             _DENSE,
             (
                 *_SPARSE,
@@ -189,7 +207,7 @@ RELEASES = {
             "0.23",
             "0.23.0, 0.23.0.post1",
             "v0_23",
-            (*_COMMON, _WRITTEN, _START, _SELECT),
+            (*_COMMON, *_FLASH_COMM, _WRITTEN, _START, _SELECT),
             _DENSE,
             (
                 *_SPARSE,
@@ -202,7 +220,7 @@ RELEASES = {
             "0.26",
             "0.26.0rc1",
             "v0_26",
-            (*_COMMON, _WRITTEN, _START, _SELECT),
+            (*_COMMON, *_FLASH_COMM, _WRITTEN, _START, _SELECT),
             _DENSE,
             (
                 *_SPARSE,

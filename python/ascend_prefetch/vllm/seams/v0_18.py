@@ -13,6 +13,7 @@ from ..arguments import indexer_arguments
 from ..linears import read_linear
 from ..watch import Watch
 from . import common
+from . import flash_comm as flash_communication
 
 forward_context = common.forward_context
 windows = common.windows
@@ -24,6 +25,7 @@ mla_cache_written = sfa_cache_written = mla_done = common.nothing
 sfa_done = common.save_caches
 before_sfa_cache_write = wait_for_kv_layer_from_connector
 keep_mla_weights = keep_sfa_weights = common.without_fused_prologs
+flash_comm = flash_communication
 shares_indexers = False
 mla_refusal = functools.partial(
     common.first_true, reasons=common.FA_QUANT | common.SHARDED | common.PRODUCER

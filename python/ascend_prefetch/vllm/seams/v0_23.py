@@ -13,6 +13,7 @@ from vllm_ascend.attention.utils import (
 from vllm_ascend.memcache_comm_fence import record_attention_compute_start
 
 from . import common, device_operator
+from . import flash_comm as flash_communication
 
 forward_context = common.forward_context
 windows = common.windows
@@ -29,6 +30,7 @@ keep_mla_weights = common.without_fused_prologs
 keep_sfa_weights = functools.partial(
     common.without_fused_prologs, switches=("enable_mlapo", "enable_sfa_prolog_v3")
 )
+flash_comm = flash_communication
 shares_indexers = True
 mla_refusal = functools.partial(common.first_true, reasons=common.FA_QUANT | common.SHARDED)
 sfa_refusal = functools.partial(

@@ -13,6 +13,7 @@ from vllm_ascend.memcache_comm_fence import record_attention_compute_start
 
 from ..fallback import attribute
 from . import common, device_operator
+from . import flash_comm as flash_communication
 
 forward_context = common.forward_context
 windows = common.windows
@@ -25,6 +26,7 @@ mla_done = sfa_done = common.save_caches
 before_sfa_cache_write = wait_for_kv_layer_from_connector
 select = device_operator.select
 keep_mla_weights = common.without_fused_prologs
+flash_comm = flash_communication
 shares_indexers = True
 
 _MLA_REASONS = {
