@@ -23,7 +23,8 @@ def fused(seam, settings=None, **options):
 
 
 def run(impl, metadata, rows):
-    return up.run_layer(impl, up.sparse_caches(), metadata, rows)
+    caches = up.sparse_caches() if impl.has_indexer else up.new_caches()
+    return up.run_layer(impl, caches, metadata, rows)
 
 
 @pytest.mark.parametrize("has_indexer", [True, False])

@@ -13,6 +13,7 @@ import sys
 import textwrap
 from collections import defaultdict
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -147,6 +148,7 @@ def site(tmp_path, monkeypatch):
     for name in list(sys.modules):
         if name.split(".")[0] in ("vllm", "vllm_ascend"):
             monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "torch_npu", SimpleNamespace())  # which seams import
     monkeypatch.setattr(sys, "meta_path", list(sys.meta_path))
     monkeypatch.delenv("ASCEND_PREFETCH_SETTINGS", raising=False)
     monkeypatch.setattr(patch, "_classes", {})

@@ -14,6 +14,7 @@ import torch
 
 from ascend_prefetch.vllm import fallback, patch, regions, switch
 from ascend_prefetch.vllm.arguments import indexer_arguments
+from ascend_prefetch.vllm.caches import Int8Caches
 from ascend_prefetch.vllm.linears import read_linear
 
 HIDDEN, Q_LORA, KV_LORA, NOPE, ROPE, V, HEADS = 128, 64, 64, 64, 64, 64, 2
@@ -282,6 +283,9 @@ class StandInSeam:
         """Nothing: the stand-ins have no fused prolog of their own."""
 
     keep_sfa_weights = keep_mla_weights
+
+    def int8_caches(self, impl):
+        return Int8Caches(latents=False, keys=False)
 
     def read_indexer(self, impl, watch):
         wk = read_linear("the indexer's wk_weights_proj", impl.wk_weights_proj, watch)

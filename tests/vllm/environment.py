@@ -232,8 +232,9 @@ def context(config):
     """The context in which layers are built and metadata is made."""
     from vllm.config import set_current_vllm_config
     from vllm_ascend import utils
-    from vllm_ascend.ascend_config import init_ascend_config
+    from vllm_ascend.ascend_config import clear_ascend_config, init_ascend_config
 
+    clear_ascend_config()  # 0.18 keeps the first one of a process
     with set_current_vllm_config(config):
         ascend = init_ascend_config(config)
         if hasattr(utils, "set_weight_prefetch_method"):  # as the model runner does

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 import torch
 
 import environment
+import formats
 from double import calls
 from layers import Layers
 
@@ -71,22 +72,22 @@ _SCATTERED = (7, 2, 9, 4, 11, 0, 6, 1, 8)  # no request's blocks are neighbours
 def caches_for(layers: Layers, scenario: Scenario, seed: int) -> list[list[torch.Tensor]]:
     """The memory of each layer's caches, [blocks, block, 1, D] each, with random rows.
 
+    A layer with int8 caches gets such, with the same rows.
     Strided ones are every second block of the memory that is returned.
     """
     draw = torch.Generator().manual_seed(seed)
     c = layers.hf_config
     blocks = _BLOCKS * (2 if scenario.strided else 1)
     memory = []
-    for module in layers.modules:
+    for impl, module in zip(layers.impls, layers.modules, strict=True):
         widths = [c.kv_lora_rank, c.qk_rope_head_dim]
         if module.indexer is not None:
             widths.append(c.index_head_dim)
-        memory.append(
-            [
-                torch.randn(blocks, environment.BLOCK, 1, width, generator=draw).bfloat16()
-                for width in widths
-            ]
-        )
+        plain = [
+            torch.randn(blocks, environment.BLOCK, 1, width, generator=draw).bfloat16()
+            for width in widths
+        ]
+        memory.append(formats.quantised(impl, plain))
     return memory
 
 
@@ -186,9 +187,11 @@ def bind(module, caches) -> None:
     attention = module.mla_attn.mla_attn
     if caches is None:
         caches = torch.tensor([])
-    elif hasattr(attention.impl, "_compose_sfa_kv_cache") and len(caches) > 2:
-        attention.impl.indexer.k_cache.kv_cache = caches[2:]  # a cache of its own since 0.26
-        caches = caches[:2]
+    elif hasattr(attention.impl, "_compose_sfa_kv_cache"):
+        of_layer = formats.caches_of_layer(attention.impl)
+        if len(caches) > of_layer:  # the indexer has a cache of its own since 0.26
+            attention.impl.indexer.k_cache.kv_cache = caches[of_layer:]
+            caches = caches[:of_layer]
     # A list by virtual engine in the first releases.
     attention.kv_cache = [caches] if isinstance(attention.kv_cache, list) else caches
 
@@ -255,6 +258,7 @@ def common_metadata(scenario: Scenario, table_width: int = 1):
         state = AscendAttentionState.ChunkedPrefill
         if len(prefills) == len(scenario.queries):
             state = AscendAttentionState.PrefillNoCache
+    slots = torch.tensor(slots, dtype=torch.int32)
     values = dict(
         query_start_loc=starts,
         query_start_loc_cpu=starts,
@@ -267,13 +271,16 @@ def common_metadata(scenario: Scenario, table_width: int = 1):
         max_query_len=max(queries),
         max_seq_len=max(lengths),
         block_table_tensor=table.int(),
-        slot_mapping=torch.tensor(slots, dtype=torch.int32),
+        slot_mapping=slots,
         num_computed_tokens_cpu=torch.tensor(cached),
         decode_token_per_req=1 + scenario.speculative,
         actual_seq_lengths_q=starts[1:].tolist(),
         positions=torch.tensor(positions),
         attn_state=state,
         causal=True,
+        **{
+            f"group_{part}": torch.zeros_like(slots) for part in ("len", "key_idx", "key_cache_idx")
+        },
     )
     names = {field.name for field in dataclasses.fields(AscendCommonAttentionMetadata)}
     return AscendCommonAttentionMetadata(**{k: v for k, v in values.items() if k in names})

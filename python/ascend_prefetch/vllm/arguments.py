@@ -20,6 +20,7 @@ ROPE = 64
 _SCATTERS = "SequenceRowParallelOp"  # its communication is that of seams/flash_comm.py
 
 ReadIndexer = Callable[[Any, Watch], dict[str, Any]]
+ReadCaches = Callable[[Any, Watch], dict[str, Any]]
 
 
 @dataclass
@@ -84,13 +85,17 @@ class LayerArguments:
 
 
 def read_layer(
-    impl: Any, read_indexer: ReadIndexer | None, flash_comm: bool = False
+    impl: Any,
+    read_indexer: ReadIndexer | None,
+    read_caches: ReadCaches,
+    flash_comm: bool = False,
 ) -> LayerArguments:
     """The arguments of an attention layer of vLLM Ascend.
 
     Args:
         impl: AscendMLAImpl or AscendSFAImpl after process_weights_after_loading.
         read_indexer: returns the arguments of the indexer; None for MLA.
+        read_caches: returns the options of the prolog that the layer's caches call for.
         flash_comm: whether the caller can do o_proj's part in flash communication.
 
     Raises:
@@ -98,7 +103,7 @@ def read_layer(
     """
     layer = LayerArguments()
     try:
-        layer.prolog = _read_prolog(impl, read_indexer)
+        layer.prolog = _read_prolog(impl, read_indexer, read_caches)
     except Unsupported as reason:
         layer.reasons["prolog"] = str(reason)
     try:
@@ -125,14 +130,21 @@ def prolog_refusal(impl: Any, read_indexer: ReadIndexer | None) -> str | None:
     ]
     w_uk = torch.empty(sizes, dtype=impl.kv_a_layernorm.weight.dtype, device="meta")
     try:
-        _read_prolog(impl, read_indexer, w_uk)
+        _read_prolog(impl, read_indexer, _no_options, w_uk)
     except Unsupported as reason:
         return str(reason)
     return None
 
 
+def _no_options(impl: Any, watch: Watch) -> dict[str, Any]:
+    return {}
+
+
 def _read_prolog(
-    impl: Any, read_indexer: ReadIndexer | None, w_uk: torch.Tensor | None = None
+    impl: Any,
+    read_indexer: ReadIndexer | None,
+    read_caches: ReadCaches,
+    w_uk: torch.Tensor | None = None,
 ) -> Prolog:
     """The weights of the prolog; w_uk stands for W_UK where upstream has not made it yet."""
     watch = Watch()
@@ -142,7 +154,7 @@ def _read_prolog(
     else:
         qkv_a = read_linear("kv_a_proj_with_mqa", impl.kv_a_proj_with_mqa, watch, "qkv_a_")
     q_b = read_linear("q_b_proj" if with_latent else "q_proj", impl.q_proj, watch, "q_b_")
-    options: dict[str, object] = {**qkv_a.options, **q_b.options}
+    options: dict[str, object] = {**qkv_a.options, **q_b.options, **read_caches(impl, watch)}
     kv_norm = impl.kv_a_layernorm
     options["eps"] = kv_norm.variance_epsilon
     q_norm_weight = None
@@ -234,7 +246,8 @@ def _check_prolog(prolog: Prolog, impl: Any, *, sparse: bool) -> None:
         raise Unsupported(f"rope of {impl.qk_rope_head_dim} elements")
     new = functools.partial(norm.new_empty, device="meta")
     step = [new(1, ROPE), new(1, ROPE), new(1, dtype=torch.int64)]
-    caches = [new(1, 16, 1, impl.kv_lora_rank), new(1, 16, 1, ROPE)]
+    latent = torch.int8 if "kv_cache_scale" in prolog.options else norm.dtype
+    caches = [new(1, 16, 1, impl.kv_lora_rank, dtype=latent), new(1, 16, 1, ROPE)]
     if sparse and prolog.indexer:
         caches.append(new(1, 16, 1, impl.head_dim))
     x = new(1, hidden)

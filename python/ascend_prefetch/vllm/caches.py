@@ -1,13 +1,25 @@
-"""Whether the ops can write the caches that a layer is given."""
+"""The formats of a layer's caches, and whether the ops can write those that it is given."""
 
 from __future__ import annotations
 
 import weakref
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
 from .switch import holders
+
+
+class Int8Caches(NamedTuple):
+    """Which caches of a layer are int8.
+
+    Attributes:
+        latents: whether the rows of latents and rope keys are packed.
+        keys: whether the indexer's keys are int8, with a cache of scales behind theirs.
+    """
+
+    latents: bool
+    keys: bool
 
 
 class KnownCaches:
@@ -37,10 +49,10 @@ class KnownCaches:
 
 
 def _why_not(layer: Any, caches: tuple) -> str | None:
-    if len(caches) not in (2, 3):
+    rows = layer.family.cache_rows(layer)
+    if len(caches) != len(rows):
         return f"{len(caches)} caches in a layer"
-    widths = [layer.kv_lora_rank, layer.qk_rope_head_dim, getattr(layer, "head_dim", None)]
-    for cache, width in zip(caches, widths[: len(caches)], strict=True):
-        if cache.dtype != layer.W_UV.dtype or cache.dim() != 4 or cache.shape[2:] != (1, width):
+    for cache, (dtype, width) in zip(caches, rows, strict=True):
+        if cache.dtype != dtype or cache.dim() != 4 or cache.shape[2:] != (1, width):
             return f"a cache of {list(cache.shape)} {cache.dtype}"
     return None

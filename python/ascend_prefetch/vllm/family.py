@@ -13,10 +13,12 @@ import torch
 from .arguments import Prolog, ReadIndexer
 from .regions import NOTHING
 from .seams import Seam
+from .watch import Watch
 
 # Steps with more rows go upstream: a decode step has fewer, and upstream's own fused ops have the
 # same limit.
-_MAX_TOKENS = 1024
+MAX_TOKENS = 1024
+"""Rows of the largest step that runs fused."""
 
 ReadStep = tuple[int, torch.Tensor, torch.Tensor, torch.Tensor, Any]
 """The contents of a step's metadata: T; slots [T or more]; cos and sin [T or more, ..., rope]; the
@@ -108,8 +110,27 @@ class Family(ABC):
         return NOTHING
 
     @abstractmethod
-    def written(self, layer: Any, prolog: Prolog, caches: tuple) -> tuple:
-        """The caches that the prolog writes, in the shapes that tell it their layout."""
+    def cache_rows(self, layer: Any) -> list[tuple[torch.dtype, int]]:
+        """Type and width of the rows of each cache of a layer, in the order of `caches`."""
+
+    def cache_options(self, layer: Any, watch: Watch) -> dict[str, Any]:
+        """The prolog's options that a layer's caches call for, read when its weights are."""
+        return {}
+
+    @abstractmethod
+    def written(self, layer: Any, prolog: Prolog, caches: tuple, step: SharedStep) -> tuple:
+        """The slots and the caches that the prolog writes, in shapes that tell their layout."""
+
+    def store(self, layer: Any, written: list, caches: tuple, metadata: Any) -> None:
+        """Copies what the prolog wrote to the caches of the layer, where they are others.
+
+        Args:
+            layer: the layer.
+            written: the caches that written() returned.
+            caches: all caches of the layer.
+            metadata: upstream's metadata of the step.
+        """
+        return
 
     @abstractmethod
     def attention(
@@ -130,6 +151,6 @@ def rows_refusal(tokens: int, gather: bool, seam: Seam) -> str | None:
     """Why a step goes upstream because of its rows, split over ranks or too many; or None."""
     if gather and seam.flash_comm is None:
         return "hidden states that are split over ranks (flash communication)"
-    if not 0 < tokens <= _MAX_TOKENS:
-        return f"steps of more than {_MAX_TOKENS} rows"
+    if not 0 < tokens <= MAX_TOKENS:
+        return f"steps of more than {MAX_TOKENS} rows"
     return None

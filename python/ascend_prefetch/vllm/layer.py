@@ -103,18 +103,20 @@ class FusedLayer(_Upstream):  # type: ignore[misc]
         prolog: Any = arguments.prolog
         prefetch = weights.prefetch_o_proj(family.passing_bytes(self, step, caches), tokens)
         family.before_cache_write(layer_name)
+        slots, *written = family.written(self, prolog, caches, step)
         with weights.watch_prolog():
             queries = family.op(self.ops)(
                 rows if rows.shape[0] == tokens else rows[:tokens],
                 *prolog.before,
                 step.cos,
                 step.sin,
-                step.slots,
-                *family.written(self, prolog, caches),
+                slots,
+                *written,
                 *prolog.indexer,
                 **prolog.options,
                 **prefetch,
             )
+        family.store(self, written, caches, attn_metadata)
         family.cache_written(layer_name)
 
         # Upstream's attention.

@@ -48,13 +48,18 @@ class DenseAttention(Family):
         row = (layer.kv_lora_rank + layer.qk_rope_head_dim) * caches[0].element_size()
         return step.cached * row
 
-    def written(self, layer: Any, prolog: Prolog, caches: tuple) -> tuple:
+    def cache_rows(self, layer: Any) -> list[tuple[torch.dtype, int]]:
+        """Latents and rope keys."""
+        dtype = layer.W_UV.dtype
+        return [(dtype, layer.kv_lora_rank), (dtype, layer.qk_rope_head_dim)]
+
+    def written(self, layer: Any, prolog: Prolog, caches: tuple, step: SharedStep) -> tuple:
         """Both caches; upstream gives caches in FRACTAL_NZ a row-major shape, which is undone."""
         latent, rope = caches[0], caches[1]
         if not layer.enable_kv_nz:
-            return latent, rope
+            return step.slots, latent, rope
         blocks, size = latent.shape[:2]
-        return latent.view(blocks, -1, size, 16), rope.view(blocks, -1, size, 16)
+        return step.slots, latent.view(blocks, -1, size, 16), rope.view(blocks, -1, size, 16)
 
     def attention(
         self, layer: Any, queries: tuple[torch.Tensor, ...], caches: tuple, metadata: Any

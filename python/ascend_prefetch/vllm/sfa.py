@@ -5,6 +5,7 @@ Sparse attention treats prefill and decode rows alike, and so do the ops.
 
 from __future__ import annotations
 
+import functools
 from contextlib import AbstractContextManager
 from operator import attrgetter
 from typing import Any
@@ -13,11 +14,21 @@ import torch
 
 from .arguments import Prolog, ReadIndexer
 from .fallback import attribute
-from .family import Family, ReadStep, SharedStep, rows_refusal
+from .family import MAX_TOKENS, Family, ReadStep, SharedStep, rows_refusal
 from .regions import NOTHING
 from .seams import Seam
+from .watch import Watch
 
 _SPARSE_COUNT = 2048  # rows that upstream's indexer chooses per token
+
+
+@functools.cache
+def _rows_of(device: torch.device) -> torch.Tensor:
+    """The slots of temporary caches, [MAX_TOKENS]: token i has row i.
+
+    Kept, as graphs that were captured with them read them in every replay.
+    """
+    return torch.arange(MAX_TOKENS, dtype=torch.int32, device=device)
 
 
 class SparseAttention(Family):
@@ -37,9 +48,12 @@ class SparseAttention(Family):
 
     def indexer_reader(self, layer: Any) -> ReadIndexer:
         """The seam's reader; a layer without an indexer, as some releases have, gets no weights."""
-        if not self.seam.shares_indexers or attribute(layer, "has_indexer"):
+        if self._has_indexer(layer):
             return self.seam.read_indexer
         return lambda impl, watch: {"weights": ()}
+
+    def _has_indexer(self, layer: Any) -> bool:
+        return not self.seam.shares_indexers or bool(attribute(layer, "has_indexer"))
 
     def step_refusal(self, metadata: Any, gather: bool, hidden_states: torch.Tensor) -> str | None:
         """Refuses padded steps, and those that every kind of attention refuses."""
@@ -58,7 +72,7 @@ class SparseAttention(Family):
 
     def passing_bytes(self, layer: Any, step: SharedStep, caches: tuple) -> int:
         """Counts the chosen rows of the latent and rope caches, and all keys of the indexer."""
-        return sum(_bytes_read(layer, step, caches))
+        return sum(_bytes_read(step, caches))
 
     def beside_attention(
         self, layer: Any, step: SharedStep, caches: tuple
@@ -67,12 +81,46 @@ class SparseAttention(Family):
         window = layer.fused_weights.windows.attention
         if window is None:
             return NOTHING
-        moved = _bytes_read(layer, step, caches)
+        moved = _bytes_read(step, caches)
         return window.beside(step.tokens, step.requests, step.cached, _SPARSE_COUNT, moved)
 
-    def written(self, layer: Any, prolog: Prolog, caches: tuple) -> tuple:
-        """The latent and rope caches, and the indexer's if the layer has an indexer."""
-        return caches[:3] if prolog.indexer else caches[:2]
+    def cache_rows(self, layer: Any) -> list[tuple[torch.dtype, int]]:
+        """Latents and rope keys, which may be packed, and the indexer's keys, with their scales."""
+        dtype, int8 = layer.W_UV.dtype, self.seam.int8_caches(layer)
+        rows = [(dtype, layer.kv_lora_rank), (dtype, layer.qk_rope_head_dim)]
+        if int8.latents:
+            rows = [(torch.int8, layer.sfa_qsfa_packed_kv_head_dim)]
+        if self._has_indexer(layer):
+            rows.append((torch.int8 if int8.keys else dtype, layer.head_dim))
+            if int8.keys:
+                rows.append((torch.float16, 1))
+        return rows
+
+    def cache_options(self, layer: Any, watch: Watch) -> dict[str, Any]:
+        """Makes what temporary caches need before a graph is captured; there are no options."""
+        if any(self.seam.int8_caches(layer)):
+            _rows_of(layer.W_UV.device)
+        return {}
+
+    def written(self, layer: Any, prolog: Prolog, caches: tuple, step: SharedStep) -> tuple:
+        """The caches of latents, of rope keys and of an indexer's keys.
+
+        Where a layer has int8 ones they are temporary, with a row for every token of the step.
+        """
+        if not any(self.seam.int8_caches(layer)):
+            return (step.slots, *(caches[:3] if prolog.indexer else caches[:2]))
+        widths = [layer.kv_lora_rank, layer.qk_rope_head_dim]
+        if prolog.indexer:
+            widths.append(layer.head_dim)
+        new = layer.W_UV.new_empty
+        rows = (new(1, step.tokens, 1, width) for width in widths)
+        return (_rows_of(layer.W_UV.device)[: step.tokens], *rows)
+
+    def store(self, layer: Any, written: list, caches: tuple, metadata: Any) -> None:
+        """Quantises the rows of temporary caches into those of the layer."""
+        if any(self.seam.int8_caches(layer)):
+            rows = [cache[0, :, 0] for cache in written]
+            self.seam.store_rows(layer, rows, caches, metadata)
 
     def attention(
         self, layer: Any, queries: tuple[torch.Tensor, ...], caches: tuple, metadata: Any
@@ -101,10 +149,9 @@ class SparseAttention(Family):
         output[...] = layer.o_proj(layer._v_up_proj(attention))[0]
 
 
-def _bytes_read(layer: Any, step: SharedStep, caches: tuple) -> tuple[int, int]:
+def _bytes_read(step: SharedStep, caches: tuple) -> tuple[int, int]:
     """What the indexer reads of its keys, and attention of the latent and rope caches."""
-    itemsize = caches[0].element_size()
-    row = (layer.kv_lora_rank + layer.qk_rope_head_dim) * itemsize
-    keys = layer.head_dim * itemsize if len(caches) > 2 else 0
+    widths = [cache.shape[-1] * cache.element_size() for cache in caches]
+    attended = 1 if caches[0].dtype is torch.int8 else 2  # packed rows hold both
     chosen = min(step.tokens * _SPARSE_COUNT, step.cached or step.tokens * _SPARSE_COUNT)
-    return step.cached * keys, chosen * row
+    return step.cached * sum(widths[attended:]), chosen * sum(widths[:attended])

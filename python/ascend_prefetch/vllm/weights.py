@@ -66,7 +66,9 @@ class LayerWeights:
                 arguments = LayerArguments(reasons={"prolog": refusal, "o_proj": refusal})
             else:
                 flash_comm = family.seam.flash_comm is not None
-                arguments = read_layer(layer, family.indexer_reader(layer), flash_comm)
+                arguments = read_layer(
+                    layer, family.indexer_reader(layer), family.cache_options, flash_comm
+                )
         except Exception as error:  # a layer that differs from those of the known releases
             upstream_changed(error)
             arguments = LayerArguments()

@@ -10,13 +10,14 @@ What attention and the indexer received is kept: see double.calls.
 
 from __future__ import annotations
 
+import functools
 import sys
 import types
 from importlib.metadata import version
 
 import torch
 
-from double import attention, device, graph, linear, norm_rope
+from double import attention, device, graph, int8_caches, linear, norm_rope
 from double.modules import AbsentError, replace
 
 __all__ = ["AbsentError", "install"]
@@ -34,7 +35,7 @@ def install() -> None:
     for name in _BESIDE:
         replace(name)
     replace("xgrammar.structural_tag", **{name: types.SimpleNamespace for name in _FORMATS})
-    ops = {**norm_rope.OPS, **linear.OPS, **attention.OPS}
+    ops = {**norm_rope.OPS, **linear.OPS, **attention.OPS, **int8_caches.OPS}
     replace("torch_npu", **device.torch_npu(), **{n: graph.opaque(op) for n, op in ops.items()})
     attention.add_variants(sys.modules["torch_npu"])
     replace("torch_npu.npu", **device.npu())
@@ -50,8 +51,20 @@ def install() -> None:
     torch.distributed.ProcessGroup._get_backend = device.backend_of
     torch.tensor = device.on_host(torch.tensor)
     torch.version.cann = None
+    torch.tensor = _tensor(torch.tensor)
     attention.register(not version("vllm-ascend").startswith("0.18."))
     linear.register()
+    int8_caches.register()
+
+
+def _tensor(make):
+    """torch.tensor, whose device "npu" is this process's memory."""
+
+    @functools.wraps(make)
+    def tensor(*args, device=None, **kwargs):
+        return make(*args, device=None if device == "npu" else device, **kwargs)
+
+    return tensor
 
 
 def finish() -> None:

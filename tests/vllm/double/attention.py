@@ -181,7 +181,7 @@ def npu_ring_mla(
     output.copy_(_prefill(query, key, value, ends, ends, qk_scale, True)[0])
 
 
-def _lightning_indexer(
+def lightning_indexer(
     query,
     key,
     weights,
@@ -217,10 +217,10 @@ def _lightning_indexer(
 
 
 def npu_lightning_indexer(query, key, weights, **settings):
-    return _lightning_indexer(query, key, weights, **settings), None
+    return lightning_indexer(query, key, weights, **settings), None
 
 
-def _sparse_flash_attention(
+def sparse_flash_attention(
     query,
     key,
     value,
@@ -286,17 +286,17 @@ def register(indexer_returns_values: bool) -> None:
     """The ops of torch.ops._C_ascend; the first releases' indexer returns the indices alone."""
     library = torch.library.Library("_C_ascend", "FRAGMENT")
     library.define(_SPARSE + "Tensor")
-    library.impl("npu_sparse_flash_attention", _sparse_flash_attention, "CPU")
+    library.impl("npu_sparse_flash_attention", sparse_flash_attention, "CPU")
     if indexer_returns_values:
         library.define(_INDEXER + "(Tensor, Tensor)")
         library.impl(
             "npu_lightning_indexer",
-            lambda *args, **kwargs: (_lightning_indexer(*args, **kwargs), torch.empty(0)),
+            lambda *args, **kwargs: (lightning_indexer(*args, **kwargs), torch.empty(0)),
             "CPU",
         )
     else:
         library.define(_INDEXER + "Tensor")
-        library.impl("npu_lightning_indexer", _lightning_indexer, "CPU")
+        library.impl("npu_lightning_indexer", lightning_indexer, "CPU")
     _libraries.append(library)
 
 

@@ -67,7 +67,7 @@ def rope_forward_triton_siso(qk, cos, sin, rope_dim=-1, is_neox_style=True):
     return qk
 
 
-def _write(cache, slots, rows):
+def write_rows(cache, slots, rows):
     """Rows of a paged cache [blocks, block, 1, D]; -1 skips a row."""
     slots = slots.reshape(-1).long()
     kept = slots >= 0
@@ -99,8 +99,8 @@ def npu_kv_rmsnorm_rope_cache(
     latent, rope = kv.split([gamma.shape[0], kv.shape[-1] - gamma.shape[0]], dim=-1)
     latent = _rms(latent, gamma, epsilon)[0].to(kv.dtype)
     rope = _rotate_half(_deinterleave(rope), cos, sin).to(kv.dtype)
-    _write(k_cache, index, rope)
-    _write(ckv_cache, index, latent)
+    write_rows(k_cache, index, rope)
+    write_rows(ckv_cache, index, latent)
     return k_cache, ckv_cache, rope if is_output_kv else None, latent if is_output_kv else None
 
 

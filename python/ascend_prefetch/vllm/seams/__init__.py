@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 import torch
 
+from ..caches import Int8Caches
 from ..watch import Watch
 from .releases import RELEASES, Release
 
@@ -104,6 +106,21 @@ class Seam(Protocol):
 
     def sparse_caches(self, impl: Any, kv_cache: tuple) -> tuple:
         """The caches (latent, rope, indexer) of a sparse layer; (latent, rope) without indexer."""
+
+    def int8_caches(self, impl: Any) -> Int8Caches:
+        """Which caches of a sparse layer are int8."""
+
+    def store_rows(
+        self, impl: Any, rows: Sequence[torch.Tensor], caches: tuple, metadata: Any
+    ) -> None:
+        """Quantises a step's rows and writes them to a sparse layer's int8 caches.
+
+        Args:
+            impl: AscendSFAImpl.
+            rows: latents [T, kv_lora], rope keys [T, rope] and, with an indexer, its keys [T, Di].
+            caches: all caches of the layer.
+            metadata: upstream's metadata of the step.
+        """
 
     def read_indexer(self, impl: Any, watch: Watch) -> dict[str, Any]:
         """The indexer's arguments of sfa_prolog: see arguments.indexer_arguments."""

@@ -80,7 +80,3 @@ FA_QUANT = {"fa_quant_layer": "fa_quant caches"}
 SHARDED = {"layer_sharding_kwargs": "weights that are sharded by layer"}
 PRODUCER = {"is_kv_producer": "a worker that produces caches for others"}
 CONTEXT_PARALLEL = {"enable_dsa_cp": "context parallelism of sparse attention"}
-SPARSE_INT8 = {
-    "enable_sparse_sfa_c8": "packed int8 caches of sparse attention",
-    "enable_sparse_li_c8": "int8 caches of the indexer",
-}

@@ -67,6 +67,12 @@ _SELECT = Expected(
     "actual_seq_lengths_query, actual_seq_lengths_key, enable_sparse_li_c8, "
     "use_torch_npu_lightning_indexer)",
 )
+# What writes the rows of layers with int8 caches, beside ops of torch_npu.
+_RESHAPE = Expected(
+    _DEVICE,
+    "DeviceOperator.reshape_and_cache",
+    "(key, value, key_cache, value_cache, slot_mapping)",
+)
 
 _POLICY = (
     Expected("vllm.config", "get_current_vllm_config", "()"),
@@ -96,14 +102,20 @@ _SPARSE = (
     Expected(_SFA, "AscendSFAImpl.forward", _FORWARD),
     Expected(_SFA, "AscendSFAImpl._v_up_proj", "(self, x)"),
     Expected(_SFA, "AscendSFAImpl.process_weights_after_loading", "(self, act_dtype)"),
-    Expected(
-        _SFA,
-        "AscendSFAMetadata",
-        fields=(
-            *("slot_mapping", "cos", "sin", "num_input_tokens"),
-            *("seq_lens_cpu", "seq_lens", "cum_query_lens", "block_table"),
-        ),
+)
+_METADATA = Expected(
+    _SFA,
+    "AscendSFAMetadata",
+    fields=(
+        *("slot_mapping", "cos", "sin", "num_input_tokens"),
+        *("seq_lens_cpu", "seq_lens", "cum_query_lens", "block_table"),
     ),
+)
+_METADATA_WITH_RUNS = _METADATA._replace(
+    fields=(
+        *_METADATA.fields,
+        *("block_size", "group_len", "group_key_idx", "group_key_cache_idx"),
+    )
 )
 _ATTENTION = Expected(
     _SFA,
@@ -199,7 +211,9 @@ RELEASES = {
             _DENSE,
             (
                 *_SPARSE,
+                _METADATA,
                 _ATTENTION,
+                _RESHAPE,
             ),
             _POLICY,
         ),
@@ -213,6 +227,8 @@ RELEASES = {
                 *_SPARSE,
                 *_SHARED_INDEXERS,
                 _ATTENTION,
+                _RESHAPE,
+                _METADATA_WITH_RUNS,
             ),
             _POLICY,
         ),
@@ -226,8 +242,11 @@ RELEASES = {
                 *_SPARSE,
                 *_SHARED_INDEXERS,
                 Expected(_SFA, "AscendSFAImpl._compose_sfa_kv_cache", "(self, kv_cache)"),
+                Expected(_SFA, "AscendSFAImpl._use_li_c8_reshape_optim", "(self)"),
                 _ATTENTION._replace(signature=f"{_QUERY_AND_LENGTHS}, block_table=None)"),
                 _FUSED_TYPES,
+                _RESHAPE,
+                _METADATA_WITH_RUNS,
             ),
         ),
     )

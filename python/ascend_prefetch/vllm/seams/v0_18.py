@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -10,9 +11,10 @@ import torch_npu
 from vllm_ascend.attention.utils import wait_for_kv_layer_from_connector
 
 from ..arguments import indexer_arguments
+from ..caches import Int8Caches
 from ..linears import read_linear
 from ..watch import Watch
-from . import common
+from . import c8, common
 from . import flash_comm as flash_communication
 
 forward_context = common.forward_context
@@ -31,11 +33,18 @@ mla_refusal = functools.partial(
     common.first_true, reasons=common.FA_QUANT | common.SHARDED | common.PRODUCER
 )
 sfa_refusal = functools.partial(
-    common.first_true,
-    reasons=common.CONTEXT_PARALLEL
-    | {"use_sparse_c8_indexer": "int8 caches of the indexer"}
-    | common.PRODUCER,
+    common.first_true, reasons=common.CONTEXT_PARALLEL | common.PRODUCER
 )
+
+
+def int8_caches(impl: Any) -> Int8Caches:
+    """Which caches of a sparse layer are int8; in this release the indexer's alone may be."""
+    return Int8Caches(latents=False, keys=impl.use_sparse_c8_indexer)
+
+
+def store_rows(impl: Any, rows: Sequence[torch.Tensor], caches: tuple, metadata: Any) -> None:
+    """Quantises a step's rows and writes them to a sparse layer's int8 caches."""
+    c8.store(impl, int8_caches(impl), rows, caches, metadata)
 
 
 def read_indexer(impl: Any, watch: Watch) -> dict[str, Any]:
@@ -49,7 +58,16 @@ def select(
     impl: Any, q: torch.Tensor, weights: torch.Tensor, kv_cache: tuple, metadata: Any
 ) -> torch.Tensor:
     """Top-k indices from an indexer's queries [T, Hi, Di] and weights [T, Hi]."""
-    if impl.use_torch_npu_lightning_indexer:
+    scales: dict[str, Any] = {}
+    if impl.use_sparse_c8_indexer:
+        run = torch.ops._C_ascend.npu_lightning_indexer_quant
+        shape, weights = q.shape, weights.to(torch.float16)
+        quantised, scale = c8.quantise(q, impl.q_hadamard, impl)
+        q = quantised.view(shape)
+        scales["query_dequant_scale"] = scale.view(shape[:-1])
+        scales["key_dequant_scale"] = kv_cache[3].squeeze(2)
+        scales |= {"query_quant_mode": 0, "key_quant_mode": 0}
+    elif impl.use_torch_npu_lightning_indexer:
         run = torch_npu.npu_lightning_indexer
     else:
         run = torch.ops._C_ascend.npu_lightning_indexer
@@ -57,6 +75,7 @@ def select(
         query=q,
         key=kv_cache[2],
         weights=weights,
+        **scales,
         actual_seq_lengths_query=metadata.cum_query_lens,
         actual_seq_lengths_key=metadata.seq_lens,
         block_table=metadata.block_table,

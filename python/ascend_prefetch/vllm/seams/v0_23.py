@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -12,7 +13,7 @@ from vllm_ascend.attention.utils import (
 )
 from vllm_ascend.memcache_comm_fence import record_attention_compute_start
 
-from . import common, device_operator
+from . import c8, common, device_operator
 from . import flash_comm as flash_communication
 
 forward_context = common.forward_context
@@ -33,10 +34,20 @@ keep_sfa_weights = functools.partial(
 flash_comm = flash_communication
 shares_indexers = True
 mla_refusal = functools.partial(common.first_true, reasons=common.FA_QUANT | common.SHARDED)
-sfa_refusal = functools.partial(
-    common.first_true,
-    reasons=common.CONTEXT_PARALLEL | common.SPARSE_INT8 | common.PRODUCER,
-)
+int8_caches = c8.of_switches
+_SFA_REASONS = common.CONTEXT_PARALLEL | common.PRODUCER
+
+
+def sfa_refusal(impl: Any) -> str | None:
+    """Why a layer of sparse attention goes upstream, or None."""
+    return common.first_true(impl, _SFA_REASONS) or c8.refusal(impl)
+
+
+def store_rows(impl: Any, rows: Sequence[torch.Tensor], caches: tuple, metadata: Any) -> None:
+    """Quantises a step's rows and writes them to a sparse layer's int8 caches."""
+    int8, by_runs = c8.of_switches(impl), metadata.group_len is not None
+    # This release asks the quantiser of latents for int8 by the number of its type.
+    c8.store(impl, int8, rows, caches, metadata, by_runs=by_runs, dst_type=1)
 
 
 def select(

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import functools
+from collections.abc import Sequence
 from typing import Any
 
+import torch
 from vllm_ascend.attention.utils import (
     notify_kv_cache_written,
     wait_for_kv_layer_from_connector,
@@ -12,7 +13,7 @@ from vllm_ascend.attention.utils import (
 from vllm_ascend.memcache_comm_fence import record_attention_compute_start
 
 from ..fallback import attribute
-from . import common, device_operator
+from . import c8, common, device_operator
 from . import flash_comm as flash_communication
 
 forward_context = common.forward_context
@@ -34,9 +35,12 @@ _MLA_REASONS = {
     "use_output_gate": "gates on the attention's output",
     "enable_mla_fia_split": "split attention (VLLM_ASCEND_MLA_FIA_SPLIT)",
 }
-sfa_refusal = functools.partial(
-    common.first_true, reasons=common.CONTEXT_PARALLEL | common.SPARSE_INT8
-)
+int8_caches = c8.of_switches
+
+
+def sfa_refusal(impl: Any) -> str | None:
+    """Why a layer of sparse attention goes upstream, or None."""
+    return common.first_true(impl, common.CONTEXT_PARALLEL) or c8.refusal(impl)
 
 
 def mla_refusal(impl: Any) -> str | None:
@@ -57,6 +61,12 @@ def keep_sfa_weights(impl: Any) -> None:
 def sparse_caches(impl: Any, kv_cache: tuple) -> tuple:
     """The caches (latent, rope, indexer) of a sparse layer; (latent, rope) without an indexer."""
     return impl._compose_sfa_kv_cache(kv_cache)
+
+
+def store_rows(impl: Any, rows: Sequence[torch.Tensor], caches: tuple, metadata: Any) -> None:
+    """Quantises a step's rows and writes them to a sparse layer's int8 caches."""
+    by_runs = impl._use_li_c8_reshape_optim()
+    c8.store(impl, c8.of_switches(impl), rows, caches, metadata, by_runs=by_runs)
 
 
 def sfa_cache_written(layer_name: str) -> None:

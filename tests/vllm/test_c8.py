@@ -1,0 +1,133 @@
+"""Layers with int8 caches ("C8"), with the plugin and without it, as test_attention compares them.
+
+Upstream's own path on the double quantises rows as the device does; the plugin's quantises the same
+rows where the fused op has made them. Bytes of rows that no token writes stay as they are.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections import Counter
+
+import pytest
+import torch
+
+import compare
+import environment
+import models
+import steps
+import test_attention
+from graphs import Captured
+from steps import Scenario
+from test_graphs import ONE_BY_ONE
+
+VERSION = environment.start()
+OLD = VERSION.startswith("0.18.")
+# The switches, by what they make int8: the indexer's keys, latents, or both.
+_SWITCHES = {
+    "keys": {"enable_sparse_c8" if OLD else "enable_sparse_li_c8": True},
+    "latents": {"enable_sparse_sfa_c8": True},
+    "both": {"enable_sparse_sfa_c8": True, "enable_sparse_li_c8": True},
+}
+FORMATS = ("keys",) if OLD else tuple(_SWITCHES)
+SCENARIOS = [
+    scenario
+    for scenario in test_attention.SCENARIOS
+    if scenario.name in ("decode, padded requests", "2 tokens per request", "prefill and decode")
+]
+
+
+@functools.lru_cache(maxsize=2)
+def sparse(model, quantisation: str, form: str, speculative: int = 0, **settings) -> compare.Pair:
+    return compare.Pair(
+        model, quantisation, additional=_SWITCHES[form], speculative=speculative, **settings
+    )
+
+
+def check(rows, layers: compare.Pair, quantisation: str, scenario: Scenario, form: str) -> None:
+    """Runs the case, adds its row to the table, and asserts."""
+    model, count = layers.plain.model, len(layers.plain.modules)
+    plain, off, on, calls = layers.run(scenario)
+    found = compare.errors(on, plain, scenario)
+    ops = Counter(name for name, _ in calls)
+    title = f"int8 {form}, {scenario.name}"
+    rows.append(compare.table_row(model.name, quantisation, title, sum(ops.values()), found, True))
+    assert not any(compare.errors(off, plain, scenario).values()), "switched off"
+    assert ops == test_attention.expected_ops(model, scenario, count)
+    assert not compare.beyond_tolerance(quantisation, found, int8_caches=True)
+    # Not by chance: with these caches upstream runs its own quantising ops.
+    assert {"npu_dynamic_block_quant", "npu_dynamic_quant"} & set(plain.calls.names)
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.name)
+@pytest.mark.parametrize("form", FORMATS)
+@pytest.mark.parametrize("model", [models.DEEPSEEK_V32, models.GLM_5], ids=lambda m: m.name)
+def test_sparse_steps_equal_upstreams(rows, model, form, scenario):
+    check(rows, sparse(model, "bf16", form, scenario.speculative), "bf16", scenario, form)
+
+
+@pytest.mark.parametrize("quantisation", ["W8A8 static", "W8A8 dynamic"])
+@pytest.mark.parametrize("form", FORMATS)
+def test_sparse_steps_of_quantised_layers(rows, form, quantisation):
+    layers = sparse(models.GLM_5, quantisation, form)
+    check(rows, layers, quantisation, SCENARIOS[0], form)
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_layers_without_an_indexer(rows, form):
+    """Their keys are another layer's, so that only their latents may be int8; 0.18 has none."""
+    if OLD:
+        assert not hasattr(sparse(models.GLM_5, "bf16", form).plain.impls[0], "has_indexer")
+        return
+    layers = compare.Pair(
+        models.GLM_5,
+        "bf16",
+        count=2,
+        additional=_SWITCHES[form],
+        overrides={"indexer_types": ["full", "shared", "full"], "index_topk_pattern": "FSF"},
+    )
+    assert [impl.has_indexer for impl in layers.plain.impls] == [True, False]
+    check(rows, layers, "bf16", SCENARIOS[0], form)
+
+
+def test_keys_that_are_stored_by_runs(rows):
+    """With c8_enable_reshape_optim, which 0.18 does not have."""
+    if OLD:
+        return
+    additional = _SWITCHES["both"] | {"c8_enable_reshape_optim": True}
+    layers = compare.Pair(models.GLM_5, "bf16", additional=additional)
+    for scenario in (SCENARIOS[-1], Scenario("over a block's end", (127, 255), (3, 4))):
+        plain, _, on, _ = layers.run(scenario)
+        assert plain.calls.names.count("store_kv_block") == 2
+        assert on.calls.names.count("store_kv_block") == 2
+        check(rows, layers, "bf16", scenario, "both, by runs")
+
+
+def test_other_types_go_upstream():
+    """The newer chips' caches in float8, which 0.18 does not have."""
+    if OLD:
+        return
+    from ascend_prefetch.vllm.seams import c8
+
+    (impl,) = compare.Pair(models.GLM_5, "bf16", additional=_SWITCHES["keys"]).fused.impls
+    assert c8.refusal(impl) is None
+    impl.c8_k_cache_dtype = torch.float8_e4m3fn
+    assert c8.refusal(impl) == "caches of sparse attention in torch.float8_e4m3fn"
+    assert impl.family.seam.sfa_refusal(impl) == c8.refusal(impl)
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_replays_equal_steps(rows, form):
+    captured, replayed = ONE_BY_ONE
+    layers = compare.Pair(models.GLM_5, "bf16", count=2, additional=_SWITCHES[form])
+    layers.plain.enter()
+    wanted = [steps.run(layers.plain, scenario, seed) for seed, scenario in enumerate(replayed)]
+    layers.fused.enter()
+    graph = Captured(layers.fused, captured)
+    fused = [name for name in graph.calls if name.startswith("ascend_prefetch::")]
+    assert len(fused) == 4
+    for seed, scenario in enumerate(replayed):
+        found = compare.errors(graph.replay(scenario, seed), wanted[seed], scenario)
+        title = f"int8 {form}, replayed graph, {scenario.name}"
+        rows.append(compare.table_row("SFA, GLM-5", "bf16", title, len(fused), found, True))
+        assert not compare.beyond_tolerance("bf16", found, int8_caches=True)
