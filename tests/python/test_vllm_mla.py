@@ -13,7 +13,7 @@ import torch
 import vllm_stand_ins as up
 from ascend_prefetch import planning
 from ascend_prefetch.policy import PrefetchConfig, StepContext, WeightPrefetchMethod
-from ascend_prefetch.vllm import fallback, patch, regions, switch
+from ascend_prefetch.vllm import fallback, patch, regions, switch, worker
 from vllm_stand_ins import NAME
 
 pytestmark = pytest.mark.usefixtures("fresh_plugin")
@@ -109,7 +109,7 @@ def test_the_switch_sends_a_step_upstream(seam):
     impl = fused(seam)
     assert switch.turn(False) is True
     run(impl, up.decode_metadata(3), 3)
-    assert switch.Switchable().turn_ascend_prefetch(True) is False
+    assert worker.Switchable().turn_ascend_prefetch(True) is False
     run(impl, up.decode_metadata(3), 3)
     assert impl.upstream_calls == 1
 
@@ -399,7 +399,7 @@ def test_release_lets_go_of_weights_and_caches(seam):
             getattr(impl, name).weight = None
     gc.collect()
     assert all(ref() is not None for ref in kept)
-    assert switch.Switchable().release_ascend_prefetch() is None
+    assert worker.Switchable().release_ascend_prefetch() is None
     gc.collect()
     assert [ref() for ref in kept] == [None] * 4
     assert regions.ledger.claims == []

@@ -74,7 +74,7 @@ class Request:
     It holds the weight's storage weakly.
     """
 
-    __slots__ = ("about", "begin", "bytes", "key", "storage")
+    __slots__ = ("about", "begin", "bytes", "key", "storage", "where")
 
     def __init__(
         self,
@@ -98,6 +98,7 @@ class Request:
         self.begin = int(weight.storage_offset()) * weight.itemsize
         self.bytes = int(weight.nbytes if nbytes is None else nbytes)
         self.about = (layer, name, site, engine, 0)
+        self.where = (engine, site)
 
 
 class ClaimsOfStep:
@@ -153,6 +154,9 @@ class PrefetchLedger:
     holds the claims of few steps at a time. Every worker process has its own ledger.
 
     Replaying a captured graph makes no claims; the ledger then still shows those of the capture.
+
+    Attributes:
+        brought: granted bytes since the ledger was made or reset, by engine and site.
     """
 
     # Maximum number of live contexts: they may be nested, or belong to alternating micro-batches.
@@ -163,6 +167,7 @@ class PrefetchLedger:
 
     def reset(self) -> None:
         """Forgets all claims and totals."""
+        self.brought: dict[tuple[str, str], int] = {}
         self._step = ClaimsOfStep()
         self._steps: dict[int, ClaimsOfStep] = {}
         self._counts = [0, 0, 0, 0]
@@ -287,6 +292,8 @@ class PrefetchLedger:
         counts[1] += 1
         counts[2] += nbytes
         counts[3] += refused
+        if nbytes:
+            self.brought[engine, site] = self.brought.get((engine, site), 0) + nbytes
         return [ByteRange(first - start, last - first) for first, last in granted]
 
     def ask(self, request: Request) -> bool:
@@ -305,6 +312,8 @@ class PrefetchLedger:
         step.asked[key] = (request, counts[1])
         counts[1] += 1
         counts[2] += request.bytes
+        where = request.where
+        self.brought[where] = self.brought.get(where, 0) + request.bytes
         return True
 
     def claimed_to(self, weight: torch.Tensor, layer: int | None) -> int:

@@ -15,7 +15,8 @@ from importlib.metadata import PackageNotFoundError, version
 
 from ascend_prefetch.vllm.fallback import logger, reasons, stay_off
 from ascend_prefetch.vllm.seams import RELEASES, Release, known_versions
-from ascend_prefetch.vllm.switch import Switchable, release, turn
+from ascend_prefetch.vllm.switch import release, turn
+from ascend_prefetch.vllm.worker import Switchable
 
 __all__ = ["Switchable", "reasons", "register", "release", "turn"]
 

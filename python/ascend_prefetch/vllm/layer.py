@@ -10,6 +10,7 @@ from ascend_prefetch.policy import PrefetchConfig
 
 from . import neighbours
 from .caches import KnownCaches
+from .counters import FUSED, counters
 from .fallback import UpstreamChanged, no_prefetch, say_once, upstream_changed
 from .family import Family, SharedStep
 from .regions import NOTHING, ledger
@@ -77,7 +78,8 @@ class FusedLayer(_Upstream):  # type: ignore[misc]
             return result
 
         # The ops must support the step, the weights and the caches.
-        ledger.enter(family.seam.forward_context(), self._number)
+        if ledger.enter(family.seam.forward_context(), self._number):
+            counters.new_step(self)
         refusal = family.step_refusal(attn_metadata, need_gather_q_kv, hidden_states)
         arguments = weights.ready(self) if refusal is None else None
         if arguments is not None:
@@ -86,6 +88,7 @@ class FusedLayer(_Upstream):  # type: ignore[misc]
         if refusal is not None:
             say_once(refusal)
         if arguments is None or refusal is not None:
+            counters.layers[refusal or weights.why_not()] += 1
             result = super().forward(*given)
             self._open_windows(hidden_states, need_gather_q_kv)
             return result
@@ -139,6 +142,7 @@ class FusedLayer(_Upstream):  # type: ignore[misc]
                 )
             self._write(partial, output, o_proj.scatters)
         family.done(layer_name, kv_cache)
+        counters.layers[FUSED] += 1
         self._open_windows(hidden_states, need_gather_q_kv)
         return output
 

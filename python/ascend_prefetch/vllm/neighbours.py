@@ -47,6 +47,11 @@ def next_layer(place: Place | None) -> Any | None:
     return None if place is None else _layers.get(place._replace(number=place.number + 1))
 
 
+def all_layers() -> list[Any]:
+    """All layers of this process that register() was told of and that are still alive."""
+    return list(_layers.values())
+
+
 class FeedForward:
     """The bytes of weights that are read between a layer's o_proj and the next fused_qkv_a.
 

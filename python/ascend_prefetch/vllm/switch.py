@@ -3,7 +3,7 @@
 There are three ways to use it:
 
 - `ascend_prefetch.vllm.turn(False)` in the process that runs the model;
-- `LLM(..., worker_extension_cls="ascend_prefetch.vllm.switch.Switchable")`, then
+- `LLM(..., worker_extension_cls="ascend_prefetch.vllm.Switchable")`, then
   `llm.collective_rpc("turn_ascend_prefetch", args=(False,))`;
 - the environment variable ASCEND_PREFETCH=0 for processes that start with it.
 
@@ -16,6 +16,8 @@ from __future__ import annotations
 import os
 import weakref
 from typing import Any
+
+from ascend_prefetch.shown import shown
 
 from .fallback import logger
 
@@ -38,13 +40,26 @@ class _Switch:
 switch = _Switch()
 
 
-def turn(on: bool) -> bool:
+_WORDS = {"true": True, "1": True, "on": True, "false": False, "0": False, "off": False}
+
+
+def turn(on: bool | int | str) -> bool:
     """Turns fused ops and prefetches of this process on or off.
+
+    Args:
+        on: true or false; or, as calls from outside of Python bring it, 1, 0 or the words "true",
+            "on", "1", "false", "off", "0".
 
     Returns:
         Whether they were on before.
+
+    Raises:
+        ValueError: `on` is something else; nothing is changed.
     """
-    before, switch.on = switch.on, bool(on)
+    wanted = _WORDS.get(str(on).lower()) if isinstance(on, bool | int | str) else None
+    if wanted is None:
+        raise ValueError(f"turn: expected true or false, got {shown(on)}")
+    before, switch.on = switch.on, wanted
     return before
 
 
@@ -60,15 +75,3 @@ def release() -> None:
     """
     for holder in list(holders):
         holder.forget()
-
-
-class Switchable:
-    """Methods that vLLM's option worker_extension_cls adds to its workers."""
-
-    def turn_ascend_prefetch(self, on: bool) -> bool:
-        """Calls turn() in this worker; see LLM.collective_rpc."""
-        return turn(on)
-
-    def release_ascend_prefetch(self) -> None:
-        """Calls release() in this worker."""
-        release()

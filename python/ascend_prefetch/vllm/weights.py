@@ -57,6 +57,14 @@ class LayerWeights:
         except Exception as error:  # a layer that differs from those of the known releases
             upstream_changed(error)
 
+    def why_not(self) -> str:
+        """Why ready() returned None."""
+        if not switch.on:
+            return "switched off"
+        if self.arguments is None:
+            return "weights that were replaced while a graph was being captured"
+        return self.arguments.reasons.get("prolog", "the setting prolog is false")
+
     def read(self, layer: Any) -> LayerArguments:
         """Reads the arguments again; logs which parts of the layer go upstream, and why."""
         family, settings = layer.family, layer.settings
