@@ -115,6 +115,14 @@ def test_every_setting_starts(upstream, log, settings):
         assert received[KEY] == settings and lines(log) == []
 
 
+@pytest.mark.parametrize("key", ["ascend-prefetch", "AscendPrefetch", "ascend_prefetsh"])
+def test_a_key_that_is_misspelt_starts(upstream, log, key):
+    _, received = start(upstream, {key: ON})
+    (line,) = lines(log, logging.ERROR)
+    assert f"additional_config: unknown key '{key}', expected 'ascend_prefetch'" in line
+    assert received[KEY] == {"enabled": False} and key not in received
+
+
 def test_the_key_and_the_old_key_contradict_each_other(upstream, log):
     if not hasattr(upstream, "WeightPrefetchConfig"):
         return  # upstream's own key is gone

@@ -8,6 +8,7 @@ one line, and the server starts without this package.
 
 from __future__ import annotations
 
+import difflib
 import importlib
 import os
 from collections.abc import Mapping
@@ -26,6 +27,9 @@ VARIABLE = "ASCEND_PREFETCH_SETTINGS"
 """Environment variable that holds the settings as JSON; the key in additional_config wins."""
 
 OFF = {"enabled": False}
+
+# How alike a key is that differs by a typo: one letter of fourteen too many, missing or another.
+_ALIKE = 0.9
 
 
 def from_environment() -> dict[str, Any] | None:
@@ -57,7 +61,14 @@ def settle(vllm_config: Any) -> None:
         if os.environ.get(VARIABLE):
             fallback.stay_off(f"{VARIABLE}: additional_config is not a dict but a {type(given)}")
         return
-    if KEY not in given:
+    misspelt = [name for name in given if name != KEY and _means_ours(name)]
+    if misspelt:
+        names = ", ".join(shown(name) for name in misspelt)
+        fallback.stay_off(f"additional_config: unknown key {names}, expected '{KEY}'")
+        # vLLM Ascend of 0.27 and later does not start with a key that it does not know.
+        kept = {name: value for name, value in given.items() if name not in misspelt}
+        vllm_config.additional_config = {**kept, KEY: OFF}
+    elif KEY not in given:
         _add_environment(vllm_config, given)
     else:
         try:
@@ -107,6 +118,15 @@ def _add_environment(vllm_config: Any, given: Mapping[str, Any]) -> None:
         fallback.stay_off(_of_environment(error))
         found = OFF
     vllm_config.additional_config = {**given, KEY: found}
+
+
+def _means_ours(name: object) -> bool:
+    """Whether a key is likely to be meant as ours: "ascend-prefetch", "AscendPrefetch", a typo."""
+    if not isinstance(name, str):
+        return False
+    letters = "".join(filter(str.isalpha, name.lower()))
+    ours = KEY.replace("_", "")
+    return difflib.SequenceMatcher(None, letters, ours).ratio() >= _ALIKE
 
 
 def _of_environment(error: Exception) -> str:
