@@ -103,20 +103,34 @@ def _worker_patches(*names: str) -> None:
 
 @dataclass
 class _Group:
-    """This process and its tensor-parallel group."""
+    """This process and its group.
+
+    Attributes:
+        rank, size: in the group.
+        store: a file in which its processes meet.
+        o_proj: whether the group shares o_proj alone, and not all tensors.
+    """
 
     rank: int = 0
     size: int = 1
     store: Path | None = None
+    o_proj: bool = False
+
+    @property
+    def tensor_parallel(self) -> int:
+        return 1 if self.o_proj else self.size
 
 
 _group = _Group()
 
 
-def join_group(rank: int, size: int, store: Path) -> None:
-    """Before start(): one of `size` processes that meet in the file `store`."""
+def join_group(rank: int, size: int, store: Path, *, o_proj: bool = False) -> None:
+    """Before start(): one of `size` processes that meet in the file `store`.
+
+    They are a tensor-parallel group, or share o_proj alone (oproj_tensor_parallel_size).
+    """
     global _group
-    _group = _Group(rank, size, store)
+    _group = _Group(rank, size, store, o_proj)
 
 
 def _start_distributed() -> None:
@@ -134,7 +148,14 @@ def _start_distributed() -> None:
             distributed_init_method=f"file://{store}",
             backend="gloo",
         )
-        initialize_model_parallel(_group.size)
+        initialize_model_parallel(_group.tensor_parallel)
+        if _group.o_proj:
+            from vllm.distributed.parallel_state import init_model_parallel_group
+            from vllm_ascend.distributed import parallel_state
+
+            parallel_state._OTP = init_model_parallel_group(
+                [list(range(_group.size))], _group.rank, "gloo", group_name="otp"
+            )
 
 
 def _bare_configuration(additional: dict):
@@ -159,7 +180,7 @@ def _bare_configuration(additional: dict):
     if FLASH_COMM in os.environ:
         utils._ENABLE_SP = None
     # Not before: for more than one rank the platform asks for the model.
-    config.parallel_config.tensor_parallel_size = _group.size
+    config.parallel_config.tensor_parallel_size = _group.tensor_parallel
     return config
 
 
@@ -237,6 +258,8 @@ def context(config):
     clear_ascend_config()  # 0.18 keeps the first one of a process
     with set_current_vllm_config(config):
         ascend = init_ascend_config(config)
+        if _group.o_proj:  # upstream wants data parallelism and graphs for it
+            ascend.finegrained_tp_config.oproj_tensor_parallel_size = _group.size
         if hasattr(utils, "set_weight_prefetch_method"):  # as the model runner does
             utils.set_weight_prefetch_method(ascend.weight_prefetch_config)
         yield

@@ -34,12 +34,14 @@ class Cases:
         quantisations: of the layers.
         mixed: whether a step is also run with the plugin on one rank alone.
         environment: variables of the processes.
+        o_proj: whether the processes share o_proj alone.
     """
 
     scenarios: tuple[steps.Scenario, ...]
     quantisations: tuple[str, ...] = ("bf16", "W8A8 dynamic")
     mixed: bool = False
     environment: tuple[tuple[str, str], ...] = ()
+    o_proj: bool = False
 
 
 CASES = {
@@ -60,6 +62,15 @@ CASES = {
         ),
         tuple(models.QUANTISATIONS),
         environment=((environment.FLASH_COMM, "1"),),
+    ),
+    "o_proj alone": Cases(
+        (
+            steps.Scenario("decode, padded rows", (5, 130, 200), (1, 1, 1), padding=5),
+            steps.Scenario("prefill and decode", (5, 130, 0), (1, 1, 6)),
+        ),
+        ("W8A8 static",),
+        mixed=True,
+        o_proj=True,
     ),
 }
 
@@ -92,7 +103,8 @@ def launch(folder: Path, cases: str, rows: list[dict]) -> list[dict]:
         found += results
         for case in results if not rank else ():
             if case["plugin"] != "off":
-                names = (case["scenario"], f"TP{SIZE}", case["plugin"])
+                group = f"{'o_proj ' if CASES[cases].o_proj else ''}TP{SIZE}"
+                names = (case["scenario"], group, case["plugin"])
                 row = compare.table_row(
                     case["attention"],
                     case["quantisation"],
@@ -107,7 +119,7 @@ def launch(folder: Path, cases: str, rows: list[dict]) -> list[dict]:
 def main() -> None:
     rank, size, folder = int(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3])
     cases = CASES[sys.argv[4]]
-    environment.join_group(rank, size, folder / "store")
+    environment.join_group(rank, size, folder / "store", o_proj=cases.o_proj)
     release = environment.start()
     from ascend_prefetch.vllm import turn
 
@@ -120,6 +132,8 @@ def main() -> None:
             for scenario in cases.scenarios:
                 plain, off, on, calls = layers.run(scenario)
                 results = {"": on, "off": off}
+                o_proj = layers.fused.impls[0].o_proj.weight.data_ptr()
+                prefetched = [w.data_ptr() for _, more in calls for w in more.get("prefetch", ())]
                 if cases.mixed:
                     turn(rank == 0)
                     results[MIXED] = steps.run(layers.fused, scenario)
@@ -134,6 +148,7 @@ def main() -> None:
                             "errors": compare.errors(result, plain, scenario),
                             "fused calls": [name for name, _ in calls],
                             "rows of a rank": result.shares[0],
+                            "o_proj prefetched": o_proj in prefetched,
                         }
                     )
     (folder / f"rank-{rank}.json").write_text(json.dumps(found))

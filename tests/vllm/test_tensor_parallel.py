@@ -22,10 +22,19 @@ def test_ranks_with_a_share_of_the_rows_each(rows, tmp_path):
         check(case, fused=sparse or case["scenario"] != "prefill and decode")
 
 
-def check(case: dict, *, fused: bool) -> None:
-    """Of one step on one rank."""
+def test_ranks_that_share_o_proj_alone(rows, tmp_path):
+    """o_proj is upstream's, with its own exchange of rows; its weight comes under the prolog."""
+    for case in ranks.launch(tmp_path, "o_proj alone", rows):
+        sparse = ranks.MODELS[case["attention"]].sparse
+        fused = sparse or case["scenario"] != "prefill and decode"
+        check(case, fused=fused, ops=())
+        assert case["o_proj prefetched"] == fused
+
+
+def check(case: dict, *, fused: bool, ops: tuple[str, ...] = ("o_proj",)) -> None:
+    """Of one step on one rank; `ops` are those beside the prolog."""
     prolog = "sfa_prolog" if ranks.MODELS[case["attention"]].sparse else "mla_prolog"
-    assert sorted(case["fused calls"]) == (sorted([prolog, "o_proj"]) if fused else [])
+    assert sorted(case["fused calls"]) == (sorted([prolog, *ops]) if fused else [])
     found = case["errors"]
     if case["plugin"] == "off" or not fused:
         assert not any(found.values())

@@ -18,6 +18,8 @@ from .watch import Watch
 ROPE = 64
 
 _SCATTERS = "SequenceRowParallelOp"  # its communication is that of seams/flash_comm.py
+# Upstream's own o_proj, which multiplies rows of other ranks by this rank's weight.
+_READS_WEIGHT = {"OProjRowParallelOp"}
 
 ReadIndexer = Callable[[Any, Watch], dict[str, Any]]
 ReadCaches = Callable[[Any, Watch], dict[str, Any]]
@@ -74,12 +76,15 @@ class LayerArguments:
     """The arguments of both ops of a layer; those of an op that it does not support are None.
 
     Attributes:
+        shard: the weight that upstream's o_proj reads where the op o_proj is not supported and the
+            weight may be prefetched; else None.
         reasons: why an op is not supported, by "prolog" or "o_proj".
         watch: watches every tensor that the arguments were made from.
     """
 
     prolog: Prolog | None = None
     output: Output | None = None
+    shard: torch.Tensor | None = None
     reasons: dict[str, str] = field(default_factory=dict)
     watch: Watch = field(default_factory=Watch)
 
@@ -111,7 +116,15 @@ def read_layer(
     except Unsupported as reason:
         layer.reasons["o_proj"] = str(reason)
     layer.watch = Watch(*(part.watch for part in (layer.prolog, layer.output) if part is not None))
+    if layer.output is None and _custom_op(impl) in _READS_WEIGHT:
+        shard = layer.watch.tensor(impl.o_proj, "weight")
+        layer.shard = shard if shard is not None and shard.numel() else None
     return layer
+
+
+def _custom_op(impl: Any) -> str:
+    """The class name of the communication that o_proj has beside tensor parallelism."""
+    return type(getattr(impl.o_proj, "custom_op", None)).__name__
 
 
 def prolog_refusal(impl: Any, read_indexer: ReadIndexer | None) -> str | None:
@@ -193,7 +206,6 @@ def _bias(norm: Any, read: Callable[[object, str], torch.Tensor | None]) -> torc
 
 def _read_output(impl: Any, flash_comm: bool = False) -> Output:
     watch = Watch()
-    custom_op = type(getattr(impl.o_proj, "custom_op", None)).__name__
     known = (_SCATTERS,) if flash_comm else ()
     o_proj = read_linear("o_proj", impl.o_proj, watch, custom_ops=known)
     if not attribute(impl.o_proj, "input_is_parallel", "o_proj"):
@@ -201,7 +213,9 @@ def _read_output(impl: Any, flash_comm: bool = False) -> Output:
     for name in ("reduce_results", "tp_size"):  # read in every step
         attribute(impl.o_proj, name, "o_proj")
     w_uv = _need(watch.tensor(impl, "W_UV"), "W_UV")
-    output = Output(o_proj.weight, {**o_proj.options, "w_uv": w_uv}, watch, custom_op == _SCATTERS)
+    output = Output(
+        o_proj.weight, {**o_proj.options, "w_uv": w_uv}, watch, _custom_op(impl) == _SCATTERS
+    )
     heads, latent, _ = w_uv.shape
     x = w_uv.new_empty(1, heads, latent, device="meta")
     _ask_op("o_proj", w_uv.device, x, output.o_proj, output.options)

@@ -125,9 +125,11 @@ class LayerWeights:
     def _plan_windows(self, layer: Any, arguments: LayerArguments) -> None:
         """Decides which weights are prefetched under the prolog and under o_proj."""
         ratios = layer.settings.prefetch_ratio["attn"]
-        if arguments.output is not None and ratios["o"]:
+        output = arguments.output
+        o_proj = arguments.shard if output is None else output.o_proj
+        if o_proj is not None and layer.settings.o_proj and ratios["o"]:
             self._under_prolog = regions.Region(
-                arguments.output.o_proj,
+                o_proj,
                 ratios["o"],
                 layer=None if self._place is None else self._place.number,
                 site=f"{layer.family.name}_prolog",

@@ -58,6 +58,7 @@ _FLASH_COMM = (
         _LINEAR_OP, "SequenceRowParallelOp.matmul_and_reduce", "(self, input_parallel, bias_)"
     ),
 )
+_OPROJ_TP = Expected(_LINEAR_OP, "OProjRowParallelOp.apply_impl", "(self, input_)")
 _WRITTEN = Expected(_UTILS, "notify_kv_cache_written", "(layer_name='')")
 _START = Expected(_FENCE, "record_attention_compute_start", "()")
 _SELECT = Expected(
@@ -207,7 +208,7 @@ RELEASES = {
             "0.18",
             "0.18.0",
             "v0_18",
-            (*_COMMON, *_FLASH_COMM, _WRITTEN._replace(signature=None, absent=True)),
+            (*_COMMON, *_FLASH_COMM, _OPROJ_TP, _WRITTEN._replace(signature=None, absent=True)),
             _DENSE,
             (
                 *_SPARSE,
@@ -221,7 +222,7 @@ RELEASES = {
             "0.23",
             "0.23.0, 0.23.0.post1",
             "v0_23",
-            (*_COMMON, *_FLASH_COMM, _WRITTEN, _START, _SELECT),
+            (*_COMMON, *_FLASH_COMM, _OPROJ_TP, _WRITTEN, _START, _SELECT),
             _DENSE,
             (
                 *_SPARSE,
@@ -236,7 +237,7 @@ RELEASES = {
             "0.26",
             "0.26.0rc1",
             "v0_26",
-            (*_COMMON, *_FLASH_COMM, _WRITTEN, _START, _SELECT),
+            (*_COMMON, *_FLASH_COMM, _OPROJ_TP, _WRITTEN, _START, _SELECT),
             _DENSE,
             (
                 *_SPARSE,
