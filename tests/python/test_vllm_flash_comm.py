@@ -48,6 +48,11 @@ def distance(found, wanted):
     return ((found.double() - wanted.double()).norm() / wanted.double().norm()).item()
 
 
+def hidden_states(rows):
+    draw = torch.Generator().manual_seed(rows)
+    return torch.randn(rows, up.HIDDEN, generator=draw).bfloat16()
+
+
 def fused(seam):
     config = PrefetchConfig(enabled=True)
     impl = patch.fused_class(up.AscendMLAImpl, "mla", config, seam)(layer_name=NAME)
@@ -64,7 +69,7 @@ def run(impl, hidden, metadata, gather=True, rows=None):
 @pytest.mark.parametrize("tokens", [6, 5])
 def test_shares_are_gathered_and_scattered(seam, tokens):
     seam.flash_comm = FlashComm(6)
-    hidden = torch.randn(3, up.HIDDEN).bfloat16()
+    hidden = hidden_states(3)
     impl = fused(seam)
     found = run(impl, hidden, up.decode_metadata(tokens))
     assert impl.upstream_calls == 0 and fallback.reasons() == ()
@@ -77,7 +82,7 @@ def test_shares_are_gathered_and_scattered(seam, tokens):
 def test_whole_rows_are_scattered(seam):
     """The first layer of a model with images, whose hidden states every rank has."""
     seam.flash_comm = FlashComm(6)
-    hidden, metadata = torch.randn(6, up.HIDDEN).bfloat16(), up.decode_metadata(6)
+    hidden, metadata = hidden_states(6), up.decode_metadata(6)
     impl, plain = fused(seam), up.AscendMLAImpl()
     found = run(impl, hidden, metadata, False, rows=3)
     assert impl.upstream_calls == 0
@@ -88,7 +93,7 @@ def test_whole_rows_are_scattered(seam):
 
 def test_steps_with_whole_rows_are_reduced_as_before(seam):
     seam.flash_comm = FlashComm(0)
-    run(fused(seam), torch.randn(6, up.HIDDEN).bfloat16(), up.decode_metadata(6), False)
+    run(fused(seam), hidden_states(6), up.decode_metadata(6), False)
     assert "all_reduce 6" in seam.told
 
 
@@ -99,14 +104,14 @@ def test_a_product_that_scatters_is_upstreams(seam, monkeypatch):
     impl, asked = fused(seam), []
     share = lambda x, **_: (asked.append(len(x)) or x.new_zeros(3, up.HIDDEN), None)  # noqa: E731
     monkeypatch.setattr(impl.o_proj, "forward", share)
-    run(impl, torch.randn(3, up.HIDDEN).bfloat16(), up.decode_metadata(6))
+    run(impl, hidden_states(3), up.decode_metadata(6))
     assert asked == [6] and impl.upstream_calls == 0
 
 
 def test_releases_without_it_leave_such_steps_and_layers_to_upstream(seam):
     impl = fused(seam)
     assert impl.fused_weights.arguments.output is None
-    hidden = torch.randn(6, up.HIDDEN).bfloat16()
+    hidden = hidden_states(6)
     run(impl, hidden, up.decode_metadata(6))
     assert impl.upstream_calls == 1
     assert fallback.reasons() == (
