@@ -308,15 +308,18 @@ def test_ops_are_told_what_passes_before_a_weight_is_used(seam):
 def test_experts_pass_before_the_next_layer(seam):
     impl, behind = (fused(seam, f"model.layers.{i}.self_attn.attn") for i in range(2))
     text = impl.vllm_config.model_config.hf_config
-    text.num_experts_per_tok, text.moe_intermediate_size, text.n_shared_experts = 2, 32, 1
-    experts = type(
-        "Experts", (), {"w13_weight": torch.zeros(8, 64), "w2_weight": torch.zeros(8, 32)}
+    text.num_experts_per_tok, text.n_routed_experts, text.n_shared_experts = 2, 8, 1
+    experts = up.SimpleNamespace(
+        w13_weight=torch.zeros(8, 64),
+        w2_weight=torch.zeros(8, 32),
+        _shared_experts=torch.nn.Linear(96, up.HIDDEN, bias=False, dtype=torch.bfloat16),
+        _gate=None,
     )
     impl.vllm_config.compilation_config.static_forward_context["model.layers.0.mlp.experts"] = (
         experts
     )
-    shared, one_expert = 3 * up.HIDDEN * 32 * 2, 96 * 4
-    assert calls_of(impl)["o_proj"]["prefetch_passing_bytes"] == [shared + 6 * one_expert]
+    always, one_expert = 96 * up.HIDDEN * 2 + 8 * up.HIDDEN * 4, 96 * 4
+    assert calls_of(impl)["o_proj"]["prefetch_passing_bytes"] == [always + 6 * one_expert]
 
 
 def test_ratios_cap_what_is_prefetched(seam):

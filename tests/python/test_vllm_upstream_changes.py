@@ -444,14 +444,18 @@ def test_a_layer_of_vllm_ascend_has_a_custom_op():
 # --- what passes through L2 ---
 
 
+HIDDEN, INNER = 64, 32
+
+
 def text_config(**more):
-    values = dict(hidden_size=64, intermediate_size=256, moe_intermediate_size=32)
-    return up.SimpleNamespace(**values, n_shared_experts=1, num_experts_per_tok=2, **more)
+    values = dict(hidden_size=HIDDEN, intermediate_size=256, n_shared_experts=1)
+    return up.SimpleNamespace(**values, num_experts_per_tok=2, **more)
 
 
-def vllm_config(text, experts=None):
+def vllm_config(text, experts=None, description=None):
     return up.SimpleNamespace(
-        model_config=up.SimpleNamespace(hf_config=text),
+        model_config=up.SimpleNamespace(hf_config=text, dtype=torch.bfloat16),
+        quant_config=description and up.SimpleNamespace(quant_description=description),
         parallel_config=up.SimpleNamespace(tensor_parallel_size=1, data_parallel_size=2),
         compilation_config=up.SimpleNamespace(
             static_forward_context={"model.layers.0.mlp.experts": experts} if experts else {}
@@ -459,33 +463,106 @@ def vllm_config(text, experts=None):
     )
 
 
+def shared_experts():
+    return torch.nn.Linear(HIDDEN, 3 * INNER, bias=False, dtype=torch.bfloat16)
+
+
+def gate():
+    return up.SimpleNamespace(weight=torch.zeros(8, HIDDEN), weight_fp32=torch.zeros(8, HIDDEN))
+
+
+def routed_experts(**weights):
+    weights = weights or dict(w13_weight=torch.zeros(8, 64), w2_weight=torch.zeros(8, 32))
+    return up.SimpleNamespace(**weights, _shared_experts=shared_experts(), _gate=gate())
+
+
+ALWAYS = 3 * HIDDEN * INNER * 2 + 8 * HIDDEN * 4  # shared experts and the gate
+
+
 @pytest.mark.parametrize("runner", [False, True])
 def test_experts_are_found_on_the_layer_and_on_a_runner(runner):
-    experts = up.SimpleNamespace(w13_weight=torch.zeros(8, 64), w2_weight=torch.zeros(8, 32))
-    found = up.SimpleNamespace(routed_experts=experts) if runner else experts
-    passes = FeedForward(vllm_config(text_config(), found), place_of(NAME), 2)
+    found = routed_experts()
+    if runner:
+        weights = up.SimpleNamespace(w13_weight=found.w13_weight, w2_weight=found.w2_weight)
+        shared = up.SimpleNamespace(_layer=shared_experts())
+        found = up.SimpleNamespace(routed_experts=weights, _shared_experts=shared, _gate=gate())
+    passes = FeedForward(vllm_config(text_config(), found), place_of(NAME))
     assert (passes.experts, passes.expert, passes.chosen) == (8, 96 * 4, 4)
-    assert passes.bytes(3) == 3 * 64 * 32 * 2 + 8 * 96 * 4
+    assert passes.bytes(3) == ALWAYS + 8 * 96 * 4
 
 
-@pytest.mark.parametrize("experts", [False, True])
-@pytest.mark.parametrize("name", ["hidden_size", "intermediate_size", "num_experts_per_tok"])
-def test_sizes_that_cannot_be_read_are_no_zero(name, experts):
+def test_experts_in_lists():
+    """Load balancing makes a list of an expert each and deletes the tensors."""
+    lists = dict(w13_weight_list=[torch.zeros(64)] * 5, w2_weight_list=[torch.zeros(32)] * 5)
+    passes = FeedForward(vllm_config(text_config(), routed_experts(**lists)), place_of(NAME))
+    assert (passes.experts, passes.expert, passes.dense) == (5, 96 * 4, ALWAYS)
+    mega = {f"cann_mega_moe_{name}": weights for name, weights in lists.items()}
+    small = dict(w13_weight=torch.zeros(5, 8), w2_weight=torch.zeros(5, 8))
+    passes = FeedForward(
+        vllm_config(text_config(), routed_experts(**mega, **small)), place_of(NAME)
+    )
+    assert (passes.experts, passes.expert) == (5, 96 * 4)  # of the two forms the larger
+    few = dict(lists, w2_weight_list=[torch.zeros(32)] * 4)
+    with pytest.raises(UpstreamChanged, match=r"has \[4, 5\] experts"):
+        FeedForward(vllm_config(text_config(), routed_experts(**few)), place_of(NAME))
+
+
+def test_a_gate_that_the_model_runs():
+    found = routed_experts()
+    found._gate = None
+    text = text_config(n_routed_experts=8)
+    assert FeedForward(vllm_config(text, found), place_of(NAME)).dense == ALWAYS
+    with pytest.raises(UpstreamChanged, match="has no n_routed_experts"):
+        FeedForward(vllm_config(text_config(), found), place_of(NAME))
+
+
+@pytest.mark.parametrize("name", ["hidden_size", "intermediate_size"])
+def test_sizes_of_a_dense_layer_that_cannot_be_read_are_no_zero(name):
     text = text_config()
     vars(text).pop(name)
-    weights = up.SimpleNamespace(w13_weight=torch.zeros(8, 64), w2_weight=torch.zeros(8, 32))
-    config = vllm_config(text, weights if experts else None)
-    if (name == "intermediate_size") == experts and name != "hidden_size":
-        FeedForward(config, place_of(NAME), 2)  # not read
-        return
     with pytest.raises(UpstreamChanged, match=f"SimpleNamespace has no {name}"):
-        FeedForward(config, place_of(NAME), 2)
+        FeedForward(vllm_config(text), place_of(NAME))
 
 
-def test_experts_whose_weights_are_gone_are_no_dense_layer(caplog):
-    """Load balancing of experts replaces them by lists and deletes the tensors."""
-    with pytest.raises(UpstreamChanged, match="has no w13_weight and w2_weight"):
-        FeedForward(vllm_config(text_config(), up.SimpleNamespace()), place_of(NAME), 2)
+@pytest.mark.parametrize("name", ["num_experts_per_tok", "n_shared_experts"])
+def test_numbers_of_experts_that_cannot_be_read_are_no_zero(name):
+    text = text_config()
+    vars(text).pop(name)
+    with pytest.raises(UpstreamChanged, match=f"has no {name}"):
+        FeedForward(vllm_config(text, routed_experts()), place_of(NAME))
+
+
+def test_shared_experts_that_are_not_found_are_no_zero():
+    found = routed_experts()
+    del found._shared_experts
+    with pytest.raises(UpstreamChanged, match="has no _shared_experts"):
+        FeedForward(vllm_config(text_config(), found), place_of(NAME))
+    found._shared_experts = None  # placed among the routed ones
+    passes = FeedForward(vllm_config(text_config(), found), place_of(NAME))
+    assert passes.dense == 8 * HIDDEN * 4
+
+
+def test_experts_whose_weights_are_gone_are_no_dense_layer():
+    found = up.SimpleNamespace(_shared_experts=None, _gate=gate())
+    with pytest.raises(UpstreamChanged, match="has no w13_weight"):
+        FeedForward(vllm_config(text_config(), found), place_of(NAME))
+
+
+def test_a_layer_that_should_have_experts_is_no_dense_layer():
+    text = text_config(n_routed_experts=8, first_k_dense_replace=1)
+    FeedForward(vllm_config(text), place_of(NAME))
+    text.first_k_dense_replace = 0
+    with pytest.raises(UpstreamChanged, match="layer 0 of model has no experts"):
+        FeedForward(vllm_config(text), place_of(NAME))
+
+
+@pytest.mark.parametrize(
+    ("kind", "itemsize"), [("W8A8", 1), ("W4A8_DYNAMIC", 1), ("FLOAT", 2), (None, 2)]
+)
+def test_a_dense_layer_is_as_large_as_its_checkpoint_says(kind, itemsize):
+    names = (f"model.layers.0.mlp.{part}_proj.weight" for part in ("gate", "up", "down"))
+    config = vllm_config(text_config(), description=dict.fromkeys(names, kind))
+    assert FeedForward(config, place_of(NAME)).dense == 3 * HIDDEN * 256 * itemsize
 
 
 def test_a_weight_that_a_site_does_not_find_is_said():

@@ -91,7 +91,10 @@ def test_the_last_all_reduce_brings_what_the_next_prolog_reads(seam, calls):
 
 def test_nothing_is_fetched_before_the_experts_have_been_read(seam, calls):
     experts = SimpleNamespace(
-        w13_weight=torch.zeros(8, 64, up.HIDDEN), w2_weight=torch.zeros(8, up.HIDDEN, 32)
+        w13_weight=torch.zeros(8, 64, up.HIDDEN),
+        w2_weight=torch.zeros(8, up.HIDDEN, 32),
+        _shared_experts=torch.nn.Linear(96, up.HIDDEN, bias=False, dtype=torch.bfloat16),
+        _gate=torch.nn.Linear(up.HIDDEN, 8, bias=False),
     )
     first, _ = layers(seam, experts=experts)
     step(seam, first)

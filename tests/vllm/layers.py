@@ -51,7 +51,6 @@ class Layers:
             prepare: given the VllmConfig before anything is built from it.
         """
         environment.start()
-        from vllm.model_executor.models.deepseek_v2 import DeepseekV2MLAAttention
         from vllm_ascend.quantization.modelslim_config import AscendModelSlimConfig
 
         self.model = model
@@ -76,30 +75,39 @@ class Layers:
             _default_dtype(torch.bfloat16),
         ):
             for layer in range(count):
-                self.modules.append(
-                    DeepseekV2MLAAttention(
-                        vllm_config=self.config,
-                        config=c,
-                        hidden_size=c.hidden_size,
-                        num_heads=c.num_attention_heads,
-                        qk_nope_head_dim=c.qk_nope_head_dim,
-                        qk_rope_head_dim=c.qk_rope_head_dim,
-                        v_head_dim=c.v_head_dim,
-                        q_lora_rank=c.q_lora_rank,
-                        kv_lora_rank=c.kv_lora_rank,
-                        max_position_embeddings=c.max_position_embeddings,
-                        cache_config=self.config.cache_config,
-                        quant_config=quant,
-                        prefix=PREFIX.format(layer),
-                        topk_indices_buffer=buffer,
-                    )
-                )
+                self.modules.append(self._new(layer, quant, buffer))
             for layer, module in enumerate(self.modules):
                 _load(module, models.checkpoint(model, quantisation, seed=layer))
-                _process(module)
+                self._loaded(layer)
             _make_rope_buffers(self.config)
         self._rope = _rope()
         self.names = [f"{PREFIX.format(layer)}.attn" for layer in range(count)]
+
+    def _new(self, layer: int, quant, buffer):
+        """The attention of a layer, built in the context of its configuration."""
+        from vllm.model_executor.models.deepseek_v2 import DeepseekV2MLAAttention
+
+        c = self.hf_config
+        return DeepseekV2MLAAttention(
+            vllm_config=self.config,
+            config=c,
+            hidden_size=c.hidden_size,
+            num_heads=c.num_attention_heads,
+            qk_nope_head_dim=c.qk_nope_head_dim,
+            qk_rope_head_dim=c.qk_rope_head_dim,
+            v_head_dim=c.v_head_dim,
+            q_lora_rank=c.q_lora_rank,
+            kv_lora_rank=c.kv_lora_rank,
+            max_position_embeddings=c.max_position_embeddings,
+            cache_config=self.config.cache_config,
+            quant_config=quant,
+            prefix=PREFIX.format(layer),
+            topk_indices_buffer=buffer,
+        )
+
+    def _loaded(self, layer: int) -> None:
+        """After the weights of a layer's attention were loaded."""
+        process(self.modules[layer])
 
     def enter(self) -> None:
         """Brings back this model's tables of sines, which are one for a process upstream."""
@@ -176,12 +184,17 @@ def _copy(parameter, tensor) -> None:
     parameter.data.copy_(tensor)
 
 
-def _process(module) -> None:
-    """vLLM's process_weights_after_loading: linear layers first, attention after them."""
+def process(module) -> None:
+    """vLLM's process_weights_after_loading of an attention: its linear layers first."""
+    process_parts(module)
+    module.mla_attn.mla_attn.process_weights_after_loading(torch.bfloat16)
+
+
+def process_parts(module) -> None:
+    """Prepares the weights of all layers in a module that have a method of quantisation."""
     from vllm.model_executor.layers.quantization.base_config import QuantizeMethodBase
 
     for part in module.modules():
         method = getattr(part, "quant_method", None)
         if isinstance(method, QuantizeMethodBase):
             method.process_weights_after_loading(part)
-    module.mla_attn.mla_attn.process_weights_after_loading(torch.bfloat16)

@@ -81,6 +81,23 @@ GLM_5 = Model(
     },
 )
 
+# Routed experts of which a token chooses two, and a shared one, in every layer.
+_MOE = dict(
+    first_k_dense_replace=0,
+    moe_layer_freq=1,
+    n_routed_experts=8,
+    num_experts_per_tok=2,
+    n_shared_experts=1,
+    n_group=4,
+    topk_group=2,
+    topk_method="noaux_tc",
+    scoring_func="sigmoid",
+    norm_topk_prob=True,
+    routed_scaling_factor=2.5,
+)
+DEEPSEEK_V3_MOE = Model("MLA, experts", "deepseek_v3", {**DEEPSEEK_V3.dimensions, **_MOE})
+DEEPSEEK_V32_MOE = Model("SFA, experts", "deepseek_v32", {**DEEPSEEK_V32.dimensions, **_MOE})
+
 INPUT_OFFSET = 3  # not zero, so that an offset that is forgotten shows
 
 
@@ -139,7 +156,7 @@ def checkpoint(model: Model, quantisation: str, seed: int) -> dict[str, torch.Te
         if kind is None or name in _FLOAT:
             tensors[f"{name}.weight"] = weight.bfloat16()
         else:
-            tensors.update(_quantised(name, weight, kind))
+            tensors.update(quantised(name, weight, kind))
     norms = {"kv_a_layernorm": c.kv_lora_rank}
     if c.q_lora_rank:
         norms["q_a_layernorm"] = c.q_lora_rank
@@ -156,7 +173,7 @@ def checkpoint(model: Model, quantisation: str, seed: int) -> dict[str, torch.Te
     return tensors
 
 
-def _quantised(name: str, weight: torch.Tensor, kind: str) -> dict[str, torch.Tensor]:
+def quantised(name: str, weight: torch.Tensor, kind: str) -> dict[str, torch.Tensor]:
     scale = weight.abs().amax(-1, keepdim=True) / 127
     scale = scale.bfloat16().float()
     quantised = (weight / scale).round().clamp(-127, 127).to(torch.int8)

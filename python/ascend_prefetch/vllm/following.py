@@ -42,8 +42,7 @@ class Following:
         if arguments is not self._arguments:
             self._arguments, self.between = arguments, None
             if arguments is not None and arguments.prolog is not None:
-                itemsize = arguments.prolog.qkv_a.element_size()
-                self.between = neighbours.FeedForward(self._config, self._place, itemsize)
+                self.between = neighbours.FeedForward(self._config, self._place)
         if arguments is None or self.between is None:
             return None
         return arguments.prolog

@@ -3,21 +3,20 @@
 `install()` comes before the first import of vllm or vllm_ascend. After it upstream's modules
 import, and the functions that its attention calls compute on CPU tensors: each is an exact
 implementation in torch with the rounding points of the real one (double.norm_rope, double.linear,
-double.attention). Every other name raises AbsentError with that name when it is used.
+double.moe, double.attention). Every other name raises AbsentError with that name when it is used.
 
 What attention and the indexer received is kept: see double.calls.
 """
 
 from __future__ import annotations
 
-import functools
 import sys
 import types
 from importlib.metadata import version
 
 import torch
 
-from double import attention, device, graph, int8_caches, linear, norm_rope
+from double import attention, device, graph, int8_caches, linear, moe, norm_rope
 from double.modules import AbsentError, replace
 
 __all__ = ["AbsentError", "install"]
@@ -35,7 +34,8 @@ def install() -> None:
     for name in _BESIDE:
         replace(name)
     replace("xgrammar.structural_tag", **{name: types.SimpleNamespace for name in _FORMATS})
-    ops = {**norm_rope.OPS, **linear.OPS, **attention.OPS, **int8_caches.OPS}
+    parts = (norm_rope, linear, moe, attention, int8_caches)
+    ops = {name: op for part in parts for name, op in part.OPS.items()}
     replace("torch_npu", **device.torch_npu(), **{n: graph.opaque(op) for n, op in ops.items()})
     attention.add_variants(sys.modules["torch_npu"])
     replace("torch_npu.npu", **device.npu())
@@ -51,20 +51,10 @@ def install() -> None:
     torch.distributed.ProcessGroup._get_backend = device.backend_of
     torch.tensor = device.on_host(torch.tensor)
     torch.version.cann = None
-    torch.tensor = _tensor(torch.tensor)
     attention.register(not version("vllm-ascend").startswith("0.18."))
     linear.register()
     int8_caches.register()
-
-
-def _tensor(make):
-    """torch.tensor, whose device "npu" is this process's memory."""
-
-    @functools.wraps(make)
-    def tensor(*args, device=None, **kwargs):
-        return make(*args, device=None if device == "npu" else device, **kwargs)
-
-    return tensor
+    moe.register()
 
 
 def finish() -> None:

@@ -25,6 +25,9 @@ class Stream:
     def synchronize(self):
         pass
 
+    def record_event(self, event=None):
+        return event or Event()
+
 
 class Event:
     def __init__(self, *_, **__):

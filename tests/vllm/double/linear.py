@@ -55,6 +55,8 @@ def npu_quant_matmul(
         if bias.dtype is not torch.int32:
             raise NotImplementedError(f"npu_quant_matmul: bias {bias.dtype}")
         sums = sums + bias.double()
+    if output_dtype is torch.int32:  # the sums, for an op that applies the scales
+        return sums.to(torch.int32)
     if scale.dtype is torch.int64:
         scale = scale.to(torch.int32).view(torch.float32)
     result = sums.float() * scale.float()
