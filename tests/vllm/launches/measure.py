@@ -27,6 +27,7 @@ import sys
 import traceback
 from collections import Counter
 from collections.abc import Iterator
+from importlib.metadata import version
 from pathlib import Path
 from unittest import mock
 
@@ -38,13 +39,15 @@ import environment
 import models
 import steps
 from ascend_prefetch.vllm.fallback import say_once
-from double import AbsentError, calls
+from double import AbsentError
 from launches import TRACE
 from launches.cases import Case
 from layers import Layers
 
 LAYERS = 2  # so that the window under o_proj has a next layer
 _CACHED = (5, 130, 200, 31)
+# Later releases do not split the rows of attention.
+_SPLITS = version("vllm-ascend").startswith(("0.18.", "0.23.", "0.26."))
 _UPSTREAM = inspect.signature(say_once).parameters["so"].default
 _SETTINGS = {"ascend_prefetch": {"enabled": True}}
 
@@ -235,34 +238,12 @@ def _prepare(config, case: Case) -> None:
 
 def _step(layers: Layers, case: Case) -> steps.Result:
     """A decode step, with rows split over ranks where upstream splits them."""
-    scenario = _scenario(case)
     layers.enter()
-    draw = steps.input_generator(0)
-    memory = steps.caches_for(layers, scenario, 0)
-    outputs = []
-    with environment.context(layers.config), torch.inference_mode():
-        metadata = steps.metadata(layers, steps.common_metadata(scenario))
-        for module, caches in zip(layers.modules, memory, strict=True):
-            steps.bind(module, tuple(caches))
-        with steps.forward_context(layers, scenario, metadata), calls.record() as recorded:
-            positions = torch.zeros(scenario.rows, dtype=torch.long)
-            for module in layers.modules:
-                hidden = _share(steps.new_input(layers, scenario, draw), case)
-                outputs.append(module.mla_attn(positions, hidden))
-    return steps.Result(outputs, memory, recorded)
-
-
-def _share(hidden: torch.Tensor, case: Case) -> torch.Tensor:
-    from vllm.distributed import get_tensor_model_parallel_rank as rank
-    from vllm.distributed import get_tensor_model_parallel_world_size as size
-    from vllm_ascend.ascend_forward_context import _EXTRA_CTX
-
-    splits = getattr(_EXTRA_CTX, "flash_comm_v1_enabled", None)  # not since 0.27
-    asked = "VLLM_ASCEND_ENABLE_FLASHCOMM1" in dict(case.environ)
-    assert splits is None or splits or not asked, "the step does not have the case's settings"
-    if not splits:
-        return hidden
-    return hidden.chunk(size())[rank()].contiguous()
+    result = steps.run(layers, _scenario(case))
+    if "VLLM_ASCEND_ENABLE_FLASHCOMM1" in dict(case.environ) and _SPLITS:
+        rows = _scenario(case).rows // case.ranks
+        assert set(result.shares) == {rows}, "the step does not have the case's settings"
+    return result
 
 
 if __name__ == "__main__":
