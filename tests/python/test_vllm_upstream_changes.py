@@ -416,6 +416,7 @@ def test_a_flag_that_is_gone_sends_the_layer_upstream(site, layer, monkeypatch, 
     site(vllm="0.23.0", vllm_ascend="0.23.0")
     seam = seams.RELEASES["0.23"].load()
     monkeypatch.setattr(type(layer), "family", DenseAttention(seam))
+    monkeypatch.delattr(up.AscendMLAImpl, "fa_quant_layer")
     layer.fused_weights.read(layer)
     arguments = layer.fused_weights.arguments
     assert arguments.prolog is None and arguments.output is None

@@ -99,6 +99,8 @@ class Norm(torch.nn.Module):
 class AscendMLAImpl:
     """Upstream's dense attention as far as the plugin knows it."""
 
+    fa_quant_layer = False
+
     def __init__(self, layer_name: str = "model.layers.0.self_attn.attn", **_) -> None:
         self.q_lora_rank, self.kv_lora_rank = Q_LORA, KV_LORA
         self.qk_nope_head_dim, self.qk_rope_head_dim, self.v_head_dim = NOPE, ROPE, V
@@ -274,7 +276,7 @@ class StandInSeam:
         self.windows = StandInWindows()
 
     def mla_refusal(self, impl):
-        return "fa_quant caches" if getattr(impl, "fa_quant_layer", False) else None
+        return "fa_quant caches" if impl.fa_quant_layer else None
 
     def sfa_refusal(self, impl):
         return "int8 caches" if getattr(impl, "enable_sparse_li_c8", False) else None

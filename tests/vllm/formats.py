@@ -28,6 +28,9 @@ def caches_of_layer(impl) -> int:
 def quantised(impl, plain: list[torch.Tensor]) -> list[torch.Tensor]:
     """A layer's caches, from its latents, rope keys and keys of an indexer in bfloat16."""
     latent, rope, *keys = plain
+    if getattr(impl, "fa_quant_layer", False):
+        latent = (latent.float() / impl.fak_descale_float).round().clamp(-128, 127)
+        return [_fractals(latent.to(torch.int8)), _fractals(rope)]
     caches = [int8_caches.pack(latent, rope)] if _packs(impl) else [latent, rope]
     for key in keys:
         if _quantises_keys(impl):
@@ -36,6 +39,29 @@ def quantised(impl, plain: list[torch.Tensor]) -> list[torch.Tensor]:
         else:
             caches.append(key)
     return caches
+
+
+def readable(impls, memory: list[list[torch.Tensor]]) -> list[list[torch.Tensor]]:
+    """Caches by layer, row-major where they are in FRACTAL_NZ behind a row-major shape."""
+    return [
+        [_of_fractals(cache) for cache in caches]
+        if getattr(impl, "fa_quant_layer", False)
+        else caches
+        for impl, caches in zip(impls, memory, strict=True)
+    ]
+
+
+def _fractals(cache: torch.Tensor) -> torch.Tensor:
+    blocks, size, _, width = cache.shape
+    c0 = 32 // cache.element_size()
+    rows = cache.view(blocks, size, width // c0, c0)
+    return rows.transpose(1, 2).contiguous().view(cache.shape)
+
+
+def _of_fractals(cache: torch.Tensor) -> torch.Tensor:
+    blocks, size, _, width = cache.shape
+    c0 = 32 // cache.element_size()
+    return cache.view(blocks, width // c0, size, c0).transpose(1, 2).reshape(cache.shape)
 
 
 def parts(rows: torch.Tensor) -> list[torch.Tensor]:

@@ -7,6 +7,7 @@ import dataclasses
 import torch
 
 import environment
+import formats
 import steps
 from double import calls
 from layers import Layers
@@ -76,6 +77,7 @@ class Captured:
                     )
                 outputs = self._wrapper()
         caches = [[cache.clone() for cache in caches] for caches in self._memory]
+        caches = formats.readable(self._layers.impls, caches)
         return steps.Result([output.clone() for output in outputs], caches, recorded)
 
     def _forward(self) -> list[torch.Tensor]:

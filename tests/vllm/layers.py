@@ -36,6 +36,7 @@ class Layers:
         overrides: dict | None = None,
         kv_role: str | None = None,
         mlapo: bool = False,
+        int8_latents: bool = False,
         prepare: Callable[[object], None] | None = None,
     ):
         """
@@ -48,6 +49,7 @@ class Layers:
             overrides: of the model's configuration.
             kv_role: see environment.configuration.
             mlapo: whether upstream may prepare its fused op MLAPO.
+            int8_latents: see models.quant_description.
             prepare: given the VllmConfig before anything is built from it.
         """
         environment.start()
@@ -57,7 +59,7 @@ class Layers:
         self.hf_config = c = model.configuration()
         for key, value in (overrides or {}).items():
             setattr(c, key, value)
-        description = models.quant_description(model, quantisation, count)
+        description = models.quant_description(model, quantisation, count, int8_latents)
         quant = None if description is None else AscendModelSlimConfig(description)
         self.config = environment.configuration(
             c, quant=quant, additional=additional, speculative=speculative, kv_role=kv_role
@@ -77,7 +79,8 @@ class Layers:
             for layer in range(count):
                 self.modules.append(self._new(layer, quant, buffer))
             for layer, module in enumerate(self.modules):
-                _load(module, models.checkpoint(model, quantisation, seed=layer))
+                tensors = models.checkpoint(model, quantisation, layer, int8_latents)
+                _load(module, tensors)
                 self._loaded(layer)
             _make_rope_buffers(self.config)
         self._rope = _rope()
@@ -167,6 +170,8 @@ def _load(module, tensors: dict[str, torch.Tensor]) -> None:
         for fused, shards in _FUSED.items():
             if layer in shards and f"{fused}.{kind}" in parameters:
                 name, arguments = f"{fused}.{kind}", (tensor, shards.index(layer))
+        if layer.startswith("fa_"):
+            name = f"mla_attn.mla_attn.{name}"
         if name not in parameters:
             if module.indexer is None and layer.startswith("indexer"):
                 continue  # a layer that shares another's indexer

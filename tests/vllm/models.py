@@ -125,8 +125,17 @@ def shapes(model: Model) -> dict[str, tuple[int, int]]:
 _FLOAT = ("kv_b_proj", "indexer.wk", "indexer.weights_proj")  # never quantised
 
 
-def quant_description(model: Model, quantisation: str, layers: int) -> dict[str, str] | None:
-    """quant_model_description.json of the model; None for bf16."""
+def quant_description(
+    model: Model, quantisation: str, layers: int, int8_latents: bool = False
+) -> dict[str, str] | None:
+    """quant_model_description.json of the model; None for bf16.
+
+    Args:
+        model: the model.
+        quantisation: a key of QUANTISATIONS.
+        layers: how many it has.
+        int8_latents: whether their caches are int8 (msmodelslim's fa_quant).
+    """
     kind = QUANTISATIONS[quantisation]
     if kind is None:
         return None
@@ -137,6 +146,11 @@ def quant_description(model: Model, quantisation: str, layers: int) -> dict[str,
     }
     if has_norm_bias(quantisation):
         description["model.layers.0.self_attn.q_a_layernorm.bias"] = "FLOAT"
+    if int8_latents:
+        description["fa_quant_type"] = "FAKQuant"
+        for layer in range(layers):
+            for name in _FA_QUANT:
+                description[f"model.layers.{layer}.self_attn.{name}.scale"] = "FAKQuant"
     return description
 
 
@@ -145,8 +159,13 @@ def has_norm_bias(quantisation: str) -> bool:
     return QUANTISATIONS[quantisation] == "W8A8"
 
 
-def checkpoint(model: Model, quantisation: str, seed: int) -> dict[str, torch.Tensor]:
-    """Tensors of one layer's attention, by their names below self_attn."""
+_FA_QUANT = ("fa_q", "fa_k", "fa_v")
+
+
+def checkpoint(
+    model: Model, quantisation: str, seed: int, int8_latents: bool = False
+) -> dict[str, torch.Tensor]:
+    """Tensors of one layer's attention, by their names below self_attn; see quant_description."""
     draw = torch.Generator().manual_seed(seed)
     c = model.configuration()
     kind = QUANTISATIONS[quantisation]
@@ -166,6 +185,12 @@ def checkpoint(model: Model, quantisation: str, seed: int) -> dict[str, torch.Te
             # Upstream's cache op knows no bias.
             known = 0.1 if name == "q_a_layernorm" else 0.0
             tensors[f"{name}.bias"] = (known * torch.randn(size, generator=draw)).bfloat16()
+    if int8_latents:
+        for name in _FA_QUANT:
+            rows = c.num_attention_heads if name == "fa_q" else 1
+            # Latents are of unit size.
+            tensors[f"{name}.scale"] = torch.full((rows, 1), 0.03).bfloat16()
+            tensors[f"{name}.offset"] = torch.zeros(rows, 1, dtype=torch.int8)
     if model.sparse:
         size = c.index_head_dim
         tensors["indexer.k_norm.weight"] = 1 + 0.1 * torch.randn(size, generator=draw)

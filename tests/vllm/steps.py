@@ -110,7 +110,7 @@ def run(layers: Layers, scenario: Scenario, seed: int = 0) -> Result:
                 output = module.mla_attn(positions, hidden)
                 shares.append(len(output))
                 outputs.append(_whole(output))
-    return Result(outputs, memory, recorded, shares)
+    return Result(outputs, formats.readable(layers.impls, memory), recorded, shares)
 
 
 @contextlib.contextmanager

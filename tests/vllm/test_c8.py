@@ -56,7 +56,8 @@ def check(rows, layers: compare.Pair, quantisation: str, scenario: Scenario, for
     assert ops == test_attention.expected_ops(model, scenario, count)
     assert not compare.beyond_tolerance(quantisation, found, int8_caches=True)
     # Not by chance: with these caches upstream runs its own quantising ops.
-    assert {"npu_dynamic_block_quant", "npu_dynamic_quant"} & set(plain.calls.names)
+    own = {"npu_dynamic_block_quant", "npu_dynamic_quant", "npu_mla_prolog_v2"}
+    assert own & set(plain.calls.names)
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.name)
@@ -103,6 +104,54 @@ def test_keys_that_are_stored_by_runs(rows):
         check(rows, layers, "bf16", scenario, "both, by runs")
 
 
+DENSE_SCENARIOS = [s for s in SCENARIOS if s.name != "prefill and decode"]
+
+
+@functools.lru_cache(maxsize=2)
+def dense(speculative: int = 0, count: int = 1, model: models.Model = models.DEEPSEEK_V3):
+    return compare.Pair(
+        model,
+        "W8A8 dynamic",
+        count=count,
+        speculative=speculative,
+        kv_role="kv_consumer",
+        int8_latents=True,
+    )
+
+
+@pytest.mark.parametrize("scenario", DENSE_SCENARIOS, ids=lambda scenario: scenario.name)
+def test_dense_steps_equal_upstreams(rows, scenario):
+    """fa_quant, which upstream runs on workers that only decode; upstream's path is its prolog."""
+    layers = dense(scenario.speculative)
+    assert all(impl.fa_quant_layer for impl in layers.plain.impls)
+    plain, _, _, _ = layers.run(scenario)
+    assert "npu_mla_prolog_v2" in plain.calls.names
+    check(rows, layers, "W8A8 dynamic", scenario, "latents, fa_quant")
+
+
+@pytest.mark.parametrize(
+    "change, reason",
+    [
+        ({"dtype": torch.float8_e4m3fn}, "fa_quant caches in torch.float8_e4m3fn"),
+        (
+            {"fak_descale_float": torch.ones(2)},
+            "prolog: fak_descale_float, the scale of fa_quant caches: [2], not [1]",
+        ),
+    ],
+)
+def test_other_dense_formats_go_upstream(change, reason):
+    from ascend_prefetch.vllm import fallback
+
+    (impl,) = compare.Pair(
+        models.DEEPSEEK_V3, "W8A8 dynamic", kv_role="kv_consumer", int8_latents=True
+    ).fused.impls
+    vars(impl).update(change)
+    fallback.forget()
+    arguments = impl.fused_weights.read(impl)
+    assert arguments.prolog is None
+    assert any(reason in line for line in fallback.reasons())
+
+
 def test_other_types_go_upstream():
     """The newer chips' caches in float8, which 0.18 does not have."""
     if OLD:
@@ -116,10 +165,13 @@ def test_other_types_go_upstream():
     assert impl.family.seam.sfa_refusal(impl) == c8.refusal(impl)
 
 
-@pytest.mark.parametrize("form", FORMATS)
+@pytest.mark.parametrize("form", [*FORMATS, "fa_quant"])
 def test_replays_equal_steps(rows, form):
     captured, replayed = ONE_BY_ONE
-    layers = compare.Pair(models.GLM_5, "bf16", count=2, additional=_SWITCHES[form])
+    if form == "fa_quant":
+        layers, quantisation = dense(count=2), "W8A8 dynamic"
+    else:
+        layers, quantisation = sparse(models.GLM_5, "bf16", form, count=2), "bf16"
     layers.plain.enter()
     wanted = [steps.run(layers.plain, scenario, seed) for seed, scenario in enumerate(replayed)]
     layers.fused.enter()
@@ -129,5 +181,6 @@ def test_replays_equal_steps(rows, form):
     for seed, scenario in enumerate(replayed):
         found = compare.errors(graph.replay(scenario, seed), wanted[seed], scenario)
         title = f"int8 {form}, replayed graph, {scenario.name}"
-        rows.append(compare.table_row("SFA, GLM-5", "bf16", title, len(fused), found, True))
-        assert not compare.beyond_tolerance("bf16", found, int8_caches=True)
+        name = layers.plain.model.name
+        rows.append(compare.table_row(name, quantisation, title, len(fused), found, True))
+        assert not compare.beyond_tolerance(quantisation, found, int8_caches=True)

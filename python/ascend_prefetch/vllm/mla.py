@@ -12,8 +12,12 @@ from typing import Any
 import torch
 
 from .arguments import Prolog
+from .fallback import Unsupported
 from .family import Family, ReadStep, SharedStep, rows_refusal
 from .seams import Seam
+from .watch import Watch
+
+_NZ_BYTES = 32  # of a row of a fractal
 
 
 class DenseAttention(Family):
@@ -45,28 +49,46 @@ class DenseAttention(Family):
 
     def passing_bytes(self, layer: Any, step: SharedStep, caches: tuple) -> int:
         """Counts all rows of both caches."""
-        row = (layer.kv_lora_rank + layer.qk_rope_head_dim) * caches[0].element_size()
+        row = sum(cache.shape[-1] * cache.element_size() for cache in caches)
         return step.cached * row
 
     def cache_rows(self, layer: Any) -> list[tuple[torch.dtype, int]]:
-        """Latents and rope keys."""
+        """Latents, which fa_quant makes int8, and rope keys."""
         dtype = layer.W_UV.dtype
-        return [(dtype, layer.kv_lora_rank), (dtype, layer.qk_rope_head_dim)]
+        latents = torch.int8 if layer.fa_quant_layer else dtype
+        return [(latents, layer.kv_lora_rank), (dtype, layer.qk_rope_head_dim)]
+
+    def cache_options(self, layer: Any, watch: Watch) -> dict[str, Any]:
+        """The scale of int8 latents, whose queries are quantised as well."""
+        if not layer.fa_quant_layer:
+            return {}
+        scale = watch.tensor(layer, "fak_descale_float")
+        if scale is None or scale.shape != (1,):
+            found = None if scale is None else list(scale.shape)
+            raise Unsupported(f"fak_descale_float, the scale of fa_quant caches: {found}, not [1]")
+        return {"kv_cache_scale": scale, "quantize_q_nope": True}
 
     def written(self, layer: Any, prolog: Prolog, caches: tuple, step: SharedStep) -> tuple:
         """Both caches; upstream gives caches in FRACTAL_NZ a row-major shape, which is undone."""
         latent, rope = caches[0], caches[1]
-        if not layer.enable_kv_nz:
+        if not (layer.enable_kv_nz or layer.fa_quant_layer):
             return step.slots, latent, rope
         blocks, size = latent.shape[:2]
-        return step.slots, latent.view(blocks, -1, size, 16), rope.view(blocks, -1, size, 16)
+        width = _NZ_BYTES // latent.element_size()
+        return step.slots, latent.view(blocks, -1, size, width), rope.view(blocks, -1, size, 16)
 
     def attention(
         self, layer: Any, queries: tuple[torch.Tensor, ...], caches: tuple, metadata: Any
     ) -> torch.Tensor:
         """[N, T, 1, kv_lora] with layer.keep_latent, else [T, N * v]."""
-        (q_nope, q_rope, _, _), (latent, rope) = queries, caches[:2]
-        return layer._forward_decode(q_nope, q_rope, latent, rope, latent.shape[1], metadata, None)
+        (q_nope, q_rope, _, q_scale), (latent, rope) = queries, caches[:2]
+        scale = None
+        if layer.fa_quant_layer:
+            # Attention multiplies all of a score by the scales of its int8 part.
+            scale = q_scale.unsqueeze(-1)
+            q_rope = (q_rope / (scale * layer.fak_descale_float)).to(q_rope.dtype)
+        size = latent.shape[1]
+        return layer._forward_decode(q_nope, q_rope, latent, rope, size, metadata, scale)
 
     def latent(self, layer: Any, attention: torch.Tensor, tokens: int) -> torch.Tensor:
         """Transposes heads and tokens."""

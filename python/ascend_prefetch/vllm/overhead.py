@@ -58,6 +58,7 @@ class _Attention:
         self.q_lora_rank, self.kv_lora_rank = Q_LORA, KV_LORA
         self.qk_rope_head_dim, self.v_head_dim, self.num_heads = ROPE, V, HEADS
         self.qk_nope_head_dim = NOPE
+        self.fa_quant_layer = False
         self.fused_qkv_a_proj = _Linear(HIDDEN, Q_LORA + KV_LORA + ROPE, device)
         self.q_proj = _Linear(Q_LORA, HEADS * (NOPE + ROPE), device)
         self.o_proj = _Linear(HEADS * V, HIDDEN, device)

@@ -57,19 +57,46 @@ def npu_fused_infer_attention_score_v2(
     atten_mask=None,
     sparse_mode=0,
     return_softmax_lse=False,
+    query_quant_mode=0,
+    key_quant_mode=0,
+    value_quant_mode=0,
+    dequant_scale_query=None,
+    dequant_scale_key=None,
+    dequant_scale_value=None,
 ):
     """Decode attention on latents. query: [T, N, 1, L] for BNSD_NBSD, [T, N, L] for TND_NTD.
 
-    key, value: the latent cache [blocks, 1, block_size, L]; key_rope: [blocks, 1, block_size, R].
+    key, value: the latent cache [blocks, 1, block_size, L]; key_rope: [blocks, 1, block_size, R];
+    in FRACTAL_NZ [blocks, 1, L / C0, block_size, C0].
     actual_seq_qlen: ends of the requests among the T tokens, for TND_NTD. actual_seq_kvlen: cached
     tokens of each request. Returns [N, T, 1, L] or [N, T, L].
+
+    In int8 (query_quant_mode 3): query has a scale for each token and head, the cache one. Scores
+    are the sum of int8 products and of those of rope, multiplied by both scales.
     """
-    if input_layout not in ("BNSD_NBSD", "TND_NTD") or return_softmax_lse:
+    if input_layout not in ("BNSD_NBSD", "BSND_NBSD", "TND_NTD") or return_softmax_lse:
         raise NotImplementedError(f"npu_fused_infer_attention_score_v2: {input_layout}")
+    if (query_quant_mode, key_quant_mode, value_quant_mode) not in ((0, 0, 0), (3, 0, 0)):
+        raise NotImplementedError(f"npu_fused_infer_attention_score_v2: {query_quant_mode}")
     tokens = query.shape[0]
-    q = torch.cat([query, query_rope], dim=-1).reshape(tokens, num_query_heads, -1)
-    cache = torch.cat([key, key_rope], dim=-1)[:, 0]
-    ends = range(1, tokens + 1) if input_layout == "BNSD_NBSD" else actual_seq_qlen
+    key, key_rope = (_rows_of_fractals(part) for part in (key, key_rope))
+    rope_dtype, latent_scale, scale_of_query = query_rope.dtype, 1.0, 1.0
+    if query_quant_mode == 3:
+        if query.dtype is not torch.int8 or key.dtype is not torch.int8:
+            raise NotImplementedError(f"npu_fused_infer_attention_score_v2: {query.dtype}")
+        latent_scale = float(dequant_scale_key)
+        assert torch.equal(dequant_scale_key, dequant_scale_value)
+        heads = query.shape[:-1] if input_layout == "TND_NTD" else (tokens, 1, num_query_heads)
+        assert dequant_scale_query.shape == heads
+        scale_of_query = dequant_scale_query.reshape(tokens, num_query_heads, 1)
+    parts = [part.reshape(tokens, num_query_heads, -1) for part in (query, query_rope)]
+    # Scales that belong to all of a score are applied to the query and the key before it.
+    query, query_rope = (part.float() * scale_of_query for part in parts)
+    query_rope = query_rope * latent_scale
+    key = key.float() * latent_scale
+    q = torch.cat([query, query_rope], dim=-1)
+    cache = torch.cat([key, key_rope], dim=-1)
+    ends = actual_seq_qlen if input_layout == "TND_NTD" else range(1, tokens + 1)
     out = torch.zeros(num_query_heads, tokens, key.shape[-1])
     calls.note("npu_fused_infer_attention_score_v2", query=query, query_rope=query_rope)
     for request, (start, end) in enumerate(_lengths(ends)):
@@ -82,8 +109,13 @@ def npu_fused_infer_attention_score_v2(
         out[:, start:end] = _softmax_attention(
             q[start:end].transpose(0, 1), rows, latents, softmax_scale, mask
         )[0]
-    out = out.to(query.dtype)
-    return (out[:, :, None] if input_layout == "BNSD_NBSD" else out), None
+    out = out.to(rope_dtype)
+    return (out if input_layout == "TND_NTD" else out[:, :, None]), None
+
+
+def _rows_of_fractals(cache):
+    """A cache of 5 dimensions, in FRACTAL_NZ, or of 4, as [blocks, block_size, D]."""
+    return (cache.transpose(2, 3).flatten(3) if cache.dim() == 5 else cache)[:, 0]
 
 
 def _attention_into(*args, workspace, out, **kwargs):

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import torch
 
-from double import attention, calls
+from double import attention, calls, linear, norm_rope
 from double.norm_rope import write_rows
 
 _INT8 = (1, torch.int8)
@@ -48,6 +48,75 @@ def npu_scatter_pa_kv_cache(*, key, value, key_cache, value_cache, slot_mapping,
     if cache_mode != "Norm":
         raise NotImplementedError(f"npu_scatter_pa_kv_cache: {cache_mode}")
     _reshape_and_cache(key, value, key_cache, value_cache, slot_mapping)
+
+
+def npu_mla_prolog_v2(
+    token_x,
+    weight_dq,
+    weight_uq_qr,
+    weight_uk,
+    weight_dkv_kr,
+    rmsnorm_gamma_cq,
+    rmsnorm_gamma_ckv,
+    rope_sin,
+    rope_cos,
+    cache_index,
+    kv_cache,
+    kr_cache,
+    *,
+    dequant_scale_x,
+    dequant_scale_w_dq,
+    dequant_scale_w_uq_qr,
+    dequant_scale_w_dkv_kr,
+    quant_scale_ckv,
+    rmsnorm_epsilon_cq=1e-5,
+    rmsnorm_epsilon_ckv=1e-5,
+    cache_mode="PA_BSND",
+):
+    """The projections of MLA with everything in int8 but W_UK, and caches in FRACTAL_NZ.
+
+    token_x: int8 [T, hidden], with dequant_scale_x [T, 1]; weights int8 [in, out] with scales
+    [1, out]; cos, sin: [T, R]; kv_cache: int8 [blocks, block, 1, L]; kr_cache: [.., R]. Returns
+    int8 queries [T, N, L], their rope parts, both caches, and the queries' scales [T, N, 1]. As in
+    the kernel (Ascend's ops-transformer, service_dynamic_quant_qn_mul_qr.h) the rope parts are
+    divided by both scales, those of the query and of the cache.
+    """
+    calls.note("npu_mla_prolog_v2")
+    if cache_mode != "PA_NZ" or token_x.dtype is not torch.int8:
+        raise NotImplementedError(f"npu_mla_prolog_v2: {cache_mode}, {token_x.dtype}")
+
+    def product(x, scale, weight, weight_scale):
+        return linear.sums(x, weight).float() * weight_scale * scale
+
+    heads, nope, width = weight_uk.shape
+    rope = kr_cache.shape[-1]
+    cq = product(token_x, dequant_scale_x, weight_dq, dequant_scale_w_dq)
+    cq = norm_rope.rms(cq, rmsnorm_gamma_cq, rmsnorm_epsilon_cq)[0]
+    cq, scale = linear.npu_dynamic_quant(cq)
+    q = product(cq, scale.unsqueeze(-1), weight_uq_qr, dequant_scale_w_uq_qr)
+    q = q.to(weight_uk.dtype).view(-1, heads, nope + rope)
+    q_rope = norm_rope.npu_interleave_rope(q[..., nope:], rope_cos[:, None], rope_sin[:, None])
+    absorbed = torch.bmm(q[..., :nope].transpose(0, 1).float(), weight_uk.float()).transpose(0, 1)
+    query, query_scale = linear.npu_dynamic_quant(absorbed.to(weight_uk.dtype))
+    factor = quant_scale_ckv.flatten()[0] / query_scale.unsqueeze(-1)
+    q_rope = (q_rope.float() * factor).to(q_rope.dtype)
+
+    kv = product(token_x, dequant_scale_x, weight_dkv_kr, dequant_scale_w_dkv_kr)
+    ckv = norm_rope.rms(kv[:, :width], rmsnorm_gamma_ckv, rmsnorm_epsilon_ckv)[0] * quant_scale_ckv
+    ckv = ckv.round().clamp(-128, 127).to(torch.int8)
+    kr = norm_rope.npu_interleave_rope(kv[:, width:], rope_cos, rope_sin).to(kr_cache.dtype)
+    for cache, rows in ((kv_cache, ckv), (kr_cache, kr)):
+        _write_fractals(cache, cache_index, rows)
+    return query, q_rope, kv_cache, kr_cache, query_scale.unsqueeze(-1)
+
+
+def _write_fractals(cache, slots, rows):
+    """Rows of a cache in FRACTAL_NZ behind a row-major shape; -1 skips a row."""
+    block, c0 = cache.shape[1], 32 // cache.element_size()
+    fractals = cache.view(cache.shape[0], -1, block, c0)
+    for slot, row in zip(slots.tolist(), rows, strict=True):
+        if slot >= 0:
+            fractals[slot // block, :, slot % block] = row.view(-1, c0)
 
 
 def pack(latent: torch.Tensor, rope: torch.Tensor, tile: int = 128) -> torch.Tensor:
@@ -214,5 +283,10 @@ def register() -> None:
 
 OPS = {
     f.__name__: f
-    for f in (npu_dynamic_block_quant, _npu_reshape_and_cache, npu_scatter_pa_kv_cache)
+    for f in (
+        npu_dynamic_block_quant,
+        _npu_reshape_and_cache,
+        npu_scatter_pa_kv_cache,
+        npu_mla_prolog_v2,
+    )
 }

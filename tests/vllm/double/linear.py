@@ -38,7 +38,7 @@ def npu_dynamic_quant(x, *, smooth_scales=None, dst_type=torch.int8):
     return quantized.to(torch.int8), (1.0 / factor).squeeze(-1)
 
 
-def _sums(x, weight):
+def sums(x, weight):
     # 64-bit floats hold sums of int8 products exactly up to 2^53.
     return x.double() @ weight.double()
 
@@ -50,16 +50,16 @@ def npu_quant_matmul(
     calls.note("npu_quant_matmul")
     if offset is not None or any(value is not None for value in other.values()):
         raise NotImplementedError(f"npu_quant_matmul: {sorted(other)}")
-    sums = _sums(x1, x2)
+    found = sums(x1, x2)
     if bias is not None:
         if bias.dtype is not torch.int32:
             raise NotImplementedError(f"npu_quant_matmul: bias {bias.dtype}")
-        sums = sums + bias.double()
+        found = found + bias.double()
     if output_dtype is torch.int32:  # the sums, for an op that applies the scales
-        return sums.to(torch.int32)
+        return found.to(torch.int32)
     if scale.dtype is torch.int64:
         scale = scale.to(torch.int32).view(torch.float32)
-    result = sums.float() * scale.float()
+    result = found.float() * scale.float()
     if pertoken_scale is not None:
         result = result * pertoken_scale.float().reshape(-1, 1)
     return result.to(output_dtype)

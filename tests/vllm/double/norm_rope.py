@@ -11,7 +11,7 @@ import torch
 from double import calls
 
 
-def _rms(x, gamma, epsilon):
+def rms(x, gamma, epsilon):
     x = x.float()
     reciprocal = torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + epsilon)
     return x * reciprocal * gamma.float(), reciprocal
@@ -19,7 +19,7 @@ def _rms(x, gamma, epsilon):
 
 def npu_rms_norm(self, gamma, epsilon=1e-6):
     calls.note("npu_rms_norm")
-    result, reciprocal = _rms(self, gamma, epsilon)
+    result, reciprocal = rms(self, gamma, epsilon)
     return result.to(self.dtype), reciprocal
 
 
@@ -97,7 +97,7 @@ def npu_kv_rmsnorm_rope_cache(
     if cache_mode != "PA" or c_kv_scale is not None or k_rope_scale is not None:
         raise NotImplementedError(f"npu_kv_rmsnorm_rope_cache: cache_mode {cache_mode} or scales")
     latent, rope = kv.split([gamma.shape[0], kv.shape[-1] - gamma.shape[0]], dim=-1)
-    latent = _rms(latent, gamma, epsilon)[0].to(kv.dtype)
+    latent = rms(latent, gamma, epsilon)[0].to(kv.dtype)
     rope = _rotate_half(_deinterleave(rope), cos, sin).to(kv.dtype)
     write_rows(k_cache, index, rope)
     write_rows(ckv_cache, index, latent)

@@ -212,6 +212,7 @@ def _layers(case: Case, *, mlapo: bool) -> Layers:
         speculative=case.speculative,
         overrides=dict(case.overrides),
         mlapo=mlapo,
+        int8_latents=case.int8_latents,
         prepare=lambda config: _prepare(config, case),
     )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from vllm.distributed import tensor_model_parallel_all_reduce
 from vllm.forward_context import get_forward_context
 from vllm_ascend.ascend_forward_context import _EXTRA_CTX
@@ -56,6 +57,17 @@ def first_true(impl: object, reasons: dict[str, str]) -> str | None:
     return None
 
 
+def dense_refusal(impl: Any, reasons: dict[str, str]) -> str | None:
+    """Why a layer of dense attention goes upstream: caches in float8, or one of `reasons`.
+
+    Raises:
+        UpstreamChanged: an attribute is missing.
+    """
+    if attribute(impl, "fa_quant_layer") and attribute(impl, "dtype") is not torch.int8:
+        return f"fa_quant caches in {impl.dtype}"
+    return first_true(impl, reasons)
+
+
 def nothing(*_: object) -> None:
     """Does nothing, for releases that tell their KV connector nothing at this point."""
 
@@ -76,7 +88,6 @@ def read_joint_indexer(impl: Any, watch: Watch) -> dict[str, Any]:
     return indexer_arguments(impl, watch, wk, None)
 
 
-FA_QUANT = {"fa_quant_layer": "fa_quant caches"}
 SHARDED = {"layer_sharding_kwargs": "weights that are sharded by layer"}
 PRODUCER = {"is_kv_producer": "a worker that produces caches for others"}
 CONTEXT_PARALLEL = {"enable_dsa_cp": "context parallelism of sparse attention"}

@@ -29,9 +29,7 @@ before_sfa_cache_write = wait_for_kv_layer_from_connector
 keep_mla_weights = keep_sfa_weights = common.without_fused_prologs
 flash_comm = flash_communication
 shares_indexers = False
-mla_refusal = functools.partial(
-    common.first_true, reasons=common.FA_QUANT | common.SHARDED | common.PRODUCER
-)
+mla_refusal = functools.partial(common.dense_refusal, reasons=common.SHARDED | common.PRODUCER)
 sfa_refusal = functools.partial(
     common.first_true, reasons=common.CONTEXT_PARALLEL | common.PRODUCER
 )

@@ -33,7 +33,7 @@ keep_sfa_weights = functools.partial(
 )
 flash_comm = flash_communication
 shares_indexers = True
-mla_refusal = functools.partial(common.first_true, reasons=common.FA_QUANT | common.SHARDED)
+mla_refusal = functools.partial(common.dense_refusal, reasons=common.SHARDED)
 int8_caches = c8.of_switches
 _SFA_REASONS = common.CONTEXT_PARALLEL | common.PRODUCER
 

@@ -31,7 +31,6 @@ flash_comm = flash_communication
 shares_indexers = True
 
 _MLA_REASONS = {
-    **common.FA_QUANT,
     "use_output_gate": "gates on the attention's output",
     "enable_mla_fia_split": "split attention (VLLM_ASCEND_MLA_FIA_SPLIT)",
 }
@@ -47,7 +46,7 @@ def mla_refusal(impl: Any) -> str | None:
     """Why a layer of dense attention goes upstream, or None."""
     if not attribute(impl, "use_mla_rope"):
         return "attention without rope"
-    return common.first_true(impl, _MLA_REASONS)
+    return common.dense_refusal(impl, _MLA_REASONS)
 
 
 def keep_sfa_weights(impl: Any) -> None:
