@@ -140,7 +140,7 @@ def refuses(additional_config, message):
         (
             {"enable": True},
             "ascend_prefetch: unknown key 'enable', expected one of enabled, prolog, o_proj, "
-            "next_layer, windows, prefetch_ratio, captured_kv_len, release, window_lengths",
+            "next_layer, windows, ab, prefetch_ratio, captured_kv_len, release, window_lengths",
         ),
         (
             {"windows": "no"},

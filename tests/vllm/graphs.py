@@ -23,13 +23,20 @@ class Captured:
         calls: what a step consists of on the device, by name.
     """
 
-    def __init__(self, layers: Layers, scenario: steps.Scenario):
-        """Captures `scenario`, which has as many requests as the steps that follow."""
+    def __init__(self, layers: Layers, scenario: steps.Scenario, *, both: bool = False):
+        """Captures `scenario`, which has as many requests as the steps that follow.
+
+        Args:
+            layers: whose graph it is.
+            scenario: the step.
+            both: whether the plugin captures two graphs, and chooses between their parameters.
+        """
         from vllm.compilation.monitor import set_cudagraph_capturing_enabled
         from vllm.config import CUDAGraphMode
         from vllm_ascend.compilation import acl_graph
 
         self._layers = layers
+        self._chosen_by_plugin = both
         self._rows = scenario.rows
         self._memory = steps.caches_for(layers, scenario, seed=0)
         self._hidden = [steps.new_input(layers, scenario) for _ in layers.modules]
@@ -46,8 +53,18 @@ class Captured:
             )
             with self._step(scenario):
                 self._wrapper()
-        (entry,) = self._wrapper.concrete_aclgraph_entries.values()
-        self.calls = [step.name for step in entry.aclgraph.steps]
+        self.calls = self.calls_of(self._wrapper.concrete_aclgraph_entries)
+
+    @staticmethod
+    def calls_of(entries: dict) -> list[str]:
+        """What the one graph of a wrapper's entries calls."""
+        (entry,) = entries.values()
+        return [step.name for step in entry.aclgraph.steps]
+
+    def both_calls(self) -> dict[bool, list[str]]:
+        """By the state of the switch, what the graph calls that is replayed then."""
+        sets = self._wrapper._ascend_prefetch_sets
+        return {on: self.calls_of(entries) for on, entries in sets.items()}
 
     def replay(self, scenario: steps.Scenario, seed: int = 0) -> steps.Result:
         """The step that steps.run() takes, by the graph."""
@@ -56,7 +73,8 @@ class Captured:
 
         assert scenario.rows == self._rows
         draw = steps.input_generator(seed)
-        acl_graph._graph_params = self._graph_params
+        if not self._chosen_by_plugin:
+            acl_graph._graph_params = self._graph_params
         with environment.context(self._layers.config), torch.inference_mode():
             for hidden in self._hidden:
                 hidden.copy_(steps.new_input(self._layers, scenario, draw))

@@ -52,6 +52,8 @@ class PrefetchConfig:
             combine of experts, sparse attention.
         window_lengths: a file that `python -m ascend_prefetch windows` made of a profile, with the
             lengths of the windows; None for published lengths.
+        ab: whether graphs are captured twice, with the fused ops and without, so that the switch
+            chooses between them on a live server.
         captured_kv_len: cached tokens per request that are assumed under graph capture to decide
             what stays in L2, as the lengths of the requests are dummies then. From 1 to
             MAX_KV_LEN.
@@ -69,6 +71,7 @@ class PrefetchConfig:
     next_layer: bool = True
     windows: bool = True
     window_lengths: str | None = None
+    ab: bool = False
     captured_kv_len: int = 4096
     release: str | None = None
 
@@ -140,7 +143,7 @@ class PrefetchConfig:
         return cls(**checked)
 
 
-_SWITCHES = ("enabled", "prolog", "o_proj", "next_layer", "windows")
+_SWITCHES = ("enabled", "prolog", "o_proj", "next_layer", "windows", "ab")
 _SETTINGS = (*_SWITCHES, "prefetch_ratio", "captured_kv_len", "release", "window_lengths")
 
 

@@ -11,7 +11,7 @@ from collections import Counter
 from typing import Any
 
 from . import neighbours
-from .fallback import logger, say_once
+from .fallback import logger
 from .regions import ledger
 
 _FLUSH_SECONDS = 1.0
@@ -150,5 +150,9 @@ def _prometheus() -> _Prometheus | None:
 
         return _Prometheus(prometheus_client)
     except Exception as error:  # not installed, or the names are taken by another copy
-        say_once(f"{type(error).__name__}: {error}", so="Prometheus has no counters of it")
+        logger.warning(
+            "ascend_prefetch: Prometheus has no counters of it: %s: %s",
+            type(error).__name__,
+            error,
+        )
         return None

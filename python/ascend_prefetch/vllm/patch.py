@@ -12,6 +12,7 @@ from typing import Any
 
 from ascend_prefetch.policy import PrefetchConfig
 
+from . import both_graphs
 from .fallback import logger, say_once, stay_off, upstream_changed
 from .seams import Release, Seam
 from .settings import current, settle
@@ -69,6 +70,7 @@ def install(find: FindRelease) -> None:
         "vllm_ascend.attention.sfa_v1": lambda module: _wrap_backend(
             module.AscendSFABackend, module.AscendSFAImpl, "sfa", find
         ),
+        both_graphs.MODULE: both_graphs.both_graphs.install,
         "vllm_ascend.ops.weight_prefetch": lambda module: _wrap_policy(module, find),
     }
     if not any(isinstance(finder, _AfterImport) for finder in sys.meta_path):
@@ -153,6 +155,8 @@ def _class_for(plain: type, family: str, settings: PrefetchConfig, find: FindRel
     if broken is not None:
         stay_off(broken)
         return plain
+    if settings.ab:
+        both_graphs.both_graphs.want()
     seam = release.load()
     _say_installed(plain, family, release)
     _classes[key] = fused_class(plain, family, settings, seam)

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import os
 import weakref
+from collections.abc import Callable
 from typing import Any
 
 from ascend_prefetch.shown import shown
@@ -60,7 +61,17 @@ def turn(on: bool | int | str) -> bool:
     if wanted is None:
         raise ValueError(f"turn: expected true or false, got {shown(on)}")
     before, switch.on = switch.on, wanted
+    for told in _told:
+        told(wanted)
     return before
+
+
+_told: list[Callable[[bool], None]] = []
+
+
+def on_turn(told: Callable[[bool], None]) -> None:
+    """Has a function called with each new state of the switch."""
+    _told.append(told)
 
 
 holders: weakref.WeakSet[Any] = weakref.WeakSet()

@@ -34,7 +34,7 @@ class Running:
             windows: the windows of the layer.
             rows: rows of the step.
         """
-        self._windows = windows if switch.on else None
+        self._windows = windows
         self._rows = rows
         self._experts_done = False
 
@@ -45,7 +45,7 @@ class Running:
     @property
     def open(self) -> bool:
         """Whether a window may be used."""
-        return self._windows is not None and not self._inside
+        return self._windows is not None and switch.on and not self._inside
 
     def experts_done(self) -> None:
         """The products of the layer's routed experts have been issued."""
@@ -59,7 +59,7 @@ class Running:
             nbytes: bytes of this rank's message; of combine, bytes of a row.
         """
         windows = self._windows
-        if windows is None or self._inside:
+        if windows is None or not self.open:
             return NOTHING
         fetches = windows.behind(kind, nbytes, self._rows, self._experts_done)
         return Fetching(fetches, self._hold) if fetches else NOTHING
