@@ -37,6 +37,7 @@ class Layers:
         kv_role: str | None = None,
         mlapo: bool = False,
         int8_latents: bool = False,
+        seed: int = 0,
         prepare: Callable[[object], None] | None = None,
     ):
         """
@@ -50,6 +51,7 @@ class Layers:
             kv_role: see environment.configuration.
             mlapo: whether upstream may prepare its fused op MLAPO.
             int8_latents: see models.quant_description.
+            seed: of the first layer's checkpoint.
             prepare: given the VllmConfig before anything is built from it.
         """
         environment.start()
@@ -79,7 +81,7 @@ class Layers:
             for layer in range(count):
                 self.modules.append(self._new(layer, quant, buffer))
             for layer, module in enumerate(self.modules):
-                tensors = models.checkpoint(model, quantisation, layer, int8_latents)
+                tensors = models.checkpoint(model, quantisation, seed + layer, int8_latents)
                 _load(module, tensors)
                 self._loaded(layer)
             _make_rope_buffers(self.config)

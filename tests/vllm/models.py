@@ -175,7 +175,8 @@ def checkpoint(
         if kind is None or name in _FLOAT:
             tensors[f"{name}.weight"] = weight.bfloat16()
         else:
-            tensors.update(quantised(name, weight, kind))
+            factor = 1 + 0.25 * (seed >= 10)
+            tensors.update(quantised(name, weight, kind, factor))
     norms = {"kv_a_layernorm": c.kv_lora_rank}
     if c.q_lora_rank:
         norms["q_a_layernorm"] = c.q_lora_rank
@@ -198,7 +199,10 @@ def checkpoint(
     return tensors
 
 
-def quantised(name: str, weight: torch.Tensor, kind: str) -> dict[str, torch.Tensor]:
+def quantised(
+    name: str, weight: torch.Tensor, kind: str, factor: float = 1
+) -> dict[str, torch.Tensor]:
+    """A quantised weight; static scales of inputs are `factor` times the usual ones."""
     scale = weight.abs().amax(-1, keepdim=True) / 127
     scale = scale.bfloat16().float()
     quantised = (weight / scale).round().clamp(-127, 127).to(torch.int8)
@@ -209,7 +213,8 @@ def quantised(name: str, weight: torch.Tensor, kind: str) -> dict[str, torch.Ten
     }
     if kind == "W8A8":
         # Activations are of unit size but for what attention has averaged.
-        input_scale = torch.tensor([0.01 if name == "o_proj" else 0.03]).bfloat16()
+        usual = 0.01 if name == "o_proj" else 0.03
+        input_scale = torch.tensor([usual * factor]).bfloat16()
         tensors |= {
             f"{name}.input_scale": input_scale,
             f"{name}.input_offset": torch.tensor([INPUT_OFFSET], dtype=torch.int8),

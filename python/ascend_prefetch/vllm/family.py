@@ -34,13 +34,15 @@ class SharedStep:
         slots: [T], the slots of the rows in the caches.
         requests: number of requests; 0 where the host does not know it.
         cached: cached tokens of all requests together; 0 where the host does not know them.
+        captured: whether a graph captures the step.
     """
 
-    __slots__ = ("_read", "cached", "cos", "requests", "sin", "slots", "tokens")
+    __slots__ = ("_read", "cached", "captured", "cos", "requests", "sin", "slots", "tokens")
 
     def __init__(self, read: ReadStep, captured_kv_len: int | None) -> None:
         """captured_kv_len: cached tokens to assume per request under graph capture, else None."""
         self._read = read
+        self.captured = captured_kv_len is not None
         self.tokens, slots, cos, sin, lengths = read
         self.cos = cos.view(cos.shape[0], -1)[: self.tokens]
         self.sin = sin.view(sin.shape[0], -1)[: self.tokens]

@@ -141,6 +141,8 @@ class FusedLayer(_Upstream):  # type: ignore[misc]
                     latent, o_proj.o_proj, **o_proj.options, **prefetch
                 )
             self._write(partial, output, o_proj.scatters)
+        if step.captured:
+            weights.captured()
         family.done(layer_name, kv_cache)
         counters.layers[FUSED] += 1
         self._open_windows(hidden_states, need_gather_q_kv)

@@ -6,6 +6,7 @@ Sleep mode, reinforcement learning and upstream's own fused paths do all three.
 from __future__ import annotations
 
 from collections.abc import Callable, MutableMapping
+from typing import NamedTuple
 
 import torch
 
@@ -20,15 +21,37 @@ def home_of(owner: object, name: str) -> MutableMapping[str, object] | None:
     return None
 
 
+class Kept(NamedTuple):
+    """A tensor of upstream and its place.
+
+    Attributes:
+        find: looks a name up in `home`.
+        home: the dictionary that holds the tensor.
+        name: its key.
+        tensor: as it was found.
+        address: of its memory.
+    """
+
+    find: Callable[[str], object]
+    home: MutableMapping[str, object]
+    name: str
+    tensor: torch.Tensor
+    address: int
+
+
 class Watch:
-    """Remembers tensors with the place that holds them and their state when they were added."""
+    """Remembers tensors with the place that holds them and their state when they were added.
+
+    Attributes:
+        kept: the tensors.
+    """
 
     def __init__(self, *others: Watch) -> None:
         """A watch of all tensors that `others` watch."""
-        self._kept: list[tuple[Callable[[str], object], str, torch.Tensor, int]] = []
+        self.kept: list[Kept] = []
         self._copied: list[tuple[torch.Tensor, int]] = []
         for other in others:
-            self._kept += other._kept
+            self.kept += other.kept
             self._copied += other._copied
 
     def tensor(self, owner: object, name: str) -> torch.Tensor | None:
@@ -37,20 +60,24 @@ class Watch:
         kept = home.get(name) if home is not None else None
         if home is None or not isinstance(kept, torch.Tensor):
             return None
-        self._kept.append((home.get, name, kept, kept.data_ptr()))
+        self.kept.append(Kept(home.get, home, name, kept, kept.data_ptr()))
         return kept.data if isinstance(kept, torch.nn.Parameter) else kept
 
     def copied(self, owner: object, name: str) -> torch.Tensor | None:
         """A tensor attribute that is copied, so a change of its values counts; None if missing."""
         tensor = self.tensor(owner, name)
         if tensor is not None:
-            kept = self._kept[-1][2]
+            kept = self.kept[-1].tensor
             self._copied.append((kept, version_of(kept)))
         return tensor
 
+    def holds(self, tensor: torch.Tensor) -> bool:
+        """Whether a tensor is, or begins, one of those watched, and no copy."""
+        return any(kept.address == tensor.data_ptr() for kept in self.kept)
+
     def unchanged(self) -> bool:
         """Whether every tensor is still in its place, at its address and, if copied, unwritten."""
-        for find, name, tensor, address in self._kept:
+        for find, _, name, tensor, address in self.kept:
             if find(name) is not tensor or tensor.data_ptr() != address:
                 return False
         for tensor, version in self._copied:

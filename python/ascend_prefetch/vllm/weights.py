@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager
+from logging import ERROR
 from typing import Any
 
 from . import neighbours, regions
 from .arguments import LayerArguments, prolog_refusal, read_layer
+from .captured import Captured
 from .fallback import Unsupported, no_prefetch, say_once, upstream_changed
 from .following import Following
 from .switch import holders, switch
@@ -27,6 +29,7 @@ class LayerWeights:
         self._under_prolog: regions.Region | None = None
         self._under_o_proj: regions.NextLayer | None = None
         self.windows = WindowsOfLayer()
+        self._captured = Captured()
         holders.add(self)
 
     def ready(self, layer: Any) -> LayerArguments | None:
@@ -68,6 +71,9 @@ class LayerWeights:
     def read(self, layer: Any) -> LayerArguments:
         """Reads the arguments again; logs which parts of the layer go upstream, and why."""
         family, settings = layer.family, layer.settings
+        gone = self._captured.restore()
+        if gone is not None:
+            say_once(gone, so="capture graphs again, they read memory that is gone", level=ERROR)
         try:
             refusal = family.layer_refusal(layer)
             if refusal is not None:
@@ -86,7 +92,10 @@ class LayerWeights:
             arguments.output = None
         for part, reason in arguments.reasons.items():
             say_once(f"{part}: {reason}")
-        self.forget()
+        for op in (arguments.prolog, arguments.output):
+            if op is not None:
+                self._captured.keep_place(type(op).__name__, op.options, op.watch)
+        self._forget()
         self.arguments = arguments
         try:
             self._plan_windows(layer, arguments)
@@ -94,8 +103,17 @@ class LayerWeights:
             no_prefetch(error)
         return arguments
 
+    def captured(self) -> None:
+        """Called in a step that a graph captures, whose ops read the arguments."""
+        if self.arguments is not None:
+            self._captured.hold(self.arguments.watch)
+
     def forget(self) -> None:
         """Drops everything made from the weights; the next step makes it again."""
+        self._forget()
+        self._captured.let_go()
+
+    def _forget(self) -> None:
         self.arguments = self._under_prolog = self._under_o_proj = None
         self.windows = WindowsOfLayer()
 
