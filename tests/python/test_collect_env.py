@@ -141,7 +141,11 @@ def test_with_an_npu(capsys, monkeypatch, tmp_path):
     [
         ("0.23.0", "0.23.0, known"),
         ("0.26.0rc1", "0.26.0rc1, known"),
-        ("0.99.1", "0.99.1, unknown: 0.18, 0.23, 0.26"),
+        ("0.30.0rc2", "0.30.0rc2, known"),
+        (
+            "0.99.1",
+            "0.99.1, told by its modules, among 0.18, 0.23, 0.26, 0.27, 0.28, 0.29, 0.30",
+        ),
     ],
 )
 def test_the_plugin(capsys, monkeypatch, version, line):

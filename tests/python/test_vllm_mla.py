@@ -50,6 +50,14 @@ def test_a_decode_step_is_upstream_s(seam):
     assert seam.told == [f"written {NAME}", f"done {NAME}"]
 
 
+def test_forward_of_a_release_without_gathering_takes_the_output_fifth(seam):
+    seam.gathers_rows = False
+    impl, metadata, caches = fused(seam), up.decode_metadata(6), up.new_caches()
+    hidden, output = torch.ones(6, up.HIDDEN).bfloat16(), torch.zeros(6, up.HIDDEN).bfloat16()
+    assert impl.forward(NAME, hidden, caches, metadata, output) is output
+    assert output.any() and impl.upstream_calls == 0
+
+
 def test_padded_rows_are_upstream_s(seam):
     ours, theirs, impl = both(seam, up.decode_metadata(6, actual=4), 9)
     close(ours, theirs)

@@ -22,7 +22,7 @@ def test_without_vllm_a_line_says_what_to_install(site, caplog):
     plugin.register()
     assert lines(caplog) == [
         "ascend_prefetch stays off: vllm is not installed; install it beside ascend-prefetch "
-        "(vllm-ascend 0.18, 0.23, 0.26)"
+        "(vllm-ascend 0.18, 0.23, 0.26, 0.27, 0.28, 0.29, 0.30)"
     ]
 
 
@@ -50,7 +50,10 @@ def test_installed_but_off_leaves_upstream_alone(site, caplog, additional):
 
 
 @pytest.mark.parametrize("family", ["mla", "sfa"])
-@pytest.mark.parametrize("version", ["0.18.0", "0.23.0", "0.26.0rc1"])
+@pytest.mark.parametrize(
+    "version",
+    ["0.18.0", "0.23.0", "0.26.0rc1", "0.27.1rc1", "0.28.0rc1", "0.29.0rc1", "0.30.0rc2"],
+)
 def test_on_gives_a_subclass_of_upstream_s(site, version, family):
     site(vllm="0.23.0", vllm_ascend=version)
     plugin.register()
@@ -86,16 +89,20 @@ def test_outside_of_a_configuration_the_class_is_upstream_s(site, family, additi
     assert issubclass(built, backend(family).chosen)
 
 
-def test_an_unknown_version_stays_off_with_a_line(site, caplog):
-    site(vllm="0.23.0", vllm_ascend="0.99.0")
+@pytest.mark.parametrize("family", ["mla", "sfa"])
+def test_an_unknown_version_is_told_by_its_modules(site, caplog, family):
+    caplog.set_level(logging.INFO)
+    site(vllm="0.99.0", vllm_ascend="0.99.0")  # with the names of the newest release
     plugin.register()
     configure({"ascend_prefetch": {"enabled": True}})
     for _ in range(2):
-        assert backend().get_impl_cls() is backend().chosen
-    assert lines(caplog) == [
-        "ascend_prefetch stays off: it does not know vllm-ascend 0.99.0; install one of "
-        "0.18, 0.23, 0.26"
-    ]
+        assert backend(family).get_impl_cls() is not backend(family).chosen
+    told, runs = lines(caplog)
+    assert told == (
+        "ascend_prefetch: vllm-ascend 0.99.0 is taken for 0.30, by its modules; the setting "
+        "release says otherwise"
+    )
+    assert "runs the fused ops, written for vllm-ascend 0.30.0rc2: forward(self, " in runs
 
 
 def test_an_implementation_of_another_kind_is_left_alone(site, caplog):

@@ -23,6 +23,8 @@ from ascend_prefetch.vllm import fallback, patch
 from ascend_prefetch.vllm.seams import RELEASES, Release
 from ascend_prefetch.vllm.signatures import Expected, signature_of
 
+NEWEST = [*RELEASES.values()][-1]
+
 _CONFIG = """
     current = None
 
@@ -125,7 +127,7 @@ def files(release: Release, strict: bool = False) -> dict[str, str]:
 def install(folder: Path, strict: bool = False, **versions: str) -> None:
     """Writes packages of those versions, with the names of their release, or of the newest."""
     number = versions.get("vllm_ascend", "")
-    release = RELEASES.get(".".join(number.split(".")[:2]), RELEASES["0.26"])
+    release = RELEASES.get(".".join(number.split(".")[:2]), NEWEST)
     for package, version in versions.items():
         for path, text in files(release, strict).items():
             if path.startswith(f"{package}/"):
@@ -193,7 +195,9 @@ def _module(names: list[Expected]) -> str:
     for expected in names:
         owner, _, name = expected.name.rpartition(".")
         signature = expected.signature
-        if owner:
+        if owner and signature is None:
+            classes[owner].append(f"    {name} = None")
+        elif owner:
             static = "" if signature.startswith("(self") else "@staticmethod"
             classes[owner].append(f"    {static}\n    def {name}{signature}: pass")
         elif signature is not None:

@@ -266,6 +266,7 @@ class StandInSeam:
     """A seam without vLLM; counts what it is told."""
 
     flash_comm = None
+    gathers_rows = True
     shares_indexers = True
 
     def __init__(self) -> None:
@@ -293,7 +294,13 @@ class StandInSeam:
         wk = read_linear("the indexer's wk_weights_proj", impl.wk_weights_proj, watch)
         return indexer_arguments(impl, watch, wk, None)
 
-    def before_sfa_cache_write(self, layer_name):
+    def has_indexer(self, impl):
+        return impl.has_indexer
+
+    def before_mla_cache_write(self, impl, layer_name):
+        pass
+
+    def before_sfa_cache_write(self, impl, layer_name):
         self.told.append(f"wait {layer_name}")
 
     def sparse_caches(self, impl, kv_cache):
@@ -303,6 +310,15 @@ class StandInSeam:
         """A slot for every token, by its first score: far from a tie in these tests."""
         score = (q.float().sum(-1) * weights.float()).sum(-1)
         return (score > 0).int()
+
+    def decode(self, impl, q_nope, q_rope, latent, rope, metadata, q_scale):
+        size = latent.shape[1]
+        return impl._forward_decode(q_nope, q_rope, latent, rope, size, metadata, q_scale)
+
+    def sparse_attention(self, impl, q_nope, q_rope, kv_cache, chosen, metadata):
+        return impl._execute_sparse_flash_attention_process(
+            q_nope, q_rope, kv_cache, chosen, metadata
+        )
 
     sfa_cache_written = mla_cache_written = lambda self, name: self.told.append(f"written {name}")
     sfa_done = mla_done = lambda self, name, kv_cache: self.told.append(f"done {name}")

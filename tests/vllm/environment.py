@@ -46,8 +46,7 @@ def start() -> str:
         The version of vllm-ascend.
     """
     install_double()
-    # Its fused kernel rounds otherwise than the ops that upstream composes without it.
-    os.environ["VLLM_ASCEND_ENABLE_MLAPO"] = "0"
+    os.environ["VLLM_ASCEND_ENABLE_MLAPO"] = "0"  # for 0.18; see layers.py
     _pass_dispatch_keys_to_cpu()
 
     from vllm_ascend.utils import adapt_patch, register_ascend_customop
@@ -184,6 +183,17 @@ def _bare_configuration(additional: dict):
     return config
 
 
+class _ModelInfo:
+    """What vLLM knows of a model's class: nothing out of the ordinary."""
+
+    architecture = "DeepseekV3ForCausalLM"
+
+    def __getattr__(self, name: str):
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return False
+
+
 def configuration(
     hf_config,
     *,
@@ -225,6 +235,9 @@ def configuration(
         is_encoder_decoder_cached=False,
         disable_cascade_attn=True,
         seed=0,
+        model_class_overrides={},
+        _model_info=_ModelInfo(),
+        _architecture="DeepseekV3ForCausalLM",
     )
     model.__dict__.update(fields)
     model.model_arch_config = model.get_model_arch_config()
@@ -236,6 +249,7 @@ def configuration(
             disable_padded_drafter_batch=False,
             method="mtp",
             draft_model_config=None,
+            enable_adaptive_verification=False,
             use_eagle=lambda: True,
         )
     return config

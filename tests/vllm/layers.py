@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import importlib.util
 from collections.abc import Callable
 
 import torch
@@ -22,7 +24,9 @@ class Layers:
     Attributes:
         config: their VllmConfig.
         modules: DeepseekV2MLAAttention, one per layer.
-        names: of their attention, which is what metadata is keyed by.
+        names: of their attention and, where it has metadata of its own, of their indexers' caches;
+            metadata is keyed by them.
+        builders: of metadata, by name, as a model runner keeps them.
     """
 
     def __init__(
@@ -55,14 +59,22 @@ class Layers:
             prepare: given the VllmConfig before anything is built from it.
         """
         environment.start()
-        from vllm_ascend.quantization.modelslim_config import AscendModelSlimConfig
 
         self.model = model
         self.hf_config = c = model.configuration()
         for key, value in (overrides or {}).items():
             setattr(c, key, value)
         description = models.quant_description(model, quantisation, count, int8_latents)
-        quant = None if description is None else AscendModelSlimConfig(description)
+        quant = None
+        if description is not None:
+            quant = _quantisation_config()(description)
+            # As vLLM does with a model's own mapping; releases before 0.27 have theirs.
+            quant.packed_modules_mapping = {
+                "gate_up_proj": ["gate_proj", "up_proj"],
+                "fused_qkv_a_proj": list(_FUSED["fused_qkv_a_proj"]),
+            }
+        # Its fused kernel rounds otherwise than the ops that upstream composes without it.
+        additional = {"enable_mlapo": mlapo, **(additional or {})}
         self.config = environment.configuration(
             c, quant=quant, additional=additional, speculative=speculative, kv_role=kv_role
         )
@@ -87,6 +99,10 @@ class Layers:
             _make_rope_buffers(self.config)
         self._rope = _rope()
         self.names = [f"{PREFIX.format(layer)}.attn" for layer in range(count)]
+        for impl in self.impls:
+            if getattr(impl, "runtime_has_indexer", False):  # since 0.28
+                self.names.append(impl.indexer.k_cache.prefix)
+        self.builders: dict = {}
 
     def _new(self, layer: int, quant, buffer):
         """The attention of a layer, built in the context of its configuration."""
@@ -124,6 +140,14 @@ class Layers:
     @property
     def impls(self):
         return [module.mla_attn.mla_attn.impl for module in self.modules]
+
+
+def _quantisation_config() -> type:
+    for package in ("quantization.configs", "quantization"):
+        name = f"vllm_ascend.{package}.modelslim_config"
+        if importlib.util.find_spec(f"vllm_ascend.{package}") and importlib.util.find_spec(name):
+            return importlib.import_module(name).AscendModelSlimConfig
+    raise ModuleNotFoundError("modelslim_config")
 
 
 _ROPE = ("_cos_mla", "_sin_mla", "_cos_cache", "_sin_cache", "_cos_sin_cache")

@@ -197,18 +197,26 @@ def bind(module, caches) -> None:
 
 
 def metadata(layers: Layers, common) -> dict:
-    """The metadata of every layer, by its name."""
+    """The metadata of every layer and indexer, by its name."""
     return {name: _build(layers, name, common) for name in layers.names}
 
 
 def _build(layers: Layers, name: str, common):
-    """The metadata of one layer, by the builder of its backend."""
-    attention = layers.config.compilation_config.static_forward_context[name]
-    spec = attention.get_kv_cache_spec(layers.config)
-    builder = attention.attn_backend.get_builder_cls()(
-        spec, [name], layers.config, torch.device("cpu")
-    )
-    return builder.build(0, common)
+    """The metadata of one layer or of its indexer's cache, by the builder of its backend."""
+    if name not in layers.builders:
+        owner = layers.config.compilation_config.static_forward_context[name]
+        backend = owner.get_attn_backend() if name.endswith(".attn") else _indexers_backend()
+        make = backend.get_builder_cls()
+        spec = owner.get_kv_cache_spec(layers.config)
+        layers.builders[name] = make(spec, [name], layers.config, torch.device("cpu"))
+    return layers.builders[name].build(0, common)
+
+
+def _indexers_backend():
+    """The backend that the model runner of vLLM Ascend has for the caches of indexers."""
+    from vllm_ascend.attention.indexer import AscendSFAIndexerBackend
+
+    return AscendSFAIndexerBackend
 
 
 def _placed(scenario: Scenario):

@@ -59,21 +59,10 @@ def log(caplog, monkeypatch):
     _seam.cache_clear()
 
 
-class _ModelInfo:
-    """What vLLM knows of a model's class: nothing out of the ordinary."""
-
-    def __getattr__(self, name: str):
-        if name.startswith("__"):
-            raise AttributeError(name)
-        return False
-
-
 def start(upstream, additional: dict | None):
     """Makes a configuration, lets the platform check it, and reads it as another process does."""
     config = environment.configuration(models.DEEPSEEK_V3.configuration(), additional=additional)
     # A server's has a model while it is made, and vLLM then calls the platform by itself.
-    config.model_config._model_info = _ModelInfo()
-    config.model_config._architecture = "DeepseekV3ForCausalLM"
     config.device_config.device_type = "npu"
     eager = importlib.import_module("vllm.config").CUDAGraphMode.NONE  # what the model asks for
     config.compilation_config.cudagraph_mode = eager
@@ -213,26 +202,25 @@ def chosen(family: str, config):
         return getattr(module, f"{name}Backend").get_impl_cls(), getattr(module, f"{name}Impl")
 
 
+def own_release():
+    """The release that the plugin knows the installed one as."""
+    from ascend_prefetch.vllm.seams import RELEASES
+
+    return RELEASES[".".join(version("vllm-ascend").split(".")[:2])]
+
+
 @pytest.mark.parametrize("family", ["mla", "sfa"])
-def test_layers_are_fused_or_one_line_says_why_not(upstream, log, family):
+def test_layers_are_fused(upstream, log, family):
     config, _ = start(upstream, {KEY: ON})
     found, plain = chosen(family, config)
-    installed = version("vllm-ascend")
-    if installed.startswith(("0.18.", "0.23.", "0.26.")):
-        assert issubclass(found, plain) and found is not plain and lines(log) == []
-        (line,) = lines(log, logging.INFO)
-        assert f"{plain.__name__} runs the fused ops, written for vllm-ascend " in line
-        assert installed in line and "forward(self, layer_name, hidden_states, " in line
-    else:
-        assert found is plain and chosen(family, config)[0] is plain
-        assert lines(log) == [
-            f"ascend_prefetch stays off: it does not know vllm-ascend {installed}; install one of "
-            "0.18, 0.23, 0.26"
-        ]
+    assert issubclass(found, plain) and found is not plain and lines(log) == []
+    (line,) = lines(log, logging.INFO)
+    assert f"{plain.__name__} runs the fused ops, written for vllm-ascend " in line
+    assert version("vllm-ascend") in line and "forward(self, layer_name, hidden_states, " in line
 
 
 @pytest.mark.parametrize("family", ["mla", "sfa"])
-@pytest.mark.parametrize("release", ["0.18", "0.23", "0.26"])
+@pytest.mark.parametrize("release", ["0.18", "0.23", "0.26", "0.27", "0.28", "0.29", "0.30"])
 def test_a_release_that_is_set_has_to_fit(upstream, log, family, release):
     """As when a user is wrong about it: the class is upstream's, one line names the difference."""
     config, _ = start(upstream, {KEY: {**ON, "release": release}})
@@ -240,47 +228,73 @@ def test_a_release_that_is_set_has_to_fit(upstream, log, family, release):
     if found is plain:
         (line,) = lines(log, logging.ERROR)
         assert line.startswith("ascend_prefetch stays off: looked for ")
-        assert not version("vllm-ascend").startswith(f"{release}.")
+        assert release != own_release().name
     else:
         assert lines(log) == []
 
 
-def test_a_source_build_is_told_by_its_modules(upstream, log, monkeypatch):
+@pytest.mark.parametrize("installed", ["0.1.dev100+g0123456", "0.31.0"])
+def test_a_version_that_nobody_knows_is_told_by_its_modules(upstream, log, monkeypatch, installed):
     import ascend_prefetch.vllm as plugin
 
-    installed = version("vllm-ascend")
     # Of both packages: neither version tells anything.
-    monkeypatch.setattr(plugin, "_installed", lambda package: "0.1.dev100+g0123456")
-    release = plugin._seam()
-    if installed.startswith(("0.18.", "0.23.", "0.26.")):
-        assert release.name == ".".join(installed.split(".")[:2])
-        assert lines(log) == []
-    else:
-        assert release is None
-        (line,) = lines(log)
-        assert "is none of 0.18, 0.23, 0.26 by its modules (0.26: looked for " in line
+    monkeypatch.setattr(plugin, "_installed", lambda package: installed)
+    config, _ = start(upstream, {KEY: ON})
+    found, plain = chosen("mla", config)
+    assert found is not plain and lines(log) == []
+    told, _ = lines(log, logging.INFO)
+    assert f"vllm-ascend {installed} is taken for {own_release().name}, by its modules" in told
+
+
+MODULES = (
+    "vllm_ascend.attention.utils",
+    "vllm_ascend.attention.indexer",
+    "vllm_ascend.device.device_op",
+    "vllm_ascend.memcache_comm_fence",
+    "vllm_ascend.distributed.kv_transfer.kv_pool.ascend_store.attention_fence",
+)
 
 
 @pytest.mark.parametrize("family", ["mla", "sfa"])
-@pytest.mark.parametrize(
-    "module", ["vllm_ascend.attention.utils", "vllm_ascend.memcache_comm_fence"]
-)
+@pytest.mark.parametrize("module", MODULES)
 def test_a_module_that_has_moved_is_one_line(upstream, log, monkeypatch, module, family):
     """The seam is broken on purpose: a module of upstream's is not where it was."""
     config, _ = start(upstream, {KEY: ON})
     chosen(family, config)  # the backend's own imports are upstream's affair
     log.clear()
-    from ascend_prefetch.vllm import fallback, patch
+    from ascend_prefetch.vllm import _seam, fallback, patch
 
     fallback.forget()
+    _seam.cache_clear()
     patch._classes.clear()
     monkeypatch.setitem(sys.modules, module, None)
+    config, _ = start(upstream, {KEY: ON})
     found, plain = chosen(family, config)
-    installed = version("vllm-ascend")
-    if installed.startswith(("0.23.", "0.26.")) or (
-        installed.startswith("0.18.") and module.endswith("utils")
-    ):
+    names = own_release().of_family(family)
+    if module in {name.module for name in names if not name.absent}:
         assert found is plain
         (line,) = lines(log)
         assert line.startswith(f"ascend_prefetch stays off: looked for {module}.")
         assert "ModuleNotFoundError" in line
+    else:
+        assert found is not plain and lines(log) == []
+
+
+@pytest.mark.parametrize("family", ["mla", "sfa"])
+def test_a_forward_that_has_changed_is_one_line(upstream, log, monkeypatch, family):
+    """The seam is broken on purpose: a later release has another argument."""
+    config, _ = start(upstream, {KEY: ON})
+    _, plain = chosen(family, config)
+    log.clear()
+    from ascend_prefetch.vllm import _seam, fallback, patch
+
+    fallback.forget()
+    _seam.cache_clear()
+    patch._classes.clear()
+    monkeypatch.setattr(plain, "forward", lambda self, layer_name, hidden_states, output: output)
+    assert chosen(family, start(upstream, {KEY: ON})[0])[0] is plain
+    (line,) = lines(log)
+    assert f"looked for {plain.__module__}.{plain.__name__}.forward(self, layer_name, " in line
+    assert (
+        f"found {plain.__name__}.forward(self, layer_name, hidden_states, output), unlike" in line
+    )

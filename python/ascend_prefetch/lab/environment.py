@@ -267,7 +267,8 @@ def _seam() -> str:
     if installed == "not installed":
         return installed
     known = ".".join(installed.split(".")[:2]) in known_versions()
-    return f"{installed}, " + ("known" if known else f"unknown: {', '.join(known_versions())}")
+    unknown = f"told by its modules, among {', '.join(known_versions())}"
+    return f"{installed}, {'known' if known else unknown}"
 
 
 def _switch() -> str:

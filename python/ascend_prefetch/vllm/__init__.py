@@ -48,65 +48,46 @@ def _register() -> None:
 
 @functools.cache
 def _seam(setting: str | None = None) -> Release | None:
-    """The release of vLLM Ascend whose seam is used; None, after a line in the log, if none fits.
+    """The release of vLLM Ascend whose seam is used; None, after a line in the log, if none is.
+
+    It is the release whose names the installed modules have, whatever their version is: that of
+    their version goes first. If they have the names of none, it is the nearest release, against
+    whose names each kind of attention is checked when a layer is built.
 
     Args:
         setting: the release that the user has set; None to look at what is installed.
     """
     installed = _installed("vllm-ascend")
-    known = ", ".join(known_versions())
     if setting is not None:
         if setting not in RELEASES:
+            known = ", ".join(known_versions())
             stay_off(f"release: expected one of {known}, got {setting!r}")
             return None
         logger.info("ascend_prefetch: vllm-ascend %s is taken for %s, as set", installed, setting)
         return RELEASES[setting]
-    if installed is not None and _is_built_from_source(installed):
-        return _by_modules(installed)
-    found = None if installed is None else RELEASES.get(_minor(installed))
+    newest_first = [*reversed(RELEASES.values())]
+    told = [_minor(version) for version in (installed, _installed("vllm")) if version is not None]
+    nearest = next((RELEASES[name] for name in told if name in RELEASES), newest_first[0])
+    if importlib.util.find_spec("vllm_ascend") is None:
+        # There are no modules to inspect: the release's names are checked when a layer is built.
+        return nearest
+    candidates = dict.fromkeys([nearest, *newest_first])
+    found = next((release for release in candidates if release.fits() is None), None)
     if found is None:
-        logger.warning(
-            "ascend_prefetch stays off: it does not know vllm-ascend %s; install one of %s",
+        return nearest
+    if installed is None or found.name != _minor(installed):
+        logger.info(
+            "ascend_prefetch: vllm-ascend %s is taken for %s, by its modules; the setting release "
+            "says otherwise",
             installed,
-            known,
+            found.name,
         )
     return found
-
-
-def _is_built_from_source(installed: str) -> bool:
-    """Whether a version is of a commit, such as 0.1.dev100+g0123456: its number tells little."""
-    return ".dev" in installed or "+" in installed
 
 
 def _minor(installed: str) -> str:
     """Major and minor of a version: "0.23" of "0.23.0.post1"."""
     return ".".join(re.split(r"[.+]", installed)[:2])
-
-
-def _by_modules(installed: str) -> Release | None:
-    """The release whose names a source build has; that of its own or vLLM's version goes first."""
-    beside = _installed("vllm") or ""
-    told = [RELEASES[name] for name in map(_minor, (installed, beside)) if name in RELEASES]
-    if importlib.util.find_spec("vllm_ascend") is None:
-        # There are no modules to inspect: the release's names are checked when a layer is built.
-        return told[0] if told else None
-    different = []
-    for candidate in dict.fromkeys([*told, *reversed(RELEASES.values())]):
-        difference = candidate.fits()
-        if difference is None:
-            logger.info(
-                "ascend_prefetch: vllm-ascend %s is taken for %s, by its modules; the setting "
-                "release says otherwise",
-                installed,
-                candidate.name,
-            )
-            return candidate
-        different.append(f"{candidate.name}: {difference}")
-    stay_off(
-        f"vllm-ascend {installed} is none of {', '.join(known_versions())} by its modules "
-        f"({different[0]}); the setting release says which it is"
-    )
-    return None
 
 
 def _installed(package: str) -> str | None:

@@ -74,7 +74,9 @@ class Family(ABC):
         layer_refusal: why a layer goes upstream in every step, or None.
         keep_weights: keeps upstream from repacking or freeing the weights of a layer's prolog.
         caches: finds all caches of a layer in the argument kv_cache of upstream's forward.
-        before_cache_write, cache_written: tell upstream so, given the layer's name.
+        before_cache_write: waits until upstream's connectors let the caches be written, given the
+            layer and its name.
+        cache_written: tells upstream so, given the layer's name.
         done: tells upstream that output was written, given the layer's name and the argument
             kv_cache of forward.
     """
@@ -85,7 +87,7 @@ class Family(ABC):
     layer_refusal: Callable[[Any], str | None]
     keep_weights: Callable[[Any], None]
     caches: Callable[[Any, Any], tuple]
-    before_cache_write: Callable[[str], None]
+    before_cache_write: Callable[[Any, str], None]
     cache_written: Callable[[str], None]
     done: Callable[[str, tuple], None]
 

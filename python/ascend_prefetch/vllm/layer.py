@@ -51,21 +51,40 @@ class FusedLayer(_Upstream):  # type: ignore[misc]
         hidden_states: torch.Tensor,
         kv_cache: Any,
         attn_metadata: Any,
-        need_gather_q_kv: bool = False,
         output: Any = None,
         *more: Any,
         **unknown: Any,
     ) -> torch.Tensor:
         """Upstream's forward, run by the ops where they support the step.
 
-        A step with arguments that no known release of upstream has goes upstream as a whole, and
-        the log names these arguments.
+        A step with arguments that upstream's forward does not have in this release goes upstream as
+        a whole, and the log names these arguments.
         """
-        given = (layer_name, hidden_states, kv_cache, attn_metadata, need_gather_q_kv, output)
+        given = (layer_name, hidden_states, kv_cache, attn_metadata, output)
+        return self._forward(given, False, output, more, unknown)
+
+    def _forward(
+        self,
+        given: tuple[Any, ...],
+        gather: bool,
+        output: Any,
+        more: tuple[Any, ...],
+        unknown: dict[str, Any],
+    ) -> torch.Tensor:
+        """The forward of every release.
+
+        Args:
+            given: the arguments in the order of the release.
+            gather: whether the rows of hidden_states are split over ranks.
+            output: where the result is written; the last of `given`.
+            more, unknown: arguments that this release does not have.
+        """
+        layer_name, hidden_states, kv_cache, attn_metadata = given[:4]
         family, weights = self.family, self.fused_weights
         running.enter()
         if more or unknown:
-            names = ", ".join([*(f"number {6 + i}" for i, _ in enumerate(more, 1)), *unknown])
+            first = len(given) + 1
+            names = ", ".join([*(f"number {i}" for i, _ in enumerate(more, first)), *unknown])
             upstream_changed(f"{family.name}: forward was given the unknown argument {names}")
             return super().forward(*given, *more, **unknown)
         if attn_metadata is None or kv_cache is None:
@@ -74,13 +93,13 @@ class FusedLayer(_Upstream):  # type: ignore[misc]
             result = super().forward(*given)
             if family.seam.capturing():
                 ledger.enter(family.seam.forward_context(), self._number)
-                self._open_windows(hidden_states, need_gather_q_kv)
+                self._open_windows(hidden_states, gather)
             return result
 
         # The ops must support the step, the weights and the caches.
         if ledger.enter(family.seam.forward_context(), self._number):
             counters.new_step(self)
-        refusal = family.step_refusal(attn_metadata, need_gather_q_kv, hidden_states)
+        refusal = family.step_refusal(attn_metadata, gather, hidden_states)
         arguments = weights.ready(self) if refusal is None else None
         if arguments is not None:
             caches = family.caches(self, kv_cache)
@@ -90,12 +109,12 @@ class FusedLayer(_Upstream):  # type: ignore[misc]
         if arguments is None or refusal is not None:
             counters.layers[refusal or weights.why_not()] += 1
             result = super().forward(*given)
-            self._open_windows(hidden_states, need_gather_q_kv)
+            self._open_windows(hidden_states, gather)
             return result
 
         # Upstream's own communication, where ranks have a share of the rows each.
         rows, flash_comm = hidden_states, family.seam.flash_comm
-        if need_gather_q_kv and flash_comm is not None:
+        if gather and flash_comm is not None:
             rows = flash_comm.gather(hidden_states)
 
         # The prolog, with o_proj prefetched under it.
@@ -105,7 +124,7 @@ class FusedLayer(_Upstream):  # type: ignore[misc]
             o_proj = None if flash_comm.scatters_in_product() else o_proj
         prolog: Any = arguments.prolog
         prefetch = weights.prefetch_o_proj(family.passing_bytes(self, step, caches), tokens)
-        family.before_cache_write(layer_name)
+        family.before_cache_write(self, layer_name)
         slots, *written = family.written(self, prolog, caches, step)
         with weights.watch_prolog():
             queries = family.op(self.ops)(
@@ -145,7 +164,7 @@ class FusedLayer(_Upstream):  # type: ignore[misc]
             weights.captured()
         family.done(layer_name, kv_cache)
         counters.layers[FUSED] += 1
-        self._open_windows(hidden_states, need_gather_q_kv)
+        self._open_windows(hidden_states, gather)
         return output
 
     def process_weights_after_loading(self, act_dtype: torch.dtype) -> None:
@@ -216,3 +235,22 @@ class FusedLayer(_Upstream):  # type: ignore[misc]
                 partial = seam.all_reduce(partial)
         if partial is not output:
             output[...] = partial
+
+
+class GatheringLayer(FusedLayer):
+    """A layer of the releases with flash communication, whose forward is told to gather rows."""
+
+    def forward(  # type: ignore[override]
+        self,
+        layer_name: str,
+        hidden_states: torch.Tensor,
+        kv_cache: Any,
+        attn_metadata: Any,
+        need_gather_q_kv: bool = False,
+        output: Any = None,
+        *more: Any,
+        **unknown: Any,
+    ) -> torch.Tensor:
+        """See FusedLayer.forward."""
+        given = (layer_name, hidden_states, kv_cache, attn_metadata, need_gather_q_kv, output)
+        return self._forward(given, need_gather_q_kv, output, more, unknown)

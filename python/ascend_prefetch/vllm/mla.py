@@ -31,7 +31,7 @@ class DenseAttention(Family):
         self.layer_refusal = seam.mla_refusal
         self.keep_weights = seam.keep_mla_weights
         self.caches = lambda layer, kv_cache: kv_cache
-        self.before_cache_write = lambda layer_name: None
+        self.before_cache_write = seam.before_mla_cache_write
         self.cache_written = seam.mla_cache_written
         self.done = seam.mla_done
 
@@ -87,8 +87,7 @@ class DenseAttention(Family):
             # Attention multiplies all of a score by the scales of its int8 part.
             scale = q_scale.unsqueeze(-1)
             q_rope = (q_rope / (scale * layer.fak_descale_float)).to(q_rope.dtype)
-        size = latent.shape[1]
-        return layer._forward_decode(q_nope, q_rope, latent, rope, size, metadata, scale)
+        return self.seam.decode(layer, q_nope, q_rope, latent, rope, metadata, scale)
 
     def latent(self, layer: Any, attention: torch.Tensor, tokens: int) -> torch.Tensor:
         """Transposes heads and tokens."""

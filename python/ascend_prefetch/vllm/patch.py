@@ -153,7 +153,7 @@ def _class_for(plain: type, family: str, settings: PrefetchConfig, find: FindRel
         return plain
     broken = first_difference(release.of_family(family))
     if broken is not None:
-        stay_off(broken)
+        stay_off(f"{broken}, unlike vllm-ascend {release.versions}")
         return plain
     if settings.ab:
         both_graphs.both_graphs.want()
@@ -179,13 +179,14 @@ def _say_installed(plain: type, family: str, release: Release) -> None:
 
 def fused_class(plain: type, family: str, settings: PrefetchConfig, seam: Seam) -> type:
     """A subclass of upstream's implementation that runs the fused ops."""
-    from .layer import FusedLayer
+    from .layer import FusedLayer, GatheringLayer
     from .mla import DenseAttention
     from .sfa import SparseAttention
 
     attention = {"mla": DenseAttention, "sfa": SparseAttention}[family]
     attributes = {"family": attention(seam), "settings": settings}
-    return type(f"Fused{plain.__name__}", (FusedLayer, plain), attributes)
+    layer = GatheringLayer if seam.gathers_rows else FusedLayer
+    return type(f"Fused{plain.__name__}", (layer, plain), attributes)
 
 
 # --- policy ---

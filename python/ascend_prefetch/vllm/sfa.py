@@ -13,7 +13,6 @@ from typing import Any
 import torch
 
 from .arguments import Prolog, ReadIndexer
-from .fallback import attribute
 from .family import MAX_TOKENS, Family, ReadStep, SharedStep, rows_refusal
 from .regions import NOTHING
 from .seams import Seam
@@ -48,12 +47,9 @@ class SparseAttention(Family):
 
     def indexer_reader(self, layer: Any) -> ReadIndexer:
         """The seam's reader; a layer without an indexer, as some releases have, gets no weights."""
-        if self._has_indexer(layer):
+        if self.seam.has_indexer(layer):
             return self.seam.read_indexer
         return lambda impl, watch: {"weights": ()}
-
-    def _has_indexer(self, layer: Any) -> bool:
-        return not self.seam.shares_indexers or bool(attribute(layer, "has_indexer"))
 
     def step_refusal(self, metadata: Any, gather: bool, hidden_states: torch.Tensor) -> str | None:
         """Refuses padded steps, and those that every kind of attention refuses."""
@@ -90,7 +86,7 @@ class SparseAttention(Family):
         rows = [(dtype, layer.kv_lora_rank), (dtype, layer.qk_rope_head_dim)]
         if int8.latents:
             rows = [(torch.int8, layer.sfa_qsfa_packed_kv_head_dim)]
-        if self._has_indexer(layer):
+        if self.seam.has_indexer(layer):
             rows.append((torch.int8 if int8.keys else dtype, layer.head_dim))
             if int8.keys:
                 rows.append((torch.float16, 1))
@@ -135,9 +131,7 @@ class SparseAttention(Family):
             chosen = self.seam.select(layer, index_q, weights, caches, metadata)
             if shares and layer.use_index_cache:
                 layer._update_indexcache_topk_indices(chosen)
-        return layer._execute_sparse_flash_attention_process(
-            q_nope, q_rope, caches, chosen, metadata, metadata.cum_query_lens, metadata.seq_lens
-        )
+        return self.seam.sparse_attention(layer, q_nope, q_rope, caches, chosen, metadata)
 
     def latent(self, layer: Any, attention: torch.Tensor, tokens: int) -> torch.Tensor | None:
         """The result unchanged, as [T, N, kv_lora]; None if it has another number of rows."""

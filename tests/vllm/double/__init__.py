@@ -2,8 +2,8 @@
 
 `install()` comes before the first import of vllm or vllm_ascend. After it upstream's modules
 import, and the functions that its attention calls compute on CPU tensors: each is an exact
-implementation in torch with the rounding points of the real one (double.norm_rope, double.linear,
-double.moe, double.attention). Every other name raises AbsentError with that name when it is used.
+implementation in torch with the rounding points of the real one (norm_rope, linear, prolog, moe,
+attention). Every other name raises AbsentError with that name when it is used.
 
 What attention and the indexer received is kept: see double.calls.
 """
@@ -16,14 +16,15 @@ from importlib.metadata import version
 
 import torch
 
-from double import attention, device, graph, int8_caches, linear, moe, norm_rope
+from double import attention, device, graph, int8_caches, linear, moe, norm_rope, prolog
 from double.modules import AbsentError, replace
 
 __all__ = ["AbsentError", "install"]
 
 # Imported by modules beside the path, never called on it.
 _BESIDE = (
-    "acl mooncake torchair xgrammar uvloop llguidance outlines_core cv2 compressed_tensors".split()
+    "acl mooncake torchair fla_npu xgrammar uvloop llguidance outlines_core cv2 "
+    "compressed_tensors".split()
 )
 # Of xgrammar, made when vLLM's parsers are imported.
 _FORMATS = ("JSONSchemaFormat", "AnyTextFormat")
@@ -34,7 +35,7 @@ def install() -> None:
     for name in _BESIDE:
         replace(name)
     replace("xgrammar.structural_tag", **{name: types.SimpleNamespace for name in _FORMATS})
-    parts = (norm_rope, linear, moe, attention, int8_caches)
+    parts = (norm_rope, linear, prolog, moe, attention, int8_caches)
     ops = {name: op for part in parts for name, op in part.OPS.items()}
     replace("torch_npu", **device.torch_npu(), **{n: graph.opaque(op) for n, op in ops.items()})
     attention.add_variants(sys.modules["torch_npu"])

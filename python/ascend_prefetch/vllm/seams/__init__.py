@@ -53,12 +53,15 @@ class Seam(Protocol):
         flash_comm: flash communication, which splits hidden states over the ranks; None for
             releases without it.
         windows: of its collectives.
+        gathers_rows: whether forward has the argument need_gather_q_kv, which says that the rows of
+            hidden_states are split over ranks.
         shares_indexers: whether a layer may use the tokens that another layer's indexer selected,
             and has attributes that tell.
     """
 
     flash_comm: FlashComm | None
     windows: WindowSeam
+    gathers_rows: bool
     shares_indexers: bool
 
     def mla_refusal(self, impl: Any) -> str | None:
@@ -89,13 +92,34 @@ class Seam(Protocol):
     def padded_tokens(self) -> int:
         """Number of rows of this step on this rank, padding included."""
 
+    def before_mla_cache_write(self, impl: Any, layer_name: str) -> None:
+        """Called before the decode rows of a dense layer's cache are written."""
+
+    def decode(
+        self,
+        impl: Any,
+        q_nope: torch.Tensor,
+        q_rope: torch.Tensor,
+        latent: torch.Tensor,
+        rope: torch.Tensor,
+        metadata: Any,
+        q_scale: torch.Tensor | None,
+    ) -> torch.Tensor:
+        """Dense attention of decode rows, [T, N, kv_lora] and [T, N, rope], then W_UV.
+
+        q_scale: scales of int8 q_nope, [T, N, 1]; None if it is not quantised.
+        """
+
     def mla_cache_written(self, layer_name: str) -> None:
         """Called after the decode rows of a dense layer's cache were written."""
 
     def mla_done(self, layer_name: str, kv_cache: tuple) -> None:
         """Called after a dense layer's output was written."""
 
-    def before_sfa_cache_write(self, layer_name: str) -> None:
+    def has_indexer(self, impl: Any) -> bool:
+        """Whether a sparse layer runs an indexer of its own, whose cache it writes."""
+
+    def before_sfa_cache_write(self, impl: Any, layer_name: str) -> None:
         """Called before a sparse layer's cache is written."""
 
     def sfa_cache_written(self, layer_name: str) -> None:
@@ -134,6 +158,17 @@ class Seam(Protocol):
         metadata: Any,
     ) -> torch.Tensor:
         """Top-k indices from an indexer's queries [T, Hi, Di] and weights [T, Hi]."""
+
+    def sparse_attention(
+        self,
+        impl: Any,
+        q_nope: torch.Tensor,
+        q_rope: torch.Tensor,
+        kv_cache: tuple,
+        chosen: torch.Tensor,
+        metadata: Any,
+    ) -> torch.Tensor:
+        """Attention of all rows over the chosen tokens, [T, N, kv_lora]."""
 
 
 def known_versions() -> tuple[str, ...]:

@@ -81,6 +81,14 @@ def store(
                 scatter(cache, slots, part)
 
 
+def store_by_method(
+    impl: Any, rows: Sequence[torch.Tensor], caches: tuple[torch.Tensor, ...], metadata: Any
+) -> None:
+    """Seam.store_rows of releases with a method that says whether keys are stored by runs."""
+    by_runs = impl._use_li_c8_reshape_optim()
+    store(impl, of_switches(impl), rows, caches, metadata, by_runs=by_runs)
+
+
 def _store_runs(cache: torch.Tensor, rows: torch.Tensor, metadata: Any) -> None:
     torch.ops._C_ascend.store_kv_block(
         rows,

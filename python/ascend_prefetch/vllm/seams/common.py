@@ -8,7 +8,10 @@ import torch
 from vllm.distributed import tensor_model_parallel_all_reduce
 from vllm.forward_context import get_forward_context
 from vllm_ascend.ascend_forward_context import _EXTRA_CTX
-from vllm_ascend.attention.utils import maybe_save_kv_layer_to_connector
+from vllm_ascend.attention.utils import (
+    maybe_save_kv_layer_to_connector,
+    wait_for_kv_layer_from_connector,
+)
 
 from ..arguments import indexer_arguments
 from ..fallback import attribute, say_once
@@ -45,6 +48,18 @@ def without_fused_prologs(impl: Any, switches: tuple[str, ...] = ("enable_mlapo"
             say_once(f"{name} of a layer whose prolog is fused", so=_KEPT)
 
 
+def without_fused_types(impl: Any) -> None:
+    """Gives a sparse layer a reason against each of upstream's fused prologs (PreprocessType).
+
+    Raises:
+        UpstreamChanged: the layer has no method that gives such reasons.
+    """
+    without_fused_prologs(impl)
+    refuse = "_get_fused_type_unsupported_reasons"
+    attribute(impl, refuse)
+    setattr(impl, refuse, lambda pp_type: [f"ascend_prefetch runs the prolog, not {pp_type}"])
+
+
 def first_true(impl: object, reasons: dict[str, str]) -> str | None:
     """The reason of the first attribute that is true, or None; reasons are by attribute name.
 
@@ -77,6 +92,64 @@ def save_caches(layer_name: str, kv_cache: tuple) -> None:
     maybe_save_kv_layer_to_connector(layer_name, list(kv_cache))
 
 
+def before_cache_write(impl: object, layer_name: str) -> None:
+    """Waits until the KV connector has filled a layer's caches."""
+    wait_for_kv_layer_from_connector(layer_name)
+
+
+def decode(
+    impl: Any,
+    q_nope: torch.Tensor,
+    q_rope: torch.Tensor,
+    latent: torch.Tensor,
+    rope: torch.Tensor,
+    metadata: Any,
+    q_scale: torch.Tensor | None,
+) -> torch.Tensor:
+    """Dense attention of decode rows, and W_UV; see Seam.decode."""
+    size = latent.shape[1]
+    return impl._forward_decode(q_nope, q_rope, latent, rope, size, metadata, q_scale)
+
+
+def sparse_attention(
+    impl: Any,
+    q_nope: torch.Tensor,
+    q_rope: torch.Tensor,
+    kv_cache: tuple,
+    chosen: torch.Tensor,
+    metadata: Any,
+) -> torch.Tensor:
+    """Sparse attention over the chosen tokens; see Seam.sparse_attention."""
+    return impl._execute_sparse_flash_attention_process(
+        q_nope, q_rope, kv_cache, chosen, metadata, metadata.cum_query_lens, metadata.seq_lens
+    )
+
+
+def has_indexer(impl: object) -> bool:
+    """Whether a layer has an indexer, in releases in which some have none.
+
+    Raises:
+        UpstreamChanged: the attribute is missing.
+    """
+    return bool(attribute(impl, "has_indexer"))
+
+
+def composed_caches(impl: Any, kv_cache: tuple) -> tuple:
+    """The caches (latent, rope, indexer) of a layer whose indexer owns its cache."""
+    return impl._compose_sfa_kv_cache(kv_cache)
+
+
+def mla_refusal(impl: Any, reasons: dict[str, str]) -> str | None:
+    """Why a layer of dense attention that may have no rope goes upstream, or None.
+
+    Raises:
+        UpstreamChanged: an attribute is missing.
+    """
+    if not attribute(impl, "use_mla_rope"):
+        return "attention without rope"
+    return dense_refusal(impl, reasons)
+
+
 def split_caches(impl: object, kv_cache: tuple) -> tuple:
     """The caches (latent, rope, indexer) of a layer that owns all of them."""
     return kv_cache
@@ -88,6 +161,8 @@ def read_joint_indexer(impl: Any, watch: Watch) -> dict[str, Any]:
     return indexer_arguments(impl, watch, wk, None)
 
 
+OUTPUT_GATE = {"use_output_gate": "gates on the attention's output"}
+FA_QUANT = {"fa_quant_layer": "fa_quant caches"}
 SHARDED = {"layer_sharding_kwargs": "weights that are sharded by layer"}
 PRODUCER = {"is_kv_producer": "a worker that produces caches for others"}
 CONTEXT_PARALLEL = {"enable_dsa_cp": "context parallelism of sparse attention"}

@@ -20,8 +20,10 @@ _SFA = "vllm_ascend.attention.sfa_v1"
 _UTILS = "vllm_ascend.attention.utils"
 _CONTEXT = "vllm_ascend.ascend_forward_context"
 _FENCE = "vllm_ascend.memcache_comm_fence"
+_MOVED_FENCE = "vllm_ascend.distributed.kv_transfer.kv_pool.ascend_store.attention_fence"
 _LINEAR_OP = "vllm_ascend.ops.linear_op"
 _DEVICE = "vllm_ascend.device.device_op"
+_INDEXER = "vllm_ascend.attention.indexer"
 PARALLEL_STATE = "vllm.distributed.parallel_state"
 FUSED_MOE = "vllm_ascend.ops.fused_moe"
 
@@ -29,10 +31,17 @@ _FORWARD = (
     "(self, layer_name, hidden_states, kv_cache, attn_metadata, need_gather_q_kv=False, "
     "output=None)"
 )
+_FORWARD_OF_ALL_ROWS = "(self, layer_name, hidden_states, kv_cache, attn_metadata, output=None)"
 _QUERY_AND_LENGTHS = (
     "(self, ql_nope, q_pe, kv_cache, topk_indices, attn_metadata, actual_seq_lengths_query, "
     "actual_seq_lengths_key"
 )
+
+
+def _replaced(names: tuple[Expected, ...], name: str, signature: str) -> tuple[Expected, ...]:
+    """The same names, one of them with another signature."""
+    return tuple(e._replace(signature=signature) if e.name == name else e for e in names)
+
 
 _COMMON = (
     Expected("vllm.distributed", "tensor_model_parallel_all_reduce", "(input_)"),
@@ -61,6 +70,8 @@ _FLASH_COMM = (
 _OPROJ_TP = Expected(_LINEAR_OP, "OProjRowParallelOp.apply_impl", "(self, input_)")
 _WRITTEN = Expected(_UTILS, "notify_kv_cache_written", "(layer_name='')")
 _START = Expected(_FENCE, "record_attention_compute_start", "()")
+_MOVED_START = _START._replace(module=_MOVED_FENCE)
+_WINDOW = Expected(_MOVED_FENCE, "attention_transfer_window", "()")
 _SELECT = Expected(
     _DEVICE,
     "DeviceOperator.indexer_select_post_process",
@@ -73,6 +84,25 @@ _RESHAPE = Expected(
     _DEVICE,
     "DeviceOperator.reshape_and_cache",
     "(key, value, key_cache, value_cache, slot_mapping)",
+)
+_SELECT_OF_MODULE = _SELECT._replace(
+    signature="(q_li, q_li_scale, q_li_shape_ori, weights, kv_cache, indexer_k_cache_idx, "
+    "indexer_scale_cache_idx, attn_metadata, actual_seq_lengths_query, actual_seq_lengths_key, "
+    "enable_sparse_li_c8, use_torch_npu_lightning_indexer)"
+)
+_SELECT_WITH_FP4 = _SELECT._replace(
+    signature="(q_li, q_li_scale, q_li_shape_ori, weights, kv_cache, indexer_k_cache_idx, "
+    "indexer_scale_cache_idx, attn_metadata, actual_seq_lengths_query, actual_seq_lengths_key, "
+    "enable_sparse_li_c8, enable_sparse_li_c4, use_torch_npu_lightning_indexer)"
+)
+_INDEXER_MODULE = (
+    Expected(
+        _MLA,
+        "DecodeMLAPreprocessResult",
+        "(ql_nope=None, q_pe=None, k_nope=None, k_pe=None, decode_q_wo_k_up=None, "
+        "dequant_scale_q_nope=None, current_k_nope=None, current_k_pe=None)",
+    ),
+    Expected(_INDEXER, "AscendSFAIndexerBackend"),
 )
 
 _POLICY = (
@@ -98,6 +128,12 @@ _DENSE = (
     ),
     Expected(_MLA, "AscendMLADecodeMetadata", fields=("cos", "sin", "seq_lens_list")),
 )
+_DENSE_OF_ALL_ROWS = _replaced(_DENSE, "AscendMLAImpl.forward", _FORWARD_OF_ALL_ROWS)
+_DENSE_OF_RESULT = _replaced(
+    _DENSE_OF_ALL_ROWS,
+    "AscendMLAImpl._forward_decode",
+    "(self, decode_preprocess_res, block_size, attn_metadata)",
+)
 _SPARSE = (
     Expected(_SFA, "AscendSFABackend.get_impl_cls", "()"),
     Expected(_SFA, "AscendSFAImpl.forward", _FORWARD),
@@ -118,17 +154,41 @@ _METADATA_WITH_RUNS = _METADATA._replace(
         *("block_size", "group_len", "group_key_idx", "group_key_cache_idx"),
     )
 )
+_SPARSE_OF_ALL_ROWS = _replaced(_SPARSE, "AscendSFAImpl.forward", _FORWARD_OF_ALL_ROWS)
 _ATTENTION = Expected(
     _SFA,
     "AscendSFAImpl._execute_sparse_flash_attention_process",
     f"{_QUERY_AND_LENGTHS})",
 )
+_ATTENTION_OF_TABLE = _ATTENTION._replace(signature=f"{_QUERY_AND_LENGTHS}, block_table=None)")
+_COMPOSED = Expected(_SFA, "AscendSFAImpl._compose_sfa_kv_cache", "(self, kv_cache)")
 _SHARED_INDEXERS = (
     Expected(_SFA, "AscendSFAImpl._get_indexcache_topk_indices", "(self, num_tokens)"),
     Expected(_SFA, "AscendSFAImpl._update_indexcache_topk_indices", "(self, topk_indices)"),
 )
 _FUSED_TYPES = Expected(
     _SFA, "AscendSFAImpl._get_fused_type_unsupported_reasons", "(self, pp_type)"
+)
+_RUNS_OF_SLOTS = Expected(_SFA, "AscendSFAImpl._use_li_c8_reshape_optim", "(self)")
+_SPARSE_OF_MODULE = (
+    *_SPARSE_OF_ALL_ROWS,
+    *_SHARED_INDEXERS,
+    _COMPOSED,
+    _METADATA,
+    _ATTENTION_OF_TABLE,
+    _FUSED_TYPES,
+    Expected(_SFA, "AscendSFAImpl.runtime_has_indexer"),
+    Expected(_SFA, "AscendSFAImpl._get_indexer_attn_metadata", "(self)"),
+    Expected(
+        _INDEXER,
+        "AscendSFAIndexerMetadata",
+        fields=("actual_seq_lengths_query", "actual_seq_lengths_key", "slot_mapping"),
+    ),
+)
+_RUN_INDEXER = Expected(
+    _INDEXER,
+    "AscendSFAIndexerBackend.forward",
+    "(self, hidden_states, q_c, k_hidden_states, indexer_metadata, compute_topk=True)",
 )
 
 WINDOWS = (
@@ -189,7 +249,9 @@ class Release:
 
     def fits(self) -> str | None:
         """One line about the first name that differs from this release; None if none does."""
-        return first_difference((*self.names, *self.dense, *self.sparse))
+        # The modules of attention are imported first: some of those that they import cannot be,
+        # because they import each other.
+        return first_difference((*self.dense, *self.sparse, *self.names))
 
     def load(self) -> Seam:
         """The seam module; importing it imports vLLM Ascend.
@@ -242,12 +304,59 @@ RELEASES = {
             (
                 *_SPARSE,
                 *_SHARED_INDEXERS,
-                Expected(_SFA, "AscendSFAImpl._compose_sfa_kv_cache", "(self, kv_cache)"),
-                Expected(_SFA, "AscendSFAImpl._use_li_c8_reshape_optim", "(self)"),
-                _ATTENTION._replace(signature=f"{_QUERY_AND_LENGTHS}, block_table=None)"),
+                _COMPOSED,
+                _RUNS_OF_SLOTS,
+                _ATTENTION_OF_TABLE,
                 _FUSED_TYPES,
                 _RESHAPE,
                 _METADATA_WITH_RUNS,
+            ),
+        ),
+        Release(
+            "0.27",
+            "0.27.1rc1",
+            "v0_27",
+            (*_COMMON, _WRITTEN, _MOVED_START, _SELECT),
+            _DENSE_OF_ALL_ROWS,
+            (
+                *_SPARSE_OF_ALL_ROWS,
+                *_SHARED_INDEXERS,
+                _COMPOSED,
+                _RUNS_OF_SLOTS,
+                _ATTENTION_OF_TABLE,
+                _FUSED_TYPES,
+                _RESHAPE,
+                _METADATA_WITH_RUNS,
+            ),
+        ),
+        Release(
+            "0.28",
+            "0.28.0rc1",
+            "v0_28",
+            (*_COMMON, _WRITTEN, _MOVED_START, _SELECT_OF_MODULE, *_INDEXER_MODULE),
+            _DENSE_OF_RESULT,
+            (*_SPARSE_OF_MODULE, _RUN_INDEXER),
+        ),
+        Release(
+            "0.29",
+            "0.29.0rc1",
+            "v0_29",
+            (*_COMMON, _WRITTEN, _WINDOW, _SELECT_OF_MODULE, *_INDEXER_MODULE),
+            _DENSE_OF_RESULT,
+            (*_SPARSE_OF_MODULE, _RUN_INDEXER),
+        ),
+        Release(
+            "0.30",
+            "0.30.0rc2",
+            "v0_30",
+            (*_COMMON, _WRITTEN, _WINDOW, _SELECT_WITH_FP4, *_INDEXER_MODULE),
+            _DENSE_OF_RESULT,
+            (
+                *_SPARSE_OF_MODULE,
+                _RUN_INDEXER._replace(
+                    signature="(self, hidden_states, q_c, k_hidden_states, indexer_metadata, "
+                    "compute_topk=True, attn_q_gather_handle=None)"
+                ),
             ),
         ),
     )

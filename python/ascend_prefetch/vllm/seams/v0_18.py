@@ -8,7 +8,6 @@ from typing import Any
 
 import torch
 import torch_npu
-from vllm_ascend.attention.utils import wait_for_kv_layer_from_connector
 
 from ..arguments import indexer_arguments
 from ..caches import Int8Caches
@@ -22,17 +21,25 @@ windows = common.windows
 all_reduce = common.all_reduce
 capturing = common.capturing
 padded_tokens = common.padded_tokens
+decode = common.decode
+sparse_attention = common.sparse_attention
 sparse_caches = common.split_caches
-mla_cache_written = sfa_cache_written = mla_done = common.nothing
+before_mla_cache_write = mla_cache_written = sfa_cache_written = mla_done = common.nothing
 sfa_done = common.save_caches
-before_sfa_cache_write = wait_for_kv_layer_from_connector
+before_sfa_cache_write = common.before_cache_write
 keep_mla_weights = keep_sfa_weights = common.without_fused_prologs
 flash_comm = flash_communication
+gathers_rows = True
 shares_indexers = False
 mla_refusal = functools.partial(common.dense_refusal, reasons=common.SHARDED | common.PRODUCER)
 sfa_refusal = functools.partial(
     common.first_true, reasons=common.CONTEXT_PARALLEL | common.PRODUCER
 )
+
+
+def has_indexer(impl: object) -> bool:
+    """Every layer has an indexer."""
+    return True
 
 
 def int8_caches(impl: Any) -> Int8Caches:

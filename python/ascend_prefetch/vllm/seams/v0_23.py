@@ -7,10 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from vllm_ascend.attention.utils import (
-    notify_kv_cache_written,
-    wait_for_kv_layer_from_connector,
-)
+from vllm_ascend.attention.utils import notify_kv_cache_written
 from vllm_ascend.memcache_comm_fence import record_attention_compute_start
 
 from . import c8, common, device_operator
@@ -21,17 +18,21 @@ windows = common.windows
 all_reduce = common.all_reduce
 capturing = common.capturing
 padded_tokens = common.padded_tokens
+decode = common.decode
+sparse_attention = common.sparse_attention
 sparse_caches = common.split_caches
+has_indexer = common.has_indexer
 read_indexer = common.read_joint_indexer
+before_mla_cache_write = sfa_cache_written = common.nothing
 mla_cache_written = notify_kv_cache_written
-sfa_cache_written = common.nothing
 mla_done = sfa_done = common.save_caches
-before_sfa_cache_write = wait_for_kv_layer_from_connector
+before_sfa_cache_write = common.before_cache_write
 keep_mla_weights = common.without_fused_prologs
 keep_sfa_weights = functools.partial(
     common.without_fused_prologs, switches=("enable_mlapo", "enable_sfa_prolog_v3")
 )
 flash_comm = flash_communication
+gathers_rows = True
 shares_indexers = True
 mla_refusal = functools.partial(common.dense_refusal, reasons=common.SHARDED)
 int8_caches = c8.of_switches

@@ -1,0 +1,157 @@
+"""What changed in 0.28: the indexer is a module with weights, cache and metadata of its own.
+
+Decode attention takes what the prolog made as one result, and a hook may have to bring a layer's
+caches before they are written.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from vllm_ascend.attention.indexer import AscendSFAIndexerBackend
+from vllm_ascend.attention.mla_v1 import DecodeMLAPreprocessResult
+from vllm_ascend.device.device_op import DeviceOperator
+
+from ..arguments import indexer_arguments
+from ..caches import Int8Caches
+from ..fallback import attribute
+from ..linears import read_linear
+from ..watch import Watch
+from . import common
+
+_KEYS, _SCALES = 0, 1  # the places of the caches in the indexer's tuple
+
+MLA_REASONS = {
+    **common.FA_QUANT,
+    **common.OUTPUT_GATE,
+    "pcp_enabled": "prefill context parallelism",
+}
+SFA_REASONS = {
+    "enable_sparse_sfa_c8": "packed int8 caches of sparse attention",
+    "g_proj": common.OUTPUT_GATE["use_output_gate"],
+}
+INDEXER_REASONS = {"enable_sparse_li_c8": "int8 caches of the indexer"}
+
+
+def mla_refusal(impl: Any) -> str | None:
+    """Why a layer of dense attention goes upstream, or None.
+
+    Raises:
+        UpstreamChanged: an attribute is missing.
+    """
+    attribute(impl, "layerwise_kv_cache_hook")
+    return common.mla_refusal(impl, MLA_REASONS)
+
+
+def sfa_refusal(
+    impl: Any,
+    *,
+    reasons: dict[str, str] = SFA_REASONS,
+    indexer_reasons: dict[str, str] = INDEXER_REASONS,
+) -> str | None:
+    """Why a layer of sparse attention goes upstream, or None.
+
+    Args:
+        impl: the layer.
+        reasons: by name of the layer's attribute.
+        indexer_reasons: by name of the attribute of the layer's indexer, if it has one.
+
+    Raises:
+        UpstreamChanged: an attribute is missing.
+    """
+    attribute(impl, "layerwise_kv_cache_hook")
+    refusal = common.first_true(impl, reasons)
+    if refusal is not None or not has_indexer(impl):
+        return refusal
+    indexer = attribute(impl.indexer, "impl")
+    if type(indexer) is not AscendSFAIndexerBackend:
+        return f"an indexer of another kind, {type(indexer).__name__}"
+    return common.first_true(indexer, indexer_reasons)
+
+
+def int8_caches(impl: Any) -> Int8Caches:
+    """None of them: layers with int8 caches go upstream."""
+    return Int8Caches(latents=False, keys=False)
+
+
+def before_mla_cache_write(impl: Any, layer_name: str) -> None:
+    """Waits until another rank has sent the layer's caches, where ranks share them by layer."""
+    if impl.layerwise_kv_cache_hook is not None:
+        impl.layerwise_kv_cache_hook.wait_for_layer(layer_name)
+
+
+def before_sfa_cache_write(impl: Any, layer_name: str) -> None:
+    """Waits until the KV connector or another rank has filled a layer's caches."""
+    common.before_cache_write(impl, layer_name)
+    before_mla_cache_write(impl, layer_name)
+
+
+def decode(
+    impl: Any,
+    q_nope: torch.Tensor,
+    q_rope: torch.Tensor,
+    latent: torch.Tensor,
+    rope: torch.Tensor,
+    metadata: Any,
+    q_scale: torch.Tensor | None,
+) -> torch.Tensor:
+    """Dense attention of decode rows, and W_UV; see Seam.decode."""
+    prolog = DecodeMLAPreprocessResult(
+        q_nope, q_rope, latent, rope, dequant_scale_q_nope=q_scale
+    )
+    return impl._forward_decode(prolog, latent.shape[1], metadata)
+
+
+def has_indexer(impl: Any) -> bool:
+    """Whether a layer runs its indexer: one that only reuses another's choice may have it too.
+
+    Raises:
+        UpstreamChanged: the attribute is missing.
+    """
+    return bool(attribute(impl, "runtime_has_indexer"))
+
+
+def read_indexer(impl: Any, watch: Watch) -> dict[str, Any]:
+    """The arguments of the indexer, whose weights are its module's."""
+    indexer = impl.indexer.impl
+    wk = read_linear("the indexer's wk_weights_proj", indexer.wk_weights_proj, watch)
+    return indexer_arguments(indexer, watch, wk, None)
+
+
+def select(
+    impl: Any,
+    q: torch.Tensor,
+    weights: torch.Tensor,
+    kv_cache: tuple,
+    metadata: Any,
+    *,
+    quantised: tuple[bool, ...] = (False,),
+) -> torch.Tensor:
+    """Top-k indices from an indexer's queries [T, Hi, Di] and weights [T, Hi].
+
+    Args:
+        impl: the layer.
+        q: queries.
+        weights: weights of their heads.
+        kv_cache: unused; the indexer's caches are its own.
+        metadata: unused; the indexer's metadata is its own.
+        quantised: for each quantisation of the indexer's keys that the release has, whether it is
+            used.
+    """
+    indexer = impl.indexer.impl
+    own = impl._get_indexer_attn_metadata()
+    return DeviceOperator.indexer_select_post_process(
+        q,
+        None,
+        None,
+        weights,
+        indexer.k_cache.kv_cache,
+        _KEYS,
+        _SCALES,
+        own,
+        own.actual_seq_lengths_query,
+        own.actual_seq_lengths_key,
+        *quantised,
+        indexer.use_torch_npu_lightning_indexer,
+    )
