@@ -22,6 +22,8 @@ from steps import Scenario
 from test_graphs import ONE_BY_ONE
 
 VERSION = environment.start()
+if VERSION.startswith(("0.28.", "0.29.", "0.30.")):
+    pytest.skip("layers with int8 caches go upstream there", allow_module_level=True)
 OLD = VERSION.startswith("0.18.")
 # The switches, by what they make int8: the indexer's keys, latents, or both.
 _SWITCHES = {

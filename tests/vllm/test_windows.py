@@ -49,7 +49,8 @@ def test_upstreams_collectives_are_those_that_are_wrapped():
     for module, owner, name in (
         ("vllm.distributed.parallel_state", "GroupCoordinator", "_all_reduce_out_place"),
         (f"{moe}.token_dispatcher", "TokenDispatcherWithMC2", "token_combine"),
-        (f"{moe}.prepare_finalize", "PrepareAndFinalizeWithMC2", "finalize"),
+        # MC2 inherits it, or, since 0.27, calls it.
+        (f"{moe}.prepare_finalize", "PrepareAndFinalizeWithAll2All", "finalize"),
         (f"{moe}.moe_comm_method", "MC2CommImpl", "fused_experts"),
         (f"{moe}.moe_comm_method", "FusedMC2CommImpl", "fused_experts"),
     ):

@@ -217,8 +217,16 @@ WINDOWS = (
     ),
     Expected("vllm_ascend.ascend_config", "get_ascend_config", "()"),
 )
-"""What windows wrap or call, in all releases. The all-to-all combine is no window: it waits on the
-host for its sizes."""
+"""What windows wrap or call, up to 0.27. The all-to-all combine is no window: it waits on the host
+for its sizes."""
+
+_EXPERTS_BY_METHOD = "(self, fused_experts_input, quant_method=None)"
+WINDOWS_BY_METHOD = _replaced(
+    _replaced(WINDOWS, "MoECommMethod.fused_experts", _EXPERTS_BY_METHOD),
+    "FusedMC2CommImpl.fused_experts",
+    _EXPERTS_BY_METHOD,
+)
+"""What windows wrap or call since 0.28."""
 
 
 @dataclass(frozen=True)

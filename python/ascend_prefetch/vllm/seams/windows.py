@@ -1,6 +1,7 @@
 """Upstream's collectives behind attention, wrapped so that weights are prefetched beside them.
 
-They are the same in vllm-ascend 0.18.0 to 0.30.0rc2 (releases.WINDOWS).
+They are the same in vllm-ascend 0.18.0 to 0.30.0rc2, but for an argument of experts that the
+wrappers pass on (releases.WINDOWS, WINDOWS_BY_METHOD).
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import Any
 from ..fallback import attribute
 from ..signatures import MARK, first_difference
 from ..windows.running import running
-from .releases import FUSED_MOE, PARALLEL_STATE, WINDOWS
+from .releases import FUSED_MOE, PARALLEL_STATE, WINDOWS, WINDOWS_BY_METHOD
 
 
 def install() -> str | None:
@@ -25,7 +26,7 @@ def install() -> str | None:
         None, or one line that says how upstream differs; nothing is wrapped then.
     """
     broken = first_difference(WINDOWS)
-    if broken is not None:
+    if broken is not None and first_difference(WINDOWS_BY_METHOD) is not None:
         return broken
     state: Any = importlib.import_module(PARALLEL_STATE)
     # Upstream puts a subclass in its place; groups of either class are in use.
