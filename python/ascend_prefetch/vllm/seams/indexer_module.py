@@ -97,9 +97,7 @@ def decode(
     q_scale: torch.Tensor | None,
 ) -> torch.Tensor:
     """Dense attention of decode rows, and W_UV; see Seam.decode."""
-    prolog = DecodeMLAPreprocessResult(
-        q_nope, q_rope, latent, rope, dequant_scale_q_nope=q_scale
-    )
+    prolog = DecodeMLAPreprocessResult(q_nope, q_rope, latent, rope, dequant_scale_q_nope=q_scale)
     return impl._forward_decode(prolog, latent.shape[1], metadata)
 
 
