@@ -63,7 +63,12 @@ def finish() -> None:
 
     The Triton kernel of the indexer's rope has no host build. Without one upstream rotates halves
     whatever the model asks for, so its own path is kept and the kernel replaced.
+
+    Since 0.28 the norm that adds imports upstream's own C++ module, whose op is a double. Elsewhere
+    upstream asks first whether there is that module, and is told that there is none, as before.
     """
+    sys.modules["vllm_ascend.utils"]._CUSTOM_OP_ENABLED = False
+    replace("vllm_ascend.vllm_ascend_C")
     for name in ("sfa_v1", "indexer"):
         module = sys.modules.get(f"vllm_ascend.attention.{name}")
         if module is not None and hasattr(module, "rope_forward_triton_siso"):
