@@ -83,9 +83,9 @@ LAYERS = 2
 def measured(monkeypatch, model, quantisation, **settings) -> memory.Memory:
     """The memory of loaded layers, with its peak while their weights are processed, all at once."""
     environment.start()
-    process, waiting = layers._process, []
+    process, waiting = layers.process, []
     with monkeypatch.context() as patch, memory.record() as result:
-        patch.setattr(layers, "_process", waiting.append)
+        patch.setattr(layers, "process", waiting.append)
         made = layers.Layers(model, quantisation, count=LAYERS, **settings)
         with (
             environment.mlapo(settings.get("mlapo", False)),
