@@ -109,7 +109,6 @@ def test_an_indexer_that_the_dimensions_do_not_have(tmp_path):
     [
         "rotary_emb.inv_freq",
         "fa_q.scale",
-        "fa_k.scale",
         "fa_v.offset",
         "attn.k_scale",
         "k_proj.kv_cache_scale",

@@ -9,6 +9,10 @@ LongcatFlashForCausalLM in transformers. W8A8 layers are those of msmodelslim's 
   [out], float32 or packed into int64; W8A8_MIX also has the tensors of W8A8_DYNAMIC, for prefill;
 - W8A8_DYNAMIC has weight_scale [out, 1] and weight_offset [out, 1], all zeros.
 
+C8 checkpoints have the scale of int8 latents beside them, fa_k.scale [1, 1] (upstream's
+quantization/methods/kv_c8.py): it becomes MlaWeights.kv_cache_scale. Weights of 4 bits: see
+int4_weights.
+
 Weights of 8 bits that no op takes, E4M3 and int8 with a scale for each block, and int8 weights of
 layers that have 16 bits in the ops (kv_b_proj), are dequantised: see dequantise.
 
@@ -18,6 +22,7 @@ refused by name: see unread_tensors.
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from collections.abc import Collection
@@ -28,6 +33,7 @@ import torch
 from ascend_prefetch.linear import Linear, W8A8Linear
 from ascend_prefetch.shown import shown
 
+from . import int4_weights
 from .checkpoint_files import ALL, CheckpointFiles
 from .dequantise import dequantise, scaled_block
 from .dimensions import ModelDimensions
@@ -147,6 +153,7 @@ def load_mla_weights(
         o_proj=reader.linear(o_proj, with_quant_bias=tp_rank == 0),
         q_a_norm_bias=q_a_norm_bias,
         kv_a_norm_bias=reader.bias("kv_a_layernorm.bias", kv_lora, dims.kv_lora_scale),
+        kv_cache_scale=reader.cache_scale(),
     )
     # load_indexer_weights checks the indexer's tensors.
     reader.refuse_unread(besides="indexer." if dims.indexer is not None else None)
@@ -359,6 +366,30 @@ class _LayerReader:
         """A one-dimensional tensor in float32, whatever dtype is requested."""
         return self._read(name, (size,), _FLOATS).to(torch.float32, copy=True)
 
+    def cache_scale(self) -> torch.Tensor | None:
+        """[1] float32, the scale of int8 latents; None where the layer has none."""
+        name, offset = "fa_k.scale", "fa_k.offset"
+        if name not in self or name in self._ignored:
+            return None
+        full = f"{self._prefix}.{name}"
+        shape = self._files.shape(full)
+        if math.prod(shape) != 1:
+            raise ValueError(
+                f"tensor {full}: expected one scale, [1, 1], as all heads share a latent, got "
+                f"shape {list(shape)}; to run with a 16-bit cache, name it in `ignored`: {name!r}"
+            )
+        scale = self._read(name, shape, _FLOATS).reshape(1).float().clone()
+        if not (scale.isfinite() & (scale > 0)).all():
+            raise ValueError(f"tensor {full}: expected a positive scale, got {scale.item()}")
+        if offset in self and offset not in self._ignored:
+            shape = self._files.shape(f"{self._prefix}.{offset}")
+            if self._read(offset, shape, (*_FLOATS, "I8")).any():
+                raise ValueError(
+                    f"tensor {self._prefix}.{offset}: expected zeros, as vLLM Ascend quantises "
+                    f"caches symmetrically; to leave it out, name it in `ignored`: {offset!r}"
+                )
+        return scale
+
     def matrix(self, projection: _Projection) -> torch.Tensor:
         """The weight of a layer that has floating-point weights in the ops, whatever is stored."""
         return self._float_weight(projection)
@@ -372,10 +403,12 @@ class _LayerReader:
         kind = types[projections[0].name]
         if kind is None:
             return self.own([self._float_weight(projection) for projection in projections])
-        weight = _columns([self._weight(projection, ("I8",)) for projection in projections])
+        if kind == int4_weights.TYPE and any(self._has_groups(p) for p in projections):
+            return self.own([self._float_weight(projection) for projection in projections])
+        weight = _columns([self._int8_weight(projection, kind) for projection in projections])
         for projection in projections:
             self._check_weight_offset(projection)
-        if kind == _DYNAMIC_TYPE:
+        if kind in (_DYNAMIC_TYPE, int4_weights.TYPE):
             scales = [self._weight_scale(projection) for projection in projections]
             return W8A8Linear(weight, torch.cat(scales))
         for projection in projections:
@@ -392,9 +425,55 @@ class _LayerReader:
             else None,
         )
 
+    def _has_groups(self, projection: _Projection) -> bool:
+        return f"{projection.name}.weight_scale_second" in self
+
+    def _int8_weight(self, projection: _Projection, kind: str) -> torch.Tensor:
+        """[out, in] int8; numbers of 4 bits are unpacked."""
+        name = f"{projection.name}.weight"
+        full = f"{self._prefix}.{name}"
+        if kind != int4_weights.TYPE:
+            return self._weight(projection, ("I8",))
+        # For an op whose numbers have no sign: 8 times the sums of the weights.
+        self._seen.add(f"{projection.name}.scale_bias")
+        rows, columns = projection.shape
+        if not int4_weights.is_packed(f"tensor {full}", self._files.shape(full), (rows, columns)):
+            return self._weight(projection, ("I8",))
+        of_rank = int4_weights.packed_rows(f"tensor {full}", projection.rows, rows)
+        packed = self._read(name, (rows // 2, columns), ("I8",), of_rank, projection.columns)
+        return int4_weights.unpack(packed)
+
+    def _dequantised_int4(self, projection: _Projection) -> torch.Tensor:
+        """A weight of 4 bits with scales per group of inputs, or per output, in floating-point."""
+        rows, columns = projection.shape
+        scale = self._read(f"{projection.name}.weight_scale", (rows, 1), _FLOATS).float()
+        self._check_weight_offset(projection)
+        name = f"{projection.name}.weight_scale_second"
+        groups = 1
+        if name in self:
+            full = f"{self._prefix}.{name}"
+            shape = self._files.shape(full)
+            if len(shape) != 2 or shape[0] != rows or shape[1] < 1 or columns % shape[1]:
+                raise ValueError(
+                    f"tensor {full}: expected a scale for each group of inputs, [{rows}, groups], "
+                    f"where groups divides {columns}, got shape {list(shape)}"
+                )
+            groups = shape[1]
+            scale = scale * self._read(name, shape, _FLOATS).float()
+            self._check_weight_offset(projection, "weight_offset_second", groups)
+        return dequantise(
+            self._int8_weight(projection, int4_weights.TYPE),
+            scale,
+            (1, columns // groups),
+            (projection.rows.start or 0, projection.columns.start or 0),
+            self._dtype or torch.bfloat16,
+        )
+
     def _float_weight(self, projection: _Projection) -> torch.Tensor:
         """A weight in floating-point: memory-mapped from the file, or dequantised."""
         name = f"{projection.name}.weight"
+        if self._types.get(f"{self._prefix}.{name}") == int4_weights.TYPE:
+            return self._dequantised_int4(projection)
         stored = self._files.dtype(f"{self._prefix}.{name}") if name in self else None
         if stored not in ("I8", _E4M3):
             return self._weight(projection, _FLOATS)
@@ -437,8 +516,10 @@ class _LayerReader:
         # W8A16 has the same tensors as W8A8_DYNAMIC; only the description tells them apart.
         if f"{name}.weight_scale" in self._files and described in (None, _DYNAMIC_TYPE):
             return _DYNAMIC_TYPE
+        if f"{name}.weight_scale" in self._files and described == int4_weights.TYPE:
+            return int4_weights.TYPE
         raise ValueError(
-            f"tensor {weight}: expected W8A8 or W8A8_DYNAMIC with its scales, "
+            f"tensor {weight}: expected W8A8, W8A8_DYNAMIC or W4A8_DYNAMIC with its scales, "
             f"got {described or 'int8 without scales'}"
         )
 
@@ -457,10 +538,13 @@ class _LayerReader:
         scale = self._read(f"{projection.name}.weight_scale", shape, _FLOATS, projection.rows)
         return scale.flatten().float()
 
-    def _check_weight_offset(self, projection: _Projection) -> None:
-        name = f"{projection.name}.weight_offset"
+    def _check_weight_offset(
+        self, projection: _Projection, kind: str = "weight_offset", columns: int = 1
+    ) -> None:
+        name = f"{projection.name}.{kind}"
         if name in self:
-            offset = self._read(name, (projection.shape[0], 1), (*_FLOATS, "I8"))
+            kinds = (*_FLOATS, "I8", "I64")
+            offset = self._read(name, (projection.shape[0], columns), kinds)
             if offset.any():
                 raise ValueError(
                     f"tensor {self._prefix}.{name}: expected zeros, as weights are quantised "

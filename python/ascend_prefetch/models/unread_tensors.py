@@ -8,8 +8,8 @@ import re
 _IRRELEVANT = (
     # Rope's tables in older checkpoints; the ops take cos and sin as arguments.
     r"rotary_emb\.(inv_freq|cos_cached|sin_cached)",
-    # Scales of a quantised cache, as msmodelslim and vLLM name them. The caller passes them with
-    # the cache (kv_cache_scale); they change no weight.
+    # Scales of a quantised cache, as msmodelslim and vLLM name them; they change no weight. The
+    # one that the ops have, fa_k.scale, is read: MlaWeights.kv_cache_scale.
     r"fa_[qkv]\.(scale|offset)",
     r"((mla_)?attn\.)*([qkv]|kv)_scale",
     r"[kv]_proj\.([kv]_scale|kv_cache_(scale|offset))",

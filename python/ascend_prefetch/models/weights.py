@@ -31,6 +31,8 @@ class MlaWeights:
         o_proj: [hidden, N * v]; ranks hold columns, so their results are partial sums.
         q_a_norm_bias: [q_lora], added after q_a_norm, or None.
         kv_a_norm_bias: [kv_lora], added after kv_a_norm, or None.
+        kv_cache_scale: [1] float32, the argument of that name beside an int8 kv_cache; of C8
+            checkpoints, else None. The other methods leave it out, as a cache may be 16-bit still.
     """
 
     qkv_a: Linear
@@ -42,6 +44,7 @@ class MlaWeights:
     o_proj: Linear
     q_a_norm_bias: torch.Tensor | None = None
     kv_a_norm_bias: torch.Tensor | None = None
+    kv_cache_scale: torch.Tensor | None = None
 
     def prolog_layers(self) -> dict[str, Any]:
         """The prolog's layers by argument name, as the references take them: W8A8 as objects."""

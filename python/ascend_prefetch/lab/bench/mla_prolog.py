@@ -27,6 +27,8 @@ def mla_prolog_case(
 ) -> BenchCase:
     """One call of mla_prolog; its q_b, w_uk and the o_proj weight may be prefetched.
 
+    With the weights of a C8 checkpoint and no inputs its cache of latents is int8.
+
     Args:
         config: the configuration to run.
         given: the layer's weights; by default new ones.
@@ -37,7 +39,9 @@ def mla_prolog_case(
     """
     dims = checked_dimensions(config)
     weights, packed, rounding = given or layer_weights(config, dims)
-    inputs = inputs or prolog.prolog_inputs(config, dims)
+    scale = weights.kv_cache_scale if inputs is None else None
+    plain = inputs or prolog.prolog_inputs(config, dims)
+    inputs = plain if scale is None else prolog.prolog_inputs(config, dims, int8_latents=True)
     arguments = prolog.op_arguments(packed, inputs, dims)
 
     def check(outputs: prolog.Tensors, *_: object) -> Check:
@@ -45,7 +49,7 @@ def mla_prolog_case(
             **prolog.reference_arguments(weights, inputs, dims),
             q_c=prolog.given_latent(outputs, config),
         )
-        compared = prolog.compare_mla(outputs, inputs, expected)
+        compared = prolog.compare_mla(outputs, inputs, expected, scale)
         return judge(compared, config, inputs.caches_sound())
 
     return BenchCase(
@@ -53,7 +57,7 @@ def mla_prolog_case(
         arguments=arguments,
         check=check,
         separate=lambda torch_npu, place: torch_npu_ops.MlaProlog(
-            torch_npu, place(weights), place(inputs), dims, config.weights == "nz"
+            torch_npu, place(weights), place(plain), dims, config.weights == "nz"
         ),
         torch=lambda: prolog.eager_mla(weights, inputs, dims),
         prefetched=("q_b_weight", "w_uk", "prefetch[0]"),

@@ -35,8 +35,16 @@ class PrologInputs:
         return self.kv_cache.others_untouched() and self.rope_cache.others_untouched()
 
 
-def prolog_inputs(config: BenchConfig, dims: ModelDimensions) -> PrologInputs:
-    """Random inputs; equal configurations give equal inputs."""
+def prolog_inputs(
+    config: BenchConfig, dims: ModelDimensions, int8_latents: bool = False
+) -> PrologInputs:
+    """Random inputs; equal configurations give equal inputs.
+
+    Args:
+        config: the configuration.
+        dims: dimensions of the model.
+        int8_latents: whether the cache of latents is int8.
+    """
     generator = torch.Generator().manual_seed(config.seed + 1)
     rows = _blocks(config) * BLOCK_SIZE
     positions = torch.randint(0, 32768, (config.tokens,), generator=generator)
@@ -50,7 +58,9 @@ def prolog_inputs(config: BenchConfig, dims: ModelDimensions) -> PrologInputs:
         cos=cos,
         sin=sin,
         slot_mapping=slots,
-        kv_cache=paged_cache(config, slots, dims.kv_lora_rank),
+        kv_cache=_int8_cache(config, slots, dims.kv_lora_rank)
+        if int8_latents
+        else paged_cache(config, slots, dims.kv_lora_rank),
         rope_cache=paged_cache(config, slots, dims.qk_rope_head_dim),
     )
 
@@ -59,6 +69,12 @@ def paged_cache(config: BenchConfig, slots: torch.Tensor, width: int) -> PagedCa
     """A new cache with rows of `width` elements."""
     shape = (_blocks(config), BLOCK_SIZE, 1, width)
     return PagedCache(torch.full(shape, float("nan"), dtype=DTYPES[config.dtype]), slots)
+
+
+def _int8_cache(config: BenchConfig, slots: torch.Tensor, width: int) -> PagedCache:
+    shape = (_blocks(config), BLOCK_SIZE, 1, width)
+    tensor = torch.full(shape, -77, dtype=torch.int8)
+    return PagedCache(tensor, slots, tensor.clone())
 
 
 def _blocks(config: BenchConfig) -> int:
@@ -76,7 +92,13 @@ def op_arguments(
         "kv_cache": inputs.kv_cache.tensor,
         "rope_cache": inputs.rope_cache.tensor,
         "prefetch": [stored_weight(weights.o_proj)],
+        **_int8_arguments(weights, inputs),
     }
+
+
+def _int8_arguments(weights: MlaWeights, inputs: PrologInputs) -> dict[str, Any]:
+    int8 = inputs.kv_cache.tensor.dtype is torch.int8
+    return {"kv_cache_scale": weights.kv_cache_scale} if int8 else {}
 
 
 def reference_arguments(
@@ -103,21 +125,42 @@ def given_latent(outputs: Tensors, config: BenchConfig) -> torch.Tensor | None:
 
 
 def compare_mla(
-    outputs: Tensors, inputs: PrologInputs, expected: MlaPrologOutput
+    outputs: Tensors,
+    inputs: PrologInputs,
+    expected: MlaPrologOutput,
+    scale: torch.Tensor | None = None,
 ) -> list[Compared]:
     """The outputs and cache rows that both ops have, beside the expected ones.
 
     The latents are results of the first layer and rounded once; the queries are rounded already
     before rope and w_uk.
+
+    Args:
+        outputs: of the op.
+        inputs: of the op; its caches are written.
+        expected: the reference's outputs.
+        scale: of an int8 cache of latents.
     """
     q_nope, q_rope, q_c = outputs[:3]
+    latents = inputs.kv_cache.written()
+    if latents.dtype is torch.int8 and scale is not None:
+        latents = _latent_within(latents, expected.kv_c, scale)
     return [
         Compared(q_nope, expected.q_nope),
         Compared(q_rope, expected.q_rope),
         Compared(q_c, expected.q_c, rounded_once=True),
-        Compared(inputs.kv_cache.written(), expected.kv_c, rounded_once=True),
+        Compared(latents, expected.kv_c, rounded_once=True),
         Compared(inputs.rope_cache.written(), expected.k_rope),
     ]
+
+
+def _latent_within(rows: torch.Tensor, expected: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
+    """Of the numbers that are rounded to these int8 rows those that are nearest to the expected."""
+    steps = expected / scale
+    low, high = rows.double() - 0.5, rows.double() + 0.5
+    low = low.masked_fill(rows == -128, -torch.inf)  # saturated
+    high = high.masked_fill(rows == 127, torch.inf)
+    return torch.maximum(torch.minimum(steps, high), low) * scale
 
 
 def eager_mla(
