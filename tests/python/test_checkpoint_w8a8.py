@@ -215,7 +215,12 @@ def change(tensors, name, value):
         ("w8a8", "q_b_proj.quant_bias", torch.ones(64), "quant_bias: expected dtype I32, got F32"),
         ("w8a8", "q_b_proj.deq_scale", torch.ones(64).half(), "expected dtype F32 or I64, got F16"),
         ("w8a8", "o_proj.input_scale", torch.ones(2), r"expected shape \[1\], got \[2\]"),
-        ("w8a8", "o_proj.input_scale", None, "o_proj.weight: expected W8A8, .* int8 without scales"),
+        (
+            "w8a8",
+            "o_proj.input_scale",
+            None,
+            "o_proj.weight: expected W8A8, .* int8 without scales",
+        ),
         (
             "w8a8",
             "kv_a_proj_with_mqa.input_scale",
