@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from unittest import mock
 
 import torch
@@ -39,8 +39,14 @@ def tolerance(quantisation: str, compared: str, int8_caches: bool = False) -> fl
 
 
 @contextlib.contextmanager
-def count_ops() -> Iterator[list[tuple[str, dict]]]:
-    """The calls of torch.ops.ascend_prefetch, name and keyword arguments each."""
+def count_ops(
+    tell: Callable[[str], None] = lambda name: None,
+) -> Iterator[list[tuple[str, dict]]]:
+    """The calls of torch.ops.ascend_prefetch, name and keyword arguments each.
+
+    Args:
+        tell: called with the name of each call, when it is made.
+    """
     calls: list[tuple[str, dict]] = []
 
     def counting(call, name_of):
@@ -48,6 +54,7 @@ def count_ops() -> Iterator[list[tuple[str, dict]]]:
             namespace, name = name_of(self).split("::")
             if namespace == "ascend_prefetch":
                 calls.append((name, kwargs))
+                tell(name)
             return call(self, *args, **kwargs)
 
         return counted

@@ -109,3 +109,11 @@ def test_the_last_all_reduce_of_two_ranks(tmp_path):
         assert found["again"] == []  # nothing is left
         assert found["off"] == []
         assert found["bytes"] == found["wanted"]
+
+        # Behind a layer with experts nothing of the next layer comes before they have been read.
+        assert not compare.beyond_tolerance("W8A8 dynamic", found["errors"])
+        order = found["order"]
+        behind = order[order.index("o_proj") + 1 : order.index("mla_prolog", 1)]
+        assert "experts" in behind and found["joins"] == order.count("prefetch")
+        assert behind[behind.index("experts") :].count("prefetch") >= 1
+        assert "q_b" in found["behind experts"] and found["sites"] == ["all_reduce"]
