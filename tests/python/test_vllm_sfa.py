@@ -92,6 +92,18 @@ def test_steps_that_go_upstream_say_why(seam, monkeypatch, change, reason):
     assert fallback.reasons() == (reason,)
 
 
+@pytest.mark.parametrize("parts", [{}, {"o_proj": False}])
+def test_rows_behind_those_of_metadata_are_left_as_they_are(seam, parts):
+    """Where the release does so; its other ranks reduce as many rows."""
+    impl, metadata = fused(seam, parts), up.sparse_metadata(3)
+    wanted = run(impl, metadata, 3)
+    seam.trims_rows = True
+    output, *caches = run(impl, metadata, 5)
+    torch.testing.assert_close(output[:3], wanted[0])
+    assert output[3:].eq(3.0).all()
+    assert impl.upstream_calls == 0 and fallback.reasons() == ()
+
+
 def test_a_quantised_wk_is_upstream_s(seam):
     impl = fused(seam)
     layer = impl.wk_weights_proj

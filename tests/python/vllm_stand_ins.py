@@ -267,6 +267,7 @@ class StandInSeam:
 
     flash_comm = None
     gathers_rows = True
+    trims_rows = False
     shares_indexers = True
 
     def __init__(self) -> None:

@@ -146,6 +146,10 @@ class Family(ABC):
     def latent(self, layer: Any, attention: torch.Tensor, tokens: int) -> torch.Tensor | None:
         """The result of attention() as [T, N, kv_lora]; None if it has another number of rows."""
 
+    def rows_written(self, output: torch.Tensor, tokens: int) -> torch.Tensor:
+        """The rows of output that upstream writes and reduces in a step of `tokens` rows."""
+        return output
+
     @abstractmethod
     def upstream_o_proj(self, layer: Any, attention: torch.Tensor, output: torch.Tensor) -> None:
         """Upstream's projection of the result of attention() into output [T or more, hidden]."""

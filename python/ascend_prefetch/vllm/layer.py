@@ -151,15 +151,16 @@ class FusedLayer(_Upstream):  # type: ignore[misc]
 
         # o_proj, with the next layer's fused_qkv_a prefetched under it.
         latent = None if o_proj is None else family.latent(self, attention, tokens)
+        written_rows = family.rows_written(output, tokens)
         if o_proj is None or latent is None:
-            family.upstream_o_proj(self, attention, output)
+            family.upstream_o_proj(self, attention, written_rows)
         else:
             prefetch = weights.prefetch_next_layer(tokens)
             with weights.watch_o_proj():
                 partial = self.ops.o_proj.default(
                     latent, o_proj.o_proj, **o_proj.options, **prefetch
                 )
-            self._write(partial, output, o_proj.scatters)
+            self._write(partial, written_rows, o_proj.scatters)
         if step.captured:
             weights.captured()
         family.done(layer_name, kv_cache)

@@ -57,7 +57,8 @@ class SparseAttention(Family):
         if (refusal := rows_refusal(tokens, gather, self.seam)) is not None:
             return refusal
         rows = self.seam.padded_tokens() if gather else hidden_states.shape[0]
-        if rows == tokens == metadata.slot_mapping.shape[0]:
+        fits = rows == tokens or (self.seam.trims_rows and rows > tokens)
+        if fits and metadata.slot_mapping.shape[0] == tokens:
             return None
         return "steps whose rows and slots differ in number"
 
@@ -132,6 +133,10 @@ class SparseAttention(Family):
             if shares and layer.use_index_cache:
                 layer._update_indexcache_topk_indices(chosen)
         return self.seam.sparse_attention(layer, q_nope, q_rope, caches, chosen, metadata)
+
+    def rows_written(self, output: torch.Tensor, tokens: int) -> torch.Tensor:
+        """The rows that metadata describes, where upstream leaves the others as they are."""
+        return output[:tokens] if self.seam.trims_rows and output.shape[0] > tokens else output
 
     def latent(self, layer: Any, attention: torch.Tensor, tokens: int) -> torch.Tensor | None:
         """The result unchanged, as [T, N, kv_lora]; None if it has another number of rows."""

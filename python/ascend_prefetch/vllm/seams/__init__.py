@@ -55,6 +55,8 @@ class Seam(Protocol):
         windows: of its collectives.
         gathers_rows: whether forward has the argument need_gather_q_kv, which says that the rows of
             hidden_states are split over ranks.
+        trims_rows: whether a sparse layer runs only the rows that metadata describes, and leaves
+            those behind them as they are.
         shares_indexers: whether a layer may use the tokens that another layer's indexer selected,
             and has attributes that tell.
     """
@@ -62,6 +64,7 @@ class Seam(Protocol):
     flash_comm: FlashComm | None
     windows: WindowSeam
     gathers_rows: bool
+    trims_rows: bool
     shares_indexers: bool
 
     def mla_refusal(self, impl: Any) -> str | None:

@@ -30,6 +30,7 @@ before_sfa_cache_write = common.before_cache_write
 keep_mla_weights = keep_sfa_weights = common.without_fused_prologs
 flash_comm = flash_communication
 gathers_rows = True
+trims_rows = False
 shares_indexers = False
 mla_refusal = functools.partial(common.dense_refusal, reasons=common.SHARDED | common.PRODUCER)
 sfa_refusal = functools.partial(

@@ -33,6 +33,7 @@ keep_sfa_weights = functools.partial(
 )
 flash_comm = flash_communication
 gathers_rows = True
+trims_rows = False
 shares_indexers = True
 mla_refusal = functools.partial(common.dense_refusal, reasons=common.SHARDED)
 int8_caches = c8.of_switches

@@ -30,6 +30,7 @@ keep_mla_weights = common.without_fused_prologs
 keep_sfa_weights = common.without_fused_types
 flash_comm = flash_communication
 gathers_rows = True
+trims_rows = False
 shares_indexers = True
 int8_caches = c8.of_switches
 store_rows = c8.store_by_method

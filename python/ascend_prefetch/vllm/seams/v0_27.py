@@ -30,6 +30,7 @@ keep_mla_weights = common.without_fused_prologs
 keep_sfa_weights = common.without_fused_types
 flash_comm = None
 gathers_rows = False
+trims_rows = False
 shares_indexers = True
 mla_refusal = functools.partial(common.mla_refusal, reasons=common.FA_QUANT | common.OUTPUT_GATE)
 int8_caches = c8.of_switches

@@ -25,6 +25,7 @@ int8_caches = indexer_module.int8_caches
 store_rows = common.nothing
 flash_comm = None
 gathers_rows = False
+trims_rows = False
 shares_indexers = True
 select = indexer_module.select
 sfa_refusal = indexer_module.sfa_refusal

@@ -1,4 +1,4 @@
-"""vLLM Ascend 0.30: more packed caches, which stay upstream's."""
+"""vLLM Ascend 0.30: sparse layers leave padding behind a step alone; more packed caches."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ int8_caches = indexer_module.int8_caches
 store_rows = common.nothing
 flash_comm = None
 gathers_rows = False
+trims_rows = True
 shares_indexers = True
 sparse_attention = v0_29.sparse_attention
 mla_cache_written = v0_29.mla_cache_written
