@@ -1,7 +1,8 @@
 """Dense attention (AscendMLAImpl): steps of decode rows alone run the fused ops.
 
-A step with prefill rows goes upstream as a whole: its prefill rows need fused_qkv_a and q_b as
-well, and splitting the step would read both weights twice.
+A step with prefill rows goes upstream as a whole: its prefill rows need fused_qkv_a as well, and
+the decode rows alone would read it twice, for a gain that docs/vllm-ascend.md finds to be none at
+the least favourable constants.
 """
 
 from __future__ import annotations
