@@ -91,6 +91,8 @@ _SEAM: Any = SimpleNamespace(
     keep_mla_weights=lambda impl: None,
     capturing=lambda: False,
     windows=SimpleNamespace(install=lambda: None, shared_experts_overlap=lambda: False),
+    before_mla_cache_write=lambda *_: None,
+    decode=lambda impl, *arguments: impl._forward_decode(*arguments),
     mla_cache_written=lambda layer_name: None,
     mla_done=lambda layer_name, kv_cache: None,
 )
@@ -137,7 +139,7 @@ def _through_plugin(layers: list[_Layer], step: _Inputs) -> None:
     context, metadata = SimpleNamespace(), step.metadata()
     _SEAM.forward_context = lambda: context
     for layer in layers:
-        layer.forward("", step.hidden, step.caches, metadata, False, step.output)
+        layer.forward("", step.hidden, step.caches, metadata, step.output)
 
 
 def _bare(layers: list[Any], step: _Inputs, ops: Any) -> None:
