@@ -52,7 +52,7 @@ def start() -> str:
     from vllm_ascend.utils import adapt_patch, register_ascend_customop
 
     adapt_patch(is_global_patch=True)
-    _worker_patches("patch_deepseek_v2")
+    _worker_patches("patch_deepseek_v2", "patch_kv_cache_dtype")
     register_ascend_customop()
     for name in ("attention.mla_v1", "attention.sfa_v1"):
         importlib.import_module(f"vllm_ascend.{name}")

@@ -16,7 +16,8 @@ def _packs(impl) -> bool:
 
 def _quantises_keys(impl) -> bool:
     switches = ("enable_sparse_li_c8", "use_sparse_c8_indexer")
-    owners = (impl, getattr(impl, "indexer", None))
+    module = getattr(impl, "indexer", None)
+    owners = (impl, getattr(module, "impl", None))  # the latter since 0.28
     return any(getattr(owner, switch, False) for owner in owners for switch in switches)
 
 

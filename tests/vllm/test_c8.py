@@ -22,11 +22,7 @@ from steps import Scenario
 from test_graphs import ONE_BY_ONE
 
 VERSION = environment.start()
-if VERSION.startswith(("0.28.", "0.29.", "0.30.")):
-    pytest.skip("layers with int8 caches go upstream there", allow_module_level=True)
 OLD = VERSION.startswith("0.18.")
-WITH_DENSE = not VERSION.startswith("0.27.")
-if_dense = pytest.mark.skipif(not WITH_DENSE, reason="dense layers with int8 latents go upstream")
 # The switches, by what they make int8: the indexer's keys, latents, or both.
 _SWITCHES = {
     "keys": {"enable_sparse_c8" if OLD else "enable_sparse_li_c8": True},
@@ -41,10 +37,28 @@ SCENARIOS = [
 ]
 
 
+# From 0.29 on they are options of vllm serve.
+OPTIONS = VERSION.startswith(("0.29.", "0.30."))
+
+
+def switched_on(form: str) -> dict:
+    """The settings of layers with int8 caches."""
+    if not OPTIONS:
+        return {"additional": _SWITCHES[form]}
+
+    def prepare(config):
+        if form != "keys":
+            config.cache_config.cache_dtype = "int8"
+        if form != "latents":
+            config.attention_config.indexer_kv_dtype = "int8"
+
+    return {"prepare": prepare}
+
+
 @functools.lru_cache(maxsize=2)
-def sparse(model, quantisation: str, form: str, speculative: int = 0, **settings) -> compare.Pair:
+def sparse(model, quantisation: str, form: str, speculative: int = 0, count: int = 1):
     return compare.Pair(
-        model, quantisation, additional=_SWITCHES[form], speculative=speculative, **settings
+        model, quantisation, speculative=speculative, count=count, **switched_on(form)
     )
 
 
@@ -60,8 +74,10 @@ def check(rows, layers: compare.Pair, quantisation: str, scenario: Scenario, for
     assert ops == test_attention.expected_ops(model, scenario, count)
     assert not compare.beyond_tolerance(quantisation, found, int8_caches=True)
     # Not by chance: with these caches upstream runs its own quantising ops.
-    own = {"npu_dynamic_block_quant", "npu_dynamic_quant", "npu_mla_prolog_v2"}
-    assert own & set(plain.calls.names)
+    own = {"npu_dynamic_block_quant", "npu_dynamic_quant"}
+    own |= {"npu_mla_prolog_v2", "npu_mla_prolog_v3"}
+    quantised = any(cache.dtype is torch.int8 for caches in plain.caches for cache in caches)
+    assert bool(own & set(plain.calls.names)) == (quantised or quantisation == "W8A8 dynamic")
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.name)
@@ -88,7 +104,7 @@ def test_layers_without_an_indexer(rows, form):
         models.GLM_5,
         "bf16",
         count=2,
-        additional=_SWITCHES[form],
+        **switched_on(form),
         overrides={"indexer_types": ["full", "shared", "full"], "index_topk_pattern": "FSF"},
     )
     assert [impl.has_indexer for impl in layers.plain.impls] == [True, False]
@@ -96,11 +112,12 @@ def test_layers_without_an_indexer(rows, form):
 
 
 def test_keys_that_are_stored_by_runs(rows):
-    """With c8_enable_reshape_optim, which 0.18 does not have."""
-    if OLD:
+    """With c8_enable_reshape_optim, a key of 0.23 to 0.27; later it is for prefill workers."""
+    if not VERSION.startswith(("0.23.", "0.26.", "0.27.")):
         return
-    additional = _SWITCHES["both"] | {"c8_enable_reshape_optim": True}
-    layers = compare.Pair(models.GLM_5, "bf16", additional=additional)
+    settings = switched_on("both")
+    additional = settings.pop("additional", {}) | {"c8_enable_reshape_optim": True}
+    layers = compare.Pair(models.GLM_5, "bf16", additional=additional, **settings)
     for scenario in (SCENARIOS[-1], Scenario("over a block's end", (127, 255), (3, 4))):
         plain, _, on, _ = layers.run(scenario)
         assert plain.calls.names.count("store_kv_block") == 2
@@ -111,30 +128,35 @@ def test_keys_that_are_stored_by_runs(rows):
 DENSE_SCENARIOS = [s for s in SCENARIOS if s.name != "prefill and decode"]
 
 
+def _with_int8_cache(config) -> None:
+    if OPTIONS:
+        config.cache_config.cache_dtype = "int8"
+
+
 @functools.lru_cache(maxsize=2)
-def dense(speculative: int = 0, count: int = 1, model: models.Model = models.DEEPSEEK_V3):
+def dense(speculative: int = 0, count: int = 1) -> compare.Pair:
+    """Layers with fa_quant, on a worker that only decodes."""
     return compare.Pair(
-        model,
+        models.DEEPSEEK_V3,
         "W8A8 dynamic",
         count=count,
         speculative=speculative,
         kv_role="kv_consumer",
         int8_latents=True,
+        prepare=_with_int8_cache,
     )
 
 
-@if_dense
 @pytest.mark.parametrize("scenario", DENSE_SCENARIOS, ids=lambda scenario: scenario.name)
 def test_dense_steps_equal_upstreams(rows, scenario):
     """fa_quant, which upstream runs on workers that only decode; upstream's path is its prolog."""
     layers = dense(scenario.speculative)
     assert all(impl.fa_quant_layer for impl in layers.plain.impls)
     plain, _, _, _ = layers.run(scenario)
-    assert "npu_mla_prolog_v2" in plain.calls.names
+    assert {"npu_mla_prolog_v2", "npu_mla_prolog_v3"} & set(plain.calls.names)
     check(rows, layers, "W8A8 dynamic", scenario, "latents, fa_quant")
 
 
-@if_dense
 @pytest.mark.parametrize(
     "change, reason",
     [
@@ -148,9 +170,7 @@ def test_dense_steps_equal_upstreams(rows, scenario):
 def test_other_dense_formats_go_upstream(change, reason):
     from ascend_prefetch.vllm import fallback
 
-    (impl,) = compare.Pair(
-        models.DEEPSEEK_V3, "W8A8 dynamic", kv_role="kv_consumer", int8_latents=True
-    ).fused.impls
+    (impl,) = dense.__wrapped__().fused.impls  # one of its own, as it is changed
     vars(impl).update(change)
     fallback.forget()
     arguments = impl.fused_weights.read(impl)
@@ -162,16 +182,15 @@ def test_other_types_go_upstream():
     """The newer chips' caches in float8, which 0.18 does not have."""
     if OLD:
         return
-    from ascend_prefetch.vllm.seams import c8
+    (impl,) = compare.Pair(models.GLM_5, "bf16", **switched_on("keys")).fused.impls
+    refusal = impl.family.seam.sfa_refusal
+    assert refusal(impl) is None
+    owner = getattr(impl.indexer, "impl", impl)  # since 0.28 the indexer has the type
+    owner.c8_k_cache_dtype = torch.float8_e4m3fn
+    assert refusal(impl) == "caches of sparse attention in torch.float8_e4m3fn"
 
-    (impl,) = compare.Pair(models.GLM_5, "bf16", additional=_SWITCHES["keys"]).fused.impls
-    assert c8.refusal(impl) is None
-    impl.c8_k_cache_dtype = torch.float8_e4m3fn
-    assert c8.refusal(impl) == "caches of sparse attention in torch.float8_e4m3fn"
-    assert impl.family.seam.sfa_refusal(impl) == c8.refusal(impl)
 
-
-@pytest.mark.parametrize("form", [*FORMATS, *["fa_quant"] * WITH_DENSE])
+@pytest.mark.parametrize("form", [*FORMATS, "fa_quant"])
 def test_replays_equal_steps(rows, form):
     captured, replayed = ONE_BY_ONE
     if form == "fa_quant":

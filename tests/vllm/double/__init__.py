@@ -39,6 +39,8 @@ def install() -> None:
     ops = {name: op for part in parts for name, op in part.OPS.items()}
     replace("torch_npu", **device.torch_npu(), **{n: graph.opaque(op) for n, op in ops.items()})
     attention.add_variants(sys.modules["torch_npu"])
+    # The name under which 0.30 imports the same op.
+    replace("cann_ops_transformer", mla_prolog=graph.opaque(prolog.npu_mla_prolog_v3))
     replace("torch_npu.npu", **device.npu())
     # Below the package: the finder gives its modules no contents.
     replace("torch_npu._C", _weak_ref_tensor=lambda tensor: tensor)

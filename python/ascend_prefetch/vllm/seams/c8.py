@@ -34,9 +34,21 @@ def refusal(impl: Any) -> str | None:
     """Why int8 caches of a layer of 0.23 to 0.27 cannot be written, or None."""
     if not attribute(impl, "enable_sparse_sfa_c8") and not attribute(impl, "enable_sparse_li_c8"):
         return None
-    if attribute(impl, "c8_k_cache_dtype") is not torch.int8:
-        return f"caches of sparse attention in {impl.c8_k_cache_dtype}"
-    return None
+    return type_refusal(impl, "c8_k_cache_dtype")
+
+
+def type_refusal(owner: Any, name: str) -> str | None:
+    """Why quantised caches go upstream, or None: they are int8.
+
+    Args:
+        owner: upstream's object that has their type.
+        name: of its attribute.
+
+    Raises:
+        UpstreamChanged: the attribute is missing.
+    """
+    found = attribute(owner, name)
+    return None if found is torch.int8 else f"caches of sparse attention in {found}"
 
 
 def store(
@@ -62,7 +74,7 @@ def store(
         dst_type: what upstream calls int8 where it quantises latents.
     """
     latent, rope, *keys = rows
-    slots = metadata.slot_mapping
+    slots = metadata.slot_mapping[: latent.shape[0]]  # padding may have slots behind those of rows
     if int8.latents:
         packed = torch.cat(packed_parts(impl, latent, rope, dst_type), dim=-1)
         scatter(caches[0], slots, packed)

@@ -162,7 +162,6 @@ def read_joint_indexer(impl: Any, watch: Watch) -> dict[str, Any]:
 
 
 OUTPUT_GATE = {"use_output_gate": "gates on the attention's output"}
-FA_QUANT = {"fa_quant_layer": "fa_quant caches"}
 SHARDED = {"layer_sharding_kwargs": "weights that are sharded by layer"}
 PRODUCER = {"is_kv_producer": "a worker that produces caches for others"}
 CONTEXT_PARALLEL = {"enable_dsa_cp": "context parallelism of sparse attention"}

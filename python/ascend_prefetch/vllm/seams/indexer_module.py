@@ -6,6 +6,7 @@ caches before they are written.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -18,20 +19,15 @@ from ..caches import Int8Caches
 from ..fallback import attribute
 from ..linears import read_linear
 from ..watch import Watch
-from . import common
+from . import c8, common
 
 _KEYS, _SCALES = 0, 1  # the places of the caches in the indexer's tuple
 
 MLA_REASONS = {
-    **common.FA_QUANT,
     **common.OUTPUT_GATE,
     "pcp_enabled": "prefill context parallelism",
 }
-SFA_REASONS = {
-    "enable_sparse_sfa_c8": "packed int8 caches of sparse attention",
-    "g_proj": common.OUTPUT_GATE["use_output_gate"],
-}
-INDEXER_REASONS = {"enable_sparse_li_c8": "int8 caches of the indexer"}
+SFA_REASONS = {"g_proj": common.OUTPUT_GATE["use_output_gate"]}
 
 
 def mla_refusal(impl: Any) -> str | None:
@@ -48,7 +44,8 @@ def sfa_refusal(
     impl: Any,
     *,
     reasons: dict[str, str] = SFA_REASONS,
-    indexer_reasons: dict[str, str] = INDEXER_REASONS,
+    indexer_reasons: dict[str, str] = {},  # noqa: B006
+    cache_dtype: str = "c8_k_cache_dtype",
 ) -> str | None:
     """Why a layer of sparse attention goes upstream, or None.
 
@@ -56,23 +53,47 @@ def sfa_refusal(
         impl: the layer.
         reasons: by name of the layer's attribute.
         indexer_reasons: by name of the attribute of the layer's indexer, if it has one.
+        cache_dtype: name of the layer's attribute for the type of packed caches.
 
     Raises:
         UpstreamChanged: an attribute is missing.
     """
     attribute(impl, "layerwise_kv_cache_hook")
     refusal = common.first_true(impl, reasons)
+    if attribute(impl, "enable_sparse_sfa_c8"):
+        refusal = refusal or c8.type_refusal(impl, cache_dtype)
     if refusal is not None or not has_indexer(impl):
         return refusal
     indexer = attribute(impl.indexer, "impl")
     if type(indexer) is not AscendSFAIndexerBackend:
         return f"an indexer of another kind, {type(indexer).__name__}"
-    return common.first_true(indexer, indexer_reasons)
+    if attribute(indexer, "enable_sparse_li_c8"):
+        refusal = c8.type_refusal(indexer, "c8_k_cache_dtype")
+    return refusal or common.first_true(indexer, indexer_reasons)
 
 
 def int8_caches(impl: Any) -> Int8Caches:
-    """None of them: layers with int8 caches go upstream."""
-    return Int8Caches(latents=False, keys=False)
+    """Which caches of a sparse layer are int8, from a switch of the layer and its indexer's."""
+    keys = impl.runtime_has_indexer and impl.indexer.impl.enable_sparse_li_c8
+    return Int8Caches(impl.enable_sparse_sfa_c8, keys)
+
+
+def store_rows(impl: Any, rows: Sequence[torch.Tensor], caches: tuple, metadata: Any) -> None:
+    """Quantises a step's rows and writes them to a sparse layer's int8 caches."""
+    latent, rope, *keys = rows
+    tokens = latent.shape[0]  # padding may have slots behind those of rows
+    slots = metadata.slot_mapping[:tokens]
+    if impl.enable_sparse_sfa_c8:
+        quantised, rope, scales = c8.packed_parts(impl, latent, rope, torch.int8)
+        impl._store_parallel_kv(rope, quantised, scales, None, [], caches, slots, metadata, False)
+    else:
+        c8.store_latents(latent, rope, caches, slots)
+    for key in keys:
+        indexer, own = impl.indexer.impl, impl._get_indexer_attn_metadata()
+        scale = None
+        if indexer.enable_sparse_li_c8:
+            key, scale = c8.quantise(key, indexer.k_hadamard, indexer)
+        indexer.write_cache(key, scale, own.slot_mapping[:tokens], indexer_attn_metadata=own)
 
 
 def before_mla_cache_write(impl: Any, layer_name: str) -> None:
@@ -124,7 +145,7 @@ def select(
     kv_cache: tuple,
     metadata: Any,
     *,
-    quantised: tuple[bool, ...] = (False,),
+    others: tuple[bool, ...] = (),
 ) -> torch.Tensor:
     """Top-k indices from an indexer's queries [T, Hi, Di] and weights [T, Hi].
 
@@ -134,15 +155,19 @@ def select(
         weights: weights of their heads.
         kv_cache: unused; the indexer's caches are its own.
         metadata: unused; the indexer's metadata is its own.
-        quantised: for each quantisation of the indexer's keys that the release has, whether it is
-            used.
+        others: for each quantisation of the indexer's keys that the release has beside int8,
+            whether it is used.
     """
     indexer = impl.indexer.impl
     own = impl._get_indexer_attn_metadata()
+    scale, shape, int8 = None, None, indexer.enable_sparse_li_c8
+    if int8:
+        shape = q.shape
+        q, scale = c8.quantise(q, indexer.q_hadamard, indexer)
     return DeviceOperator.indexer_select_post_process(
         q,
-        None,
-        None,
+        scale,
+        shape,
         weights,
         indexer.k_cache.kv_cache,
         _KEYS,
@@ -150,6 +175,7 @@ def select(
         own,
         own.actual_seq_lengths_query,
         own.actual_seq_lengths_key,
-        *quantised,
+        int8,
+        *others,
         indexer.use_torch_npu_lightning_indexer,
     )

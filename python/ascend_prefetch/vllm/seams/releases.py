@@ -229,6 +229,24 @@ WINDOWS_BY_METHOD = _replaced(
 """What windows wrap or call since 0.28."""
 
 
+_INT8_OF_MODULE = (
+    Expected(
+        _SFA,
+        "AscendSFAImpl._store_parallel_kv",
+        "(self, k_pe, k_nope, knope_scale, fused_kv_no_split, kv_ag_handles, kv_cache, "
+        "slot_mapping_sfa, attn_metadata, full_gather_o_proj_enabled)",
+    ),
+    Expected(
+        "vllm_ascend.attention.indexer",
+        "AscendSFAIndexerBackend.write_cache",
+        "(self, k_li, k_li_scale, slot_mapping, indexer_attn_metadata=None)",
+    ),
+    _RESHAPE._replace(
+        signature="(key, value, key_cache, value_cache, slot_mapping, use_bnsd=False)"
+    ),
+)
+
+
 @dataclass(frozen=True)
 class Release:
     """Releases of vLLM Ascend that share a seam.
@@ -343,7 +361,7 @@ RELEASES = {
             "v0_28",
             (*_COMMON, _WRITTEN, _MOVED_START, _SELECT_OF_MODULE, *_INDEXER_MODULE),
             _DENSE_OF_RESULT,
-            (*_SPARSE_OF_MODULE, _RUN_INDEXER),
+            (*_SPARSE_OF_MODULE, _RUN_INDEXER, *_INT8_OF_MODULE),
         ),
         Release(
             "0.29",
@@ -351,7 +369,7 @@ RELEASES = {
             "v0_29",
             (*_COMMON, _WRITTEN, _WINDOW, _SELECT_OF_MODULE, *_INDEXER_MODULE),
             _DENSE_OF_RESULT,
-            (*_SPARSE_OF_MODULE, _RUN_INDEXER),
+            (*_SPARSE_OF_MODULE, _RUN_INDEXER, *_INT8_OF_MODULE),
         ),
         Release(
             "0.30",
@@ -361,6 +379,7 @@ RELEASES = {
             _DENSE_OF_RESULT,
             (
                 *_SPARSE_OF_MODULE,
+                *_INT8_OF_MODULE,
                 _RUN_INDEXER._replace(
                     signature="(self, hidden_states, q_c, k_hidden_states, indexer_metadata, "
                     "compute_topk=True, attn_q_gather_handle=None)"

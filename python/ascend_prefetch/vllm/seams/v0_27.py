@@ -32,7 +32,7 @@ flash_comm = None
 gathers_rows = False
 trims_rows = False
 shares_indexers = True
-mla_refusal = functools.partial(common.mla_refusal, reasons=common.FA_QUANT | common.OUTPUT_GATE)
+mla_refusal = functools.partial(common.mla_refusal, reasons=common.OUTPUT_GATE)
 int8_caches = c8.of_switches
 store_rows = c8.store_by_method
 sfa_refusal = c8.refusal

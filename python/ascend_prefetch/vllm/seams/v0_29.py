@@ -28,7 +28,7 @@ mla_done = sfa_done = common.save_caches
 keep_mla_weights = common.without_fused_prologs
 keep_sfa_weights = common.without_fused_types
 int8_caches = indexer_module.int8_caches
-store_rows = common.nothing
+store_rows = indexer_module.store_rows
 flash_comm = None
 gathers_rows = False
 trims_rows = False

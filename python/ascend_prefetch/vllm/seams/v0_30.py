@@ -22,7 +22,7 @@ mla_done = sfa_done = common.save_caches
 keep_mla_weights = common.without_fused_prologs
 keep_sfa_weights = common.without_fused_types
 int8_caches = indexer_module.int8_caches
-store_rows = common.nothing
+store_rows = indexer_module.store_rows
 flash_comm = None
 gathers_rows = False
 trims_rows = True
@@ -30,11 +30,11 @@ shares_indexers = True
 sparse_attention = v0_29.sparse_attention
 mla_cache_written = v0_29.mla_cache_written
 sfa_cache_written = v0_29.sfa_cache_written
-select = functools.partial(indexer_module.select, quantised=(False, False))
+select = functools.partial(indexer_module.select, others=(False,))
 sfa_refusal = functools.partial(
     indexer_module.sfa_refusal,
     reasons=indexer_module.SFA_REASONS
     | {"enable_sparse_sfa_turboquant": "packed int4 caches of sparse attention"},
-    indexer_reasons=indexer_module.INDEXER_REASONS
-    | {"enable_sparse_li_c4": "fp4 caches of the indexer"},
+    indexer_reasons={"enable_sparse_li_c4": "fp4 caches of the indexer"},
+    cache_dtype="c8_cache_dtype",
 )
