@@ -36,6 +36,7 @@ from double import graph
 BLOCK = 128  # rows of a cache block, the one size that upstream's MLA takes
 MAX_TOKENS = 512
 FLASH_COMM = "VLLM_ASCEND_ENABLE_FLASHCOMM1"
+DEVICE = "ASCEND_PREFETCH_DEVICE"  # for the suite: the kind of device, A2 or A3
 
 
 @functools.cache
@@ -46,6 +47,8 @@ def start() -> str:
         The version of vllm-ascend.
     """
     install_double()
+    if DEVICE in os.environ:
+        importlib.import_module("vllm_ascend._build_info").__device_type__ = os.environ[DEVICE]
     os.environ["VLLM_ASCEND_ENABLE_MLAPO"] = "0"  # for 0.18; see layers.py
     _pass_dispatch_keys_to_cpu()
 

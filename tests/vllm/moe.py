@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 
+import compare
 import environment
 import layers
 import models
@@ -20,16 +21,23 @@ class MoELayers(layers.Layers):
         decoders: DeepseekV2DecoderLayer, one per layer; `modules` are their attentions.
     """
 
-    def __init__(self, model: models.Model, quantisation: str, **settings):
+    def __init__(
+        self, model: models.Model, quantisation: str, *, expert_parallel: bool = False, **settings
+    ):
         self.decoders: list[torch.nn.Module] = []
         self.quantisation = quantisation
-        super().__init__(model, quantisation, **settings)
+
+        def prepare(config) -> None:
+            config.parallel_config.enable_expert_parallel = expert_parallel
+
+        super().__init__(model, quantisation, prepare=prepare, **settings)
 
     def _new(self, layer: int, quant, buffer):
         from vllm.model_executor.models.deepseek_v2 import DeepseekV2DecoderLayer
         from vllm_ascend.distributed.parallel_state import init_ascend_model_parallel
 
-        init_ascend_model_parallel(self.config.parallel_config)  # once; returns if it was
+        init_ascend_model_parallel(self.config.parallel_config)  # returns if it was
+        _set_mc2(self.config)
         if quant is not None:
             quant.quant_description.update(quant_description(self.model, self.quantisation, layer))
         decoder = DeepseekV2DecoderLayer(
@@ -47,6 +55,25 @@ class MoELayers(layers.Layers):
             norm.weight.data.copy_(1 + 0.1 * torch.randn(norm.weight.shape, generator=draw))
         super()._loaded(layer)
         layers.process_parts(decoder.mlp)
+
+
+def _set_mc2(config) -> None:
+    """What a model runner sets, once, for dispatch and combine as ops."""
+    from vllm_ascend import ascend_forward_context as context
+
+    if context.get_mc2_tokens_capacity() is None:
+        context.set_mc2_tokens_capacity(config, config.scheduler_config.max_num_seqs, 1)
+        context.set_mc2_mask(config, torch.device("cpu"))
+
+
+def beyond_tolerance(quantisation: str, errors: dict[str, float]) -> dict[str, float]:
+    """Of compare.errors() of decoder layers those that are too large.
+
+    Outputs are behind attention and experts, each of which may be as far off as attention alone.
+    """
+    allowed = {k: compare.tolerance(quantisation, k) for k in errors}
+    allowed["outputs"] *= 2
+    return {k: error for k, error in errors.items() if not error <= allowed[k]}
 
 
 def feed_forward(layers_: MoELayers, layer: int, x: torch.Tensor) -> torch.Tensor:

@@ -44,7 +44,7 @@ def test_a_step_equals_upstreams(rows, model, quantisation):
     rows.append(compare.table_row(model.name, quantisation, DECODE.name, len(ops), errors))
     prolog = "sfa_prolog" if model.sparse else "mla_prolog"
     assert Counter(name for name, _ in ops) == {prolog: 2, "o_proj": 2}
-    assert not compare.beyond_tolerance(quantisation, errors)
+    assert not moe.beyond_tolerance(quantisation, errors)
     # The first layer's o_proj knows what passes before the second layer's prolog.
     passing = [arguments.get("prefetch_passing_bytes") for name, arguments in ops if "o_" in name]
     read = feed_forward_of(fused, 0).bytes(DECODE.rows)

@@ -16,7 +16,7 @@ from importlib.metadata import version
 
 import torch
 
-from double import attention, device, graph, int8_caches, linear, moe, norm_rope, prolog
+from double import attention, device, graph, int8_caches, linear, mc2, moe, norm_rope, prolog
 from double.modules import AbsentError, replace
 
 __all__ = ["AbsentError", "install"]
@@ -35,7 +35,7 @@ def install() -> None:
     for name in _BESIDE:
         replace(name)
     replace("xgrammar.structural_tag", **{name: types.SimpleNamespace for name in _FORMATS})
-    parts = (norm_rope, linear, prolog, moe, attention, int8_caches)
+    parts = (norm_rope, linear, prolog, moe, mc2, attention, int8_caches)
     ops = {name: op for part in parts for name, op in part.OPS.items()}
     replace("torch_npu", **device.torch_npu(), **{n: graph.opaque(op) for n, op in ops.items()})
     attention.add_variants(sys.modules["torch_npu"])
