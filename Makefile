@@ -138,7 +138,7 @@ test-vllm-all:
 
 # Runs the serve commands of upstream's tutorials with real attention layers of their releases, and
 # prints which of them are fused, and why the others are not: see tests/vllm/launches.
-LAUNCHES := 0.18.0 0.23.0
+LAUNCHES := 0.18.0 0.23.0 0.30.0rc2
 .PHONY: launches
 launches: extension $(LAUNCHES:%=$(VLLM)/releases/%/.installed)
 	$(VLLM)/bin/python tests/vllm/launches/table.py $(LAUNCHES)

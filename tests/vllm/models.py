@@ -154,6 +154,13 @@ def quant_description(
     return description
 
 
+def int8_keys(description: dict[str, str], layers: int) -> None:
+    """Adds what checkpoints for int8 keys of the indexer ("C8") say of their layers."""
+    for layer in range(layers):
+        name = f"model.layers.{layer}.self_attn.indexer.quant_type"
+        description[name] = "INT8_DYNAMIC"
+
+
 def has_norm_bias(quantisation: str) -> bool:
     """Static quantisation comes with biases of the norms, if outliers were suppressed before it."""
     return QUANTISATIONS[quantisation] == "W8A8"

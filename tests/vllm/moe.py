@@ -155,6 +155,16 @@ def checkpoint(model: models.Model, quantisation: str, layer: int) -> dict[str, 
 _PARTS = {"gate_proj": ("gate_up_proj", 0, "w1"), "up_proj": ("gate_up_proj", 1, "w3")}
 
 
+def _loaded_as(experts, expert: int) -> list[int]:
+    """The numbers by which a loader knows an expert: since 0.26 that of each of its copies."""
+    placed = getattr(experts, "global_expert_map", None)
+    if placed is None or not hasattr(experts, "routed_experts"):
+        return [expert]
+    local = int((placed[0] >= 0).sum())
+    copies = enumerate(placed[:, expert].tolist())
+    return [rank * local + slot for rank, slot in copies if slot >= 0]
+
+
 def load(mlp: torch.nn.Module, tensors: dict[str, torch.Tensor]) -> None:
     """As the model's load_weights does: experts by their own loader, which drops other ranks'."""
     parameters = dict(mlp.named_parameters())
@@ -165,7 +175,8 @@ def load(mlp: torch.nn.Module, tensors: dict[str, torch.Tensor]) -> None:
             stem = "w2" if shard == "w2" else "w13"
             places = (f"experts.{stem}_{kind}", f"experts.routed_experts.{stem}_{kind}")
             parameter = next(parameters[place] for place in places if place in parameters)
-            parameter.weight_loader(parameter, tensor, name, shard_id=shard, expert_id=int(owner))
+            for expert in _loaded_as(mlp.experts, int(owner)):
+                parameter.weight_loader(parameter, tensor, name, shard_id=shard, expert_id=expert)
             continue
         if owner == "shared_experts":
             fused, index, _ = _PARTS.get(part, (part, None, ""))

@@ -234,6 +234,7 @@ def _prepare(config, case: Case) -> None:
         config.cache_config.cache_dtype = case.kv_cache_dtype
     if case.indexer_kv_dtype:
         config.attention_config.indexer_kv_dtype = case.indexer_kv_dtype
+        models.int8_keys(config.quant_config.quant_description, LAYERS)
     config.parallel_config.decode_context_parallel_size = case.context_parallel
 
 
