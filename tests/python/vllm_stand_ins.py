@@ -12,10 +12,11 @@ from types import SimpleNamespace
 
 import torch
 
-from ascend_prefetch.vllm import fallback, patch, regions, switch
+from ascend_prefetch.vllm import fallback, neighbours, patch, regions, switch
 from ascend_prefetch.vllm.arguments import indexer_arguments
 from ascend_prefetch.vllm.caches import Int8Caches
 from ascend_prefetch.vllm.linears import read_linear
+from ascend_prefetch.vllm.windows.running import running
 
 HIDDEN, Q_LORA, KV_LORA, NOPE, ROPE, V, HEADS = 128, 64, 64, 64, 64, 64, 2
 INDEX_HEADS, INDEX_DIM = 16, 128
@@ -28,6 +29,8 @@ def fresh_plugin() -> Iterator[None]:
     fallback.forget()
     regions.ledger.reset()
     patch._classes.clear()
+    neighbours._layers.clear()  # of tests before, which are not collected yet
+    running.forget()
     try:
         yield
     finally:
