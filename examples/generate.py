@@ -27,7 +27,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def _arguments(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        description="Loads a DeepseekV3, DeepseekV32 or GlmMoeDsa checkpoint with transformers, "
+        description="Loads a checkpoint of a model that patch supports with transformers, "
         "puts the ops of ascend_prefetch into its attention layers, and generates greedily. On a "
         "CPU the ops run on the twin, which is exact and slow: take a small checkpoint."
     )

@@ -2,69 +2,169 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 from pathlib import Path
 
 import torch
+import transformers
 from transformers import (
+    CONFIG_MAPPING,
+    AutoConfig,
     AutoModelForCausalLM,
-    DeepseekV3Config,
     DeepseekV3ForCausalLM,
-    DeepseekV32Config,
-    DeepseekV32ForCausalLM,
     DynamicCache,
-    GlmMoeDsaConfig,
-    GlmMoeDsaForCausalLM,
     PreTrainedModel,
 )
 
 from transformers_mla import randomise
 
-_COMMON = {
-    "hidden_size": 256,
+_BESIDES = {
     "intermediate_size": 160,
     "moe_intermediate_size": 96,
     "vocab_size": 32,
-    "num_hidden_layers": 3,
     "first_k_dense_replace": 1,
-    "num_attention_heads": 2,
-    "num_key_value_heads": 2,
-    "q_lora_rank": 192,
     # Every expert is chosen: which one is no question of rounding.
     "n_routed_experts": 2,
     "num_experts_per_tok": 2,
     "n_group": 1,
     "topk_group": 1,
-    "rope_parameters": {"rope_type": "default", "rope_theta": 10000.0},
     "bos_token_id": None,
     "eos_token_id": None,
+    "pad_token_id": None,
+}
+_COMMON = {
+    **_BESIDES,
+    "hidden_size": 256,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 2,
+    "num_key_value_heads": 2,
+    "q_lora_rank": 192,
+    "rope_parameters": {"rope_type": "default", "rope_theta": 10000.0},
+}
+# One layer, of the first attention in the model.
+_FULL_WIDTH = {
+    **_BESIDES,
+    "num_hidden_layers": 1,
+    "num_layers": 1,
+    "mlp_layer_types": ["dense"],
+    "ffn_hidden_size": 160,
+    "expert_ffn_hidden_size": 96,
+    "zero_expert_num": 0,
 }
 # Fewer than there are tokens: selection hides some.
 TOP_K = 16
 _INDEXER = {"index_n_heads": 16, "index_topk": TOP_K}
-_MODELS = {
-    "deepseek_v3": (DeepseekV3ForCausalLM, DeepseekV3Config, {"num_mtp_layers": 0}),
-    "deepseek_v32": (DeepseekV32ForCausalLM, DeepseekV32Config, _INDEXER),
+_VISION = {
+    "hidden_size": 32,
+    "intermediate_size": 32,
+    "num_attention_heads": 2,
+    "num_hidden_layers": 1,
+}
+_MODELS: dict[str, tuple[str, dict]] = {
+    "deepseek_v3": ("DeepseekV3ForCausalLM", {"num_mtp_layers": 0}),
+    "deepseek_v32": ("DeepseekV32ForCausalLM", _INDEXER),
     "glm_moe_dsa": (
-        GlmMoeDsaForCausalLM,
-        GlmMoeDsaConfig,
+        "GlmMoeDsaForCausalLM",
         {**_INDEXER, "indexer_types": ["full", "shared", "full"]},
     ),
+    "deepseek_v2": ("DeepseekV2ForCausalLM", {"topk_method": "greedy"}),
+    "glm4_moe_lite": ("Glm4MoeLiteForCausalLM", {"num_mtp_layers": 0}),
+    "youtu": ("YoutuForCausalLM", {}),
+    "axk1": ("AXK1ForCausalLM", {}),
+    "longcat_flash": (
+        "LongcatFlashForCausalLM",
+        {
+            "num_layers": 2,
+            "num_hidden_layers": 4,
+            "ffn_hidden_size": 160,
+            "expert_ffn_hidden_size": 96,
+            "moe_topk": 2,
+            "zero_expert_num": 0,
+            "head_dim": 64,
+        },
+    ),
+    "mistral4": (
+        "Mistral4ForCausalLM",
+        {
+            "rope_parameters": {
+                "rope_type": "yarn",
+                "rope_theta": 10000.0,
+                "factor": 128.0,
+                "mscale": 1.0,
+                "mscale_all_dim": 1.0,
+                "llama_4_scaling_beta": 0.1,
+                "original_max_position_embeddings": 4,
+            }
+        },
+    ),
+    # The published size of its rope part is 32, which no op takes.
+    "minicpm3": ("MiniCPM3ForCausalLM", {"qk_rope_head_dim": 64, "v_head_dim": 128}),
+    "kimi_linear": (
+        "KimiLinearForCausalLM",
+        {
+            "q_lora_rank": None,
+            "layer_types": ["linear_attention", "full_attention", "full_attention"],
+            "linear_num_heads": 2,
+            "linear_head_dim": 16,
+        },
+    ),
+    # DeepseekV3 by its classes, with another configuration.
+    "sarvam_mla": ("DeepseekV3ForCausalLM", {"q_lora_rank": None}),
+    # Language models with vision.
+    "kimi_k25": ("Kimi_K25ForConditionalGeneration", {"text": "deepseek_v3", "vision": _VISION}),
+    "mistral3": ("Mistral3ForConditionalGeneration", {"text": "mistral4", "vision": _VISION}),
 }
-FAMILIES = tuple(_MODELS)
+# What a layer of the published size needs besides.
+_OF_FULL_WIDTH = {
+    "longcat_flash": {"num_hidden_layers": 2},
+    "minicpm3": _MODELS["minicpm3"][1],
+    "kimi_linear": {"layer_types": ["full_attention"]},
+    "glm_moe_dsa": {"indexer_types": ["full"]},
+}
+# Those that generate at length in the tests.
+FAMILIES = ("deepseek_v3", "deepseek_v32", "glm_moe_dsa")
 SPARSE = FAMILIES[1:]
+# Those that this release of transformers has.
+EVERY = tuple(
+    name for name in _MODELS if name in CONFIG_MAPPING and hasattr(transformers, _MODELS[name][0])
+)
+
+
+MISSING = tuple(name for name in _MODELS if name not in EVERY)
+
+
+def _config(family: str, full_width: bool = False, **changes):
+    options = dict(_MODELS[family][1])
+    if "text" in options:
+        text = _config(options["text"], full_width, **changes).to_dict()
+        return AutoConfig.for_model(family, text_config=text, vision_config=options["vision"])
+    if full_width:
+        options = {**_FULL_WIDTH, **_OF_FULL_WIDTH.get(family, {})}
+    else:
+        options = {**_COMMON, **options}
+    # A configuration keeps what it is given, dictionaries as they are.
+    return AutoConfig.for_model(family, **copy.deepcopy({**options, **changes}))
 
 
 def small_model(family: str, seed: int, **changes) -> PreTrainedModel:
     """A bfloat16 model with random weights, the same for the same arguments.
 
     Args:
-        family: one of FAMILIES.
+        family: one of EVERY.
         seed: seed of the weights.
         changes: of the configuration.
     """
-    model_class, config_class, options = _MODELS[family]
-    model = model_class(config_class(**{**_COMMON, **options, **changes}))
+    return _random_model(family, _config(family, **changes), seed)
+
+
+def full_width_model(family: str, seed: int, **changes) -> PreTrainedModel:
+    """One layer with attention of the default sizes of the configuration, as small_model."""
+    return _random_model(family, _config(family, True, **changes), seed)
+
+
+def _random_model(family: str, config, seed: int) -> PreTrainedModel:
+    model = getattr(transformers, _MODELS[family][0])(config)
     # transformers' initialisation leaves attention next to no say in the logits.
     randomise(model, seed)
     for parameter in model.parameters():  # not the buffers: from_pretrained leaves rope's alone

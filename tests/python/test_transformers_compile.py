@@ -26,7 +26,7 @@ def tokens(count, batch=2):
     return torch.randint(1, 32, (batch, count))
 
 
-@pytest.mark.parametrize("family", ["deepseek_v3", "glm_moe_dsa"])
+@pytest.mark.parametrize("family", ["deepseek_v2", "deepseek_v3", "glm_moe_dsa", "mistral4"])
 def test_prefill_and_decode(family):
     """In the family that shares selections the second layer has that of the first."""
     layers = 2 if family == "glm_moe_dsa" else 1

@@ -1,20 +1,27 @@
 """What ascend_prefetch.transformers refuses, in one line, and its cache layer by itself."""
 
 import importlib
+import re
 import sys
 
 import pytest
 import torch
+import transformers
 from transformers import (
+    CONFIG_MAPPING,
+    AutoConfig,
+    AutoModel,
     DynamicCache,
     EncoderDecoderCache,
-    Glm4MoeLiteConfig,
-    Glm4MoeLiteModel,
+    LlamaConfig,
+    LlamaModel,
     StaticCache,
 )
 from transformers.cache_utils import DynamicIndexedLayer
+from transformers.models.deepseek_v3 import modeling_deepseek_v3 as deepseek_v3
 
 import small_models as small
+from ascend_prefetch.models.model_types import INEXPRESSIBLE
 from ascend_prefetch.transformers import PagedLatentLayer, patch, unpatch
 from ascend_prefetch.transformers.cache import BLOCK_SIZE, paged_layer
 
@@ -35,10 +42,68 @@ def refused(error, match, model, function=patch):
 @pytest.mark.parametrize("function", [patch, unpatch])
 def test_other_models(function):
     with torch.device("meta"):
-        model = Glm4MoeLiteModel(Glm4MoeLiteConfig(num_hidden_layers=1, n_routed_experts=2))
-    names = "expected one of DeepseekV3, DeepseekV32, GlmMoeDsa, got Glm4MoeLiteModel"
+        model = LlamaModel(LlamaConfig(num_hidden_layers=1))
+    names = "expected one of DeepseekV2, DeepseekV3, DeepseekV32, .*, KimiLinear, got LlamaModel$"
     refused(TypeError, names, model, function)
     refused(TypeError, "got Linear", torch.nn.Linear(2, 2), function)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["axk2", "bailing_hybrid", "dots3_note", "glm5_next", "hy_v4", "hy_v4_vl", "mistral_large4"],
+)
+@pytest.mark.parametrize("function", [patch, unpatch])
+def test_models_that_the_ops_cannot_express(name, function):
+    """By name, with the reason; of a model with several parts that of its language model."""
+    if name not in CONFIG_MAPPING:
+        pytest.skip(f"transformers {transformers.__version__} has no {name}")
+    config = AutoConfig.for_model(name)
+    reason = INEXPRESSIBLE[config.get_text_config().model_type]
+    with torch.device("meta"):
+        model = AutoModel.from_config(config)
+    match = f"got {type(model).__name__}: not what the ops compute: {re.escape(reason)}$"
+    refused(TypeError, match, model, function)
+
+
+def test_a_rope_part_of_32():
+    """MiniCPM3 as it is published."""
+    with torch.device("meta"):
+        model = AutoModel.from_config(AutoConfig.for_model("minicpm3", num_hidden_layers=1))
+    model = model.to(torch.bfloat16)
+    refused(ValueError, "layer 0: expected qk_rope_head_dim 64, got 32", model)
+
+
+@torch.no_grad()
+def test_tables_of_another_kind():
+    """DeepseekV2's are complex numbers, those of the others cosines and sines."""
+    hidden, table = torch.zeros(1, 4, 256).bfloat16(), torch.zeros(1, 4, 64).bfloat16()
+    attention = patch(small_v3()).model.layers[0].self_attn
+    with pytest.raises(TypeError, match=r"expected position_embeddings \(cos, sin\), got none"):
+        attention(hidden)
+    attention = patch(small.small_model("deepseek_v2", 0)).model.layers[0].self_attn
+    for given, name in (((table, table), "tuple"), (table, "a tensor of torch.bfloat16")):
+        with pytest.raises(TypeError, match=f"layer 0: expected .* of complex numbers, got {name}"):
+            attention(hidden, position_embeddings=given)
+    attention = patch(small.small_model("kimi_linear", 0)).model.layers[1].self_attn
+    with pytest.raises(TypeError, match="layer 1: expected no position_embeddings, as its model"):
+        attention(hidden, (table, table))
+    attention = patch(small.small_model("mistral4", 0)).model.layers[0].self_attn
+    with pytest.raises(TypeError, match="layer 0: expected position_ids, by which its model"):
+        attention(hidden, (table, table))
+
+
+def test_queries_that_are_scaled_by_nothing():
+    model = small.small_model("mistral4", 0)
+    model.config.rope_parameters["llama_4_scaling_beta"] = None
+    refused(
+        ValueError, "expected a number as rope_parameters' llama_4_scaling_beta, .* got None", model
+    )
+
+
+def test_a_class_that_a_release_lacks(monkeypatch):
+    model = small_v3()
+    monkeypatch.delattr(deepseek_v3, "DeepseekV3RMSNorm")
+    refused(TypeError, "expected a class DeepseekV3RMSNorm, which transformers", model)
 
 
 def test_a_subclass_is_another_model():

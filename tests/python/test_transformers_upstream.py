@@ -11,7 +11,8 @@ from transformers.cache_utils import CacheLayerMixin, DynamicLayer
 from transformers.models.deepseek_v3 import modeling_deepseek_v3 as deepseek_v3
 
 import small_models as small
-from ascend_prefetch.transformers import patch, patching
+from ascend_prefetch.transformers import patch
+from ascend_prefetch.transformers.families import FAMILIES
 from ascend_prefetch.transformers.signatures import (
     CACHE_NAMES,
     WITHOUT_EFFECT,
@@ -87,6 +88,10 @@ def passes_more(self, hidden_states, **kwargs):
     hidden_states, _ = self.self_attn(hidden_states, gate=None, **kwargs)
 
 
+def passes_by_position(self, hidden_states, attention_mask, **kwargs):
+    hidden_states, _ = self.self_attn(hidden_states, attention_mask, **kwargs)
+
+
 def takes_more(self, hidden_states, **kwargs):
     hidden_states, _, _ = self.self_attn(hidden_states, **kwargs)
 
@@ -99,6 +104,7 @@ def calls_another(self, hidden_states, **kwargs):
     ("forward", "match"),
     [
         (passes_more, "passes gate, which"),
+        (passes_by_position, "passes 2 arguments by position, expected hidden_states alone"),
         (takes_more, "expected to take 2 results .* takes 3"),
         (calls_another, "expected its forward to assign what .* returns, found no such call"),
     ],
@@ -134,10 +140,8 @@ def test_what_code_reads():
 @pytest.mark.parametrize("name", ["rope_interleave", "v_head_dim"])
 def test_keys_of_the_configuration(model, monkeypatch, name):
     """A key that nobody knew when the family was written down."""
-    base = deepseek_v3.DeepseekV3Model
-    family = patching._FAMILIES[base]
-    known = family._replace(keys=family.keys - {name})
-    monkeypatch.setitem(patching._FAMILIES, base, known)
+    family = FAMILIES["deepseek_v3"]
+    monkeypatch.setitem(FAMILIES, "deepseek_v3", family._replace(keys=family.keys - {name}))
     refused(
         model,
         f"DeepseekV3Attention: reads {name} of the configuration.*{HERE}".replace(
@@ -147,9 +151,9 @@ def test_keys_of_the_configuration(model, monkeypatch, name):
 
 
 def test_another_rope(model, monkeypatch):
-    base = deepseek_v3.DeepseekV3Model
-    known = patching._FAMILIES[base]._replace(rotations=frozenset({"apply_rotary_pos_emb"}))
-    monkeypatch.setitem(patching._FAMILIES, base, known)
+    rotations = frozenset({"apply_rotary_pos_emb"})
+    known = FAMILIES["deepseek_v3"]._replace(rotations=rotations)
+    monkeypatch.setitem(FAMILIES, "deepseek_v3", known)
     refused(model, "expected rope by apply_rotary_pos_emb, found apply_rotary_pos_emb, apply_rot")
 
 

@@ -107,14 +107,16 @@ MODEL_TYPES: dict[str, ModelType] = {
 }
 """The model types that ModelDimensions.from_hf_config knows."""
 
-# Found in the modelling code of transformers 5.24.
-_INEXPRESSIBLE = {
+INEXPRESSIBLE: dict[str, str] = {
     "axk2": "q_b_proj reads two latents, and a gate multiplies the values",
     "bailing_hybrid": "a gate (g_proj) multiplies the heads before o_proj",
     "dots3_note_text": "the rope part of the keys has a norm, and a gate multiplies the heads",
     "glm5_next_text": "queries and keys have no rope part, and the indexer pools its keys",
     "hy_v4": "a gate (gate_proj) multiplies the values, and the indexer rotates its last elements",
+    "hy_v4_vl_text": "a gate (gate_proj) multiplies the values, and attention has sinks",
+    "mistral_large4_text": "some layers have no rope, or the keys of another layer",
 }
+"""Model types that the ops cannot express, why: as the code of transformers 5.24 has it."""
 
 # Later releases of transformers, and earlier ones.
 _ROPE_KEYS = ("rope_parameters", "rope_scaling")
@@ -196,10 +198,10 @@ def _unknown(config: Mapping[str, Any], source: str, name: Any, configured: bool
         return f"model_type: expected a ModelType or one of {known}, got {name!r}"
     if name is None:
         return f"{source}: key 'model_type' is missing"
-    if isinstance(name, str) and name in _INEXPRESSIBLE:
+    if isinstance(name, str) and name in INEXPRESSIBLE:
         return (
             f"{source}: key 'model_type' is {name!r}: not what the ops compute: "
-            f"{_INEXPRESSIBLE[name]}; expected one of {known}: run this model's attention as it is"
+            f"{INEXPRESSIBLE[name]}; expected one of {known}: run this model's attention as it is"
         )
     return (
         f"{source}: model_type {name!r} is unknown: expected one of {known}; where its attention "

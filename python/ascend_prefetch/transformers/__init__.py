@@ -5,7 +5,8 @@
     ascend_prefetch.transformers.patch(model)
     model.generate(**inputs, max_new_tokens=32)
 
-Supported are DeepseekV3, DeepseekV32 and GlmMoeDsa, in bfloat16 or float16, unquantised and without
+Supported are the families of families.FAMILIES, from DeepseekV2 to GlmMoeDsa and LongcatFlash, and
+the language models of Kimi-K2.5 and Mistral3, in bfloat16 or float16, unquantised and without
 attention biases, with eager or sdpa attention. Written for transformers 5.23 and 5.24; a release
 whose code has other signatures is refused by patch, which names them.
 """

@@ -13,7 +13,9 @@ from ascend_prefetch import ops
 from ascend_prefetch.models import IndexerWeights, MlaWeights
 
 from .cache import PagedLatentLayer, paged_layer
+from .families import Family
 from .latent_attention import attend, check_mask, explicit_mask, select_top_k, sparse_mask
+from .rope import query_factors, rope_tables
 from .signatures import refuse_arguments
 from .weights import AttentionModule, AttentionWeights
 
@@ -30,38 +32,34 @@ class OpAttention:
 
     Args:
         module: the attention module.
-        mlp: the module that runs between this attention and the next one.
+        behind: the modules that run between this attention and the next one.
         parts: the parts that the module may have, from parts_of.
-        rope_interleaved: whether rope pairs neighbouring elements in attention.
-        indexer_rope_interleaved: whether it does so in the indexer.
-        shares_selections: whether the module's forward takes the previous layer's top-k selection
-            and also returns its own.
+        family: the family of its model.
     """
 
     def __init__(
         self,
         module: AttentionModule,
-        mlp: nn.Module,
+        behind: Sequence[nn.Module],
         parts: Mapping[str, type],
-        *,
-        rope_interleaved: bool,
-        indexer_rope_interleaved: bool,
-        shares_selections: bool,
+        family: Family,
     ) -> None:
         self.module = module
         self.weights = AttentionWeights(module, parts)
         self.next: OpAttention | None = None
-        self._mlp = mlp
-        self._rope_interleaved = rope_interleaved
-        self._indexer_rope_interleaved = indexer_rope_interleaved
-        self._shares_selections = shares_selections
+        self._behind = behind
+        self._family = family
+        self._rope_interleaved = family.interleaved(module.config)
+        self._indexer_rope_interleaved = family.indexer_interleaved(module.config)
+        self._shares_selections = family.shares_selections
 
     def __call__(
         self,
         hidden_states: torch.Tensor,
-        position_embeddings: tuple[torch.Tensor, torch.Tensor],
+        position_embeddings: tuple[torch.Tensor, torch.Tensor] | torch.Tensor | None = None,
         attention_mask: torch.Tensor | None = None,
         *,
+        position_ids: torch.Tensor | None = None,
         past_key_values: Cache | None = None,
         cache: Cache | None = None,
         prev_topk_indices: torch.Tensor | None = None,
@@ -71,9 +69,9 @@ class OpAttention:
 
         Args:
             hidden_states: [B, S, hidden].
-            position_embeddings: cosines and sines, each [B, S, rope] or [1, S, rope], as
-                cat(frequencies, frequencies).
+            position_embeddings: see rope.rope_tables.
             attention_mask: see latent_attention.
+            position_ids: [B, S] or [1, S]; read if the family scales queries by their position.
             past_key_values: the cache, as releases up to 5.23 name it.
             cache: the cache, as releases from 5.24 on name it.
             prev_topk_indices: [B, S, k], the selection of an earlier layer.
@@ -81,9 +79,9 @@ class OpAttention:
 
         Raises:
             RuntimeError: gradients or dropout are requested, or an op refuses its arguments.
-            TypeError: an argument is unknown, output_attentions is set, the activations or an
-                autocast have another dtype than the weights, or a cache, mask, attention
-                implementation or part of the module is not supported.
+            TypeError: an argument is unknown or missing, output_attentions is set, the activations
+                or an autocast have another dtype than the weights, or a cache, mask, rope's
+                tables, an attention implementation or a part of the module are not supported.
             ValueError: there are no sequences or tokens, a layer without an indexer gets no
                 selection, or a tensor of the module is of a kind that is not supported.
         """
@@ -98,14 +96,12 @@ class OpAttention:
         weights, indexer = self.weights.packed()
         self._check_input(hidden_states, weights.kv_a_norm.dtype)
         batch, tokens, _ = hidden_states.shape
+        cos, sin = self.tables(position_embeddings, hidden_states)
         layer = paged_layer(cache if cache is not None else past_key_values, module.layer_idx)
         # Checked before the caches are written, so that a refused call leaves them unchanged.
         check_mask(attention_mask, batch, tokens, layer.get_seq_length() + tokens)
-        # contiguous(), as rows of one token that are expanded to a batch are a view of stride 0.
-        cos, sin = (
-            table.expand(batch, -1, -1).flatten(0, 1).contiguous() for table in position_embeddings
-        )
         query, index = self._prolog(hidden_states, cos, sin, layer, weights, indexer)
+        query = self.scaled(query, position_ids)
         rows = layer.rows("kv_cache")
         mask = explicit_mask(attention_mask, tokens, rows)
         selection = prev_topk_indices
@@ -208,6 +204,19 @@ class OpAttention:
         added: Any = tuple(map(joined, index)) if index else None
         return query, added
 
+    def tables(
+        self, position_embeddings: Any, hidden_states: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Cosines and sines as prolog_op takes them, see rope.rope_tables."""
+        return rope_tables(self._where, self._family, position_embeddings, hidden_states)
+
+    def scaled(self, query: torch.Tensor, position_ids: torch.Tensor | None) -> torch.Tensor:
+        """Queries [B, S, N, D] times the factors of their positions, if the family has such."""
+        if not self._family.scales_queries:
+            return query
+        factors = query_factors(self._where, position_ids, self.module.config, query.dtype)
+        return query * factors
+
     def prolog_op(
         self,
         hidden_states: torch.Tensor,
@@ -254,7 +263,7 @@ class OpAttention:
         prefetch: dict[str, Any] = {}
         if self.next is not None:
             # An upper bound: of the experts' weights the MLP reads only the chosen ones.
-            passing = sum(parameter.nbytes for parameter in self._mlp.parameters())
+            passing = sum(p.nbytes for module in self._behind for p in module.parameters())
             prefetch = {
                 "prefetch": [self.next.weights.packed()[0].qkv_a],
                 "prefetch_passing_bytes": [passing],

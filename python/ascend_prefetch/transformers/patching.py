@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 import transformers
-from torch import nn
 from transformers import PreTrainedModel
-from transformers.models.deepseek_v3 import modeling_deepseek_v3 as deepseek_v3
-from transformers.models.deepseek_v32 import modeling_deepseek_v32 as deepseek_v32
-from transformers.models.glm_moe_dsa import modeling_glm_moe_dsa as glm_moe_dsa
 
 from .attention import ATTENTIONS, OpAttention
 from .cache import BLOCK_SIZE, check_cache_classes
+from .families import Family, class_of, language_model
 from .parts import check_parts, parts_of
 from .signatures import WRITTEN_FOR, check_signature, configuration_keys, rotations
 from .weights import AttentionModule
@@ -27,84 +24,6 @@ _DEVICES = ("cpu", "npu", "meta")
 # Tensors that transformers may keep in float32 in a 16-bit model; AttentionWeights converts them.
 _CONVERTED = ("indexer.weights_proj.weight", "indexer.k_norm.weight", "indexer.k_norm.bias")
 _ROPE = 64  # elements per head, the only size that the ops rotate
-
-_HALVES = "apply_rotary_pos_emb"
-_NEIGHBOURS = "apply_rotary_pos_emb_interleave"
-
-# Configuration keys that the attention of every family reads. Except for those that _check and
-# OpAttention name, they determine tensor sizes and module attributes, which are read instead.
-_KEYS = frozenset(
-    {
-        "_attn_implementation",
-        "attention_bias",
-        "attention_dropout",
-        "hidden_size",
-        "kv_lora_rank",
-        "num_attention_heads",
-        "num_key_value_heads",
-        "q_lora_rank",
-        "qk_nope_head_dim",
-        "qk_rope_head_dim",
-        "rope_parameters",
-        "v_head_dim",
-    }
-)
-_INDEXER_KEYS = frozenset({"index_head_dim", "index_n_heads", "index_topk"})
-
-
-class _Family(NamedTuple):
-    """The properties of a family of models.
-
-    Attributes:
-        attention: class of its attention modules.
-        decoder: class of the layers that call them.
-        norm: class of the norms of the latents.
-        keys: keys of the configuration that its attention reads.
-        rotations: functions by which attention applies rope. If there are two, the configuration's
-            key rope_interleave chooses between them.
-        indexer: class of its indexer, None for dense attention.
-        indexer_rotations: functions by which the indexer applies rope.
-        shares_selections: whether attention takes and returns top-k selections.
-    """
-
-    attention: type[Any]
-    decoder: type[Any]
-    norm: type[Any]
-    keys: frozenset[str]
-    rotations: frozenset[str]
-    indexer: type[Any] | None = None
-    indexer_rotations: frozenset[str] = frozenset()
-    shares_selections: bool = False
-
-
-_FAMILIES: dict[type[nn.Module], _Family] = {
-    deepseek_v3.DeepseekV3Model: _Family(
-        attention=deepseek_v3.DeepseekV3Attention,
-        decoder=deepseek_v3.DeepseekV3DecoderLayer,
-        norm=deepseek_v3.DeepseekV3RMSNorm,
-        keys=_KEYS | {"rope_interleave"},
-        rotations=frozenset({_HALVES, _NEIGHBOURS}),
-    ),
-    deepseek_v32.DeepseekV32Model: _Family(
-        attention=deepseek_v32.DeepseekV32Attention,
-        decoder=deepseek_v32.DeepseekV32DecoderLayer,
-        norm=deepseek_v32.DeepseekV32RMSNorm,
-        keys=_KEYS | _INDEXER_KEYS,
-        rotations=frozenset({_NEIGHBOURS}),
-        indexer=deepseek_v32.DeepseekV32Indexer,
-        indexer_rotations=frozenset({_HALVES}),
-    ),
-    glm_moe_dsa.GlmMoeDsaModel: _Family(
-        attention=glm_moe_dsa.GlmMoeDsaAttention,
-        decoder=glm_moe_dsa.GlmMoeDsaDecoderLayer,
-        norm=glm_moe_dsa.GlmMoeDsaRMSNorm,
-        keys=_KEYS | _INDEXER_KEYS | {"indexer_types"},
-        rotations=frozenset({_NEIGHBOURS}),
-        indexer=glm_moe_dsa.GlmMoeDsaIndexer,
-        indexer_rotations=frozenset({_NEIGHBOURS}),
-        shares_selections=True,
-    ),
-}
 
 
 def patch(model: PreTrainedModel) -> PreTrainedModel:
@@ -122,8 +41,8 @@ def patch(model: PreTrainedModel) -> PreTrainedModel:
     that attention reads and the methods of cache layers are compared with the known ones.
 
     Args:
-        model: DeepseekV3, DeepseekV32 or GlmMoeDsa, with or without a head; bfloat16 or float16, on
-            CPU or NPU.
+        model: of one of families.FAMILIES, with or without a head, or one whose language model is,
+            such as Kimi-K2.5; bfloat16 or float16, on CPU or NPU.
 
     Returns:
         The same model.
@@ -133,23 +52,26 @@ def patch(model: PreTrainedModel) -> PreTrainedModel:
             is not supported. Nothing is patched then.
         ValueError: a dtype, device, bias, size or tensor is not supported. Nothing is patched then.
     """
-    base, family = _supported(model)
-    _check_upstream(family)
-    _check_configuration(type(model).__name__, base.config)
-    parts = parts_of(family.norm, family.indexer)
+    base, package, family = language_model(model)
+    _check_upstream(package, family)
+    _check_configuration(type(model).__name__, base.config, family)
+    norm = class_of(package, family, "RMSNorm")
+    indexer = class_of(package, family, "Indexer") if family.has_indexer else None
+    parts = parts_of(norm, indexer)
     patched = []
     for index, decoder in enumerate(base.layers):
-        _check(f"layer {index}", decoder, family, parts)
-        patched.append(
-            OpAttention(
-                decoder.self_attn,
-                decoder.mlp,
-                parts,
-                rope_interleaved=_interleaved(family.rotations, base.config),
-                indexer_rope_interleaved=_interleaved(family.indexer_rotations, base.config),
-                shares_selections=family.shares_selections,
-            )
-        )
+        if _has_other(decoder, package, family):
+            continue
+        where = f"layer {index}"
+        expected = class_of(package, family, "DecoderLayer")
+        if type(decoder) is not expected:
+            raise TypeError(f"{where}: expected {expected.__name__}, got {type(decoder).__name__}")
+        for sublayer, module in enumerate(family.attentions(decoder)):
+            # Of several attentions in a layer, the index that they have themselves, and in caches.
+            where = f"layer {module.layer_idx if family.sublayers > 1 else index}"
+            _check(where, module, class_of(package, family, family.suffix), parts)
+            behind = family.behind(decoder, sublayer)
+            patched.append(OpAttention(module, behind, parts, family))
     for attention in patched:
         try:
             _dry_run(attention)
@@ -160,7 +82,8 @@ def patch(model: PreTrainedModel) -> PreTrainedModel:
     for attention in patched:
         attention.module.forward = attention
     for attention, following in zip(patched, patched[1:], strict=False):
-        attention.next = following
+        if following.module.layer_idx == attention.module.layer_idx + 1:
+            attention.next = following
     logger.info(
         "%s: the ops are in %d layers of transformers %s; they were put in for %s, and another is "
         "used where its signatures are the same",
@@ -188,10 +111,11 @@ def unpatch(model: PreTrainedModel) -> PreTrainedModel:
         TypeError: the model is not supported, or a forward has since been replaced by one that
             calls the patched one. Nothing is unpatched then.
     """
-    base, _ = _supported(model)
+    base, _, family = language_model(model)
     patched = []
-    for index, decoder in enumerate(base.layers):
-        attributes = vars(decoder.self_attn)
+    modules = [module for decoder in base.layers for module in family.attentions(decoder)]
+    for index, module in enumerate(modules):
+        attributes = vars(module)
         for name, value in attributes.items():
             if isinstance(value, OpAttention) and name != "forward":
                 raise TypeError(
@@ -199,52 +123,48 @@ def unpatch(model: PreTrainedModel) -> PreTrainedModel:
                     "out first what did that"
                 )
         if "forward" in attributes and isinstance(attributes["forward"], OpAttention):
-            patched.append(decoder.self_attn)
+            patched.append(module)
     for module in patched:
         del module.forward
     return model
 
 
-def _supported(model: PreTrainedModel) -> tuple[Any, _Family]:
-    # Models of adapter libraries have a base_model too, namely the model with adapters in it.
-    base = model.base_model if isinstance(model, PreTrainedModel) else model
-    family = _FAMILIES.get(type(base))
-    if family is None:
-        names = ", ".join(known.__name__.removesuffix("Model") for known in _FAMILIES)
-        raise TypeError(f"model: expected one of {names}, got {type(model).__name__}")
-    return base, family
+def _has_other(decoder: Any, package: str, family: Family) -> bool:
+    """Whether a decoder layer has something else in place of the attention that the ops compute."""
+    if family.other_suffix is None:
+        return False
+    return type(decoder.self_attn) is class_of(package, family, family.other_suffix)
 
 
-def _check_upstream(family: _Family) -> None:
+def _check_upstream(package: str, family: Family) -> None:
     """Refuses a release of transformers whose code differs from what the ops replace."""
-    check_signature(family.attention, family.decoder, 3 if family.shares_selections else 2)
+    attention = class_of(package, family, family.suffix)
+    decoder = class_of(package, family, "DecoderLayer")
+    results = 3 if family.shares_selections else 2
+    check_signature(
+        attention, decoder, results, family.leading, all_alike=family.other_suffix is None
+    )
     check_cache_classes()
-    indexer = [] if family.indexer is None else [family.indexer]
+    expected = {attention: family.rotations}
+    if family.has_indexer:
+        expected[class_of(package, family, "Indexer")] = family.indexer_rotations
     here = f"transformers {transformers.__version__}; the ops were put in for {WRITTEN_FOR}"
-    read = configuration_keys(family.attention, *indexer)
+    read = configuration_keys(*expected)
     if read is not None and (unknown := sorted(read - family.keys)):
         raise TypeError(
-            f"{family.attention.__name__}: reads {', '.join(unknown)} of the configuration, which "
+            f"{attention.__name__}: reads {', '.join(unknown)} of the configuration, which "
             f"is not known, {here}"
         )
-    expected = {family.attention: family.rotations}
-    if family.indexer is not None:
-        expected[family.indexer] = family.indexer_rotations
     for module, functions in expected.items():
         called = rotations(module)
         if called is not None and called != functions:
             raise TypeError(
-                f"{module.__name__}: expected rope by {', '.join(sorted(functions))}, found "
-                f"{', '.join(sorted(called)) or 'none'}, {here}"
+                f"{module.__name__}: expected rope by {', '.join(sorted(functions)) or 'nothing'}, "
+                f"found {', '.join(sorted(called)) or 'none'}, {here}"
             )
 
 
-def _interleaved(functions: frozenset[str], config: Any) -> bool:
-    """Whether rope pairs neighbouring elements, according to the family's own code."""
-    return bool(config.rope_interleave) if len(functions) > 1 else functions == {_NEIGHBOURS}
-
-
-def _check_configuration(name: str, config: Any) -> None:
+def _check_configuration(name: str, config: Any, family: Family) -> None:
     if config._attn_implementation not in ATTENTIONS:
         raise TypeError(
             f"{name}: expected attention implementation {' or '.join(ATTENTIONS)}, got "
@@ -255,20 +175,31 @@ def _check_configuration(name: str, config: Any) -> None:
     # transformers' mask code reads is_causal, which no configuration sets by default.
     if hasattr(config, "is_causal") and not config.is_causal:
         raise ValueError(f"{name}: expected is_causal True, got {config.is_causal}")
+    if family.scales_queries:
+        for key in ("llama_4_scaling_beta", "original_max_position_embeddings"):
+            value = config.rope_parameters.get(key)
+            if isinstance(value, bool) or not isinstance(value, int | float):
+                raise ValueError(
+                    f"{name}: expected a number as rope_parameters' {key}, by which attention "
+                    f"scales queries, got {value!r}"
+                )
 
 
-def _check(where: str, decoder: Any, family: _Family, parts: dict[str, type]) -> None:
-    """Refuses a layer that computes something else than the ops."""
-    module = decoder.self_attn
-    for part, kind in ((decoder, family.decoder), (module, family.attention)):
-        if type(part) is not kind:
-            raise TypeError(f"{where}: expected {kind.__name__}, got {type(part).__name__}")
+def _check(where: str, module: Any, attention: type[Any], parts: dict[str, type]) -> None:
+    """Refuses attention that computes something else than the ops."""
+    if type(module) is not attention:
+        raise TypeError(f"{where}: expected {attention.__name__}, got {type(module).__name__}")
     if "forward" in vars(module) and not isinstance(module.forward, OpAttention):
         raise TypeError(f"{where}: expected the forward of its class, got one that replaces it")
     check_parts(where, module, parts)
     if module.qk_rope_head_dim != _ROPE:
         raise ValueError(
             f"{where}: expected qk_rope_head_dim {_ROPE}, got {module.qk_rope_head_dim}"
+        )
+    if module.qk_head_dim != module.qk_nope_head_dim + _ROPE:
+        raise ValueError(
+            f"{where}: expected qk_head_dim {module.qk_nope_head_dim + _ROPE}, the sum of its two "
+            f"parts, got {module.qk_head_dim}"
         )
     if module.num_key_value_groups != 1:
         raise ValueError(

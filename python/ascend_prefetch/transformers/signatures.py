@@ -21,10 +21,13 @@ WRITTEN_FOR = "transformers 5.23 and 5.24"
 CACHE_NAMES = ("past_key_values", "cache")
 """Names of the cache argument: up to 5.23, and from 5.24 on."""
 
-_LEADING = ("hidden_states", "position_embeddings", "attention_mask")
-"""The arguments that may be positional, in this order."""
-
-_TAKEN = {*_LEADING, *CACHE_NAMES, "prev_topk_indices"}
+_TAKEN = {
+    "hidden_states",
+    "position_embeddings",
+    "attention_mask",
+    *CACHE_NAMES,
+    "prev_topk_indices",
+}
 
 WITHOUT_EFFECT = {
     "position_ids": "position_embeddings and the mask have been made from them",
@@ -72,7 +75,14 @@ def refuse_arguments(where: str, arguments: Mapping[str, Any]) -> None:
             )
 
 
-def check_signature(attention: type[Any], decoder: type[Any], results: int) -> None:
+def check_signature(
+    attention: type[Any],
+    decoder: type[Any],
+    results: int,
+    leading: tuple[str, ...],
+    *,
+    all_alike: bool,
+) -> None:
     """Refuses classes whose code differs from what the patched forward was written for.
 
     If the decoder layer's source is not available, its call of attention is not checked; an unknown
@@ -82,6 +92,9 @@ def check_signature(attention: type[Any], decoder: type[Any], results: int) -> N
         attention: class of the attention modules.
         decoder: class of the layers that call them.
         results: how many values the patched forward returns.
+        leading: the first parameters of attention's forward, in this order.
+        all_alike: whether all layers have this attention. A call whose result is taken whole then
+            is an error, otherwise that of another module.
 
     Raises:
         TypeError: a parameter, an argument or the number of results differs, or the decoder layer
@@ -90,7 +103,7 @@ def check_signature(attention: type[Any], decoder: type[Any], results: int) -> N
     forward = f"{attention.__name__}.forward"
     written = (
         f"transformers {transformers.__version__}; the patched forward was written for "
-        f"{WRITTEN_FOR}: ({', '.join(_LEADING)}, {' or '.join(CACHE_NAMES)}, position_ids, "
+        f"{WRITTEN_FOR}: ({', '.join(leading)}, {' or '.join(CACHE_NAMES)}, position_ids, "
         "prev_topk_indices, **kwargs)"
     )
     parameters = list(inspect.signature(attention.forward).parameters.values())[1:]  # not self
@@ -100,19 +113,26 @@ def check_signature(attention: type[Any], decoder: type[Any], results: int) -> N
             continue
         raise TypeError(f"{forward}: parameter {parameter.name} is not known, {written}")
     names = [parameter.name for parameter in parameters]
-    if tuple(names[: len(_LEADING)]) != _LEADING or not set(CACHE_NAMES) & set(names):
+    if tuple(names[: len(leading)]) != leading or not set(CACHE_NAMES) & set(names):
         raise TypeError(
-            f"{forward}: expected parameters {', '.join(_LEADING)} and {' or '.join(CACHE_NAMES)}, "
+            f"{forward}: expected parameters {', '.join(leading)} and {' or '.join(CACHE_NAMES)}, "
             f"got {', '.join(names)}, {written}"
         )
     tree = _source(decoder.forward)
     calls = [] if tree is None else list(_calls_of_attention(tree))
+    if not all_alike:
+        calls = [(call, targets) for call, targets in calls if targets > 1]
     if tree is not None and not calls:
         raise TypeError(
             f"{decoder.__name__}: expected its forward to assign what self.self_attn(...) returns, "
             f"found no such call, {written}"
         )
     for call, targets in calls:
+        if len(call.args) > 1:
+            raise TypeError(
+                f"{decoder.__name__}: passes {len(call.args)} arguments by position, expected "
+                f"hidden_states alone, {written}"
+            )
         passed = [keyword.arg for keyword in call.keywords if keyword.arg is not None]
         for name in passed:
             if not _known(name):
@@ -160,8 +180,13 @@ def rotations(module: type) -> set[str] | None:
     tree = _source(module)
     if tree is None:
         return None
-    called = {ast.unparse(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)}
-    return {name for name in called if "rotary" in name or "rope" in name}
+    called = [node.func for node in ast.walk(tree) if isinstance(node, ast.Call)]
+    # Of a call of a method the method's own name: config.rope_parameters.get(...) rotates nothing.
+    return {
+        ast.unparse(function)
+        for function in called
+        if any(word in ast.unparse(function).rpartition(".")[2] for word in ("rotary", "rope"))
+    }
 
 
 def _known(name: str) -> bool:
@@ -176,11 +201,14 @@ def _source(of: Any) -> ast.AST | None:
 
 
 def _calls_of_attention(tree: ast.AST) -> Iterator[tuple[ast.Call, int]]:
-    """The calls of self.self_attn, each with the number of names that its result is assigned to."""
+    """The calls of attention, each with the number of names that its result is assigned to."""
     for node in ast.walk(tree):
         if not isinstance(node, ast.Assign) or not isinstance(node.value, ast.Call):
             continue
-        if ast.unparse(node.value.func) == "self.self_attn":
+        called = node.value.func
+        if isinstance(called, ast.Subscript):  # one of several attentions of a layer
+            called = called.value
+        if ast.unparse(called) == "self.self_attn":
             target = node.targets[0]
             yield node.value, len(target.elts) if isinstance(target, ast.Tuple) else 1
 

@@ -24,8 +24,8 @@ _by_handle: weakref.WeakValueDictionary[int, AttentionWeights] = weakref.WeakVal
 class AttentionWeights:
     """The weights of one attention module, packed.
 
-    q_b, o_proj, the norms and most of the indexer are the module's own tensors; qkv_a, w_uk and
-    w_uv are copies, which are made again when the module's tensors were replaced, moved or written
+    q_b, o_proj, norms without a factor and most of the indexer are the module's own tensors; the
+    rest are copies, which are made again when the module's tensors were replaced, moved or written
     to. A graph of torch.compile keeps the copies from its tracing, and raises an error when they
     are out of date.
 
@@ -115,7 +115,7 @@ def mla_weights(module: AttentionModule) -> MlaWeights:
         qkv_a, q_a_norm, q_b = kv_a, None, module.q_proj.weight.detach()
     else:
         qkv_a = torch.cat([module.q_a_proj.weight.detach(), kv_a])
-        q_a_norm = module.q_a_layernorm.weight.detach()
+        q_a_norm = _scaled(module.q_a_layernorm, module, "mla_scale_q_lora")
         q_b = module.q_b_proj.weight.detach()
     return MlaWeights(
         qkv_a=qkv_a,
@@ -123,9 +123,21 @@ def mla_weights(module: AttentionModule) -> MlaWeights:
         q_b=q_b,
         w_uk=w_uk.contiguous(),
         w_uv=w_uv.transpose(1, 2).contiguous(),
-        kv_a_norm=module.kv_a_layernorm.weight.detach(),
+        kv_a_norm=_scaled(module.kv_a_layernorm, module, "mla_scale_kv_lora"),
         o_proj=module.o_proj.weight.detach(),
     )
+
+
+def _scaled(norm: Any, module: AttentionModule, factor: str) -> torch.Tensor:
+    """The weight of a norm times the factor of its latent, which LongCat's attention has.
+
+    The product is rounded once, where the model rounds each scaled element. q_b_proj is linear, so
+    that a factor of the queries is one of their latent as well.
+    """
+    weight: torch.Tensor = norm.weight.detach()
+    if not hasattr(module, factor):
+        return weight
+    return (weight.double() * getattr(module, factor)).to(weight.dtype)
 
 
 def indexer_weights(module: AttentionModule) -> IndexerWeights | None:
