@@ -48,7 +48,7 @@ def start() -> str:
     """
     install_double()
     if DEVICE in os.environ:
-        importlib.import_module("vllm_ascend._build_info").__device_type__ = os.environ[DEVICE]
+        _built_for(os.environ[DEVICE])
     os.environ["VLLM_ASCEND_ENABLE_MLAPO"] = "0"  # for 0.18; see layers.py
     _pass_dispatch_keys_to_cpu()
 
@@ -65,6 +65,13 @@ def start() -> str:
     register()  # the entry point; vLLM calls it while it loads its general plugins
     _start_distributed()
     return version("vllm-ascend")
+
+
+def _built_for(device: str) -> None:
+    """Says what upstream was built for; before its package is imported, which may ask at once."""
+    info = types.ModuleType("vllm_ascend._build_info")
+    info.__dict__["__device_type__"] = device
+    sys.modules[info.__name__] = info
 
 
 @functools.cache

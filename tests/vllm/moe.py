@@ -157,8 +157,10 @@ _PARTS = {"gate_proj": ("gate_up_proj", 0, "w1"), "up_proj": ("gate_up_proj", 1,
 
 def _loaded_as(experts, expert: int) -> list[int]:
     """The numbers by which a loader knows an expert: since 0.26 that of each of its copies."""
-    placed = getattr(experts, "global_expert_map", None)
-    if placed is None or not hasattr(experts, "routed_experts"):
+    routed = getattr(experts, "routed_experts", None)
+    owners = (owner for owner in (experts, routed) if hasattr(owner, "global_expert_map"))
+    placed = getattr(next(owners, None), "global_expert_map", None)
+    if placed is None or routed is None:
         return [expert]
     local = int((placed[0] >= 0).sum())
     copies = enumerate(placed[:, expert].tolist())
