@@ -1,58 +1,23 @@
-"""Streams, events and device queries that upstream makes on its way: one device, always idle."""
+"""Device queries that upstream makes on its way."""
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import types
 
 import torch
 import torch.distributed
 
-from double import calls, graph
-
-
-class Stream:
-    def __init__(self, *_, **__):
-        pass
-
-    def wait_stream(self, other):
-        pass
-
-    def wait_event(self, event):
-        pass
-
-    def synchronize(self):
-        pass
-
-    def record_event(self, event=None):
-        return event or Event()
-
-
-class Event:
-    def __init__(self, *_, **__):
-        pass
-
-    def record(self, stream=None):
-        pass
-
-    def wait(self, stream=None):
-        pass
-
-    def synchronize(self):
-        pass
-
-
-_stream = Stream()
+from double import calls, graph, streams
 
 
 def npu() -> dict:
     """Contents of torch.npu; unavailable, so that transformers leaves it alone."""
     return {
-        "Stream": Stream,
-        "Event": Event,
-        "current_stream": lambda *_: _stream,
-        "stream": lambda _: contextlib.nullcontext(),
+        "Stream": streams.Stream,
+        "Event": streams.Event,
+        "current_stream": streams.current,
+        "stream": streams.stream,
         **graph.npu(),
         "is_available": lambda: False,
         "device_count": lambda: 1,

@@ -17,6 +17,8 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 from torch.utils._pytree import tree_leaves
 
+from double import streams
+
 PYTHON_OPS: dict[str, Callable] = {}
 """What upstream registers as torch.ops.vllm: names and functions. Captures look into them."""
 
@@ -94,7 +96,7 @@ def graph(captured: NPUGraph, pool=None) -> Iterator[None]:
     assert _graph is None, "one capture at a time"
     _graph = captured
     try:
-        with _Tape():
+        with streams.capture(), _Tape():
             yield
     finally:
         _graph = None
@@ -110,6 +112,7 @@ def opaque(function: Callable) -> Callable:
             assert step.name == function.__name__, f"{step.name} is updated by {function.__name__}"
             step.args, step.kwargs = args, kwargs
             return None
+        streams.work()
         if _graph is None:
             return function(*args, **kwargs)
         with _disable_current_modes():
@@ -134,6 +137,7 @@ class _Tape(TorchDispatchMode):
             with self:
                 return PYTHON_OPS[name.removeprefix("vllm::")](*args, **kwargs)
         results = function(*args, **kwargs)
+        streams.work()
         assert _graph is not None
         _graph.steps.append(CapturedCall(name, function, args, kwargs, results))
         return results
