@@ -98,6 +98,11 @@ test: lint build
 	$(BIN)/python $(PYTEST)
 	ASCEND_PREFETCH_SANITIZE=full $(BIN)/python $(PYTEST) -m 'not large' $(SANITIZED)
 
+# Every family of transformers' models at the full width of its attention, one layer each.
+.PHONY: test-full-width
+test-full-width: build
+	ASCEND_PREFETCH_FULL_WIDTH=1 $(BIN)/python -m pytest -p no:xdist -s tests/python/test_transformers_families.py
+
 # Mutation testing: makes random mistakes in kernels and planners, which the tests of each op have to
 # find. Takes one or two hours. Finished mutants are kept, and the next call continues (tests/mutants).
 MUTANTS := build-mutants

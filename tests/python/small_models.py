@@ -14,6 +14,7 @@ from transformers import (
     AutoModelForCausalLM,
     DeepseekV3ForCausalLM,
     DynamicCache,
+    PretrainedConfig,
     PreTrainedModel,
 )
 
@@ -134,10 +135,17 @@ EVERY = tuple(
 MISSING = tuple(name for name in _MODELS if name not in EVERY)
 
 
-def _config(family: str, full_width: bool = False, **changes):
+def configuration(family: str, full_width: bool = False, **changes) -> PretrainedConfig:
+    """A configuration of a family.
+
+    Args:
+        family: one of EVERY.
+        full_width: with the default sizes of its attention.
+        changes: of the configuration, or of the language model's.
+    """
     options = dict(_MODELS[family][1])
     if "text" in options:
-        text = _config(options["text"], full_width, **changes).to_dict()
+        text = configuration(options["text"], full_width, **changes).to_dict()
         return AutoConfig.for_model(family, text_config=text, vision_config=options["vision"])
     if full_width:
         options = {**_FULL_WIDTH, **_OF_FULL_WIDTH.get(family, {})}
@@ -155,12 +163,12 @@ def small_model(family: str, seed: int, **changes) -> PreTrainedModel:
         seed: seed of the weights.
         changes: of the configuration.
     """
-    return _random_model(family, _config(family, **changes), seed)
+    return _random_model(family, configuration(family, **changes), seed)
 
 
 def full_width_model(family: str, seed: int, **changes) -> PreTrainedModel:
     """One layer with attention of the default sizes of the configuration, as small_model."""
-    return _random_model(family, _config(family, True, **changes), seed)
+    return _random_model(family, configuration(family, True, **changes), seed)
 
 
 def _random_model(family: str, config, seed: int) -> PreTrainedModel:

@@ -110,10 +110,8 @@ def outputs(module, base, hidden, start, exchange):
     return torch.cat([result[b, padding:] for b, padding in enumerate(PADDING)]), cache
 
 
-@pytest.mark.parametrize("where", ["begin", "end"])
-@families
-def test_attention(model, family, where):
-    """Several padded requests, prefill and decode, at the begin and the end of the context."""
+def hold(model, family, where):
+    """Holds a module's outputs against those of the same module unpatched and in float32."""
     modules, base = attentions(model)
     start = max(PADDING)
     if where == "end":
@@ -135,6 +133,49 @@ def test_attention(model, family, where):
     assert errors[0] <= SLACK[where] * errors[1]
     unpatch(model)
     assert torch.equal(outputs(module, base, hidden, start, exchange)[0], own)
+
+
+@pytest.mark.parametrize("where", ["begin", "end"])
+@families
+def test_attention(model, family, where):
+    """Several padded requests, prefill and decode, at the begin and the end of the context."""
+    hold(model, family, where)
+
+
+YARN = {
+    "rope_type": "yarn",
+    "rope_theta": 10000.0,
+    "factor": 8.0,
+    "mscale": 0.7,
+    "mscale_all_dim": 1.0,
+    "original_max_position_embeddings": 16,
+}
+KEYED = ("axk1", "glm4_moe_lite", "mistral4", "sarvam_mla", "youtu")
+OTHERS = [
+    *((family, {"rope_interleave": False}) for family in KEYED),
+    *(
+        (family, {"rope_parameters": YARN})
+        for family in ("deepseek_v2", "glm4_moe_lite", "kimi_k25", "longcat_flash", "minicpm3")
+    ),
+    *(
+        (family, {"q_lora_rank": None})
+        for family in ("deepseek_v2", "glm4_moe_lite", "minicpm3", "mistral4", "youtu")
+    ),
+    ("kimi_linear", {"q_lora_rank": 192}),
+]
+
+
+@reduced
+@pytest.mark.parametrize(
+    ("family", "changes"),
+    [pytest.param(*case, id=f"{case[0]}-{next(iter(case[1]))}") for case in OTHERS],
+)
+def test_other_configurations(family, changes):
+    """The other pairing of rope, scaled rope, and queries with and without a latent."""
+    if family not in small.EVERY:
+        pytest.skip("a family of another release of transformers")
+    print(f"ASCEND_PREFETCH_SEED={SEED} {family}")
+    hold(small.small_model(family, SEED, **changes), family, "begin")
 
 
 @families

@@ -151,8 +151,8 @@ FAMILIES: dict[str, Family] = {
 }
 """By the folder of transformers.models that has the modelling code."""
 
-# Models with other parts, whose language_model is of a class that the configuration chooses.
-_NESTING = {("kimi_k25", "Kimi_K25Model"), ("mistral3", "Mistral3Model")}
+NESTING = {("kimi_k25", "Kimi_K25Model"), ("mistral3", "Mistral3Model")}
+"""Models with other parts, whose language_model is of a class that the configuration chooses."""
 
 
 def language_model(model: Any) -> tuple[Any, str, Family]:
@@ -167,7 +167,7 @@ def language_model(model: Any) -> tuple[Any, str, Family]:
     """
     # Models of adapter libraries have a base_model too, namely the model with adapters in it.
     base = model.base_model if isinstance(model, PreTrainedModel) else model
-    if (_package(base), type(base).__name__) in _NESTING:
+    if (_package(base), type(base).__name__) in NESTING:
         base = base.language_model
     package = _package(base)
     family = FAMILIES.get(package)
