@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 import torch
 
@@ -20,6 +21,11 @@ from devices import (  # noqa: F401  for pytest to find
     pytest_generate_tests,
 )
 from devices import pytest_report_header as device_header
+
+
+# A busy machine is no error of an example.
+hypothesis.settings.register_profile("project", deadline=None)
+hypothesis.settings.load_profile("project")
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -193,7 +193,7 @@ def test_what_a_pause_reads_evicts():
 # --- the verb ---
 
 
-@pytest.mark.parametrize("model", ["deepseek-v3", "deepseek-v3.2", "glm-5"])
+@pytest.mark.parametrize("model", ["deepseek-v3", "deepseek-v3.2"])
 def test_the_contract(model, capsys):
     command = ["layer", "--model", model, *SERVED, "--batch", "16", "--kv-len", "4096"]
     assert main([*command, "--json", "-"]) == 0

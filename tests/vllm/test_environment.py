@@ -23,7 +23,7 @@ def test_what_the_double_lacks_is_named():
     environment.start()
     import torch_npu
 
-    with pytest.raises(AbsentError, match="torch_npu.npu_moe_distribute_combine_v2 is not in the"):
-        torch_npu.npu_moe_distribute_combine_v2(torch.zeros(1))
+    with pytest.raises(AbsentError, match="torch_npu.npu_gru is not in the"):
+        torch_npu.npu_gru(torch.zeros(1))
     with pytest.raises(AttributeError, match="mla_preprocess"):
         torch.ops._C_ascend.mla_preprocess(torch.zeros(1))
