@@ -22,7 +22,6 @@ from devices import (  # noqa: F401  for pytest to find
 )
 from devices import pytest_report_header as device_header
 
-
 # A busy machine is no error of an example.
 hypothesis.settings.register_profile("project", deadline=None)
 hypothesis.settings.load_profile("project")

@@ -52,7 +52,8 @@ private:
 
     /// What a record made of an event; it lasts as long as the event is not recorded again.
     struct Recorded {
-        /// Empty where it was executed. Not an owner: a capture holds the last record of its streams.
+        /// Empty where it was executed. Not an owner: a capture holds the last record of its
+        /// streams.
         std::weak_ptr<Capture> capture;
         std::set<aclrtStream> waiting;  ///< streams that wait for it
 
