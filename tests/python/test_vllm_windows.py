@@ -181,6 +181,7 @@ def test_an_error_in_a_window_joins(seam, calls):
     with pytest.raises(ZeroDivisionError), running.beside("all_reduce", 1024):
         raise ZeroDivisionError
     assert calls[-1] == "join"
+    step(seam, first)
     assert running.open
 
 

@@ -94,11 +94,16 @@ class Request:
         """
         storage = weight.untyped_storage()
         self.storage = weakref.ref(storage)
-        self.key = id(storage)
+        self.key = self.key_of(weight)
         self.begin = int(weight.storage_offset()) * weight.itemsize
         self.bytes = int(weight.nbytes if nbytes is None else nbytes)
         self.about = (layer, name, site, engine, 0)
         self.where = (engine, site)
+
+    @staticmethod
+    def key_of(weight: torch.Tensor) -> int:
+        """The key of a weight's memory in a step, as long as the memory lives."""
+        return id(weight.untyped_storage())
 
 
 class ClaimsOfStep:
@@ -132,6 +137,10 @@ class ClaimsOfStep:
                 self.prune_at = max(256, 2 * len(alive))
             memory = self.memories[key] = _Memory(storage)
         return memory
+
+    def holds(self, key: int) -> bool:
+        """Whether anything was claimed of the memory with a key."""
+        return key in self.asked or key in self.memories
 
     def settle(self) -> None:
         """Enters the requests of `asked` into the memories."""

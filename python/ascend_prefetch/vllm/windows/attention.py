@@ -9,9 +9,10 @@ from ascend_prefetch import windows
 from ..arguments import Output
 from ..fallback import no_prefetch
 from ..regions import NOTHING
-from .fetch import Fetching, Planned, Plans, claim, warmed
+from .fetch import Fetching, Plan, Plans, claim, warmed
 from .plan import Wanted, WindowPlanner
 
+_SITE = "sparse_attention"  # in the ledger
 # Cached tokens per request are rounded down to a multiple, so that a plan serves many steps.
 _ROUND = 512
 
@@ -61,7 +62,7 @@ class AttentionWindow:
             plan = self._plans.get(key)
             if plan is None:
                 plan = self._plan(key, tokens, each // _ROUND * _ROUND, chosen, moved, done)
-            fetches = claim(plan, self._wanted, "sparse_attention") if plan else []
+            fetches = claim(plan.pieces, self._wanted, _SITE) if plan.pieces else []
         except Exception as error:  # must not stop the forward pass
             no_prefetch(error)
             return NOTHING
@@ -75,7 +76,7 @@ class AttentionWindow:
         chosen: int,
         moved: tuple[int, int],
         done: tuple[int, ...],
-    ) -> list[Planned]:
+    ) -> Plan:
         found = [windows.sparse_attention(tokens, chosen)]
         if self._has_indexer:
             found.insert(0, windows.indexer(tokens, cached))
@@ -85,4 +86,4 @@ class AttentionWindow:
         decisions = self._planner.fetch(
             found, moved[-len(found) :], 0, self._wanted, done, layer_us
         )
-        return self._plans.keep(key, decisions, self._wanted)
+        return self._plans.keep(key, decisions, self._wanted, done, _SITE)

@@ -11,6 +11,7 @@ import torch
 
 from ascend_prefetch.beside import prefetch_beside
 from ascend_prefetch.planning import WindowDecision
+from ascend_prefetch.policy import Request
 
 from ..fallback import no_prefetch
 from ..regions import ledger
@@ -18,50 +19,6 @@ from .plan import Wanted
 
 _MAX_PLANS = 4096
 _MAX_FETCHES = 8  # ranges of a call of the op prefetch
-
-
-class Planned(NamedTuple):
-    """Bytes [offset, offset + bytes) of a wanted weight, by its place, and their engine."""
-
-    place: int
-    offset: int
-    bytes: int
-    engine: str
-
-
-Key = tuple[object, ...]
-
-
-class Plans:
-    """The plans of one layer's windows, by what they depend on."""
-
-    def __init__(self) -> None:
-        self._kept: dict[Key, list[Planned]] = {}
-        self.get = self._kept.get
-
-    def clear(self) -> None:
-        """Forgets all plans."""
-        self._kept.clear()
-
-    def keep(
-        self, key: Key, decisions: Sequence[WindowDecision], wanted: Sequence[Wanted]
-    ) -> list[Planned]:
-        """The bytes that decisions fetch, kept under a key."""
-        places = {one.name: index for index, one in enumerate(wanted)}
-        plan = [
-            Planned(places[one.weight], one.offset, one.bytes, one.engine)
-            for one in decisions
-            if one.bytes
-        ]
-        if len(self._kept) >= _MAX_PLANS:
-            self._kept.clear()
-        self._kept[key] = plan
-        return plan
-
-
-def warmed(wanted: Sequence[Wanted]) -> tuple[int, ...]:
-    """The bytes at the start of each weight that this step has claimed."""
-    return tuple(ledger.claimed_to(one.weight, one.layer) for one in wanted)
 
 
 class Fetch(NamedTuple):
@@ -73,14 +30,101 @@ class Fetch(NamedTuple):
     engine: str
 
 
+class Planned(NamedTuple):
+    """What a window fetches of a wanted weight.
+
+    Attributes:
+        fetch: the bytes.
+        place: of the weight among the wanted ones.
+        request: their claim, which every step repeats; None for bytes that are not the first.
+    """
+
+    fetch: Fetch
+    place: int
+    request: Request | None
+
+
+class Plan(NamedTuple):
+    """What a window fetches.
+
+    Attributes:
+        pieces: what it fetches, in order.
+        complete: whether nothing of the wanted weights is left then.
+    """
+
+    pieces: list[Planned]
+    complete: bool
+
+
+Key = tuple[object, ...]
+
+
+class Plans:
+    """The plans of one layer's windows, by what they depend on."""
+
+    def __init__(self) -> None:
+        self._kept: dict[Key, Plan] = {}
+        self.get = self._kept.get
+
+    def clear(self) -> None:
+        """Forgets all plans."""
+        self._kept.clear()
+
+    def keep(
+        self,
+        key: Key,
+        decisions: Sequence[WindowDecision],
+        wanted: Sequence[Wanted],
+        done: Sequence[int],
+        site: str,
+    ) -> Plan:
+        """The plan that decisions make, kept under a key.
+
+        Args:
+            key: what the decisions depend on.
+            decisions: of one window.
+            wanted: the weights.
+            done: the bytes at the start of each that have been fetched before.
+            site: the window, for the ledger.
+        """
+        places = {one.name: index for index, one in enumerate(wanted)}
+        pieces, left = [], [one.memory.nbytes - n for one, n in zip(wanted, done, strict=True)]
+        for one in (one for one in decisions if one.bytes):
+            place = places[one.weight]
+            weight = wanted[place]
+            left[place] -= one.bytes
+            about: dict[str, Any] = {"layer": weight.layer, "site": site, "engine": one.engine}
+            request = None
+            if not one.offset:
+                request = Request(weight.weight, one.bytes, name=one.weight, **about)
+            fetch = Fetch(weight.memory, one.offset, one.bytes, one.engine)
+            pieces.append(Planned(fetch, place, request))
+        plan = Plan(pieces, max(left) <= 0)
+        if len(self._kept) >= _MAX_PLANS:
+            self._kept.clear()
+        self._kept[key] = plan
+        return plan
+
+
+def warmed(wanted: Sequence[Wanted]) -> tuple[int, ...]:
+    """The bytes at the start of each weight that this step has claimed."""
+    step = ledger.step
+    return tuple(
+        [ledger.claimed_to(one.weight, one.layer) if step.holds(one.key) else 0 for one in wanted]
+    )
+
+
 def claim(plan: Sequence[Planned], wanted: Sequence[Wanted], site: str) -> list[Fetch]:
     """Claims what a plan fetches for this step; what is taken meanwhile is left out."""
     fetches: list[Fetch] = []
-    for place, offset, nbytes, engine in plan:
+    for fetch, place, request in plan:
+        if request is not None and ledger.ask(request):
+            fetches.append(fetch)
+            continue
         one = wanted[place]
-        about: dict[str, Any] = {"layer": one.layer, "site": site, "engine": engine}
-        granted = ledger.claim(one.weight, offset, nbytes, name=one.name, **about)
-        fetches += [Fetch(one.memory, piece.offset, piece.bytes, engine) for piece in granted]
+        about: dict[str, Any] = {"layer": one.layer, "site": site, "engine": fetch.engine}
+        granted = ledger.claim(one.weight, fetch.offset, fetch.bytes, name=one.name, **about)
+        fetches += [fetch._replace(offset=piece.offset, bytes=piece.bytes) for piece in granted]
     return fetches[:_MAX_FETCHES]
 
 

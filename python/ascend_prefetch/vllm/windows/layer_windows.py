@@ -17,8 +17,10 @@ from ..following import Following
 from ..regions import NOTHING
 from ..seams import WindowSeam
 from .feed_forward import first_weights
-from .fetch import Fetch, Fetching, Planned, Plans, claim, warmed
+from .fetch import Fetch, Fetching, Plan, Plans, claim, warmed
 from .plan import Wanted, WindowPlanner
+
+_O_PROJ = "o_proj_all_reduce"  # in the ledger
 
 
 class LayerWindows:
@@ -26,6 +28,9 @@ class LayerWindows:
 
     Plans are made once for a window, the step's rows and what other windows and kernels have
     fetched before, and kept until a weight is replaced.
+
+    Attributes:
+        complete: whether nothing is left for later windows, as the last call of behind() says.
     """
 
     def __init__(
@@ -61,6 +66,7 @@ class LayerWindows:
         self._prolog: Prolog | None = None
         self._wanted: list[Wanted] = []
         self._plans = Plans()
+        self.complete = False
         self._own: list[Wanted] | None = None
         self._own_plans = Plans()
 
@@ -84,8 +90,8 @@ class LayerWindows:
                 read_us = self._planner.read_us(sum(one.memory.nbytes for one in self._own))
                 layer_us = read_us + window.us.short
                 decisions = self._planner.fetch([window], [nbytes], 0, self._own, done, layer_us)
-                plan = self._own_plans.keep(key, decisions, self._own)
-            fetches = claim(plan, self._own, "o_proj_all_reduce") if plan else ()
+                plan = self._own_plans.keep(key, decisions, self._own, done, _O_PROJ)
+            fetches = claim(plan.pieces, self._own, _O_PROJ) if plan.pieces else ()
         except Exception as error:  # must not stop the forward pass
             no_prefetch(error)
             return NOTHING
@@ -100,6 +106,7 @@ class LayerWindows:
             rows: rows of the step.
             experts_done: whether the layer's routed experts have been read.
         """
+        self.complete = False
         try:
             prolog = self._following.prolog()
             if prolog is not self._prolog:
@@ -114,7 +121,8 @@ class LayerWindows:
             plan = self._plans.get(key)
             if plan is None:
                 plan = self._plan(key, kind, nbytes, rows, between, done)
-            return claim(plan, self._wanted, kind) if plan else ()
+            self.complete = plan.complete
+            return claim(plan.pieces, self._wanted, kind) if plan.pieces else ()
         except Exception as error:  # must not stop the forward pass
             no_prefetch(error)
             return ()
@@ -138,7 +146,7 @@ class LayerWindows:
         rows: int,
         between: neighbours.FeedForward,
         done: tuple[int, ...],
-    ) -> list[Planned]:
+    ) -> Plan:
         # Upstream may read shared experts before the window or after it.
         passing = between.dense if between.experts else 0
         window, moved = self._window(kind, nbytes, rows, between)
@@ -148,7 +156,7 @@ class LayerWindows:
         layer_bytes = between.bytes(rows) + sum(one.memory.nbytes for one in self._wanted)
         layer_us = self._planner.read_us(layer_bytes) + window.us.short
         decisions = self._planner.fetch([window], [moved], passing, self._wanted, done, layer_us)
-        return self._plans.keep(key, decisions, self._wanted)
+        return self._plans.keep(key, decisions, self._wanted, done, kind)
 
     def _window(
         self, kind: str, nbytes: int, rows: int, between: neighbours.FeedForward

@@ -16,6 +16,7 @@ from ascend_prefetch.planning import (
     WindowDecision,
     plan_windows,
 )
+from ascend_prefetch.policy import Request
 from ascend_prefetch.windows import (
     KnownWindow,
     WindowFile,
@@ -55,12 +56,14 @@ class Wanted(NamedTuple):
         memory: its bytes that may be fetched, [bytes] uint8.
         name: its name, a key of READER_US_PER_MB or another one.
         layer: number of the decoder layer that reads it.
+        key: of its memory in the ledger's steps.
     """
 
     weight: torch.Tensor
     memory: torch.Tensor
     name: str
     layer: int
+    key: int
 
     @classmethod
     def of(cls, weight: torch.Tensor, name: str, layer: int, ratio: float = 1.0) -> Wanted:
@@ -68,7 +71,7 @@ class Wanted(NamedTuple):
         memory = bytes_of(weight)
         if ratio < 1:
             memory = memory[: int(weight.nbytes * ratio) // 32 * 32]
-        return cls(weight, memory, name, layer)
+        return cls(weight, memory, name, layer, Request.key_of(weight))
 
 
 class WindowPlanner:

@@ -62,6 +62,8 @@ class Running:
         if windows is None or not self.open:
             return NOTHING
         fetches = windows.behind(kind, nbytes, self._rows, self._experts_done)
+        if windows.complete:
+            self._windows = None
         return Fetching(fetches, self._hold) if fetches else NOTHING
 
     def _hold(self, inside: bool) -> None:
