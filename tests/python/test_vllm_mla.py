@@ -259,6 +259,16 @@ def test_passes_of_a_draft_model_in_one_context_are_steps(seam, with_policy):
         assert (totals.steps, totals.claims, totals.refused) == (draft, 2 * draft, 0)
 
 
+def test_a_server_with_adapters_is_upstream_s(seam):
+    impl = fused(seam)
+    impl.vllm_config.lora_config = object()
+    impl.fused_weights.read(impl)
+    run(impl, up.decode_metadata(3), 3)
+    assert impl.upstream_calls == 1
+    reason = "LoRA adapters, which the ops do not apply"
+    assert fallback.reasons() == (f"o_proj: {reason}", f"prolog: {reason}")
+
+
 def test_what_the_planner_brings_is_claimed_and_no_more(seam):
     """The ledger says what the op's own plan says."""
     first, _ = (fused(seam, f"model.layers.{i}.self_attn.attn") for i in range(2))

@@ -116,6 +116,7 @@ class AscendMLAImpl:
         self.enable_kv_nz = False
         self.layer_name = layer_name
         self.vllm_config = SimpleNamespace(
+            lora_config=None,
             model_config=SimpleNamespace(
                 hf_config=SimpleNamespace(hidden_size=HIDDEN, intermediate_size=256)
             ),

@@ -69,6 +69,7 @@ class _Attention:
         self.attention = torch.zeros(HEADS, tokens, 1, KV_LORA, **new)
         self.enable_kv_nz = False
         self.vllm_config = SimpleNamespace(
+            lora_config=None,
             model_config=SimpleNamespace(
                 hf_config=SimpleNamespace(hidden_size=HIDDEN, intermediate_size=0)
             ),

@@ -9,7 +9,7 @@ from typing import Any
 from . import neighbours, regions
 from .arguments import LayerArguments, prolog_refusal, read_layer
 from .captured import Captured
-from .fallback import Unsupported, no_prefetch, say_once, upstream_changed
+from .fallback import Unsupported, attribute, no_prefetch, say_once, upstream_changed
 from .following import Following
 from .switch import holders, switch
 from .windows.of_layer import WindowsOfLayer, windows_of
@@ -54,8 +54,8 @@ class LayerWeights:
             return
         family = layer.family
         try:
-            refused = family.layer_refusal(layer) is not None
-            if not refused and prolog_refusal(layer, family.indexer_reader(layer)) is None:
+            refusal = _lora_refusal(layer) or family.layer_refusal(layer)
+            if refusal is None and prolog_refusal(layer, family.indexer_reader(layer)) is None:
                 family.keep_weights(layer)
         except Exception as error:  # a layer that differs from those of the known releases
             upstream_changed(error)
@@ -75,7 +75,7 @@ class LayerWeights:
         if gone is not None:
             say_once(gone, so="capture graphs again, they read memory that is gone", level=ERROR)
         try:
-            refusal = family.layer_refusal(layer)
+            refusal = _lora_refusal(layer) or family.layer_refusal(layer)
             if refusal is not None:
                 arguments = LayerArguments(reasons={"prolog": refusal, "o_proj": refusal})
             else:
@@ -163,3 +163,10 @@ class LayerWeights:
                 self.windows = windows_of(layer, self._place, arguments, following)
             except Unsupported as reason:
                 say_once(str(reason), so="nothing is prefetched between kernels")
+
+
+def _lora_refusal(layer: Any) -> str | None:
+    """Why a layer of a server with adapters goes upstream, or None."""
+    if attribute(layer.vllm_config, "lora_config") is None:
+        return None
+    return "LoRA adapters, which the ops do not apply"
