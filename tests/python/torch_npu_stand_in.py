@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 import torch
 
-from double import device, linear, norm_rope
+from double import device, linear, norm_rope, streams
 
 
 class Graph:
@@ -45,7 +45,7 @@ class StandInNpu:
         captures: graphs in the order of their capture.
     """
 
-    Stream = device.Stream
+    Stream = streams.Stream
 
     def __init__(self, replay_ms: Callable[[Graph], float], name: str = "Ascend910_9391") -> None:
         self.replay_ms, self.name = replay_ms, name
@@ -74,10 +74,10 @@ class StandInNpu:
     def synchronize(self) -> None:
         pass
 
-    def current_stream(self) -> device.Stream:
+    def current_stream(self) -> streams.Stream:
         return self.Stream()
 
-    def stream(self, stream: device.Stream):
+    def stream(self, stream: streams.Stream):
         return contextlib.nullcontext()
 
     def get_device_name(self) -> str:
