@@ -16,6 +16,7 @@ import pytest
 import torch
 
 import compare
+import environment
 import models
 import steps
 import windows_ranks
@@ -58,31 +59,83 @@ def test_upstreams_collectives_are_those_that_are_wrapped():
         assert hasattr(found, MARK), f"{owner}.{name}"
 
 
-@pytest.mark.parametrize("model", [models.DEEPSEEK_V3, models.DEEPSEEK_V32], ids=lambda m: m.name)
-def test_combine_brings_the_next_prologs_weights(model, monkeypatch):
-    layers = compare.Pair(model, "W8A8 dynamic", count=2)
-    dispatcher_module = importlib.import_module("vllm_ascend.ops.fused_moe.token_dispatcher")
+@pytest.fixture
+def combine(monkeypatch):
+    """Upstream's MC2 combine, whose op returns what `combine.returned` holds."""
+    module = importlib.import_module("vllm_ascend.ops.fused_moe.token_dispatcher")
     torch_npu = importlib.import_module("torch_npu")
     returned = torch.ones(3, 512)
     for name in ("npu_moe_distribute_combine", "npu_moe_distribute_combine_v2"):
         monkeypatch.setattr(torch_npu, name, lambda **_: returned, raising=False)
-    cls = dispatcher_module.TokenDispatcherWithMC2
+    cls = module.TokenDispatcherWithMC2
     dispatcher = object.__new__(cls)
     dispatcher.enable_dispatch_v2 = True
     dispatcher.a5_need_extra_args = False
     monkeypatch.setattr(cls, "get_combine_mc_kwargs", lambda self, *_, **__: {})
+
+    def run():
+        hidden_states = torch.zeros(24, 512, dtype=torch.bfloat16)
+        return dispatcher.token_combine(hidden_states=hidden_states, combine_metadata=None)
+
+    run.returned = returned
+    return run
+
+
+@pytest.mark.parametrize("model", [models.DEEPSEEK_V3, models.DEEPSEEK_V32], ids=lambda m: m.name)
+def test_combine_brings_the_next_prologs_weights(model, combine):
+    layers = compare.Pair(model, "W8A8 dynamic", count=2)
     layers.fused.enter()
     with steps.after_first_layer(layers.fused, _STEP), compare.count_ops() as calls:
-        found = dispatcher.token_combine(
-            hidden_states=torch.zeros(24, 512).bfloat16(), combine_metadata=None
-        )
-    assert found is returned
+        assert combine() is combine.returned
     assert [name for name, _ in calls] == ["prefetch", "prefetch_join"]
     assert calls[0][1]["engine"] == "cube" and calls[0][1]["beside"] is True
     second = layers.fused.impls[1].fused_weights.arguments.prolog
     already = site_bytes("o_proj").get("fused_qkv_a_proj", 0)
     wanted = sum(weight.nbytes for _, weight in second.in_order())
     assert sum(site_bytes("combine").values()) + already == wanted
+
+
+def test_a_piecewise_graph_holds_its_window(combine):
+    """The piece between two attentions is captured without metadata, fork and join within it."""
+    from vllm.compilation.monitor import set_cudagraph_capturing_enabled
+    from vllm.config import CUDAGraphMode
+    from vllm.forward_context import BatchDescriptor
+    from vllm_ascend.compilation import acl_graph
+
+    from ascend_prefetch.vllm.regions import ledger
+
+    layers = compare.Pair(models.DEEPSEEK_V3, "W8A8 dynamic", count=2)
+    layers.fused.enter()
+    steps.run(layers.fused, _STEP)  # a warm-up, in which layers read their weights
+    set_cudagraph_capturing_enabled(True)
+    config, mode = layers.fused.config, CUDAGraphMode.PIECEWISE
+    x = torch.zeros(_STEP.rows, 512)
+    before = acl_graph.ACLGraphWrapper(lambda: x + 1, config, mode)
+    piece = acl_graph.ACLGraphWrapper(lambda: combine() + x, config, mode)
+    module = layers.fused.modules[0]
+    with environment.context(config), torch.inference_mode():
+        steps.bind(module, None)
+        with steps.forward_context(
+            layers.fused,
+            _STEP,
+            None,
+            aclgraph_runtime_mode=mode,
+            batch_descriptor=BatchDescriptor(num_tokens=_STEP.rows),
+        ):
+            before()
+            positions = torch.zeros(_STEP.rows, dtype=torch.long)
+            module.mla_attn(positions, steps.new_input(layers.fused, _STEP))
+            piece()
+            (entry,) = piece.concrete_aclgraph_entries.values()
+            names = [step.name for step in entry.aclgraph.steps]
+            ours = [name for name in names if name.startswith("ascend_prefetch::")]
+            assert ours == ["ascend_prefetch::prefetch", "ascend_prefetch::prefetch_join"]
+            # A replay makes the captured calls, and nothing is planned or claimed for it.
+            claims = ledger.totals.claims
+            with compare.count_ops() as calls:
+                assert torch.equal(piece(), combine.returned + x)
+            assert [name for name, _ in calls] == ["prefetch", "prefetch_join"]
+            assert ledger.totals.claims == claims
 
 
 def test_the_last_all_reduce_of_two_ranks(tmp_path):
