@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import json
+import weakref
 from types import SimpleNamespace
 
 import pytest
@@ -303,16 +305,60 @@ def test_sparse_attention_is_the_copy_engines(seam, calls, monkeypatch):
     assert len(calls) == 2
 
 
-def test_o_projs_all_reduce_brings_what_is_read_next(seam, calls):
-    linear = SimpleNamespace(weight=torch.nn.Parameter(torch.zeros(512, 512)))
+def with_mlp(seam, linear):
+    """A running model whose first layer is dense."""
     mlp = torch.nn.Module()
     mlp.gate_up_proj = linear
     seam.windows.model = torch.nn.Module()
     seam.windows.model.add_module("model", torch.nn.Module())
     seam.windows.model.model.layers = torch.nn.ModuleList([torch.nn.Module()])
     seam.windows.model.model.layers[0].mlp = mlp
-    first, _ = layers(seam)
+
+
+def on_four_ranks(seam, **settings):
+    first, _ = layers(seam, **settings)
     first.o_proj.tp_size, first.o_proj.reduce_results = 4, True
+    return first
+
+
+def test_o_projs_all_reduce_brings_what_is_read_next(seam, calls):
+    linear = SimpleNamespace(weight=torch.nn.Parameter(torch.zeros(512, 512)))
+    with_mlp(seam, linear)
+    first = on_four_ranks(seam)
     step(seam, first)
     assert claimed("o_proj_all_reduce") == [(0, "gate_up", linear.weight.nbytes)]
     assert calls[1] == "join"
+
+
+def test_a_weight_that_is_replaced_is_followed_and_not_kept(seam, calls):
+    linear = SimpleNamespace(weight=torch.nn.Parameter(torch.zeros(512, 512)))
+    with_mlp(seam, linear)
+    first = on_four_ranks(seam)
+    step(seam, first)
+    old = weakref.ref(linear.weight)
+    linear.weight = torch.nn.Parameter(torch.zeros(256, 512))
+    calls.clear()
+    seam.context = SimpleNamespace()
+    step(seam, first)
+    assert claimed("o_proj_all_reduce") == [(0, "gate_up", linear.weight.nbytes)]
+    calls.clear()
+    gc.collect()
+    assert old() is None
+
+
+@pytest.mark.parametrize(("share", "nbytes"), [(0.0, 0), (0.5, 512 * 512 * 2)])
+def test_the_share_of_gate_up_is_a_limit(seam, calls, share, nbytes):
+    with_mlp(seam, SimpleNamespace(weight=torch.nn.Parameter(torch.zeros(512, 512))))
+    first = on_four_ranks(seam, prefetch_ratio={"mlp": {"gate_up": share}})
+    step(seam, first)
+    assert sum(one for _, _, one in claimed("o_proj_all_reduce")) == nbytes
+
+
+def test_a_weight_with_gaps_is_one_line(seam, calls):
+    with_mlp(seam, SimpleNamespace(weight=torch.nn.Parameter(torch.zeros(512, 512)[:, ::2])))
+    first = on_four_ranks(seam)
+    for _ in range(2):
+        seam.context = SimpleNamespace()
+        step(seam, first)
+    assert claimed("o_proj_all_reduce") == [] and first.upstream_calls == 0
+    assert len([reason for reason in fallback.reasons() if "RuntimeError" in reason]) == 1

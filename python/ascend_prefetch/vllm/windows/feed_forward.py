@@ -8,14 +8,18 @@ import torch
 
 from .. import neighbours
 from ..fallback import say_once
+from ..watch import Watch
 
 
-def first_weights(model: Any, place: neighbours.Place) -> list[tuple[str, torch.Tensor]]:
+def first_weights(
+    model: Any, place: neighbours.Place, watch: Watch
+) -> list[tuple[str, torch.Tensor]]:
     """The gate and the shared experts' gate_up of a layer, or a dense layer's gate_up, by name.
 
     Args:
         model: the model that runs, whose modules have the weights; None for none.
         place: of the layer.
+        watch: where the weights are added.
 
     Returns:
         The weights that there are; none where the modules have other names.
@@ -32,5 +36,7 @@ def first_weights(model: Any, place: neighbours.Place) -> list[tuple[str, torch.
         ("shared_gate_up", getattr(shared, "gate_up_proj", None)),
         ("gate_up", getattr(mlp, "gate_up_proj", None)),
     )
-    weights = [(name, getattr(linear, "weight", None)) for name, linear in named]
-    return [(name, weight.data) for name, weight in weights if isinstance(weight, torch.Tensor)]
+    weights = [
+        (name, watch.tensor(linear, "weight")) for name, linear in named if linear is not None
+    ]
+    return [(name, weight) for name, weight in weights if weight is not None]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import Any
@@ -16,6 +16,7 @@ from ..fallback import no_prefetch
 from ..following import Following
 from ..regions import NOTHING
 from ..seams import WindowSeam
+from ..watch import Watch
 from .feed_forward import first_weights
 from .fetch import Fetch, Fetching, Plan, Plans, claim, warmed
 from .plan import Wanted, WindowPlanner
@@ -38,7 +39,7 @@ class LayerWindows:
         planner: WindowPlanner,
         place: neighbours.Place,
         following: Following,
-        ratio: float,
+        ratios: Mapping[str, Mapping[str, float]],
         vllm_config: Any,
         seam: WindowSeam,
     ) -> None:
@@ -47,7 +48,7 @@ class LayerWindows:
             planner: plans the windows.
             place: of the layer.
             following: the layer behind it.
-            ratio: the most that may be fetched of fused_qkv_a, as a share.
+            ratios: the most that may be fetched of a weight, as a share (PrefetchConfig).
             vllm_config: vLLM's.
             seam: of upstream's collectives.
 
@@ -57,7 +58,7 @@ class LayerWindows:
         self._planner = planner
         self._place = place
         self._following = following
-        self._ratio = ratio
+        self._ratios = ratios
         parallel = vllm_config.parallel_config
         self._tensor_ranks = int(parallel.tensor_parallel_size)
         self._data_ranks = int(parallel.data_parallel_size)
@@ -67,8 +68,9 @@ class LayerWindows:
         self._wanted: list[Wanted] = []
         self._plans = Plans()
         self.complete = False
-        self._own: list[Wanted] | None = None
+        self._own: list[Wanted] = []
         self._own_plans = Plans()
+        self._watch, self._looked = Watch(), False
 
     def behind_o_proj(self, nbytes: int) -> AbstractContextManager[None]:
         """A context for the all-reduce of o_proj's result, whose message has so many bytes.
@@ -76,10 +78,8 @@ class LayerWindows:
         What the layer reads next is prefetched beside it.
         """
         try:
-            if self._own is None:
-                number = self._place.number
-                found = first_weights(self._seam.running_model(), self._place)
-                self._own = [Wanted.of(weight, name, number) for name, weight in found]
+            if not self._watch.unchanged() or not self._looked:
+                self._look()
             if not self._own:
                 return NOTHING
             done = warmed(self._own)
@@ -96,6 +96,17 @@ class LayerWindows:
             no_prefetch(error)
             return NOTHING
         return Fetching(fetches) if fetches else NOTHING
+
+    def _look(self) -> None:
+        """Makes the list of what this layer reads behind o_proj, from the running model."""
+        self._watch, self._looked = Watch(), True
+        self._own = []
+        self._own_plans.clear()
+        found = first_weights(self._seam.running_model(), self._place, self._watch)
+        self._own = [
+            Wanted.of(weight, name, self._place.number, self._ratios["mlp"].get(name, 1.0))
+            for name, weight in found
+        ]
 
     def behind(self, kind: str, nbytes: int, rows: int, experts_done: bool) -> Sequence[Fetch]:
         """What is fetched beside a collective behind attention, and claimed for this step.
@@ -132,9 +143,9 @@ class LayerWindows:
         self._prolog, self._wanted = prolog, []
         self._plans.clear()
         if prolog is not None:
-            number = self._following.number
+            shares = {"fused_qkv_a": self._ratios["attn"]["qkv"]}
             self._wanted = [
-                Wanted.of(weight, name, number, self._ratio if name == "fused_qkv_a" else 1.0)
+                Wanted.of(weight, name, self._following.number, shares.get(name, 1.0))
                 for name, weight in prolog.in_order()
             ]
 

@@ -52,14 +52,14 @@ def windows_of(
     if broken is not None:
         raise UpstreamChanged(broken)
     planner = _planner(backend.chip(), settings.window_lengths)
-    ratios = settings.prefetch_ratio["attn"]
+    ratios = settings.prefetch_ratio
     attention = None
-    if layer.family.name == "sfa" and arguments.output is not None and ratios["o"] == 1:
+    if layer.family.name == "sfa" and arguments.output is not None and ratios["attn"]["o"] == 1:
         has_indexer = arguments.prolog is not None and bool(arguments.prolog.indexer)
         attention = AttentionWindow(planner, arguments.output, place.number, has_indexer)
     behind = None
-    if settings.next_layer and ratios["qkv"]:
-        behind = LayerWindows(planner, place, following, ratios["qkv"], config, seam)
+    if settings.next_layer and ratios["attn"]["qkv"]:
+        behind = LayerWindows(planner, place, following, ratios, config, seam)
     return WindowsOfLayer(attention, behind)
 
 
