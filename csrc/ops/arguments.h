@@ -86,7 +86,7 @@ private:
 /// The members of a struct of arguments, in the order in which they are visited.
 template <typename Arguments>
 std::vector<Member> MembersOf() {
-    Arguments args;
+    Arguments args{};
     MemberList list;
     VisitArguments(args, list);
     return list.members;

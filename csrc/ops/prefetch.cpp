@@ -30,7 +30,7 @@ struct Arguments {
     std::optional<int64_t> cores;
     std::optional<at::Tensor> after;
     std::string engine;
-    bool beside;
+    bool beside = false;
 
     bool sdma() const { return engine == "sdma"; }
     bool cube() const { return engine == "cube"; }
