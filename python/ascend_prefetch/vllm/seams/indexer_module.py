@@ -1,7 +1,7 @@
-"""What changed in 0.28: the indexer is a module with weights, cache and metadata of its own.
+"""The seam that 0.28 and later releases start from; their modules hold what differs.
 
-Decode attention takes what the prolog made as one result, and a hook may have to bring a layer's
-caches before they are written.
+The indexer is a module with weights, cache and metadata of its own. Decode attention takes what the
+prolog made as one result, and a hook may have to bring a layer's caches before they are written.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from vllm_ascend.attention.indexer import AscendSFAIndexerBackend
 from vllm_ascend.attention.mla_v1 import DecodeMLAPreprocessResult
+from vllm_ascend.attention.utils import notify_kv_cache_written
 from vllm_ascend.device.device_op import DeviceOperator
 
 from ..arguments import indexer_arguments
@@ -20,6 +21,21 @@ from ..fallback import attribute
 from ..linears import read_linear
 from ..watch import Watch
 from . import c8, common
+
+forward_context = common.forward_context
+windows = common.windows
+all_reduce = common.all_reduce
+capturing = common.capturing
+padded_tokens = common.padded_tokens
+sparse_caches = common.composed_caches
+mla_cache_written = sfa_cache_written = notify_kv_cache_written
+mla_done = sfa_done = common.save_caches
+keep_mla_weights = common.without_fused_prologs
+keep_sfa_weights = common.without_fused_types
+flash_comm = None
+gathers_rows = False
+trims_rows = False
+shares_indexers = True
 
 _KEYS, _SCALES = 0, 1  # the places of the caches in the indexer's tuple
 
