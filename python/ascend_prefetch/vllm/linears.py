@@ -130,6 +130,11 @@ def scale_with_reciprocal(reciprocal: torch.Tensor) -> torch.Tensor:
     return reciprocal.float().reciprocal().contiguous()
 
 
+def leading_bytes(weight: torch.Tensor, ratio: float) -> int:
+    """How many bytes a share of a weight has, counted from its beginning in blocks of 32 bytes."""
+    return int(weight.nbytes) if ratio >= 1 else int(weight.nbytes * ratio) // 32 * 32
+
+
 def bytes_of(weight: torch.Tensor) -> torch.Tensor:
     """The memory of a contiguous weight, [bytes] uint8.
 

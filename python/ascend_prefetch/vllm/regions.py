@@ -19,7 +19,7 @@ from ascend_prefetch.policy import ByteRange, PrefetchLedger, Request
 from .arguments import Prolog
 from .fallback import no_prefetch
 from .following import Following
-from .linears import bytes_of
+from .linears import bytes_of, leading_bytes
 from .switch import holders
 
 NOTHING: AbstractContextManager[None] = nullcontext()
@@ -49,9 +49,7 @@ class Region:
             name: name of the weight.
         """
         self._weight = weight
-        self._bytes = weight.nbytes
-        if ratio < 1:
-            self._bytes = int(weight.nbytes * ratio) // 32 * 32
+        self._bytes = leading_bytes(weight, ratio)
         about: dict[str, Any] = {"layer": layer, "site": site, "engine": "MTE2", "name": name}
         self._about = about
         # By what the op's planner decides from: what it brings, as the claim that every step
@@ -102,7 +100,7 @@ class Region:
             self._brought.clear()
         request = Request(self._weight, nbytes, **self._about) if nbytes else None
         self._brought[key] = request
-        if nbytes and not ledger.ask(Request(self._weight, nbytes, **self._about)):
+        if request is not None and not ledger.ask(request):
             ledger.claim(self._weight, 0, nbytes, **self._about)
 
     def _arguments(self, ranges: list[ByteRange], passing_bytes: int) -> dict[str, object]:

@@ -54,7 +54,7 @@ class LayerWeights:
             return
         family = layer.family
         try:
-            refusal = _lora_refusal(layer) or family.layer_refusal(layer)
+            refusal = _refusal(layer)
             if refusal is None and prolog_refusal(layer, family.indexer_reader(layer)) is None:
                 family.keep_weights(layer)
         except Exception as error:  # a layer that differs from those of the known releases
@@ -75,7 +75,7 @@ class LayerWeights:
         if gone is not None:
             say_once(gone, so="capture graphs again, they read memory that is gone", level=ERROR)
         try:
-            refusal = _lora_refusal(layer) or family.layer_refusal(layer)
+            refusal = _refusal(layer)
             if refusal is not None:
                 arguments = LayerArguments(reasons={"prolog": refusal, "o_proj": refusal})
             else:
@@ -165,8 +165,8 @@ class LayerWeights:
                 say_once(str(reason), so="nothing is prefetched between kernels")
 
 
-def _lora_refusal(layer: Any) -> str | None:
-    """Why a layer of a server with adapters goes upstream, or None."""
-    if attribute(layer.vllm_config, "lora_config") is None:
-        return None
-    return "LoRA adapters, which the ops do not apply"
+def _refusal(layer: Any) -> str | None:
+    """Why a layer goes upstream in every step, or None."""
+    if attribute(layer.vllm_config, "lora_config") is not None:
+        return "LoRA adapters, which the ops do not apply"
+    return layer.family.layer_refusal(layer)

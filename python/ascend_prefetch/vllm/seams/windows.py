@@ -17,6 +17,7 @@ from ..windows.running import running
 from .releases import FUSED_MOE, PARALLEL_STATE, WINDOWS, WINDOWS_BY_METHOD
 
 
+@functools.cache
 def install() -> str | None:
     """Wraps upstream's functions, once in a process.
 

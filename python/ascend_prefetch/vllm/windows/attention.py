@@ -5,14 +5,14 @@ from __future__ import annotations
 from contextlib import AbstractContextManager
 
 from ascend_prefetch import windows
+from ascend_prefetch.planning import WindowDecision
 
 from ..arguments import Output
 from ..fallback import no_prefetch
 from ..regions import NOTHING
-from .fetch import Fetching, Plan, Plans, claim, warmed
+from .fetch import Fetching, Plans
 from .plan import Wanted, WindowPlanner
 
-_SITE = "sparse_attention"  # in the ledger
 # Cached tokens per request are rounded down to a multiple, so that a plan serves many steps.
 _ROUND = 512
 
@@ -56,34 +56,31 @@ class AttentionWindow:
         each = cached // max(1, requests)
         if each <= chosen:  # nobody has published how long attention takes that chooses nothing
             return NOTHING
+        rounded = each // _ROUND * _ROUND
         try:
-            done = warmed(self._wanted)
-            key = (tokens, requests, each // _ROUND, done)
-            plan = self._plans.get(key)
-            if plan is None:
-                plan = self._plan(key, tokens, each // _ROUND * _ROUND, chosen, moved, done)
-            fetches = claim(plan.pieces, self._wanted, _SITE) if plan.pieces else []
+            fetches = self._plans.bring(
+                self._wanted,
+                (tokens, requests, rounded),
+                "sparse_attention",
+                lambda done: self._decide(tokens, rounded, chosen, moved, done),
+            )
         except Exception as error:  # must not stop the forward pass
             no_prefetch(error)
             return NOTHING
         return Fetching(fetches) if fetches else NOTHING
 
-    def _plan(
+    def _decide(
         self,
-        key: tuple[object, ...],
         tokens: int,
         cached: int,
         chosen: int,
         moved: tuple[int, int],
         done: tuple[int, ...],
-    ) -> Plan:
+    ) -> list[WindowDecision]:
         found = [windows.sparse_attention(tokens, chosen)]
         if self._has_indexer:
             found.insert(0, windows.indexer(tokens, cached))
         found = [self._planner.length_of(window) for window in found]
         nbytes = sum(one.memory.nbytes for one in self._wanted)
         layer_us = self._planner.read_us(nbytes) + sum(window.us.short for window in found)
-        decisions = self._planner.fetch(
-            found, moved[-len(found) :], 0, self._wanted, done, layer_us
-        )
-        return self._plans.keep(key, decisions, self._wanted, done, _SITE)
+        return self._planner.fetch(found, moved[-len(found) :], 0, self._wanted, done, layer_us)

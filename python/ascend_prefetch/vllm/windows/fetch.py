@@ -60,17 +60,45 @@ Key = tuple[object, ...]
 
 
 class Plans:
-    """The plans of one layer's windows, by what they depend on."""
+    """The plans of one layer's windows, by what they depend on.
+
+    Attributes:
+        complete: whether the last call of bring() left nothing of its weights.
+    """
 
     def __init__(self) -> None:
+        self.complete = False
         self._kept: dict[Key, Plan] = {}
-        self.get = self._kept.get
 
     def clear(self) -> None:
         """Forgets all plans."""
         self._kept.clear()
 
-    def keep(
+    def bring(
+        self,
+        wanted: Sequence[Wanted],
+        about: Key,
+        site: str,
+        decide: Callable[[tuple[int, ...]], list[WindowDecision]],
+    ) -> list[Fetch]:
+        """What a window fetches, claimed for this step.
+
+        Args:
+            wanted: the weights that are read after it.
+            about: what its plan depends on, beside what was fetched before.
+            site: the window, for the ledger.
+            decide: plans it, from the bytes at the start of each weight that were fetched before;
+                asked once.
+        """
+        done = _warmed(wanted)
+        key = (*about, done)
+        plan = self._kept.get(key)
+        if plan is None:
+            plan = self._keep(key, decide(done), wanted, done, site)
+        self.complete = plan.complete
+        return _claim(plan.pieces, wanted, site)
+
+    def _keep(
         self,
         key: Key,
         decisions: Sequence[WindowDecision],
@@ -78,15 +106,7 @@ class Plans:
         done: Sequence[int],
         site: str,
     ) -> Plan:
-        """The plan that decisions make, kept under a key.
-
-        Args:
-            key: what the decisions depend on.
-            decisions: of one window.
-            wanted: the weights.
-            done: the bytes at the start of each that have been fetched before.
-            site: the window, for the ledger.
-        """
+        """The plan that decisions make, kept under a key."""
         places = {one.name: index for index, one in enumerate(wanted)}
         pieces, left = [], [one.memory.nbytes - n for one, n in zip(wanted, done, strict=True)]
         for one in (one for one in decisions if one.bytes):
@@ -106,7 +126,7 @@ class Plans:
         return plan
 
 
-def warmed(wanted: Sequence[Wanted]) -> tuple[int, ...]:
+def _warmed(wanted: Sequence[Wanted]) -> tuple[int, ...]:
     """The bytes at the start of each weight that this step has claimed."""
     step = ledger.step
     return tuple(
@@ -114,7 +134,7 @@ def warmed(wanted: Sequence[Wanted]) -> tuple[int, ...]:
     )
 
 
-def claim(plan: Sequence[Planned], wanted: Sequence[Wanted], site: str) -> list[Fetch]:
+def _claim(plan: Sequence[Planned], wanted: Sequence[Wanted], site: str) -> list[Fetch]:
     """Claims what a plan fetches for this step; what is taken meanwhile is left out."""
     fetches: list[Fetch] = []
     for fetch, place, request in plan:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from ascend_prefetch import windows
+from ascend_prefetch.planning import WindowDecision
 from ascend_prefetch.windows import KnownWindow
 
 from .. import neighbours
@@ -18,10 +19,8 @@ from ..regions import NOTHING
 from ..seams import WindowSeam
 from ..watch import Watch
 from .feed_forward import first_weights
-from .fetch import Fetch, Fetching, Plan, Plans, claim, warmed
+from .fetch import Fetch, Fetching, Plans
 from .plan import Wanted, WindowPlanner
-
-_O_PROJ = "o_proj_all_reduce"  # in the ledger
 
 
 class LayerWindows:
@@ -82,20 +81,22 @@ class LayerWindows:
                 self._look()
             if not self._own:
                 return NOTHING
-            done = warmed(self._own)
-            key = (nbytes, done)
-            plan = self._own_plans.get(key)
-            if plan is None:
-                window = self._planner.length_of(windows.all_reduce(self._tensor_ranks, nbytes))
-                read_us = self._planner.read_us(sum(one.memory.nbytes for one in self._own))
-                layer_us = read_us + window.us.short
-                decisions = self._planner.fetch([window], [nbytes], 0, self._own, done, layer_us)
-                plan = self._own_plans.keep(key, decisions, self._own, done, _O_PROJ)
-            fetches = claim(plan.pieces, self._own, _O_PROJ) if plan.pieces else ()
+            fetches = self._own_plans.bring(
+                self._own,
+                (nbytes,),
+                "o_proj_all_reduce",
+                lambda done: self._decide_behind_o_proj(nbytes, done),
+            )
         except Exception as error:  # must not stop the forward pass
             no_prefetch(error)
             return NOTHING
         return Fetching(fetches) if fetches else NOTHING
+
+    def _decide_behind_o_proj(self, nbytes: int, done: tuple[int, ...]) -> list[WindowDecision]:
+        window = self._planner.length_of(windows.all_reduce(self._tensor_ranks, nbytes))
+        read_us = self._planner.read_us(sum(one.memory.nbytes for one in self._own))
+        layer_us = read_us + window.us.short
+        return self._planner.fetch([window], [nbytes], 0, self._own, done, layer_us)
 
     def _look(self) -> None:
         """Makes the list of what this layer reads behind o_proj, from the running model."""
@@ -127,13 +128,14 @@ class LayerWindows:
                 return ()
             if between.experts and not experts_done:
                 return ()  # the experts pass before the next prolog
-            done = warmed(self._wanted)
-            key = (kind, nbytes, rows, done)
-            plan = self._plans.get(key)
-            if plan is None:
-                plan = self._plan(key, kind, nbytes, rows, between, done)
-            self.complete = plan.complete
-            return claim(plan.pieces, self._wanted, kind) if plan.pieces else ()
+            fetches = self._plans.bring(
+                self._wanted,
+                (kind, nbytes, rows),
+                kind,
+                lambda done: self._decide(kind, nbytes, rows, between, done),
+            )
+            self.complete = self._plans.complete
+            return fetches
         except Exception as error:  # must not stop the forward pass
             no_prefetch(error)
             return ()
@@ -149,15 +151,14 @@ class LayerWindows:
                 for name, weight in prolog.in_order()
             ]
 
-    def _plan(
+    def _decide(
         self,
-        key: tuple[object, ...],
         kind: str,
         nbytes: int,
         rows: int,
         between: neighbours.FeedForward,
         done: tuple[int, ...],
-    ) -> Plan:
+    ) -> list[WindowDecision]:
         # Upstream may read shared experts before the window or after it.
         passing = between.dense if between.experts else 0
         window, moved = self._window(kind, nbytes, rows, between)
@@ -166,8 +167,7 @@ class LayerWindows:
             window = replace(window, us=_shortened(window.us, busy_us))
         layer_bytes = between.bytes(rows) + sum(one.memory.nbytes for one in self._wanted)
         layer_us = self._planner.read_us(layer_bytes) + window.us.short
-        decisions = self._planner.fetch([window], [moved], passing, self._wanted, done, layer_us)
-        return self._plans.keep(key, decisions, self._wanted, done, kind)
+        return self._planner.fetch([window], [moved], passing, self._wanted, done, layer_us)
 
     def _window(
         self, kind: str, nbytes: int, rows: int, between: neighbours.FeedForward

@@ -25,7 +25,7 @@ from ascend_prefetch.windows import (
     read_window_file,
 )
 
-from ..linears import bytes_of
+from ..linears import bytes_of, leading_bytes
 
 READER_US_PER_MB = {
     "fused_qkv_a": 0.43,
@@ -68,9 +68,7 @@ class Wanted(NamedTuple):
     @classmethod
     def of(cls, weight: torch.Tensor, name: str, layer: int, ratio: float = 1.0) -> Wanted:
         """A weight of which at most a share is fetched, counted from its beginning."""
-        memory = bytes_of(weight)
-        if ratio < 1:
-            memory = memory[: int(weight.nbytes * ratio) // 32 * 32]
+        memory = bytes_of(weight)[: leading_bytes(weight, ratio)]
         return cls(weight, memory, name, layer, Request.key_of(weight))
 
 
